@@ -1,0 +1,61 @@
+/* What the kernels' own files share: one function per operation, run by every thread of a pool. */
+#ifndef OX_INTERNAL_H
+#define OX_INTERNAL_H
+
+#include "ox.h"
+
+/* One thread's view of a forward pass. All threads walk the same plan and split each operation. */
+typedef struct ox_run {
+    const ox_model *model;
+    const ox_batch *batch;
+    uint8_t *shared;       /* scratch of all threads: the quantized input of a linear operation */
+    uint64_t shared_bytes;
+    uint8_t *local;        /* scratch of this thread */
+    uint64_t local_bytes;
+    uint32_t thread;       /* 0 .. n_threads - 1 */
+    uint32_t n_threads;
+    struct ox_barrier *barrier; /* NULL with one thread */
+} ox_run;
+
+struct ox_barrier;
+/* Returns when all threads have come. Does nothing with one thread. */
+void ox_barrier_wait(const ox_run *run);
+
+static inline const ox_tensor *ox_tensor_at(const ox_run *run, int32_t index) {
+    return (const ox_tensor *)(uintptr_t)run->model->tensors + index;
+}
+static inline const ox_buffer *ox_buffer_at(const ox_run *run, int32_t index) {
+    return (const ox_buffer *)(uintptr_t)run->model->buffers + index;
+}
+static inline float *ox_row(const ox_buffer *buffer, uint32_t row) {
+    return (float *)(uintptr_t)buffer->data + (size_t)row * buffer->width;
+}
+
+/* The part of n items that this thread does: [*first, *last). */
+static inline void ox_share(const ox_run *run, uint32_t n, uint32_t *first, uint32_t *last) {
+    *first = (uint32_t)((uint64_t)n * run->thread / run->n_threads);
+    *last = (uint32_t)((uint64_t)n * (run->thread + 1) / run->n_threads);
+}
+
+/* linear.c, embed.c: sizes were checked by ox_check_model and ox_forward */
+void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
+/* scratch that ox_linear needs for one tensor and so many rows */
+uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows);
+uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows);
+/* 1 if n_in, n_out, bytes, packed and format of a weight fit together and have kernels */
+int32_t ox_check_weight(const ox_tensor *weight);
+
+/* norm.c, rope.c, attention.c, elementwise.c */
+void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_rows);
+uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op, uint32_t n_rows);
+void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_select_rows(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows);
+
+#endif

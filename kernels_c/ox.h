@@ -1,0 +1,185 @@
+/* The interface between Python (or JavaScript) and the kernels.
+ *
+ * Every struct has one layout on wasm32 and on 64-bit machines: addresses are uint64_t, and members
+ * are ordered so that there is no padding. oxillama_web/executors/abi.py writes the same layouts with
+ * `struct`, and a test compares the sizes.
+ *
+ * The caller owns all memory. Kernels allocate nothing, keep no state between calls, and check what
+ * they are given once per model (ox_check_model) and once per call (ox_forward).
+ */
+#ifndef OX_H
+#define OX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define OX_EXPORT __declspec(dllexport)
+#else
+#define OX_EXPORT __attribute__((visibility("default")))
+#endif
+
+#define OX_ABI_VERSION 1
+
+/* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
+#define OX_PANEL_ROWS 16
+
+/* A weight: n_out rows of n_in elements, row-major as in GGUF (ne[0] = n_in), or packed in panels. */
+typedef struct ox_tensor {
+    uint64_t data;   /* address of the first byte; any alignment */
+    uint64_t bytes;  /* size of the data */
+    uint32_t format; /* ggml type number */
+    uint32_t packed; /* 1: ox_pack has interleaved its rows */
+    uint32_t n_in;   /* elements in a row */
+    uint32_t n_out;  /* rows */
+} ox_tensor;
+
+/* An activation: float32 [rows][width], rows = tokens of the batch, or rows asked for as output. */
+typedef struct ox_buffer {
+    uint64_t data;     /* address, 64-byte aligned */
+    uint32_t capacity; /* rows that fit */
+    uint32_t width;    /* float32 values in a row */
+    uint32_t rows;     /* enum ox_rows */
+    uint32_t reserved;
+} ox_buffer;
+
+enum ox_rows { OX_ROWS_BATCH = 0, OX_ROWS_OUTPUT = 1 };
+
+/* One step of a plan. What the members mean for each kind stands in enum ox_kind. */
+typedef struct ox_op {
+    uint32_t kind;
+    uint32_t barrier;  /* 1: all threads must have finished the operations before this one */
+    int32_t src[2];    /* buffer numbers, -1: none */
+    int32_t dst;       /* buffer number, -1: none */
+    int32_t tensor[2]; /* tensor numbers, -1: none */
+    int32_t i[5];
+    float f[4];
+} ox_op;
+
+enum ox_kind {
+    /* dst[t] = tensor0.row(token[t]) * f0 */
+    OX_EMBED = 1,
+    /* dst = src0 / sqrt(mean(src0^2) + f0) * tensor0, over groups of i0 values (a row, or one head);
+     * tensor0 has i0 values, or is absent */
+    OX_RMS_NORM = 2,
+    /* dst[t] = tensor0 @ src0[t] (+ tensor1) */
+    OX_LINEAR = 3,
+    /* dst[t] = f0*cos(pos[t]*tensor0[0..n)), then f0*sin(...): width 2n; tensor0 = inverse frequencies */
+    OX_ROPE_TABLE = 4,
+    /* rotates the first i1 values of each head of i0 values, in place (dst == src0), with the table in
+     * src1; pairs are (2j, 2j+1) if i2 == 0 and (j, j + i1/2) if i2 == 1 */
+    OX_ROPE = 5,
+    /* writes keys src0 and values src1 of the batch into cache layer i0 */
+    OX_KV_STORE = 6,
+    /* dst = softmax(f0 * q k^T, causal) v with q = src0, over cache layer i0, i1 query heads;
+     * i2 > 0: only the last i2 positions, the token's own included, are seen;
+     * f1 > 0: scores become f1 * tanh(score / f1) before the softmax */
+    OX_ATTENTION = 7,
+    /* dst = act(src0) * src1, i0: 0 silu, 1 gelu (tanh form) */
+    OX_GLU = 8,
+    /* dst = src0 + src1 */
+    OX_ADD = 9,
+    /* dst = the rows of src0 that the batch asks for */
+    OX_SELECT_ROWS = 10,
+    /* dst = f0 * tanh(src0 / f0) */
+    OX_SOFTCAP = 11,
+    OX_KIND_END
+};
+
+/* Where a layer's keys and values lie in each page of the cache:
+ * [n_heads][page_tokens][head_dim] values of the cache's format, keys at k_offset, values at v_offset. */
+typedef struct ox_kv_layer {
+    uint64_t k_offset; /* bytes from the page's start */
+    uint64_t v_offset;
+    uint32_t n_heads;
+    uint32_t k_dim; /* values in one head's key */
+    uint32_t v_dim;
+    uint32_t reserved;
+} ox_kv_layer;
+
+typedef struct ox_model {
+    uint64_t tensors; /* address of ox_tensor[n_tensors] */
+    uint64_t buffers; /* address of ox_buffer[n_buffers] */
+    uint64_t ops;     /* address of ox_op[n_ops] */
+    uint64_t kv_layers;
+    uint32_t n_tensors;
+    uint32_t n_buffers;
+    uint32_t n_ops;
+    uint32_t n_kv_layers;
+    uint32_t page_tokens; /* positions in a page, a power of two */
+    uint32_t kv_format;   /* ggml type number: 0 F32, 1 F16 */
+    uint64_t page_bytes;
+} ox_model;
+
+/* Consecutive tokens of one sequence. */
+typedef struct ox_batch {
+    uint64_t tokens;  /* address of int32_t[n_tokens] */
+    uint64_t outputs; /* address of uint32_t[n_outputs]: rows for OX_SELECT_ROWS, ascending */
+    uint64_t pages;   /* address of uint64_t[n_pages]: addresses of the cache's pages, 64-byte aligned */
+    uint32_t n_tokens;
+    uint32_t n_outputs;
+    uint32_t n_pages;
+    uint32_t position; /* of the first token */
+} ox_batch;
+
+/* What the functions below return; ox_forward and ox_check_model add (index of the operation << 8). */
+enum ox_status {
+    OX_OK = 0,
+    OX_BAD_MODEL = 1,   /* a number points outside of its table, or sizes do not fit together */
+    OX_BAD_FORMAT = 2,  /* a tensor's format has no kernel */
+    OX_BAD_BATCH = 3,   /* more tokens, outputs or positions than buffers or pages hold */
+    OX_BAD_TOKEN = 4,   /* a token number outside of the embedding */
+    OX_BAD_SCRATCH = 5, /* the scratch memory is too small */
+};
+
+OX_EXPORT uint32_t ox_abi_version(void);
+
+/* sizeof each struct above, in the order of their definition, for the test of the Python side. */
+OX_EXPORT uint32_t ox_struct_size(uint32_t index);
+
+/* 1 if tensors of this ggml type can be the weight of OX_LINEAR and OX_EMBED. */
+OX_EXPORT int32_t ox_format_supported(uint32_t format);
+
+/* Interleaves panels first_panel .. first_panel + n_panels - 1 of a row-major tensor in place, so that
+ * one vector load brings the same columns of several rows. The bytes stay as many as they were. Rows
+ * after the last whole panel, and formats that gain nothing, stay as they are. The caller sets
+ * `packed` when all panels are done. scratch: ox_pack_scratch_bytes(tensor). */
+OX_EXPORT uint64_t ox_pack_scratch_bytes(const ox_tensor *tensor);
+OX_EXPORT int32_t ox_pack(const ox_tensor *tensor, uint32_t first_panel, uint32_t n_panels,
+                          uint8_t *scratch, uint64_t scratch_bytes);
+
+/* Checks every number in the model against its table; call once before ox_forward. */
+OX_EXPORT int32_t ox_check_model(const ox_model *model);
+
+/* Scratch memory (64-byte aligned) that a forward pass of so many tokens on so many threads needs. */
+OX_EXPORT uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_threads);
+
+/* Runs the whole plan on the calling thread. */
+OX_EXPORT int32_t ox_forward(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
+                             uint64_t scratch_bytes);
+
+/* The k largest logits, descending, ties by the smaller id; NaN counts as the smallest.
+ * Returns how many were written (the smaller of n and k). */
+OX_EXPORT uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids,
+                            float *values);
+
+/* log(sum(exp(logits / temperature))) */
+OX_EXPORT float ox_logsumexp(const float *logits, uint32_t n, float temperature);
+
+/* The first index whose cumulative softmax(logits / temperature) exceeds u (0 <= u < 1). */
+OX_EXPORT uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u);
+
+#ifndef __wasm__
+/* A pool of native threads that run plans together; NULL if the threads cannot be had. */
+typedef struct ox_pool ox_pool;
+OX_EXPORT ox_pool *ox_pool_create(uint32_t n_threads);
+OX_EXPORT int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox_batch *batch,
+                                  uint8_t *scratch, uint64_t scratch_bytes);
+OX_EXPORT void ox_pool_destroy(ox_pool *pool);
+
+/* Instruction sets of this processor: bit 0 AVX2+FMA+F16C, bit 1 AVX-512 (F, BW, VL, VNNI),
+ * bit 2 Arm dot product. */
+OX_EXPORT uint32_t ox_cpu_features(void);
+#endif
+
+#endif
