@@ -1,0 +1,103 @@
+/* Vector operations, the same names for every instruction set.
+ *
+ * vf32 holds VF float32 lanes: 16 (AVX-512), 8 (AVX2) or 4 (NEON, WebAssembly, portable C).
+ * Which set is compiled follows from the compiler's target flags: see build.py.
+ *
+ *   v_zero() v_splat(x) v_load(p) v_store(p, a)           p: any alignment
+ *   v_load_part(p, n) v_store_part(p, n, a)               the first n < VF lanes, others 0
+ *   v_add v_sub v_mul v_div (a, b)    v_fma(a, b, c) = a*b + c    v_sqrt v_abs (a)
+ *   v_max(a, b) = a < b ? b : a       v_min(a, b) = b < a ? b : a     (so a NaN in a stays)
+ *   v_hsum(a) v_hmax(a)               over the lanes
+ *   v_load_f16(p) v_store_f16(p, a)   VF float16 values; v_load_bf16(p) likewise
+ *   v_pow2_biased(t)                  2^n for t = n + 1.5 * 2^23, n = -127 (gives 0) .. 128
+ * (infinity) v_exp(a)
+ *
+ * The second half of each file, the small-integer dot products, is described in simd_dot.h.
+ */
+#ifndef OX_SIMD_H
+#define OX_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define V_INLINE static inline __attribute__((always_inline, unused))
+
+V_INLINE float v_float_of_bits(uint32_t bits) {
+    float x;
+    __builtin_memcpy(&x, &bits, 4);
+    return x;
+}
+
+V_INLINE uint32_t v_bits_of_float(float x) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, 4);
+    return bits;
+}
+
+V_INLINE uint16_t v_load_u16(const void *p) {
+    uint16_t x;
+    __builtin_memcpy(&x, p, 2);
+    return x;
+}
+
+V_INLINE uint32_t v_load_u32(const void *p) {
+    uint32_t x;
+    __builtin_memcpy(&x, p, 4);
+    return x;
+}
+
+/* One float16 value, exactly; multiplying by 2^112 moves the exponent's bias from 15 to 127. */
+V_INLINE float v_f16_to_f32(uint16_t half) {
+    const uint32_t magnitude = (uint32_t)(half & 0x7fff) << 13;
+    const uint32_t sign = (uint32_t)(half & 0x8000) << 16;
+    float x = v_float_of_bits(magnitude) * 0x1p112f;
+    if (magnitude >= 0x7c00u << 13) x = v_float_of_bits(v_bits_of_float(x) | 0x7f800000u);
+    return v_float_of_bits(v_bits_of_float(x) | sign);
+}
+
+/* Rounds to nearest even; too large becomes infinity; NaN stays NaN. */
+V_INLINE uint16_t v_f32_to_f16(float x) {
+    const uint32_t bits = v_bits_of_float(x), magnitude = bits & 0x7fffffffu;
+    const uint32_t sign = (bits >> 16) & 0x8000u;
+    uint32_t half;
+    if (magnitude >= 0x47800000u) { /* 65536 and above */
+        half = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    } else if (magnitude < 0x38800000u) { /* subnormal: adding 0.5 leaves multiples of 2^-24 */
+        half = v_bits_of_float(v_float_of_bits(magnitude) + 0.5f) - 0x3f000000u;
+    } else { /* a carry out of the mantissa goes into the exponent, up to infinity */
+        half = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    }
+    return (uint16_t)(half | sign);
+}
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#include "simd_avx512.h"
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#include "simd_avx2.h"
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+#include "simd_neon.h"
+#elif defined(__wasm_simd128__)
+#include "simd_wasm.h"
+#else
+#include "simd_portable.h"
+#endif
+
+/* exp(x), relative error below 2e-7. 0 below -87.7, infinity above 88.4, NaN for NaN.
+ * x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial for exp(r) is Cephes' (expf.c). */
+V_INLINE vf32 v_exp(vf32 x) {
+    const vf32 shift = v_splat(0x1.8p23f);
+    x = v_min(v_max(x, v_splat(-88.0f)), v_splat(89.0f));
+    const vf32 t = v_add(v_mul(x, v_splat(1.44269504f)), shift);
+    const vf32 n = v_sub(t, shift);
+    const vf32 r = v_fma(n, v_splat(2.12194440e-4f), v_fma(n, v_splat(-0.693359375f), x));
+    vf32 p = v_splat(1.9875691500e-4f);
+    p = v_fma(p, r, v_splat(1.3981999507e-3f));
+    p = v_fma(p, r, v_splat(8.3334519073e-3f));
+    p = v_fma(p, r, v_splat(4.1665795894e-2f));
+    p = v_fma(p, r, v_splat(1.6666665459e-1f));
+    p = v_fma(p, r, v_splat(5.0000001201e-1f));
+    p = v_add(v_fma(v_mul(p, r), r, r), v_splat(1.0f));
+    return v_mul(p, v_pow2_biased(t));
+}
+
+#endif

@@ -1,0 +1,41 @@
+/* AVX-512 (F, BW, VL, VNNI): included by simd.h only. */
+#include <immintrin.h>
+
+enum { VF = 16 };
+typedef __m512 vf32;
+
+V_INLINE vf32 v_zero(void) { return _mm512_setzero_ps(); }
+V_INLINE vf32 v_splat(float x) { return _mm512_set1_ps(x); }
+V_INLINE vf32 v_load(const float *p) { return _mm512_loadu_ps(p); }
+V_INLINE void v_store(float *p, vf32 a) { _mm512_storeu_ps(p, a); }
+V_INLINE vf32 v_load_part(const float *p, uint32_t n) {
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+V_INLINE void v_store_part(float *p, uint32_t n, vf32 a) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), a);
+}
+V_INLINE vf32 v_add(vf32 a, vf32 b) { return _mm512_add_ps(a, b); }
+V_INLINE vf32 v_sub(vf32 a, vf32 b) { return _mm512_sub_ps(a, b); }
+V_INLINE vf32 v_mul(vf32 a, vf32 b) { return _mm512_mul_ps(a, b); }
+V_INLINE vf32 v_div(vf32 a, vf32 b) { return _mm512_div_ps(a, b); }
+V_INLINE vf32 v_fma(vf32 a, vf32 b, vf32 c) { return _mm512_fmadd_ps(a, b, c); }
+V_INLINE vf32 v_max(vf32 a, vf32 b) { return _mm512_max_ps(b, a); }
+V_INLINE vf32 v_min(vf32 a, vf32 b) { return _mm512_min_ps(b, a); }
+V_INLINE vf32 v_sqrt(vf32 a) { return _mm512_sqrt_ps(a); }
+V_INLINE vf32 v_abs(vf32 a) { return _mm512_abs_ps(a); }
+V_INLINE float v_hsum(vf32 a) { return _mm512_reduce_add_ps(a); }
+V_INLINE float v_hmax(vf32 a) { return _mm512_reduce_max_ps(a); }
+V_INLINE vf32 v_load_f16(const void *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+V_INLINE void v_store_f16(void *p, vf32 a) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT));
+}
+V_INLINE vf32 v_load_bf16(const void *p) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+V_INLINE vf32 v_pow2_biased(vf32 t) {
+    const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
+    return _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f800000)));
+}

@@ -1,0 +1,45 @@
+/* Arm NEON, 64-bit: included by simd.h only. */
+#include <arm_neon.h>
+
+enum { VF = 4 };
+typedef float32x4_t vf32;
+
+V_INLINE vf32 v_zero(void) { return vdupq_n_f32(0.0f); }
+V_INLINE vf32 v_splat(float x) { return vdupq_n_f32(x); }
+V_INLINE vf32 v_load(const float *p) { return vld1q_f32(p); }
+V_INLINE void v_store(float *p, vf32 a) { vst1q_f32(p, a); }
+V_INLINE vf32 v_load_part(const float *p, uint32_t n) {
+    float lanes[4] = {0};
+    for (uint32_t i = 0; i < n; i++) lanes[i] = p[i];
+    return vld1q_f32(lanes);
+}
+V_INLINE void v_store_part(float *p, uint32_t n, vf32 a) {
+    float lanes[4];
+    vst1q_f32(lanes, a);
+    for (uint32_t i = 0; i < n; i++) p[i] = lanes[i];
+}
+V_INLINE vf32 v_add(vf32 a, vf32 b) { return vaddq_f32(a, b); }
+V_INLINE vf32 v_sub(vf32 a, vf32 b) { return vsubq_f32(a, b); }
+V_INLINE vf32 v_mul(vf32 a, vf32 b) { return vmulq_f32(a, b); }
+V_INLINE vf32 v_div(vf32 a, vf32 b) { return vdivq_f32(a, b); }
+V_INLINE vf32 v_fma(vf32 a, vf32 b, vf32 c) { return vfmaq_f32(c, a, b); }
+V_INLINE vf32 v_max(vf32 a, vf32 b) { return vbslq_f32(vcltq_f32(a, b), b, a); }
+V_INLINE vf32 v_min(vf32 a, vf32 b) { return vbslq_f32(vcltq_f32(b, a), b, a); }
+V_INLINE vf32 v_sqrt(vf32 a) { return vsqrtq_f32(a); }
+V_INLINE vf32 v_abs(vf32 a) { return vabsq_f32(a); }
+V_INLINE float v_hsum(vf32 a) { return vaddvq_f32(a); }
+V_INLINE float v_hmax(vf32 a) { return vmaxvq_f32(a); }
+V_INLINE vf32 v_load_f16(const void *p) {
+    return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8((const uint8_t *)p)));
+}
+V_INLINE void v_store_f16(void *p, vf32 a) {
+    vst1_u8((uint8_t *)p, vreinterpret_u8_f16(vcvt_f16_f32(a)));
+}
+V_INLINE vf32 v_load_bf16(const void *p) {
+    const uint16x4_t narrow = vreinterpret_u16_u8(vld1_u8((const uint8_t *)p));
+    return vreinterpretq_f32_u32(vshll_n_u16(narrow, 16));
+}
+V_INLINE vf32 v_pow2_biased(vf32 t) {
+    const uint32x4_t exponent = vshlq_n_u32(vreinterpretq_u32_f32(t), 23);
+    return vreinterpretq_f32_u32(vaddq_u32(exponent, vdupq_n_u32(0x3f800000)));
+}
