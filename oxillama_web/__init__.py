@@ -1,0 +1,48 @@
+"""A GGUF language-model engine in Python, for the browser (Pyodide) and for CPython.
+
+from oxillama_web import EngineConfig, InferenceEngine
+
+engine = InferenceEngine(EngineConfig(model_path="model.gguf"))
+engine.load_model()
+for piece in engine.stream("Once upon a time", max_tokens=50):
+    print(piece, end="", flush=True)
+"""
+
+from .config import EngineConfig, ModelConfig, SamplerConfig
+from .engine import GenerationEvent, InferenceEngine
+from .errors import (
+    ChatTemplateError,
+    ContextLengthError,
+    DownloadError,
+    InvalidRequestError,
+    KernelError,
+    ModelFormatError,
+    ModelNotLoadedError,
+    OutOfMemoryError,
+    OxiLlamaError,
+    TokenizerError,
+    UnsupportedModelError,
+)
+from .offload import OffloadPolicy
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ChatTemplateError",
+    "ContextLengthError",
+    "DownloadError",
+    "EngineConfig",
+    "GenerationEvent",
+    "InferenceEngine",
+    "InvalidRequestError",
+    "KernelError",
+    "ModelConfig",
+    "ModelFormatError",
+    "ModelNotLoadedError",
+    "OffloadPolicy",
+    "OutOfMemoryError",
+    "OxiLlamaError",
+    "SamplerConfig",
+    "TokenizerError",
+    "UnsupportedModelError",
+]

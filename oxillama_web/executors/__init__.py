@@ -1,0 +1,43 @@
+"""What runs a plan: the C kernels, or NumPy as the reference and the fallback."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from ..errors import KernelError
+
+if TYPE_CHECKING:
+    from ..config import EngineConfig
+    from ..gguf import GGUFFile
+    from ..plan import Plan
+    from .base import Executor
+
+
+def create_executor(plan: Plan, gguf: GGUFFile, config: EngineConfig, *, consume: bool) -> Executor:
+    """The executor that the configuration asks for, with the plan's weights loaded.
+
+    Args:
+        consume: the file's buffer is writable and handed over: weights may be rearranged in it.
+
+    Raises:
+        KernelError: kernels were asked for and cannot be loaded.
+        UnsupportedModelError: a tensor's format has no kernel.
+        OutOfMemoryError: the weights do not fit.
+    """
+    if config.executor != "numpy":
+        from .library import load_library
+
+        try:
+            library = load_library()
+        except KernelError as error:
+            if config.executor == "kernels":
+                raise
+            warnings.warn(f"{error}; falling back to the slow NumPy executor", stacklevel=2)
+        else:
+            from .kernels import KernelExecutor
+
+            return KernelExecutor(plan, gguf, config, library, consume=consume)
+    from .numpy_executor import NumpyExecutor
+
+    return NumpyExecutor(plan, gguf)

@@ -1,0 +1,120 @@
+"""The structs of kernels_c/ox.h, member for member. tests/test_abi.py compares their sizes."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_float, c_int32, c_uint32, c_uint64
+from typing import ClassVar
+
+ABI_VERSION = 1
+PANEL_ROWS = 16
+
+
+class Tensor(ctypes.Structure):
+    """A weight."""
+
+    _fields_: ClassVar = [
+        ("data", c_uint64),
+        ("bytes", c_uint64),
+        ("format", c_uint32),
+        ("packed", c_uint32),
+        ("n_in", c_uint32),
+        ("n_out", c_uint32),
+    ]
+
+
+class Buffer(ctypes.Structure):
+    """An activation."""
+
+    _fields_: ClassVar = [
+        ("data", c_uint64),
+        ("capacity", c_uint32),
+        ("width", c_uint32),
+        ("rows", c_uint32),
+        ("reserved", c_uint32),
+    ]
+
+
+class Op(ctypes.Structure):
+    """One operation of a plan."""
+
+    _fields_: ClassVar = [
+        ("kind", c_uint32),
+        ("barrier", c_uint32),
+        ("src", c_int32 * 2),
+        ("dst", c_int32),
+        ("tensor", c_int32 * 2),
+        ("i", c_int32 * 5),
+        ("f", c_float * 4),
+    ]
+
+
+class KVLayer(ctypes.Structure):
+    """One layer's place in a page of the cache."""
+
+    _fields_: ClassVar = [
+        ("k_offset", c_uint64),
+        ("v_offset", c_uint64),
+        ("n_heads", c_uint32),
+        ("k_dim", c_uint32),
+        ("v_dim", c_uint32),
+        ("reserved", c_uint32),
+    ]
+
+
+class Model(ctypes.Structure):
+    """A plan and its tables."""
+
+    _fields_: ClassVar = [
+        ("tensors", c_uint64),
+        ("buffers", c_uint64),
+        ("ops", c_uint64),
+        ("kv_layers", c_uint64),
+        ("n_tensors", c_uint32),
+        ("n_buffers", c_uint32),
+        ("n_ops", c_uint32),
+        ("n_kv_layers", c_uint32),
+        ("page_tokens", c_uint32),
+        ("kv_format", c_uint32),
+        ("page_bytes", c_uint64),
+    ]
+
+
+class Batch(ctypes.Structure):
+    """Consecutive tokens of one sequence."""
+
+    _fields_: ClassVar = [
+        ("tokens", c_uint64),
+        ("outputs", c_uint64),
+        ("pages", c_uint64),
+        ("n_tokens", c_uint32),
+        ("n_outputs", c_uint32),
+        ("n_pages", c_uint32),
+        ("position", c_uint32),
+    ]
+
+
+STRUCTS = (Tensor, Buffer, Op, KVLayer, Model, Batch)
+
+# enum ox_kind
+EMBED = 1
+RMS_NORM = 2
+LINEAR = 3
+ROPE_TABLE = 4
+ROPE = 5
+KV_STORE = 6
+ATTENTION = 7
+GLU = 8
+ADD = 9
+SELECT_ROWS = 10
+SOFTCAP = 11
+
+# enum ox_status
+STATUS_TEXT = {
+    1: "a number or size in the plan does not fit",
+    2: "a tensor's format has no kernel",
+    3: "more tokens, outputs or positions than the buffers or the cache hold",
+    4: "a token outside of the vocabulary",
+    5: "the scratch memory is too small",
+}
+STATUS_BAD_TOKEN = 4

@@ -1,0 +1,58 @@
+"""What the engine asks of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+Outputs = Literal["last", "all"]
+
+
+class KVCache(Protocol):
+    """Keys and values of one sequence, growing as tokens come."""
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache."""
+
+    def truncate(self, length: int) -> None:
+        """Forgets all tokens from position `length` on and frees what they held."""
+
+
+class Executor(Protocol):
+    """Runs a plan over batches of tokens."""
+
+    @property
+    def name(self) -> str:
+        """Which executor this is, as "numpy" or "kernels-avx512"."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held for weights, buffers and caches."""
+
+    def new_cache(self) -> KVCache:
+        """An empty cache."""
+
+    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview:
+        """Appends tokens to the cache and computes logits.
+
+        Returns:
+            A writable memoryview of float32 [rows * vocabulary], one row ("last") or one a token
+            ("all"), valid until the next call.
+
+        Raises:
+            InvalidRequestError: no tokens, or a token outside of the vocabulary.
+            OutOfMemoryError: the cache cannot grow.
+        """
+
+    def top_k(self, logits: memoryview, k: int) -> tuple[list[int], list[float]]:
+        """The k largest logits, descending: token ids and values."""
+
+    def log_sum_exp(self, logits: memoryview, temperature: float) -> float:
+        """log(sum(exp(logits / temperature)))."""
+
+    def sample(self, logits: memoryview, temperature: float, uniform: float) -> int:
+        """The first token whose cumulative probability exceeds `uniform`, in [0, 1)."""
+
+    def close(self) -> None:
+        """Frees all memory; the executor cannot be used any more."""

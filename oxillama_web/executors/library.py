@@ -1,0 +1,113 @@
+"""Finds and opens the kernel library for this processor or browser."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from pathlib import Path
+
+from ..errors import KernelError
+from .abi import ABI_VERSION
+
+KERNELS_FOLDER = Path(__file__).parent.parent / "kernels"
+
+# (module (func (result v128) (i32x4.relaxed_dot_i8x16_i7x16_add_s (v128.const 0) (same) (same))))
+_RELAXED_SIMD_PROBE = bytes.fromhex(
+    "0061736d0100000001050160000" "17b" "03020100" "0a3b0139" "00"
+    + "fd0c" + "00" * 16 + "fd0c" + "00" * 16 + "fd0c" + "00" * 16
+    + "fd9302" "0b"
+)  # fmt: skip
+
+_AVX2, _AVX512, _ARM_DOT = 1, 2, 4
+
+
+class Library:
+    """An opened kernel library; its functions are attributes of `functions`."""
+
+    def __init__(self, variant: str, functions: ctypes.CDLL) -> None:
+        self.variant = variant
+        self.functions = functions
+
+
+def load_library(variant: str | None = None) -> Library:
+    """Opens the best library for this machine.
+
+    Args:
+        variant: "portable", "avx2", "avx512", "neon", "simd128" or "relaxed"; None takes
+            $OXILLAMA_KERNELS, or what the processor or the WebAssembly engine can run.
+
+    Raises:
+        KernelError: the library is missing, cannot be opened, or is of another version.
+    """
+    variant = variant or os.environ.get("OXILLAMA_KERNELS") or _best_variant()
+    functions = _open(variant)
+    found = functions.ox_abi_version()
+    if found != ABI_VERSION:
+        raise KernelError(
+            f"the kernel library {variant!r} has interface version {found}, this package needs "
+            f"{ABI_VERSION}; build the kernels again (make kernels)"
+        )
+    _declare(functions)
+    return Library(variant, functions)
+
+
+def _best_variant() -> str:
+    if sys.platform == "emscripten":
+        return "relaxed" if _engine_has_relaxed_simd() else "simd128"
+    features = _open("portable").ox_cpu_features()
+    if features & _AVX512:
+        return "avx512"
+    if features & _AVX2:
+        return "avx2"
+    if features & _ARM_DOT:
+        return "neon"
+    return "portable"
+
+
+def _engine_has_relaxed_simd() -> bool:
+    import js  # type: ignore[import-not-found]
+
+    probe = js.Uint8Array.new(len(_RELAXED_SIMD_PROBE))
+    probe.assign(_RELAXED_SIMD_PROBE)
+    return bool(js.WebAssembly.validate(probe))
+
+
+def _open(variant: str) -> ctypes.CDLL:
+    suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+    path = KERNELS_FOLDER / f"libox-{variant}{suffix}"
+    if not path.is_file():
+        raise KernelError(
+            f"there is no kernel library {path.name} for {platform.machine() or sys.platform} in "
+            f"{path.parent}; build it (make kernels) or choose executor='numpy'"
+        )
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise KernelError(f"cannot open the kernel library {path}: {error}") from error
+
+
+def _declare(functions: ctypes.CDLL) -> None:
+    # ctypes passes plain integers as 32-bit ints unless it is told otherwise
+    u32, u64, address = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
+    functions.ox_pack.argtypes = [address, u32, u32, address, u64]
+    functions.ox_pack_scratch_bytes.argtypes = [address]
+    functions.ox_pack_scratch_bytes.restype = u64
+    functions.ox_format_supported.argtypes = [u32]
+    functions.ox_check_model.argtypes = [address]
+    functions.ox_scratch_bytes.argtypes = [address, u32, u32]
+    functions.ox_scratch_bytes.restype = u64
+    functions.ox_forward.argtypes = [address, address, address, u64]
+    functions.ox_top_k.argtypes = [address, u32, u32, address, address]
+    functions.ox_top_k.restype = u32
+    functions.ox_logsumexp.argtypes = [address, u32, ctypes.c_float]
+    functions.ox_logsumexp.restype = ctypes.c_float
+    functions.ox_sample.argtypes = [address, u32, ctypes.c_float, ctypes.c_double]
+    functions.ox_sample.restype = u32
+    if hasattr(functions, "ox_pool_create"):
+        functions.ox_pool_create.argtypes = [u32]
+        functions.ox_pool_create.restype = address
+        functions.ox_pool_forward.argtypes = [address, address, address, address, u64]
+        functions.ox_pool_destroy.argtypes = [address]
+        functions.ox_pool_destroy.restype = None

@@ -1,0 +1,150 @@
+"""Turns a plan's operations into the C kernels' table of numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import plan as p
+from . import abi
+
+if TYPE_CHECKING:
+    from ..plan import Op, Plan
+
+
+class LoweredOps:
+    """Operations as C structs, and the constants that become tensors behind the weights."""
+
+    def __init__(self) -> None:
+        self.ops: list[abi.Op] = []
+        self.constants: list[tuple[float, ...]] = []
+
+
+def lower_ops(plan: Plan) -> LoweredOps:
+    """Operations with buffers and weights numbered in the plan's order, and with barriers."""
+    buffers = {name: index for index, name in enumerate(plan.buffers)}
+    weights = {name: index for index, name in enumerate(plan.weights)}
+    lowered = LoweredOps()
+    for op, barrier in zip(plan.ops, _barriers(plan), strict=True):
+        row = _lower(op, buffers, weights, len(weights), lowered.constants)
+        row.barrier = barrier
+        lowered.ops.append(row)
+    return lowered
+
+
+def _lower(
+    op: Op,
+    buffers: dict[str, int],
+    weights: dict[str, int],
+    first_constant: int,
+    constants: list[tuple[float, ...]],
+) -> abi.Op:
+    match op:
+        case p.Embed():
+            return _op(abi.EMBED, dst=buffers[op.dst], tensor=(weights[op.weight],), f=(op.scale,))
+        case p.RMSNorm():
+            return _op(
+                abi.RMS_NORM,
+                src=(buffers[op.src],),
+                dst=buffers[op.dst],
+                tensor=(weights[op.weight],),
+                i=(op.group,),
+                f=(op.eps,),
+            )
+        case p.Linear():
+            bias = -1 if op.bias is None else weights[op.bias]
+            return _op(
+                abi.LINEAR,
+                src=(buffers[op.src],),
+                dst=buffers[op.dst],
+                tensor=(weights[op.weight], bias),
+            )
+        case p.RopeTable():
+            constants.append(op.inverse_frequencies)
+            return _op(
+                abi.ROPE_TABLE,
+                dst=buffers[op.dst],
+                tensor=(first_constant + len(constants) - 1,),
+                f=(op.magnitude,),
+            )
+        case p.Rope():
+            return _op(
+                abi.ROPE,
+                src=(buffers[op.buffer], buffers[op.table]),
+                dst=buffers[op.buffer],
+                i=(op.head_dim, op.n_rot, int(op.style == "halves")),
+            )
+        case p.KVStore():
+            return _op(abi.KV_STORE, src=(buffers[op.keys], buffers[op.values]), i=(op.layer,))
+        case p.Attention():
+            return _op(
+                abi.ATTENTION,
+                src=(buffers[op.queries],),
+                dst=buffers[op.dst],
+                i=(op.layer, op.n_heads, op.window),
+                f=(op.scale, op.softcap),
+            )
+        case p.GLU():
+            return _op(
+                abi.GLU,
+                src=(buffers[op.gate], buffers[op.up]),
+                dst=buffers[op.dst],
+                i=(int(op.activation == "gelu"),),
+            )
+        case p.Add():
+            return _op(abi.ADD, src=(buffers[op.a], buffers[op.b]), dst=buffers[op.dst])
+        case p.SelectRows():
+            return _op(abi.SELECT_ROWS, src=(buffers[op.src],), dst=buffers[op.dst])
+        case p.Softcap():
+            return _op(abi.SOFTCAP, src=(buffers[op.src],), dst=buffers[op.dst], f=(op.cap,))
+
+
+def _op(
+    kind: int,
+    *,
+    src: tuple[int, ...] = (),
+    dst: int = -1,
+    tensor: tuple[int, ...] = (),
+    i: tuple[int, ...] = (),
+    f: tuple[float, ...] = (),
+) -> abi.Op:
+    row = abi.Op(kind=kind, dst=dst)
+    row.src[:] = (*src, -1, -1)[:2]
+    row.tensor[:] = (*tensor, -1, -1)[:2]
+    row.i[: len(i)] = i
+    row.f[: len(f)] = f
+    return row
+
+
+# The quantized input of a linear operation, which all threads share. Operations that use it are
+# ordered by the same rule as buffers.
+_QUANTIZED = "quantized input"
+
+
+def _barriers(plan: Plan) -> list[bool]:
+    """Before which operations all threads must meet.
+
+    An operation waits if, since the threads last met, another one wrote what it reads or writes, or
+    read what it writes. A linear operation quantizes its input (a write), meets the other threads,
+    and multiplies (a read); one that follows another with the same input only reads.
+    """
+    barriers = []
+    read: set[str] = set()
+    written: set[str] = set()
+    previous: Op | None = None
+    for op in plan.ops:
+        reads, writes = set(p.op_reads(op)), {p.op_writes(op)}
+        quantizes = False
+        if isinstance(op, p.Linear):
+            quantizes = not (isinstance(previous, p.Linear) and previous.src == op.src)
+            (writes if quantizes else reads).add(_QUANTIZED)
+        barrier = bool(reads & written or writes & written or writes & read)
+        if barrier:
+            read, written = set(), set()
+        if quantizes:
+            # the barrier inside the operation, between quantizing and multiplying
+            read, written = {_QUANTIZED}, writes - {_QUANTIZED}
+        read |= reads
+        written |= writes - {_QUANTIZED}
+        barriers.append(barrier)
+        previous = op
+    return barriers

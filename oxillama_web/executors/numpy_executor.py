@@ -1,0 +1,253 @@
+"""The reference: a plan walked operation by operation in NumPy, all in float32.
+
+Slow, and as plain as can be: the kernels are compared with it, and it is compared with llama.cpp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidRequestError
+from ..plan import (
+    GLU,
+    Add,
+    Attention,
+    Embed,
+    KVLayer,
+    KVStore,
+    Linear,
+    Plan,
+    RMSNorm,
+    Rope,
+    RopeTable,
+    SelectRows,
+    Softcap,
+)
+from ..quants_numpy import dequantize
+
+if TYPE_CHECKING:
+    from ..gguf import GGUFFile
+    from .base import KVCache, Outputs
+
+Array = NDArray[np.float32]
+
+
+class NumpyExecutor:
+    """Dequantizes all weights to float32 at load."""
+
+    name = "numpy"
+
+    def __init__(self, plan: Plan, gguf: GGUFFile) -> None:
+        self._plan = plan
+        self._weights = {name: _load_weight(gguf, name) for name in plan.weights}
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the dequantized weights."""
+        return sum(weight.nbytes for weight in self._weights.values())
+
+    def new_cache(self) -> NumpyKVCache:
+        """An empty float32 cache."""
+        return NumpyKVCache(self._plan.kv_layers)
+
+    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview:
+        """See `Executor.forward`."""
+        assert isinstance(cache, NumpyKVCache)
+        if not tokens:
+            raise InvalidRequestError("a forward pass needs at least one token")
+        batch = _Batch(
+            tokens=np.asarray(tokens, np.int64),
+            positions=np.arange(cache.length, cache.length + len(tokens)),
+            outputs=slice(-1, None) if outputs == "last" else slice(None),
+            cache=cache,
+        )
+        buffers: dict[str, Array] = {}
+        for op in self._plan.ops:
+            self._run(op, buffers, batch)
+        cache.length += len(tokens)
+        logits = np.ascontiguousarray(buffers[self._plan.output], np.float32)
+        return memoryview(logits.reshape(-1))
+
+    def top_k(self, logits: memoryview, k: int) -> tuple[list[int], list[float]]:
+        """See `Executor.top_k`."""
+        values = np.asarray(logits)
+        k = min(k, len(values))
+        order = np.where(np.isnan(values), -np.inf, values)
+        ids = np.argpartition(-order, k - 1)[:k] if k < len(values) else np.arange(len(values))
+        # equal logits rank by id, so that both executors choose the same token
+        ids = ids[np.lexsort((ids, -order[ids]))]
+        return ids.tolist(), values[ids].tolist()
+
+    def log_sum_exp(self, logits: memoryview, temperature: float) -> float:
+        """See `Executor.log_sum_exp`."""
+        scaled = np.asarray(logits, np.float64) / temperature
+        largest = scaled.max()
+        return float(largest + np.log(np.exp(scaled - largest).sum()))
+
+    def sample(self, logits: memoryview, temperature: float, uniform: float) -> int:
+        """See `Executor.sample`."""
+        scaled = np.asarray(logits, np.float64) / temperature
+        cumulative = np.cumsum(np.exp(scaled - scaled.max()))
+        index = np.searchsorted(cumulative, uniform * cumulative[-1], side="right")
+        return int(min(index, len(cumulative) - 1))
+
+    def close(self) -> None:
+        """Frees the weights."""
+        self._weights = {}
+
+    def _run(self, op: object, buffers: dict[str, Array], batch: _Batch) -> None:
+        match op:
+            case Embed():
+                table = self._weights[op.weight]
+                if batch.tokens.min() < 0 or batch.tokens.max() >= len(table):
+                    raise InvalidRequestError(f"a token is outside of 0..{len(table) - 1}")
+                buffers[op.dst] = table[batch.tokens] * np.float32(op.scale)
+            case RMSNorm():
+                buffers[op.dst] = _rms_norm(
+                    buffers[op.src], self._weights[op.weight], op.group, op.eps
+                )
+            case Linear():
+                product = buffers[op.src] @ self._weights[op.weight].T
+                if op.bias is not None:
+                    product += self._weights[op.bias]
+                buffers[op.dst] = product
+            case RopeTable():
+                buffers[op.dst] = _rope_table(batch.positions, op)
+            case Rope():
+                buffers[op.buffer] = _rope(buffers[op.buffer], buffers[op.table], op)
+            case KVStore():
+                batch.cache.store(op.layer, buffers[op.keys], buffers[op.values])
+            case Attention():
+                keys, values = batch.cache.read(op.layer, len(batch.tokens))
+                buffers[op.dst] = _attention(buffers[op.queries], keys, values, op)
+            case GLU():
+                activate = _silu if op.activation == "silu" else _gelu
+                buffers[op.dst] = activate(buffers[op.gate]) * buffers[op.up]
+            case Add():
+                buffers[op.dst] = buffers[op.a] + buffers[op.b]
+            case SelectRows():
+                buffers[op.dst] = buffers[op.src][batch.outputs]
+            case Softcap():
+                cap = np.float32(op.cap)
+                buffers[op.dst] = cap * np.tanh(buffers[op.src] / cap)
+            case _:
+                raise NotImplementedError(type(op).__name__)
+
+
+class NumpyKVCache:
+    """Float32 keys and values, [position, head, dim] a layer, in arrays that double as they fill."""
+
+    def __init__(self, layers: Sequence[KVLayer]) -> None:
+        self.length = 0
+        self._keys = [np.empty((0, layer.n_heads, layer.k_dim), np.float32) for layer in layers]
+        self._values = [np.empty((0, layer.n_heads, layer.v_dim), np.float32) for layer in layers]
+
+    def truncate(self, length: int) -> None:
+        """Forgets positions from `length` on."""
+        if not 0 <= length <= self.length:
+            raise InvalidRequestError(f"cannot cut a cache of {self.length} tokens to {length}")
+        self.length = length
+
+    def store(self, layer: int, keys: Array, values: Array) -> None:
+        """Writes a batch's keys and values behind what the cache holds."""
+        for arrays, new in ((self._keys, keys), (self._values, values)):
+            old = arrays[layer]
+            needed = self.length + len(new)
+            if needed > len(old):
+                grown = np.empty((max(needed, 2 * len(old)), *old.shape[1:]), np.float32)
+                grown[: self.length] = old[: self.length]
+                arrays[layer] = grown
+            arrays[layer][self.length : needed] = new.reshape(len(new), *old.shape[1:])
+
+    def read(self, layer: int, n_new: int) -> tuple[Array, Array]:
+        """Keys and values of all positions, the batch's own included: [position, head, dim]."""
+        end = self.length + n_new
+        return self._keys[layer][:end], self._values[layer][:end]
+
+
+class _Batch:
+    def __init__(
+        self,
+        tokens: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        outputs: slice,
+        cache: NumpyKVCache,
+    ) -> None:
+        self.tokens = tokens
+        self.positions = positions
+        self.outputs = outputs
+        self.cache = cache
+
+
+def _load_weight(gguf: GGUFFile, name: str) -> Array:
+    info = gguf.tensors[name]
+    count = 1
+    for size in info.shape:
+        count *= size
+    return dequantize(gguf.tensor_data(name), info.format, count).reshape(info.shape[::-1])
+
+
+def _rms_norm(x: Array, weight: Array, group: int, eps: float) -> Array:
+    groups = x.reshape(len(x), -1, group)
+    mean_square = np.mean(groups * groups, axis=-1, keepdims=True)
+    normed = groups / np.sqrt(mean_square + np.float32(eps)) * weight
+    return normed.reshape(x.shape)
+
+
+def _rope_table(positions: NDArray[np.int64], op: RopeTable) -> Array:
+    angles = positions[:, None] * np.asarray(op.inverse_frequencies, np.float64)
+    table = np.concatenate([np.cos(angles), np.sin(angles)], axis=1) * op.magnitude
+    return table.astype(np.float32)
+
+
+def _rope(x: Array, table: Array, op: Rope) -> Array:
+    heads = x.reshape(len(x), -1, op.head_dim).copy()
+    half = op.n_rot // 2
+    cos, sin = table[:, None, :half], table[:, None, half:]
+    if op.style == "adjacent":
+        first, second = slice(0, op.n_rot, 2), slice(1, op.n_rot, 2)
+    else:
+        first, second = slice(0, half), slice(half, op.n_rot)
+    a, b = heads[..., first].copy(), heads[..., second].copy()
+    heads[..., first] = a * cos - b * sin
+    heads[..., second] = a * sin + b * cos
+    return heads.reshape(x.shape)
+
+
+def _attention(q: Array, keys: Array, values: Array, op: Attention) -> Array:
+    n_tokens, n_keys = len(q), len(keys)
+    group = op.n_heads // keys.shape[1]
+    queries = q.reshape(n_tokens, op.n_heads, -1).transpose(1, 0, 2)
+    keys = np.repeat(keys.transpose(1, 2, 0), group, axis=0)
+    values = np.repeat(values.transpose(1, 0, 2), group, axis=0)
+    scores = queries @ keys * np.float32(op.scale)
+    if op.softcap > 0:
+        scores = op.softcap * np.tanh(scores / np.float32(op.softcap))
+    query_position = np.arange(n_keys - n_tokens, n_keys)[:, None]
+    key_position = np.arange(n_keys)[None, :]
+    visible = key_position <= query_position
+    if op.window > 0:
+        visible &= key_position > query_position - op.window
+    scores = np.where(visible, scores, np.float32(-np.inf))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    attended: Array = (weights @ values).transpose(1, 0, 2).reshape(n_tokens, -1)
+    return attended.astype(np.float32)
+
+
+def _silu(x: Array) -> Array:
+    return _as_float32(x / (1.0 + np.exp(-np.clip(x, -80, None))))
+
+
+def _gelu(x: Array) -> Array:
+    # the tanh form, Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415
+    inner = np.float32(0.7978845608028654) * (x + np.float32(0.044715) * x * x * x)
+    return _as_float32(0.5 * x * (1.0 + np.tanh(inner)))
+
+
+def _as_float32(x: NDArray[np.floating]) -> Array:
+    return x.astype(np.float32, copy=False)

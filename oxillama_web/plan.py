@@ -1,0 +1,390 @@
+"""A model's forward pass as data: a flat list of operations over named buffers.
+
+An architecture writes a plan once, at load; an executor runs it for each batch of tokens.
+
+    tokens ── embed ──► x ── rms_norm ──► h ── linear ──► q, k, v ── rope ... ──► logits
+
+A buffer is a float32 array [rows, width]. Its rows are the tokens of the batch, or, after
+`select_rows`, the tokens whose logits were asked for. Writing to a name again reuses the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from .errors import ModelFormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .gguf import TensorInfo
+
+Rows = Literal["batch", "output"]
+RopeStyle = Literal["adjacent", "halves"]
+Activation = Literal["silu", "gelu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """dst[t] = weight[token[t]] * scale."""
+
+    dst: str
+    weight: str
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class RMSNorm:
+    """dst = src / sqrt(mean(src^2) + eps) * weight over each group of `group` values.
+
+    Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467. A group is a whole row, or one head.
+    """
+
+    dst: str
+    src: str
+    weight: str
+    group: int
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """dst[t] = weight @ src[t] (+ bias); weight is [n_out, n_in]."""
+
+    dst: str
+    src: str
+    weight: str
+    bias: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RopeTable:
+    """dst[t] = magnitude * (cos a, sin a) with angles a = position[t] * inverse_frequencies."""
+
+    dst: str
+    inverse_frequencies: tuple[float, ...]
+    magnitude: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rope:
+    """Rotates pairs of the first `n_rot` values of each head, in place.
+
+    Su et al. 2021, https://arxiv.org/abs/2104.09864. A pair is (2j, 2j+1) in style "adjacent"
+    and (j, j + n_rot/2) in style "halves".
+    """
+
+    buffer: str
+    table: str
+    head_dim: int
+    n_rot: int
+    style: RopeStyle
+
+
+@dataclass(frozen=True, slots=True)
+class KVStore:
+    """Writes the batch's keys and values into the cache of `layer`."""
+
+    keys: str
+    values: str
+    layer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """dst = softmax(scale * q k^T) v, causal, grouped queries, over the cache of `layer`.
+
+    A token sees itself and what came before it; with window > 0 only the last `window` positions,
+    its own included. softcap > 0 bounds the scores: softcap * tanh(score / softcap).
+    """
+
+    dst: str
+    queries: str
+    layer: int
+    n_heads: int
+    scale: float
+    window: int
+    softcap: float
+
+
+@dataclass(frozen=True, slots=True)
+class GLU:
+    """dst = activation(gate) * up. Shazeer 2020, https://arxiv.org/abs/2002.05202."""
+
+    dst: str
+    gate: str
+    up: str
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """dst = a + b."""
+
+    dst: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelectRows:
+    """dst = the rows of src whose logits were asked for."""
+
+    dst: str
+    src: str
+
+
+@dataclass(frozen=True, slots=True)
+class Softcap:
+    """dst = cap * tanh(src / cap)."""
+
+    dst: str
+    src: str
+    cap: float
+
+
+Op = (
+    Embed
+    | RMSNorm
+    | Linear
+    | RopeTable
+    | Rope
+    | KVStore
+    | Attention
+    | GLU
+    | Add
+    | SelectRows
+    | Softcap
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named activation, float32 [rows, width]."""
+
+    width: int
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class KVLayer:
+    """One layer's share of the cache: keys [n_heads, k_dim] and values [n_heads, v_dim] a token."""
+
+    n_heads: int
+    k_dim: int
+    v_dim: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """What an executor runs. `output` names the buffer that holds the logits."""
+
+    ops: list[Op] = field(default_factory=list)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    kv_layers: list[KVLayer] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
+    output: str = ""
+
+
+class PlanBuilder:
+    """Appends operations to a plan and checks that shapes fit while it does.
+
+    Args:
+        tensors: the model file's tensors by name; shapes in GGUF order (shape[0] = input size).
+    """
+
+    def __init__(self, tensors: Mapping[str, TensorInfo]) -> None:
+        self._tensors = tensors
+        self._plan = Plan()
+
+    def has(self, weight: str) -> bool:
+        """Whether the model file holds this tensor."""
+        return weight in self._tensors
+
+    def embed(self, dst: str, weight: str, scale: float = 1.0) -> None:
+        """Looks up each token's row."""
+        n_in, _ = self._matrix(weight)
+        self._declare(dst, n_in, "batch")
+        self._plan.ops.append(Embed(dst, weight, scale))
+
+    def rms_norm(self, dst: str, src: str, weight: str, eps: float) -> None:
+        """Normalizes rows, or heads where the weight is as long as one head."""
+        group = self._vector(weight)
+        width = self._width(src)
+        if group == 0 or width % group:
+            raise ModelFormatError(
+                f"tensor {weight!r} has {group} values, which do not divide a row of {width}"
+            )
+        self._declare(dst, width, self._rows(src))
+        self._plan.ops.append(RMSNorm(dst, src, weight, group, eps))
+
+    def linear(self, dst: str, src: str, weight: str, bias: str | None = None) -> None:
+        """A matrix product; a bias tensor is added where the file holds one of that name."""
+        n_in, n_out = self._matrix(weight)
+        if n_in != self._width(src):
+            raise ModelFormatError(
+                f"tensor {weight!r} takes {n_in} inputs, but its input has {self._width(src)}"
+            )
+        if bias is not None and not self.has(bias):
+            bias = None
+        if bias is not None and self._vector(bias) != n_out:
+            raise ModelFormatError(
+                f"tensor {bias!r} does not have the {n_out} values of {weight!r}"
+            )
+        self._declare(dst, n_out, self._rows(src))
+        self._plan.ops.append(Linear(dst, src, weight, bias))
+
+    def rope_table(
+        self, dst: str, inverse_frequencies: Sequence[float], magnitude: float = 1.0
+    ) -> None:
+        """Cosines and sines of the batch's positions, shared by all layers that use them."""
+        self._declare(dst, 2 * len(inverse_frequencies), "batch")
+        self._plan.ops.append(RopeTable(dst, tuple(inverse_frequencies), magnitude))
+
+    def rope(self, buffer: str, table: str, head_dim: int, style: RopeStyle) -> None:
+        """Rotates every head of a buffer by its token's position."""
+        n_rot = self._width(table)
+        if n_rot > head_dim or self._width(buffer) % head_dim:
+            raise ModelFormatError(
+                f"cannot rotate {n_rot} of {head_dim} values a head in rows of "
+                f"{self._width(buffer)}"
+            )
+        self._plan.ops.append(Rope(buffer, table, head_dim, n_rot, style))
+
+    def attention(
+        self,
+        dst: str,
+        queries: str,
+        keys: str,
+        values: str,
+        *,
+        n_heads: int,
+        n_kv_heads: int,
+        scale: float,
+        window: int = 0,
+        softcap: float = 0.0,
+    ) -> None:
+        """Stores keys and values in a new layer of the cache, then attends over it."""
+        k_dim, k_rest = divmod(self._width(keys), n_kv_heads)
+        v_dim, v_rest = divmod(self._width(values), n_kv_heads)
+        if k_rest or v_rest or self._width(queries) != n_heads * k_dim or n_heads % n_kv_heads:
+            raise ModelFormatError(
+                f"attention of {n_heads} query and {n_kv_heads} key heads does not fit rows of "
+                f"{self._width(queries)}, {self._width(keys)} and {self._width(values)} values"
+            )
+        layer = len(self._plan.kv_layers)
+        self._plan.kv_layers.append(KVLayer(n_kv_heads, k_dim, v_dim))
+        self._declare(dst, n_heads * v_dim, self._rows(queries))
+        self._plan.ops.append(KVStore(keys, values, layer))
+        self._plan.ops.append(Attention(dst, queries, layer, n_heads, scale, window, softcap))
+
+    def glu(self, dst: str, gate: str, up: str, activation: Activation) -> None:
+        """A gated linear unit's product."""
+        self._same_width(gate, up)
+        self._declare(dst, self._width(gate), self._rows(gate))
+        self._plan.ops.append(GLU(dst, gate, up, activation))
+
+    def add(self, dst: str, a: str, b: str) -> None:
+        """An elementwise sum, as of a residual connection."""
+        self._same_width(a, b)
+        self._declare(dst, self._width(a), self._rows(a))
+        self._plan.ops.append(Add(dst, a, b))
+
+    def select_rows(self, dst: str, src: str) -> None:
+        """Drops the tokens whose logits nobody asked for."""
+        self._declare(dst, self._width(src), "output")
+        self._plan.ops.append(SelectRows(dst, src))
+
+    def softcap(self, dst: str, src: str, cap: float) -> None:
+        """Bounds values smoothly."""
+        self._declare(dst, self._width(src), self._rows(src))
+        self._plan.ops.append(Softcap(dst, src, cap))
+
+    def build(self, output: str) -> Plan:
+        """Ends the plan; `output` is the buffer of the logits."""
+        self._width(output)
+        self._plan.output = output
+        weights = dict.fromkeys(name for op in self._plan.ops for name in op_weights(op))
+        self._plan.weights = list(weights)
+        return self._plan
+
+    def _declare(self, name: str, width: int, rows: Rows) -> None:
+        buffer = Buffer(width, rows)
+        if self._plan.buffers.setdefault(name, buffer) != buffer:
+            raise ModelFormatError(
+                f"layers differ in size: {name!r} has {self._plan.buffers[name].width} values in "
+                f"one layer and {width} in another"
+            )
+
+    def _matrix(self, weight: str) -> tuple[int, int]:
+        shape = self._shape(weight)
+        if len(shape) != 2:
+            raise ModelFormatError(f"tensor {weight!r} has shape {shape}; it must be a matrix")
+        return shape[0], shape[1]
+
+    def _vector(self, weight: str) -> int:
+        shape = self._shape(weight)
+        if len(shape) != 1:
+            raise ModelFormatError(f"tensor {weight!r} has shape {shape}; it must be a vector")
+        return shape[0]
+
+    def _shape(self, weight: str) -> tuple[int, ...]:
+        if weight not in self._tensors:
+            raise ModelFormatError(f"the file holds no tensor {weight!r}, which this model needs")
+        shape = self._tensors[weight].shape
+        while len(shape) > 1 and shape[-1] == 1:
+            shape = shape[:-1]
+        return shape
+
+    def _width(self, buffer: str) -> int:
+        return self._plan.buffers[buffer].width
+
+    def _rows(self, buffer: str) -> Rows:
+        return self._plan.buffers[buffer].rows
+
+    def _same_width(self, a: str, b: str) -> None:
+        if self._width(a) != self._width(b):
+            raise ModelFormatError(
+                f"{a!r} has {self._width(a)} values and {b!r} has {self._width(b)}; they must match"
+            )
+
+
+def op_weights(op: Op) -> tuple[str, ...]:
+    """The model file's tensors that an operation reads."""
+    if isinstance(op, (Embed, RMSNorm)):
+        return (op.weight,)
+    if isinstance(op, Linear):
+        return (op.weight,) if op.bias is None else (op.weight, op.bias)
+    return ()
+
+
+def op_reads(op: Op) -> tuple[str, ...]:
+    """The buffers that an operation reads; a cache layer counts as one named `kv.N`."""
+    match op:
+        case Embed() | RopeTable():
+            return ()
+        case RMSNorm() | Linear() | SelectRows() | Softcap():
+            return (op.src,)
+        case Rope():
+            return (op.buffer, op.table)
+        case KVStore():
+            return (op.keys, op.values)
+        case Attention():
+            return (op.queries, f"kv.{op.layer}")
+        case GLU():
+            return (op.gate, op.up)
+        case Add():
+            return (op.a, op.b)
+
+
+def op_writes(op: Op) -> str:
+    """The buffer (or cache layer, `kv.N`) that an operation writes."""
+    match op:
+        case Rope():
+            return op.buffer
+        case KVStore():
+            return f"kv.{op.layer}"
+        case _:
+            return op.dst
