@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Builds what a browser needs:
+#
+#   dist/oxillama_web-<version>-py3-none-pyodide_2024_0_wasm32.pyemscripten_2026_0_wasm32.whl
+#   build/site/    a folder for any static server: page, worker, Python runtime and the wheel
+#
+#   ./build_wasm.sh                    kernels with the compiler in PyPI's ziglang; no emsdk needed
+#   ./build_wasm.sh --pyodide-build    the Python part through `pyodide build`, where it is installed
+#
+# Needs Python 3.11 or newer, Node 20 or newer with npm, and on the first run a network.
+# PYTHON=... chooses the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+KERNELS=build/wasm-kernels
+BASE=build/base-wheel
+TEMPLATE_WHEELS=build/template-wheels
+REQUIREMENTS=tools/site-requirements.txt
+
+main() {
+  local backend=hatch
+  case "${1:-}" in
+    "") ;;
+    --pyodide-build) backend=pyodide ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  esac
+  local python
+  python=$(build_python)
+
+  "$python" kernels_c/build.py wasm --out "$KERNELS"
+  rm -rf "$BASE"
+  if [ "$backend" = pyodide ]; then
+    pyodide_base_wheel
+  else
+    "$python" -m build --wheel --no-isolation --outdir "$BASE" . >/dev/null
+  fi
+  local wheel
+  wheel=$("$python" tools/make_wheel.py --kernels "$KERNELS" --out dist "$BASE"/*.whl)
+  echo "$wheel"
+
+  runtime
+  template_wheels "$python"
+  "$python" tools/make_site.py --wheel "$wheel" --wheels "$TEMPLATE_WHEELS" \
+    --pyodide node_modules/pyodide --out build/site
+}
+
+# An interpreter with the build tools: the one at hand if it has them, else one made for this.
+build_python() {
+  local python=${PYTHON:-}
+  if [ -z "$python" ]; then
+    python=python3
+    [ -x .venv/bin/python ] && python=.venv/bin/python
+  fi
+  if ! "$python" -c 'import build, hatchling, ziglang' 2>/dev/null; then
+    local tools=.cache/build-wasm
+    if [ ! -e "$tools/complete" ]; then
+      echo "installing the build tools into $tools (once)" >&2
+      "$python" -m venv "$tools"
+      "$tools/bin/python" -m pip install --quiet build hatchling ziglang==0.17.1 >&2
+      touch "$tools/complete"
+    fi
+    python=$tools/bin/python
+  fi
+  echo "$python"
+}
+
+pyodide_base_wheel() {
+  if ! command -v pyodide >/dev/null || ! pyodide config get pyodide_abi_version >/dev/null 2>&1; then
+    echo "pyodide-build and its cross-build environment are not installed;" \
+      "run ./build_wasm.sh without --pyodide-build to make the same wheel" >&2
+    exit 1
+  fi
+  pyodide build . --outdir "$BASE"
+}
+
+runtime() {
+  local wanted have
+  wanted=$(node -p 'require("./package.json").dependencies.pyodide')
+  have=$(node -p 'require("./node_modules/pyodide/package.json").version' 2>/dev/null || true)
+  if [ "$have" != "$wanted" ]; then
+    npm ci --omit=dev --loglevel=error >&2
+  fi
+}
+
+# jinja2 and markupsafe; the compiler is switched off, so that markupsafe falls back to pure Python
+template_wheels() {
+  if cmp -s "$REQUIREMENTS" "$TEMPLATE_WHEELS/requirements.txt"; then
+    return
+  fi
+  rm -rf "$TEMPLATE_WHEELS"
+  CC=false "$1" -m pip wheel --quiet --no-deps --no-cache-dir --require-hashes \
+    --no-binary markupsafe --requirement "$REQUIREMENTS" --wheel-dir "$TEMPLATE_WHEELS" >&2
+  cp "$REQUIREMENTS" "$TEMPLATE_WHEELS/requirements.txt"
+}
+
+main "$@"

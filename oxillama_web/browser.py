@@ -1,0 +1,194 @@
+"""The Python side of a page's worker: one model, one answer at a time, no NumPy.
+
+JavaScript owns the event loop. It writes the model's bytes into `Session.buffer`, calls `load`, then
+`start_prompt` or `start_chat`, and `step` until that returns False. Between two steps the worker
+looks at its messages, so that an answer can be stopped. Values that cross are numbers, strings and
+JSON: nothing that JavaScript would have to destroy.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from .config import EngineConfig, SamplerConfig
+from .engine import InferenceEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .engine import GenerationEvent
+
+    # phase, text, done, total, finish reason ("" while the answer goes on)
+    Emit = Callable[[str, str, int, int, str], object]
+
+# A prompt is computed in pieces of this many tokens: Stop is looked at between two pieces.
+PREFILL_CHUNK_SIZE = 32
+
+# The most specific class comes first: the code of an error is that of the first class it is of.
+ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
+    (errors.ModelFormatError, "bad_model"),
+    (errors.UnsupportedModelError, "unsupported_model"),
+    (errors.TokenizerError, "tokenizer"),
+    (errors.ChatTemplateError, "chat_template"),
+    (errors.ModelNotLoadedError, "not_loaded"),
+    (errors.ContextLengthError, "context_length"),
+    (errors.InvalidRequestError, "invalid_request"),
+    (errors.KernelError, "kernel"),
+    (MemoryError, "out_of_memory"),
+)
+
+
+class Session:
+    """One model in this worker, and the answer under way, if there is one.
+
+    Args:
+        emit: called once for each step of an answer.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self.buffer: bytearray | None = None
+        self.failure = ""
+        self._emit = emit
+        self._engine: InferenceEngine | None = None
+        self._events: Iterator[GenerationEvent] | None = None
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method by name; when it fails, `failure` describes why, as JSON."""
+        try:
+            return getattr(self, method)(*arguments)
+        except Exception as error:
+            self.failure = json.dumps(describe(error))
+            raise
+
+    def allocate(self, size: int) -> None:
+        """Make `buffer` hold `size` bytes; what was written so far stays.
+
+        Raises:
+            OutOfMemoryError: the tab cannot hold that much.
+        """
+        try:
+            if self.buffer is None:
+                self.buffer = bytearray(size)
+            elif size <= len(self.buffer):
+                del self.buffer[size:]
+            else:
+                self.buffer.extend(bytes(size - len(self.buffer)))
+        except (MemoryError, OverflowError) as error:
+            self.buffer = None
+            raise errors.OutOfMemoryError(
+                f"this tab cannot hold a model of {size / 1e6:.0f} MB; "
+                "close other tabs, or choose a smaller model"
+            ) from error
+
+    def load(self, tokenizer_json: str | None, context_size: int | None) -> str:
+        """Load the model from `buffer`, which becomes the engine's; returns `info()`."""
+        if self.buffer is None:
+            raise errors.ModelNotLoadedError(
+                "the model's bytes must be written before it is loaded"
+            )
+        model_bytes, self.buffer = self.buffer, None
+        config = EngineConfig(context_size=context_size, prefill_chunk_size=PREFILL_CHUNK_SIZE)
+        engine = InferenceEngine(config)
+        engine.load_model_from_bytes(model_bytes, tokenizer_json, consume=True)
+        self._engine = engine
+        return self.info()
+
+    def info(self) -> str:
+        """What the page may want to show of the model, as JSON."""
+        engine = self._loaded()
+        model = engine.model_config
+        return json.dumps(
+            {
+                "name": model.name,
+                "architecture": model.architecture,
+                "contextLength": model.context_length,
+                "layers": model.n_layers,
+                "hiddenSize": model.hidden_size,
+                "vocabularySize": model.vocab_size,
+                "executor": engine.executor_name,
+                "memoryBytes": engine.memory_bytes,
+            }
+        )
+
+    def start_prompt(self, prompt: str, options_json: str) -> None:
+        """Begin to continue `prompt`; `step` does the work."""
+        self._start("events", prompt, options_json)
+
+    def start_chat(self, messages_json: str, options_json: str) -> None:
+        """Begin to answer a list of {role, content}; `step` does the work."""
+        self._start("chat_events", json.loads(messages_json), options_json)
+
+    def step(self) -> bool:
+        """Compute one piece of the prompt or one token and emit it; False once nothing is left."""
+        if self._events is None:
+            return False
+        event = next(self._events, None)
+        if event is None:
+            self._events = None
+            return False
+        self._emit(event.phase, event.text, event.n_done, event.n_total, event.finish_reason or "")
+        return True
+
+    def stop(self) -> None:
+        """Drop the answer under way; the tokens so far stay in the cache."""
+        events, self._events = self._events, None
+        close = getattr(events, "close", None)
+        if close is not None:
+            close()
+
+    def tokenize(self, text: str) -> str:
+        """The token ids of a text, as JSON."""
+        return json.dumps(list(self._loaded().tokenize(text)))
+
+    def render_chat(self, messages_json: str) -> str:
+        """The prompt that the model's own chat template makes of a list of {role, content}."""
+        return self._loaded().render_chat(json.loads(messages_json))
+
+    def reset(self) -> None:
+        """Forget the conversation; the model stays loaded."""
+        self.stop()
+        self._loaded().reset()
+
+    def close(self) -> None:
+        """Let go of the model and its memory."""
+        self.stop()
+        engine, self._engine, self.buffer = self._engine, None, None
+        if engine is not None:
+            engine.close()
+
+    def _start(self, method: str, prompt: Any, options_json: str) -> None:
+        engine = self._loaded()
+        self.stop()
+        options = json.loads(options_json)
+        arguments: dict[str, Any] = {"sampler": SamplerConfig(**options.pop("sampler"))}
+        arguments.update(options)
+        self._events = getattr(engine, method)(prompt, **arguments)
+
+    def _loaded(self) -> InferenceEngine:
+        if self._engine is None:
+            raise errors.ModelNotLoadedError("no model is loaded")
+        return self._engine
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """An exception as the page reports it: a code, its class and message, and the traceback."""
+    import traceback
+
+    code = next((code for kind, code in ERROR_CODES if isinstance(error, kind)), "internal")
+    message = str(error) or "no further description"
+    return {
+        "code": code,
+        "type": type(error).__name__,
+        "message": message,
+        "detail": "".join(traceback.format_exception(error)),
+    }
+
+
+def renew_randomness() -> None:
+    """Reseed what a memory snapshot froze: every page would otherwise draw the same numbers."""
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed()

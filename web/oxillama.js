@@ -1,0 +1,353 @@
+/**
+ * OxiLlama in a page: a GGUF language model that runs in a worker of this tab.
+ *
+ *     const llm = await OxiLlama.load({ model: "models/smollm2.gguf" });
+ *     for await (const piece of llm.chat([{ role: "user", content: "Hello" }])) show(piece);
+ *     llm.dispose();
+ */
+
+import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
+
+export { OxiLlamaError } from "./protocol.js";
+
+/**
+ * @import { AnswerOptions, AnswerStats, ByteSource, ChatMessage, LoadStage, ModelInfo, Reply,
+ *   Request } from "./protocol.js"
+ */
+
+/**
+ * @typedef {string | URL | Blob | ArrayBuffer} Source  an address, a File or other Blob, or the bytes
+ *   themselves. An ArrayBuffer is moved to the worker and is empty afterwards.
+ *
+ * @typedef {{stage: LoadStage, loaded: number, total: number | null}} LoadProgress  bytes for stage
+ *   "download"; 0 or 1 of 1 for "runtime" (Python) and "load" (the engine)
+ *
+ * @typedef {object} LoadOptions
+ * @property {Source} model  a GGUF file
+ * @property {Source} [tokenizer]  a tokenizer.json to use instead of the file's own vocabulary
+ * @property {number} [contextSize]  most tokens that a conversation may have
+ * @property {(progress: LoadProgress) => void} [onProgress]
+ * @property {AbortSignal} [signal]  stops the loading, which rejects with code "aborted"
+ *
+ * @typedef {object} GenerateOptions  what is left out is the engine's choice
+ * @property {number} [maxTokens]
+ * @property {number} [temperature]  0: always the most probable token
+ * @property {number} [topK]  0: all
+ * @property {number} [topP]
+ * @property {number} [minP]
+ * @property {number} [repetitionPenalty]  1: none
+ * @property {number} [seed]  the same seed gives the same text
+ * @property {AbortSignal} [signal]  ends the answer early, without an error: what came is kept, and
+ *   `stats.finishReason` is "aborted"
+ * @property {(done: number, total: number) => void} [onPrefill]  prompt tokens computed so far
+ */
+
+export class OxiLlama {
+  #connection;
+
+  /**
+   * What the file and the browser say of the model.
+   *
+   * @readonly
+   */
+  info;
+
+  /**
+   * Speed and end of the last answer.
+   *
+   * @type {AnswerStats | null}
+   */
+  stats = null;
+
+  /**
+   * @param {Connection} connection
+   * @param {ModelInfo} info
+   */
+  constructor(connection, info) {
+    this.#connection = connection;
+    this.info = info;
+  }
+
+  /**
+   * Start a worker and load a model in it. When that fails, nothing is left behind.
+   *
+   * @param {LoadOptions} options
+   * @returns {Promise<OxiLlama>}
+   */
+  static async load({ model, tokenizer, contextSize, onProgress, signal }) {
+    if (signal?.aborted) throw aborted();
+    const connection = new Connection();
+    const stop = () => connection.close(aborted());
+    signal?.addEventListener("abort", stop);
+    try {
+      const source = toByteSource(model, "model");
+      const vocabulary = tokenizer === undefined ? null : toByteSource(tokenizer, "tokenizer");
+      const info = await connection.request(
+        {
+          type: "load",
+          version: PROTOCOL_VERSION,
+          model: source,
+          tokenizer: vocabulary,
+          contextSize: contextSize ?? null,
+        },
+        (reply) => {
+          if (reply.type !== "progress") return;
+          const { stage, loaded, total } = reply;
+          onProgress?.({ stage, loaded, total });
+        },
+        transferable(source, vocabulary),
+      );
+      return new OxiLlama(connection, /** @type {ModelInfo} */ (info));
+    } catch (error) {
+      connection.close(disposed());
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  /**
+   * Continue a text.
+   *
+   * @param {string} prompt
+   * @param {GenerateOptions} [options]
+   * @returns {AsyncGenerator<string, void, void>} pieces of the answer as they are made
+   */
+  generate(prompt, options = {}) {
+    return this.#answer({ type: "generate", prompt, options: answerOptions(options) }, options);
+  }
+
+  /**
+   * Answer the last message of a conversation, with the model's own chat template.
+   *
+   * @param {ChatMessage[]} messages
+   * @param {GenerateOptions} [options]
+   * @returns {AsyncGenerator<string, void, void>} pieces of the answer as they are made
+   */
+  chat(messages, options = {}) {
+    return this.#answer({ type: "chat", messages, options: answerOptions(options) }, options);
+  }
+
+  /**
+   * @param {string} text
+   * @returns {Promise<number[]>} its token ids
+   */
+  async tokenize(text) {
+    return /** @type {number[]} */ (await this.#connection.request({ type: "tokenize", text }));
+  }
+
+  /**
+   * @param {ChatMessage[]} messages
+   * @returns {Promise<string>} the prompt that `chat` would continue
+   */
+  async renderChat(messages) {
+    return /** @type {string} */ (await this.#connection.request({ type: "renderChat", messages }));
+  }
+
+  /** Forget the conversation so far; the model stays loaded. */
+  async reset() {
+    await this.#connection.request({ type: "reset" });
+    this.stats = null;
+  }
+
+  /** End the worker and free the model's memory. Answers under way are rejected. */
+  dispose() {
+    this.#connection.close(disposed());
+  }
+
+  /**
+   * @param {Unnumbered<Request>} request
+   * @param {GenerateOptions} options
+   * @returns {AsyncGenerator<string, void, void>}
+   */
+  async *#answer(request, { signal, onPrefill }) {
+    /** @type {string[]} */
+    const pieces = [];
+    let wake = () => {};
+    let running = true;
+    const end = this.#connection.request(request, (reply) => {
+      if (reply.type === "piece") pieces.push(reply.text);
+      else if (reply.type === "prefill") onPrefill?.(reply.done, reply.total);
+      wake();
+    });
+    const settled = end.then(
+      (stats) => {
+        this.stats = /** @type {AnswerStats} */ (stats);
+      },
+      () => {},
+    ).then(() => {
+      running = false;
+      wake();
+    });
+    const stop = () => end.abort();
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop);
+    try {
+      while (running || pieces.length > 0) {
+        const piece = pieces.shift();
+        if (piece !== undefined) yield piece;
+        else await new Promise((resolve) => (wake = () => resolve(undefined)));
+      }
+      await end;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      if (running) stop();
+      await settled;
+    }
+  }
+}
+
+/**
+ * @template T
+ * @typedef {T extends unknown ? Omit<T, "id"> : never} Unnumbered  one of a union, without its id
+ */
+
+/**
+ * @typedef {object} Waiting
+ * @property {(result: unknown) => void} resolve
+ * @property {(error: OxiLlamaError) => void} reject
+ * @property {(reply: Reply) => void} onReply  what comes before the end
+ */
+
+/** The worker, and the requests that wait for its replies. */
+class Connection {
+  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  /** @type {Map<number, Waiting>} */
+  #waiting = new Map();
+  /** @type {OxiLlamaError | null} */
+  #closed = null;
+  #lastId = 0;
+
+  constructor() {
+    this.#worker.onmessage = ({ data }) => this.#receive(data);
+    this.#worker.onerror = (event) => this.#die(event.message);
+    this.#worker.onmessageerror = () => this.#die("a message could not be read");
+  }
+
+  /**
+   * @param {Unnumbered<Request>} request
+   * @param {(reply: Reply) => void} [onReply]
+   * @param {Transferable[]} [transfer]
+   * @returns {Promise<unknown> & {abort: () => void}}
+   */
+  request(request, onReply = () => {}, transfer = []) {
+    const id = ++this.#lastId;
+    /** @type {Promise<unknown>} */
+    const promise = new Promise((resolve, reject) => {
+      if (this.#closed !== null) return reject(this.#closed);
+      this.#waiting.set(id, { resolve, reject, onReply });
+      this.#worker.postMessage({ ...request, id }, transfer);
+    });
+    const abort = () => {
+      if (this.#waiting.has(id)) this.#worker.postMessage({ type: "abort", id });
+    };
+    return Object.assign(promise, { abort });
+  }
+
+  /** @param {OxiLlamaError} reason */
+  close(reason) {
+    if (this.#closed !== null) return;
+    this.#closed = reason;
+    this.#worker.terminate();
+    for (const { reject } of this.#waiting.values()) reject(reason);
+    this.#waiting.clear();
+  }
+
+  /** @param {Reply} reply */
+  #receive(reply) {
+    const waiting = this.#waiting.get(reply.id);
+    if (waiting === undefined) return;
+    if (reply.type === "done") {
+      this.#waiting.delete(reply.id);
+      waiting.resolve(reply.result);
+    } else if (reply.type === "error") {
+      this.#waiting.delete(reply.id);
+      const error = new OxiLlamaError(reply.error);
+      waiting.reject(error);
+      if (error.code === "worker_died") this.close(error);
+    } else {
+      waiting.onReply(reply);
+    }
+  }
+
+  /** @param {string | undefined} reason */
+  #die(reason) {
+    const detail = reason === undefined ? "" : reason;
+    this.close(
+      new OxiLlamaError({
+        code: "worker_died",
+        message: "the worker that ran the model ended unexpectedly; load the model again",
+        detail,
+      }),
+    );
+  }
+}
+
+/**
+ * @param {Source} source
+ * @param {string} what
+ * @returns {ByteSource}
+ */
+function toByteSource(source, what) {
+  if (typeof source === "string" || source instanceof URL) {
+    try {
+      return { kind: "url", url: new URL(source, document.baseURI).href };
+    } catch {
+      throw new OxiLlamaError({
+        code: "invalid_request",
+        message: `${what}: "${source}" is not a web address`,
+      });
+    }
+  }
+  if (source instanceof Blob) return { kind: "blob", blob: source };
+  if (source instanceof ArrayBuffer) return { kind: "buffer", buffer: source };
+  throw new OxiLlamaError({
+    code: "invalid_request",
+    message: `${what} must be an address, a File, a Blob or an ArrayBuffer`,
+  });
+}
+
+/**
+ * @param {(ByteSource | null)[]} sources
+ * @returns {Transferable[]}
+ */
+function transferable(...sources) {
+  return sources.flatMap((source) => (source?.kind === "buffer" ? [source.buffer] : []));
+}
+
+/**
+ * @param {GenerateOptions} options
+ * @returns {AnswerOptions}
+ */
+function answerOptions(options) {
+  const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed } = options;
+  return {
+    ...given({ max_tokens: maxTokens }),
+    sampler: given({
+      temperature,
+      top_k: topK,
+      top_p: topP,
+      min_p: minP,
+      repetition_penalty: repetitionPenalty,
+      seed,
+    }),
+  };
+}
+
+/**
+ * @template {object} T
+ * @param {T} options
+ * @returns {Partial<T>} without what is undefined
+ */
+function given(options) {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return /** @type {Partial<T>} */ (Object.fromEntries(entries));
+}
+
+function aborted() {
+  return new OxiLlamaError({ code: "aborted", message: "loading was stopped" });
+}
+
+function disposed() {
+  return new OxiLlamaError({ code: "disposed", message: "this model was disposed of" });
+}

@@ -1,0 +1,117 @@
+/**
+ * The messages between the page (oxillama.js) and its worker (worker.js), and the errors both use.
+ * docs/worker-protocol.md tells the same in words.
+ *
+ * Every request carries an `id`; every reply names the request's `id`. A request ends with exactly
+ * one `done` or `error`.
+ */
+
+/** Raised when the two sides would not understand each other. */
+export const PROTOCOL_VERSION = 1;
+
+/**
+ * @typedef {{kind: "url", url: string} | {kind: "blob", blob: Blob}
+ *   | {kind: "buffer", buffer: ArrayBuffer}} ByteSource  where bytes come from
+ *
+ * @typedef {{role: string, content: string}} ChatMessage
+ *
+ * @typedef {object} SamplerOptions  snake_case: these are the fields of Python's SamplerConfig
+ * @property {number} [temperature]
+ * @property {number} [top_k]
+ * @property {number} [top_p]
+ * @property {number} [min_p]
+ * @property {number} [repetition_penalty]
+ * @property {number} [seed]
+ *
+ * @typedef {{max_tokens?: number, sampler: SamplerOptions}} AnswerOptions
+ *
+ * @typedef {{type: "load", id: number, version: number, model: ByteSource,
+ *   tokenizer: ByteSource | null, contextSize: number | null}} LoadRequest
+ * @typedef {{type: "generate", id: number, prompt: string, options: AnswerOptions}} GenerateRequest
+ * @typedef {{type: "chat", id: number, messages: ChatMessage[], options: AnswerOptions}} ChatRequest
+ * @typedef {{type: "tokenize", id: number, text: string}} TokenizeRequest
+ * @typedef {{type: "renderChat", id: number, messages: ChatMessage[]}} RenderChatRequest
+ * @typedef {{type: "reset", id: number}} ResetRequest
+ * @typedef {{type: "abort", id: number}} AbortRequest  `id` is that of the request to abort; it has
+ *   no reply of its own
+ * @typedef {LoadRequest | GenerateRequest | ChatRequest | TokenizeRequest | RenderChatRequest
+ *   | ResetRequest | AbortRequest} Request
+ */
+
+/**
+ * @typedef {"runtime" | "download" | "load"} LoadStage  Python starts; bytes arrive; weights are
+ *   made ready. The first two run at the same time.
+ *
+ * @typedef {{type: "progress", id: number, stage: LoadStage, loaded: number,
+ *   total: number | null}} ProgressReply  bytes for "download", 0 or 1 for the others
+ * @typedef {{type: "prefill", id: number, done: number, total: number}} PrefillReply  prompt tokens
+ * @typedef {{type: "piece", id: number, text: string}} PieceReply
+ * @typedef {{type: "done", id: number, result: unknown}} DoneReply
+ * @typedef {{type: "error", id: number, error: ErrorDescription}} ErrorReply
+ * @typedef {ProgressReply | PrefillReply | PieceReply | DoneReply | ErrorReply} Reply
+ */
+
+/**
+ * @typedef {object} StartupTimes  milliseconds
+ * @property {number} runtime  until Python was ready
+ * @property {number} download  until the last byte of the model was in Python's memory
+ * @property {number} load  the engine's own work after that
+ * @property {number} ready  from the worker's start to the end
+ * @property {boolean} snapshot  Python came from the memory snapshot
+ *
+ * @typedef {object} ModelInfo
+ * @property {string} name
+ * @property {string} architecture
+ * @property {number} contextLength  tokens
+ * @property {number} layers
+ * @property {number} hiddenSize
+ * @property {number} vocabularySize
+ * @property {string} executor
+ * @property {number} memoryBytes
+ * @property {"relaxed" | "simd128"} kernels  which kernel library this browser can run
+ * @property {StartupTimes} startup
+ *
+ * @typedef {"stop" | "length" | "aborted" | string} FinishReason
+ *
+ * @typedef {object} AnswerStats
+ * @property {number} promptTokens  tokens of the prompt that were computed
+ * @property {number} tokens  tokens of the answer
+ * @property {number} prefillTokensPerSecond
+ * @property {number} decodeTokensPerSecond  from the second token on; 0 for shorter answers
+ * @property {number} timeToFirstToken  milliseconds
+ * @property {FinishReason} finishReason
+ */
+
+/**
+ * @typedef {"network" | "http" | "truncated" | "not_gguf" | "bad_model" | "unsupported_model"
+ *   | "tokenizer" | "chat_template" | "context_length" | "invalid_request" | "kernel"
+ *   | "out_of_memory" | "not_loaded" | "busy" | "aborted" | "disposed" | "runtime"
+ *   | "worker_died" | "internal"} ErrorCode
+ *
+ * @typedef {object} ErrorDescription
+ * @property {ErrorCode} code
+ * @property {string} message
+ * @property {string} [detail]  a traceback, for those who look for the cause
+ * @property {number} [status]  the HTTP status, for code "http"
+ */
+
+/** Every error that oxillama raises: a code for programs and a message for people. */
+export class OxiLlamaError extends Error {
+  /** @param {ErrorDescription} description */
+  constructor({ code, message, detail, status }) {
+    super(message);
+    this.name = "OxiLlamaError";
+    /** @readonly */
+    this.code = code;
+    /** @readonly */
+    this.detail = detail ?? "";
+    /** @readonly */
+    this.status = status;
+  }
+
+  /** @returns {ErrorDescription} what survives a postMessage */
+  describe() {
+    const { code, message, detail, status } = this;
+    return status === undefined ? { code, message, detail } : { code, message, detail, status };
+  }
+}

@@ -1,0 +1,182 @@
+/** Bytes of a model, from wherever they come, as they come. */
+
+import { OxiLlamaError } from "./protocol.js";
+
+/** @import { ByteSource } from "./protocol.js" */
+
+/** What may arrive before Python's memory is there to take it. */
+const READ_AHEAD_BYTES = 64 * 1024 * 1024;
+
+const SLICE_BYTES = 4 * 1024 * 1024;
+
+const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
+
+/**
+ * @typedef {object} OpenSource
+ * @property {number | null} size  bytes, where known
+ * @property {ReadableStream<Uint8Array>} stream
+ */
+
+/**
+ * Start to read; the stream reads ahead a little on its own.
+ *
+ * @param {ByteSource} source
+ * @param {AbortSignal} signal
+ * @returns {Promise<OpenSource>}
+ */
+export async function openSource(source, signal) {
+  switch (source.kind) {
+    case "url":
+      return openUrl(source.url, signal);
+    case "blob":
+      return { size: source.blob.size, stream: source.blob.stream() };
+    case "buffer":
+      return { size: source.buffer.byteLength, stream: slices(source.buffer) };
+  }
+}
+
+/**
+ * Hand each piece of a source to `write`, in order; check that it is a whole GGUF file.
+ *
+ * @param {OpenSource} source
+ * @param {(chunk: Uint8Array, offset: number) => void} write
+ * @returns {Promise<number>} how many bytes came
+ */
+export async function readModel({ size, stream }, write) {
+  const reader = stream.getReader();
+  let offset = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      checkMagic(value, offset);
+      write(value, offset);
+      offset += value.length;
+    }
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    throw error instanceof OxiLlamaError ? error : networkError(error, "the model");
+  }
+  checkComplete(offset, size);
+  return offset;
+}
+
+/**
+ * @param {ByteSource} source
+ * @param {AbortSignal} signal
+ * @returns {Promise<string>}
+ */
+export async function readText(source, signal) {
+  const { stream } = await openSource(source, signal);
+  try {
+    return await new Response(stream).text();
+  } catch (error) {
+    throw networkError(error, "the tokenizer");
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {AbortSignal} signal
+ * @returns {Promise<OpenSource>}
+ */
+async function openUrl(url, signal) {
+  let response;
+  try {
+    response = await fetch(url, { signal });
+  } catch (error) {
+    throw networkError(error, url);
+  }
+  if (!response.ok || response.body === null) {
+    throw new OxiLlamaError({
+      code: "http",
+      status: response.status,
+      message: `the server answered ${response.status} ${response.statusText} for ${url}`,
+    });
+  }
+  return { size: contentLength(response), stream: readAhead(response.body) };
+}
+
+/**
+ * @param {ArrayBuffer} buffer
+ * @returns {ReadableStream<Uint8Array>} views of it, not copies
+ */
+function slices(buffer) {
+  let offset = 0;
+  return new ReadableStream({
+    pull(controller) {
+      const length = Math.min(SLICE_BYTES, buffer.byteLength - offset);
+      if (length === 0) return controller.close();
+      controller.enqueue(new Uint8Array(buffer, offset, length));
+      offset += length;
+    },
+  });
+}
+
+/**
+ * @param {ReadableStream<Uint8Array>} stream
+ * @returns {ReadableStream<Uint8Array>}
+ */
+function readAhead(stream) {
+  /** @type {QueuingStrategy<Uint8Array>} */
+  const strategy = new ByteLengthQueuingStrategy({ highWaterMark: READ_AHEAD_BYTES });
+  /** @type {TransformStream<Uint8Array, Uint8Array>} */
+  const queue = new TransformStream({}, undefined, strategy);
+  return stream.pipeThrough(queue);
+}
+
+/**
+ * @param {Response} response
+ * @returns {number | null} null where the body's size differs from the header's
+ */
+function contentLength(response) {
+  const length = Number(response.headers.get("Content-Length"));
+  const encoded = response.headers.has("Content-Encoding");
+  return encoded || !Number.isSafeInteger(length) || length <= 0 ? null : length;
+}
+
+/**
+ * @param {Uint8Array} chunk
+ * @param {number} offset
+ */
+function checkMagic(chunk, offset) {
+  for (let i = offset; i < GGUF_MAGIC.length && i - offset < chunk.length; i++) {
+    if (chunk[i - offset] !== GGUF_MAGIC[i]) {
+      throw new OxiLlamaError({
+        code: "not_gguf",
+        message: 'this is not a GGUF model file: it does not begin with the letters "GGUF"',
+      });
+    }
+  }
+}
+
+/**
+ * @param {number} received
+ * @param {number | null} size
+ */
+function checkComplete(received, size) {
+  if (received < GGUF_MAGIC.length) {
+    throw new OxiLlamaError({ code: "not_gguf", message: "the model file is empty" });
+  }
+  if (size !== null && received < size) {
+    throw new OxiLlamaError({
+      code: "truncated",
+      message: `the model broke off after ${received} of ${size} bytes; load it again`,
+    });
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @param {string} what
+ */
+function networkError(error, what) {
+  if (error instanceof DOMException && error.name === "AbortError") {
+    return new OxiLlamaError({ code: "aborted", message: "loading was stopped" });
+  }
+  const reason = error instanceof Error ? error.message : String(error);
+  return new OxiLlamaError({
+    code: "network",
+    message: `cannot read ${what}: the connection failed, or the server does not allow it (${reason})`,
+  });
+}
