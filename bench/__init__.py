@@ -1,0 +1,1 @@
+"""Measures the engine beside wllama (same browser) and llama.cpp (natively)."""

@@ -1,0 +1,234 @@
+"""Times the engine beside its peers: ``python -m bench --help``; see docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench import browser, machine, table
+from bench.models import MODELS, find_model
+from bench.prompts import make_prompt, make_warm_up
+from bench.server import serve
+
+ROOT = machine.ROOT
+HOME = ROOT / "build" / "bench"
+NPM = HOME / "npm" / "node_modules"
+TIMEOUT = 900.0
+
+LLAMACPP = (str(HOME / "venv" / "bin" / "python"), "-m", "bench.native_llamacpp")
+NATIVE = {
+    table.OURS: (sys.executable, "-m", "bench.native_ours"),
+    "llama.cpp": LLAMACPP,
+    "llama.cpp -fa off": (*LLAMACPP, "--flash-attention=off"),
+}
+# the page's module of each engine
+BROWSER = {table.OURS: "ours", "wllama 2.2.1": "wllama2", "wllama 3.8.1": "wllama3"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One model with a number of threads, in one place."""
+
+    where: str
+    model: str
+    path: Path
+    threads: int
+    job: dict[str, Any]
+
+
+def main() -> int:
+    """Run the benchmark that the command line asks for."""
+    options = _parse_arguments()
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    runs = list(_run_all(options))
+    summary = table.summarize(runs)
+    results = {
+        "date": started,
+        **machine.commit(),
+        "command": " ".join(sys.orig_argv),
+        "machine": machine.machine_facts(),
+        "settings": vars(options) | {"json": None},
+        "versions": sorted({run[k] for run in runs for k in ("version", "browser") if k in run}),
+        "decode_limits": [_decode_limit(n, t) for n in options.models for t in options.threads],
+        "summary": summary,
+        "ratios": table.ratios(summary),
+        "runs": runs,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1, default=str) + "\n")
+    print(table.render(results))
+    return 1 if any("error" in row for row in summary) else 0
+
+
+def _run_all(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    routes = {
+        "pages": browser.PAGES,
+        "site": ROOT / "build" / "site",
+        "wllama-2.2.1": NPM / "wllama-2.2.1",
+        "wllama-3.8.1": NPM / "wllama-3.8.1",
+    }
+    routes |= {f"model-{i}": find_model(name) for i, name in enumerate(options.models)}
+    with serve(routes) as address:
+        for setting in _settings(options):
+            yield from _run_interleaved(setting, options, address)
+
+
+def _settings(options: argparse.Namespace) -> Iterator[Setting]:
+    for index, name in enumerate(options.models):
+        path = find_model(name)
+        prompt = make_prompt(path, options.prompt_tokens)
+        warm_up = make_warm_up(path)
+        for threads in options.threads:
+            job = {
+                "model": str(path),
+                "model_url": f"/model-{index}",
+                "threads": threads,
+                "context": options.context,
+                "batch": options.batch,
+                "prompt_ids": prompt.ids,
+                "prompt_text": prompt.text,
+                "warm_up": {"ids": warm_up.ids, "text": warm_up.text},
+                "decode_tokens": options.decode_tokens,
+            }
+            for where in options.only:
+                yield Setting(where, name, path, threads, job)
+
+
+def _run_interleaved(
+    setting: Setting, options: argparse.Namespace, address: str
+) -> Iterator[dict[str, Any]]:
+    """Run ours, peer, ours, peer ...: a slow drift of the machine then meets all alike."""
+    engines = NATIVE if setting.where == "native" else BROWSER
+    chosen = [name for name in engines if not options.engines or name in options.engines]
+    for _ in range(options.runs):
+        for engine in list(chosen):
+            run = _run_once(engine, setting, options, address)
+            if "error" in run:
+                chosen.remove(engine)
+            _report(run)
+            yield run
+
+
+def _run_once(
+    engine: str, setting: Setting, options: argparse.Namespace, address: str
+) -> dict[str, Any]:
+    """Run one engine once, and note how busy others kept the machine before and after."""
+    before = machine.wait_for_quiet(options.max_load, options.patience)
+    if options.strict and before > options.max_load:
+        raise SystemExit(f"{before:.2f} cores are busy with something else; nothing was timed")
+    run: dict[str, Any] = {
+        "where": setting.where,
+        "model": setting.model,
+        "threads": setting.threads,
+        "engine": engine,
+    }
+    try:
+        if setting.where == "native":
+            run |= _run_native(engine, setting.job)
+        else:
+            run |= browser.run_page(address, setting.job | {"engine": BROWSER[engine]}, TIMEOUT)
+    except RuntimeError as error:
+        run["error"] = str(error).strip()
+    after = machine.foreign_load()
+    return run | {
+        "foreign_load": [round(before, 3), round(after, 3)],
+        "load_average": os.getloadavg()[0],
+        "quiet": max(before, after) <= options.max_load,
+    }
+
+
+def _run_native(engine: str, job: dict[str, Any]) -> dict[str, Any]:
+    command = NATIVE[engine]
+    if not Path(command[0]).exists():
+        raise RuntimeError(f"{command[0]} is missing: run bench/setup.sh")
+    request = json.dumps(job | {"started": time.monotonic()})
+    done = subprocess.run(
+        command,
+        input=request,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=TIMEOUT,
+    )
+    if done.returncode:
+        last_lines = "\n".join(done.stderr.strip().splitlines()[-3:])
+        raise RuntimeError(f"exit code {done.returncode}: {last_lines}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _decode_limit(name: str, threads: int) -> dict[str, Any]:
+    """Tokens/s if reading the whole model once a token were all there is to do."""
+    size = find_model(name).stat().st_size
+    bandwidth = machine.read_bandwidth(size, threads)
+    return {
+        "model": name,
+        "threads": threads,
+        "bytes": size,
+        "bytes_per_second": round(bandwidth),
+        "tokens_per_second": bandwidth / size,
+    }
+
+
+def _report(run: dict[str, Any]) -> None:
+    figures = run.get("error") or (
+        f"ready {run['ready_seconds']:.2f} s, prefill {run['prefill_tokens_per_second']:.1f}, "
+        f"decode {run['decode_tokens_per_second']:.1f} tok/s, "
+        f"{run['peak_memory_bytes'] / 1e6:.0f} MB"
+    )
+    disturbed = "" if run["quiet"] else f" (others: {max(run['foreign_load']):.2f} cores)"
+    print(
+        f"{run['where']} {run['model']} x{run['threads']} {run['engine']}: {figures}{disturbed}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    add = parser.add_argument
+    add("--only", type=_places, default=["native", "browser"], help="native or browser")
+    add("--engines", type=_words, help="only these, by comma: " + ", ".join(NATIVE | BROWSER))
+    add("--models", type=_words, default=[next(iter(MODELS))], help="names or paths, by comma")
+    add("--threads", type=_numbers, default=[1], help="numbers of threads, by comma")
+    add("--runs", type=int, default=5, help="runs of each engine (default 5)")
+    add("--prompt-tokens", type=int, default=512)
+    add("--decode-tokens", type=int, default=64)
+    add("--context", type=int, default=1024)
+    add("--batch", type=int, default=512)
+    add("--max-load", type=float, default=0.2, help="cores that others may use (default 0.2)")
+    add("--patience", type=float, default=30.0, help="seconds to wait for that before each run")
+    add("--strict", action="store_true", help="give up instead of marking disturbed runs")
+    add("--json", type=Path, help="write all results to this file")
+    return parser.parse_args()
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in _words(text)]
+
+
+def _places(text: str) -> list[str]:
+    places = _words(text)
+    if unknown := set(places) - {"native", "browser"}:
+        raise argparse.ArgumentTypeError(f"unknown place {', '.join(unknown)}")
+    return places
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
