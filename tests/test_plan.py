@@ -1,0 +1,118 @@
+"""The plan builder's shape checks, and the barriers that lowering puts between operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from oxillama_web.errors import ModelFormatError
+from oxillama_web.executors.lowering import lower_ops
+from oxillama_web.plan import Attention, KVLayer, Linear, Plan, PlanBuilder, SelectRows
+
+
+@dataclass
+class FakeTensor:
+    shape: tuple[int, ...]
+
+
+def builder(**shapes: tuple[int, ...]) -> PlanBuilder:
+    return PlanBuilder({name: FakeTensor(shape) for name, shape in shapes.items()})  # type: ignore[arg-type]
+
+
+def one_layer() -> Plan:
+    plan = builder(
+        embedding=(8, 50), norm=(8,), q=(8, 8), k=(8, 4), v=(8, 4), o=(8, 8), up=(8, 12),
+        gate=(8, 12), down=(12, 8),
+    )  # fmt: skip
+    plan.embed("x", "embedding")
+    plan.rope_table("rope", [1.0, 0.5])
+    plan.rms_norm("h", "x", "norm", 1e-5)
+    for name in "qkv":
+        plan.linear(name, "h", name)
+    plan.rope("q", "rope", 4, "halves")
+    plan.rope("k", "rope", 4, "halves")
+    plan.attention("attended", "q", "k", "v", n_heads=2, n_kv_heads=1, scale=0.5)
+    plan.linear("delta", "attended", "o")
+    plan.add("x", "x", "delta")
+    plan.rms_norm("h", "x", "norm", 1e-5)
+    plan.linear("gate", "h", "gate")
+    plan.linear("up", "h", "up")
+    plan.glu("gate", "gate", "up", "silu")
+    plan.linear("delta", "gate", "down")
+    plan.add("x", "x", "delta")
+    plan.select_rows("last", "x")
+    plan.linear("logits", "last", "embedding")
+    return plan.build("logits")
+
+
+def test_widths_follow_from_the_weights() -> None:
+    plan = one_layer()
+    assert {name: buffer.width for name, buffer in plan.buffers.items()} == {
+        "x": 8, "rope": 4, "h": 8, "q": 8, "k": 4, "v": 4, "attended": 8, "delta": 8, "gate": 12,
+        "up": 12, "last": 8, "logits": 50,
+    }  # fmt: skip
+    assert plan.buffers["logits"].rows == "output"
+    assert plan.kv_layers == [KVLayer(n_heads=1, k_dim=4, v_dim=4)]
+
+
+def test_each_weight_is_listed_once() -> None:
+    plan = one_layer()
+    assert plan.weights == ["embedding", "norm", "q", "k", "v", "o", "gate", "up", "down"]
+
+
+def test_what_does_not_fit_is_refused_by_name() -> None:
+    plan = builder(embedding=(8, 50), narrow=(4, 8), vector=(3,), cube=(8, 8, 2))
+    plan.embed("x", "embedding")
+    with pytest.raises(ModelFormatError, match="missing"):
+        plan.linear("y", "x", "missing")
+    with pytest.raises(ModelFormatError, match=r"narrow.*4 inputs.*8"):
+        plan.linear("y", "x", "narrow")
+    with pytest.raises(ModelFormatError, match=r"cube.*matrix"):
+        plan.linear("y", "x", "cube")
+    with pytest.raises(ModelFormatError, match=r"vector.*3 values.*8"):
+        plan.rms_norm("y", "x", "vector", 1e-5)
+    with pytest.raises(ModelFormatError, match="attention of 3 query"):
+        plan.attention("y", "x", "x", "x", n_heads=3, n_kv_heads=2, scale=1.0)
+
+
+def test_layers_of_different_sizes_are_refused() -> None:
+    plan = builder(embedding=(8, 50), small=(8, 4), large=(8, 6))
+    plan.embed("x", "embedding")
+    plan.linear("q", "x", "small")
+    with pytest.raises(ModelFormatError, match="layers differ"):
+        plan.linear("q", "x", "large")
+
+
+def test_a_bias_that_the_file_lacks_is_left_out() -> None:
+    plan = builder(embedding=(8, 50), q=(8, 8), bias=(8,))
+    plan.embed("x", "embedding")
+    plan.linear("a", "x", "q", "bias")
+    plan.linear("b", "x", "q", "no_such_bias")
+    with_bias, without_bias = plan.build("b").ops[1:]
+    assert isinstance(with_bias, Linear)
+    assert isinstance(without_bias, Linear)
+    assert (with_bias.bias, without_bias.bias) == ("bias", None)
+
+
+def test_threads_meet_where_one_needs_what_another_wrote() -> None:
+    plan = one_layer()
+    barrier = {
+        (type(op).__name__, index): bool(row.barrier)
+        for index, (op, row) in enumerate(zip(plan.ops, lower_ops(plan).ops, strict=True))
+    }
+    # q, k and v share one quantized input: only the first of them waits for it
+    assert [barrier["Linear", index] for index in (3, 4, 5)] == [True, False, False]
+    # rope of q waits for q; rope of k needs nothing that was written since
+    assert barrier["Rope", 6]
+    assert not barrier["Rope", 7]
+    for index, op in enumerate(plan.ops):
+        if isinstance(op, (Attention, SelectRows)):
+            assert barrier[type(op).__name__, index]
+
+
+def test_lowering_numbers_constants_behind_the_weights() -> None:
+    plan = one_layer()
+    lowered = lower_ops(plan)
+    assert lowered.constants == [(1.0, 0.5)]
+    assert lowered.ops[1].tensor[0] == len(plan.weights)
