@@ -41,7 +41,7 @@ main() {
   runtime
   template_wheels "$python"
   "$python" tools/make_site.py --wheel "$wheel" --wheels "$TEMPLATE_WHEELS" \
-    --pyodide node_modules/pyodide --out build/site
+    --pyodide node_modules/pyodide --snapshots build/snapshots --out build/site
 }
 
 # An interpreter with the build tools: the one at hand if it has them, else one made for this.

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 # A prompt is computed in pieces of this many tokens: Stop is looked at between two pieces.
 PREFILL_CHUNK_SIZE = 32
 
+# What a page uses sooner or later; a memory snapshot has it imported.
+PRELOADED_MODULES = (
+    "jinja2",
+    "jinja2.sandbox",
+    "traceback",
+    "oxillama_web.chat_template",
+    "oxillama_web.executors.kernels",
+)
+
 # The most specific class comes first: the code of an error is that of the first class it is of.
 ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
     (errors.ModelFormatError, "bad_model"),
@@ -187,8 +196,43 @@ def describe(error: BaseException) -> dict[str, str]:
     }
 
 
-def renew_randomness() -> None:
-    """Reseed what a memory snapshot froze: every page would otherwise draw the same numbers."""
+def prepare_snapshot() -> None:
+    """Make ready for a memory snapshot: import what a page uses, and take the files along.
+
+    A memory snapshot holds no file system, so the packages' files are kept in memory.
+    """
+    import importlib
+    import os
+
+    for name in PRELOADED_MODULES:
+        importlib.import_module(name)
+    folder = os.path.dirname(os.path.dirname(__file__))
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if not name.endswith(".pyc"):
+                path = os.path.join(parent, name)
+                with open(path, "rb") as file:
+                    _frozen_files[path] = file.read()
+    # the path of the script that makes the snapshot
+    os.environ.pop("_", None)
+
+
+def resume_snapshot(kernels: str) -> None:
+    """Bring back what a memory snapshot lacks: files, settings of this page, and chance."""
+    import importlib
+    import os
+
+    for path, content in _frozen_files.items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+    _frozen_files.clear()
+    importlib.invalidate_caches()
+    os.environ["OXILLAMA_KERNELS"] = kernels
     random = sys.modules.get("random")
     if random is not None:
+        # every page would draw the same numbers
         random.seed()
+
+
+_frozen_files: dict[str, bytes] = {}

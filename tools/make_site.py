@@ -1,29 +1,35 @@
 """Assembles build/site: everything a static server needs, and nothing from anywhere else.
 
-    python tools/make_site.py --wheel dist/x.whl --wheels build/wheels --pyodide node_modules/pyodide \\
-        --out build/site
+    python tools/make_site.py --wheel dist/x.whl --wheels build/wheels \\
+        --pyodide node_modules/pyodide --snapshots build/snapshots --out build/site
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 WEB = Path(__file__).resolve().parent.parent / "web"
+MAKE_SNAPSHOT = Path(__file__).resolve().parent / "make_snapshot.mjs"
 WEB_SUFFIXES = (".html", ".css", ".js", ".svg")
 RUNTIME_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 
 
-def make_site(wheel: Path, extra_wheels: list[Path], pyodide: Path, out: Path) -> None:
+def make_site(
+    wheel: Path, extra_wheels: list[Path], pyodide: Path, snapshots: Path, out: Path
+) -> None:
     """Fills the folder `out`; what the last run left there goes, except models/.
 
     Args:
         wheel: the package, with its kernels.
         extra_wheels: what chat templates need: jinja2 and markupsafe, pure Python.
         pyodide: the unpacked npm package.
+        snapshots: a folder where the memory snapshot is kept between runs.
         out: the folder to fill.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +54,34 @@ def make_site(wheel: Path, extra_wheels: list[Path], pyodide: Path, out: Path) -
         "snapshot": None,
         "lock": empty_lock(pyodide),
     }
+    write_manifest(out, manifest)
+    snapshot = make_snapshot(out, snapshots, fingerprint([MAKE_SNAPSHOT, *wheels], manifest))
+    shutil.copy(snapshot, out / "pyodide" / snapshot.name)
+    write_manifest(out, {**manifest, "snapshot": f"pyodide/{snapshot.name}"})
+
+
+def write_manifest(out: Path, manifest: dict[str, object]) -> None:
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def fingerprint(files: list[Path], manifest: dict[str, object]) -> str:
+    """Changes whenever the memory snapshot would."""
+    digest = hashlib.sha256(json.dumps(manifest).encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def make_snapshot(site: Path, snapshots: Path, key: str) -> Path:
+    """The memory snapshot of Python with the site's wheels imported; made once for each key."""
+    path = snapshots / f"snapshot-{key}.bin.gz"
+    if not path.is_file():
+        shutil.rmtree(snapshots, ignore_errors=True)
+        snapshots.mkdir(parents=True)
+        unfinished = snapshots / "unfinished"
+        subprocess.run(["node", str(MAKE_SNAPSHOT), str(site), str(unfinished)], check=True)
+        unfinished.rename(path)
+    return path
 
 
 def empty_lock(pyodide: Path) -> dict[str, object]:
@@ -62,10 +95,13 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, required=True, help="the package's browser wheel")
     parser.add_argument("--wheels", type=Path, required=True, help="folder of the other wheels")
     parser.add_argument("--pyodide", type=Path, required=True, help="the npm package, unpacked")
+    parser.add_argument("--snapshots", type=Path, required=True, help="cache of memory snapshots")
     parser.add_argument("--out", type=Path, required=True, help="folder to fill")
     arguments = parser.parse_args()
     extra_wheels = list(arguments.wheels.glob("*.whl"))
-    make_site(arguments.wheel, extra_wheels, arguments.pyodide, arguments.out)
+    make_site(
+        arguments.wheel, extra_wheels, arguments.pyodide, arguments.snapshots, arguments.out
+    )
     print(arguments.out)
     return 0
 

@@ -2,13 +2,15 @@
 
 import { OxiLlamaError } from "./protocol.js";
 
-/** @import { PyodideAPI } from "pyodide" */
+/** @import { PyodideAPI, PyodideConfig } from "pyodide" */
 
 /**
+ * @typedef {typeof import("pyodide").loadPyodide} LoadPyodide
+ *
  * @typedef {object} Manifest  written by the build beside this file
  * @property {string} version
  * @property {string[]} wheels  paths, relative to this file
- * @property {string | null} snapshot
+ * @property {string | null} snapshot  path of the gzipped memory snapshot
  * @property {{info: object, packages: object}} lock  an empty Pyodide lock: nothing more is fetched
  *
  * @typedef {object} Runtime
@@ -23,17 +25,21 @@ const PYODIDE_URL = new URL("./pyodide/", import.meta.url).href;
 export async function startRuntime() {
   try {
     const kernels = chooseKernels();
-    const { loadPyodide } = await importPyodide();
-    const manifest = await fetchManifest();
-    const wheels = manifest.wheels.map(fetchBytes);
-    const pyodide = await loadPyodide({
+    // all at once: none needs another to begin
+    const [manifest, { loadPyodide }] = await Promise.all([
+      fetchManifest(),
+      importFrom("pyodide.mjs"),
+      importFrom("pyodide.asm.mjs"),
+    ]);
+    const options = {
       indexURL: PYODIDE_URL,
       packageBaseUrl: PYODIDE_URL,
       lockFileContents: JSON.stringify(manifest.lock),
       env: { OXILLAMA_KERNELS: kernels },
-    });
-    for (const wheel of wheels) pyodide.unpackArchive(await wheel, "wheel");
-    return { pyodide, kernels, snapshot: false };
+    };
+    const pyodide = await startFromSnapshot(loadPyodide, options, manifest, kernels);
+    if (pyodide !== null) return { pyodide, kernels, snapshot: true };
+    return { pyodide: await startPlainly(loadPyodide, options, manifest), kernels, snapshot: false };
   } catch (error) {
     if (error instanceof OxiLlamaError) throw error;
     throw new OxiLlamaError({
@@ -44,9 +50,48 @@ export async function startRuntime() {
   }
 }
 
-/** @returns {Promise<typeof import("pyodide")>} */
-function importPyodide() {
-  return import(`${PYODIDE_URL}pyodide.mjs`);
+/**
+ * Python as the build left it in memory, with the package imported. Experimental in Pyodide, so that
+ * a failure is no more than a slower start.
+ *
+ * @param {LoadPyodide} loadPyodide
+ * @param {PyodideConfig} options
+ * @param {Manifest} manifest
+ * @param {string} kernels
+ * @returns {Promise<PyodideAPI | null>}
+ */
+async function startFromSnapshot(loadPyodide, options, manifest, kernels) {
+  if (manifest.snapshot === null) return null;
+  try {
+    const pyodide = await loadPyodide({ ...options, _loadSnapshot: fetchGzipped(manifest.snapshot) });
+    const browser = pyodide.pyimport("oxillama_web.browser");
+    browser.resume_snapshot(kernels);
+    browser.destroy();
+    return pyodide;
+  } catch (error) {
+    console.warn("oxillama: the memory snapshot cannot be used, Python starts without it:", error);
+    return null;
+  }
+}
+
+/**
+ * @param {LoadPyodide} loadPyodide
+ * @param {PyodideConfig} options
+ * @param {Manifest} manifest
+ */
+async function startPlainly(loadPyodide, options, manifest) {
+  const wheels = manifest.wheels.map(async (path) => (await fetchFile(path)).arrayBuffer());
+  const pyodide = await loadPyodide(options);
+  for (const wheel of await Promise.all(wheels)) pyodide.unpackArchive(wheel, "wheel");
+  return pyodide;
+}
+
+/**
+ * @param {string} file
+ * @returns {Promise<typeof import("pyodide")>}
+ */
+function importFrom(file) {
+  return import(PYODIDE_URL + file);
 }
 
 /** @returns {Promise<Manifest>} */
@@ -55,8 +100,10 @@ async function fetchManifest() {
 }
 
 /** @param {string} path */
-async function fetchBytes(path) {
-  return (await fetchFile(path)).arrayBuffer();
+async function fetchGzipped(path) {
+  const { body } = await fetchFile(path);
+  if (body === null) throw new Error(`${path} is empty`);
+  return new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 /** @param {string} path */
