@@ -22,6 +22,13 @@
 
 #define V_INLINE static inline __attribute__((always_inline, unused))
 
+/* Before loops over a few registers. */
+#if defined(__AVX2__) || defined(__ARM_NEON) || defined(__wasm_simd128__)
+#define V_UNROLL _Pragma("GCC unroll 8")
+#else
+#define V_UNROLL
+#endif
+
 V_INLINE float v_float_of_bits(uint32_t bits) {
     float x;
     __builtin_memcpy(&x, &bits, 4);
@@ -74,7 +81,7 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 #include "simd_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "simd_avx2.h"
-#elif defined(__ARM_NEON) && defined(__aarch64__)
+#elif defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__)
 #include "simd_neon.h"
 #elif defined(__wasm_simd128__)
 #include "simd_wasm.h"

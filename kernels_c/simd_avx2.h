@@ -52,3 +52,54 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
     const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3f800000)));
 }
+
+/* Small-integer dot products: see simd.h. vpmaddubsw sums pairs of products into 16 bits; up to
+ * V_RUN(bits) of these sums fit before they must be widened: 2 * (2^bits - 1) * 127 * run < 2^15.
+ * Signed weights pass their sign to the activation: |w| * (a with the sign of w). */
+enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2, V_SIGNED_OFFSET = 0 };
+#define V_RUN(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+typedef int8_t act_t;
+typedef __m256i vu8, vw, va;
+typedef struct vacc {
+    __m256i run, total;
+} vacc;
+
+V_INLINE vu8 vb_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+V_INLINE void vb_store(void *p, vu8 a) { _mm256_storeu_si256((__m256i *)p, a); }
+V_INLINE vu8 vb_splat(uint8_t x) { return _mm256_set1_epi8((char)x); }
+V_INLINE vu8 vb_and(vu8 a, vu8 b) { return _mm256_and_si256(a, b); }
+V_INLINE vu8 vb_or(vu8 a, vu8 b) { return _mm256_or_si256(a, b); }
+V_INLINE vu8 vb_shl(vu8 a, int n) { return _mm256_slli_epi16(a, n); }
+V_INLINE vu8 vb_shr(vu8 a, int n) { return _mm256_srli_epi16(a, n); }
+V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
+    const __m128i t = _mm_loadu_si128((const __m128i *)table);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), index);
+}
+V_INLINE vw vw_unsigned(vu8 a) { return a; }
+V_INLINE vw vw_signed(vu8 a) { return a; }
+V_INLINE vw vw_load(const void *p) { return vb_load(p); }
+V_INLINE void vw_store(void *p, vw a) { vb_store(p, a); }
+V_INLINE va va_load(const act_t *p) { return _mm256_set1_epi32((int32_t)v_load_u32(p)); }
+V_INLINE vacc vacc_init(int32_t x) { return (vacc){_mm256_setzero_si256(), _mm256_set1_epi32(x)}; }
+V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
+    acc.run = _mm256_add_epi16(acc.run, _mm256_maddubs_epi16(w, a));
+    return acc;
+}
+V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
+    acc.run = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+    return acc;
+}
+V_INLINE vacc vacc_fold(vacc acc) {
+    const __m256i wide = _mm256_madd_epi16(acc.run, _mm256_set1_epi16(1));
+    return (vacc){_mm256_setzero_si256(), _mm256_add_epi32(acc.total, wide)};
+}
+V_INLINE vf32 vacc_to_f32(vacc acc) { return _mm256_cvtepi32_ps(acc.total); }
+V_INLINE vf32 v_load_u8(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+V_INLINE vf32 v_load_i8(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
+    for (int v = 0; v < 2; v++) out[v] = v_load_f16(p + 16 * v);
+}

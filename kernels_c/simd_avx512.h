@@ -39,3 +39,39 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
     const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(t), 23);
     return _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f800000)));
 }
+
+/* Small-integer dot products: see simd.h. vpdpbusd multiplies unsigned by signed bytes, so signed
+ * weights are shifted by 128. */
+enum { V_TILE_TOKENS = 8, V_TILE_VECTORS = 1, V_SIGNED_OFFSET = 128 };
+#define V_RUN(bits) 8
+typedef int8_t act_t;
+typedef __m512i vu8, vw, va, vi32, vacc;
+
+V_INLINE vu8 vb_load(const void *p) { return _mm512_loadu_si512(p); }
+V_INLINE void vb_store(void *p, vu8 a) { _mm512_storeu_si512(p, a); }
+V_INLINE vu8 vb_splat(uint8_t x) { return _mm512_set1_epi8((char)x); }
+V_INLINE vu8 vb_and(vu8 a, vu8 b) { return _mm512_and_si512(a, b); }
+V_INLINE vu8 vb_or(vu8 a, vu8 b) { return _mm512_or_si512(a, b); }
+V_INLINE vu8 vb_shl(vu8 a, unsigned n) { return _mm512_slli_epi16(a, n); }
+V_INLINE vu8 vb_shr(vu8 a, unsigned n) { return _mm512_srli_epi16(a, n); }
+V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
+    const __m128i t = _mm_loadu_si128((const __m128i *)table);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), index);
+}
+V_INLINE vw vw_unsigned(vu8 a) { return a; }
+V_INLINE vw vw_signed(vu8 a) { return _mm512_xor_si512(a, _mm512_set1_epi8((char)0x80)); }
+V_INLINE vw vw_load(const void *p) { return _mm512_loadu_si512(p); }
+V_INLINE void vw_store(void *p, vw a) { _mm512_storeu_si512(p, a); }
+V_INLINE va va_load(const act_t *p) { return _mm512_set1_epi32((int32_t)v_load_u32(p)); }
+V_INLINE vacc vacc_init(int32_t x) { return _mm512_set1_epi32(x); }
+V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) { return _mm512_dpbusd_epi32(acc, w, a); }
+V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return _mm512_dpbusd_epi32(acc, w, a); }
+V_INLINE vacc vacc_fold(vacc acc) { return acc; }
+V_INLINE vf32 vacc_to_f32(vacc acc) { return _mm512_cvtepi32_ps(acc); }
+V_INLINE vf32 v_load_u8(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+V_INLINE vf32 v_load_i8(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) { out[0] = v_load_f16(p); }

@@ -43,3 +43,43 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
     const uint32x4_t exponent = vshlq_n_u32(vreinterpretq_u32_f32(t), 23);
     return vreinterpretq_f32_u32(vaddq_u32(exponent, vdupq_n_u32(0x3f800000)));
 }
+
+/* Small-integer dot products: see simd.h. sdot takes signed bytes on both sides. */
+enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2, V_SIGNED_OFFSET = 0 };
+#define V_RUN(bits) 8
+typedef int8_t act_t;
+typedef uint8x16_t vu8;
+typedef int8x16_t vw, va;
+typedef int32x4_t vacc;
+
+V_INLINE vu8 vb_load(const void *p) { return vld1q_u8((const uint8_t *)p); }
+V_INLINE void vb_store(void *p, vu8 a) { vst1q_u8((uint8_t *)p, a); }
+V_INLINE vu8 vb_splat(uint8_t x) { return vdupq_n_u8(x); }
+V_INLINE vu8 vb_and(vu8 a, vu8 b) { return vandq_u8(a, b); }
+V_INLINE vu8 vb_or(vu8 a, vu8 b) { return vorrq_u8(a, b); }
+V_INLINE vu8 vb_shl(vu8 a, int n) { return vshlq_u8(a, vdupq_n_s8((int8_t)n)); }
+V_INLINE vu8 vb_shr(vu8 a, int n) { return vshlq_u8(a, vdupq_n_s8((int8_t)-n)); }
+V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
+    return vqtbl1q_u8(vld1q_u8(table), index);
+}
+V_INLINE vw vw_unsigned(vu8 a) { return vreinterpretq_s8_u8(a); }
+V_INLINE vw vw_signed(vu8 a) { return vreinterpretq_s8_u8(a); }
+V_INLINE vw vw_load(const void *p) { return vld1q_s8((const int8_t *)p); }
+V_INLINE void vw_store(void *p, vw a) { vst1q_s8((int8_t *)p, a); }
+V_INLINE va va_load(const act_t *p) { return vreinterpretq_s8_u32(vdupq_n_u32(v_load_u32(p))); }
+V_INLINE vacc vacc_init(int32_t x) { return vdupq_n_s32(x); }
+V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) { return vdotq_s32(acc, w, a); }
+V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return vdotq_s32(acc, w, a); }
+V_INLINE vacc vacc_fold(vacc acc) { return acc; }
+V_INLINE vf32 vacc_to_f32(vacc acc) { return vcvtq_f32_s32(acc); }
+V_INLINE vf32 v_load_u8(const uint8_t *p) {
+    const uint8x8_t narrow = vreinterpret_u8_u32(vdup_n_u32(v_load_u32(p)));
+    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(narrow))));
+}
+V_INLINE vf32 v_load_i8(const uint8_t *p) {
+    const int8x8_t narrow = vreinterpret_s8_u32(vdup_n_u32(v_load_u32(p)));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(narrow))));
+}
+V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
+    for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
+}

@@ -51,3 +51,78 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
     V_EACH(v_float_of_bits((v_bits_of_float(t.lane[i]) << 23) + 0x3f800000u));
 }
 #undef V_EACH
+
+/* Small-integer dot products: see simd.h. */
+enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2, V_SIGNED_OFFSET = 0 };
+#define V_RUN(bits) 8
+typedef int8_t act_t;
+typedef struct vu8 {
+    uint32_t row[4]; /* four bytes each */
+} vu8;
+typedef struct vw {
+    int8_t byte[16];
+} vw;
+typedef struct va {
+    int8_t byte[4];
+} va;
+typedef struct vacc {
+    int32_t row[4];
+} vacc;
+
+#define V_EACH_ROW(type, expression)                                                               \
+    type r;                                                                                        \
+    for (int i = 0; i < 4; i++) r.row[i] = (expression);                                           \
+    return r
+
+V_INLINE vu8 vb_load(const void *p) { V_EACH_ROW(vu8, v_load_u32((const uint8_t *)p + 4 * i)); }
+V_INLINE void vb_store(void *p, vu8 a) { __builtin_memcpy(p, &a, 16); }
+V_INLINE vu8 vb_splat(uint8_t x) { V_EACH_ROW(vu8, x * 0x01010101u); }
+V_INLINE vu8 vb_and(vu8 a, vu8 b) { V_EACH_ROW(vu8, a.row[i] & b.row[i]); }
+V_INLINE vu8 vb_or(vu8 a, vu8 b) { V_EACH_ROW(vu8, a.row[i] | b.row[i]); }
+V_INLINE vu8 vb_shl(vu8 a, int n) { V_EACH_ROW(vu8, a.row[i] << n); }
+V_INLINE vu8 vb_shr(vu8 a, int n) { V_EACH_ROW(vu8, a.row[i] >> n); }
+V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
+    uint8_t bytes[16];
+    vb_store(bytes, index);
+    for (int i = 0; i < 16; i++) bytes[i] = table[bytes[i] & 15];
+    return vb_load(bytes);
+}
+V_INLINE vw vw_load(const void *p) {
+    vw r;
+    __builtin_memcpy(&r, p, 16);
+    return r;
+}
+V_INLINE void vw_store(void *p, vw a) { __builtin_memcpy(p, &a, 16); }
+V_INLINE vw vw_unsigned(vu8 a) { return vw_load(&a); }
+V_INLINE vw vw_signed(vu8 a) { return vw_load(&a); }
+V_INLINE va va_load(const act_t *p) {
+    va r;
+    __builtin_memcpy(&r, p, 4);
+    return r;
+}
+V_INLINE vacc vacc_init(int32_t x) { V_EACH_ROW(vacc, x); }
+V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
+    V_EACH_ROW(vacc, acc.row[i] + w.byte[4 * i] * a.byte[0] + w.byte[4 * i + 1] * a.byte[1] +
+                         w.byte[4 * i + 2] * a.byte[2] + w.byte[4 * i + 3] * a.byte[3]);
+}
+V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) { return v_dot_signed(acc, w, a); }
+V_INLINE vacc vacc_fold(vacc acc) { return acc; }
+V_INLINE vf32 vacc_to_f32(vacc acc) {
+    vf32 r;
+    for (int i = 0; i < 4; i++) r.lane[i] = (float)acc.row[i];
+    return r;
+}
+V_INLINE vf32 v_load_u8(const uint8_t *p) {
+    vf32 r;
+    for (int i = 0; i < 4; i++) r.lane[i] = (float)p[i];
+    return r;
+}
+V_INLINE vf32 v_load_i8(const uint8_t *p) {
+    vf32 r;
+    for (int i = 0; i < 4; i++) r.lane[i] = (float)(int8_t)p[i];
+    return r;
+}
+V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
+    for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
+}
+#undef V_EACH_ROW

@@ -82,3 +82,101 @@ V_INLINE vf32 v_load_bf16(const void *p) { return wasm_i32x4_shl(wasm_u32x4_load
 V_INLINE vf32 v_pow2_biased(vf32 t) {
     return wasm_i32x4_add(wasm_i32x4_shl(t, 23), wasm_i32x4_const_splat(0x3f800000));
 }
+
+/* Small-integer dot products: see simd.h. */
+enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2, V_SIGNED_OFFSET = 0 };
+#define V_RUN(bits) 8
+typedef v128_t vu8, vacc;
+
+V_INLINE vu8 vb_load(const void *p) { return wasm_v128_load(p); }
+V_INLINE void vb_store(void *p, vu8 a) { wasm_v128_store(p, a); }
+V_INLINE vu8 vb_splat(uint8_t x) { return wasm_u8x16_splat(x); }
+V_INLINE vu8 vb_and(vu8 a, vu8 b) { return wasm_v128_and(a, b); }
+V_INLINE vu8 vb_or(vu8 a, vu8 b) { return wasm_v128_or(a, b); }
+V_INLINE vu8 vb_shl(vu8 a, uint32_t n) { return wasm_i16x8_shl(a, n); }
+V_INLINE vu8 vb_shr(vu8 a, uint32_t n) { return wasm_u16x8_shr(a, n); }
+V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
+    return wasm_i8x16_swizzle(wasm_v128_load(table), index);
+}
+V_INLINE vacc vacc_init(int32_t x) { return wasm_i32x4_splat(x); }
+V_INLINE vacc vacc_fold(vacc acc) { return acc; }
+V_INLINE vf32 vacc_to_f32(vacc acc) { return wasm_f32x4_convert_i32x4(acc); }
+
+#ifdef __wasm_relaxed_simd__
+/* The relaxed dot product multiplies signed bytes by values of 0..127. A signed weight therefore
+ * takes the activation's sign, and the activation's magnitude is the second factor; -128 becomes
+ * 127 where it would have to become 128. */
+typedef int8_t act_t;
+typedef v128_t vw, va;
+V_INLINE vw vw_unsigned(vu8 a) { return a; }
+V_INLINE vw vw_signed(vu8 a) { return a; }
+V_INLINE vw vw_load(const void *p) { return wasm_v128_load(p); }
+V_INLINE void vw_store(void *p, vw a) { wasm_v128_store(p, a); }
+V_INLINE va va_load(const act_t *p) { return wasm_v128_load32_splat(p); }
+V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
+    return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc);
+}
+V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
+    const v128_t negative = wasm_i8x16_lt(a, wasm_i8x16_const_splat(0));
+    const v128_t signed_w = wasm_i8x16_sub_sat(wasm_v128_xor(w, negative), negative);
+    return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(signed_w, wasm_i8x16_abs(a), acc);
+}
+#else
+/* Without it, bytes become 16-bit lanes, even and odd ones apart, which needs no shuffles: a pair
+ * of 16-bit lanes then holds bytes (0, 2) or (1, 3) of a row's four, and so do the activations,
+ * which are stored as int16 in the order 0, 2, 1, 3. */
+typedef int16_t act_t;
+#define V_ACT_ORDER(i) (((i) & ~3u) | (((i) & 1) << 1) | (((i) >> 1) & 1))
+typedef struct vw {
+    v128_t even, odd;
+} vw, va;
+V_INLINE vw vw_unsigned(vu8 a) {
+    return (vw){wasm_v128_and(a, wasm_i16x8_const_splat(0xff)), wasm_u16x8_shr(a, 8)};
+}
+V_INLINE vw vw_signed(vu8 a) {
+    return (vw){wasm_i16x8_shr(wasm_i16x8_shl(a, 8), 8), wasm_i16x8_shr(a, 8)};
+}
+V_INLINE vw vw_load(const void *p) {
+    return (vw){wasm_v128_load(p), wasm_v128_load((const uint8_t *)p + 16)};
+}
+V_INLINE void vw_store(void *p, vw a) {
+    wasm_v128_store(p, a.even);
+    wasm_v128_store((uint8_t *)p + 16, a.odd);
+}
+V_INLINE va va_load(const act_t *p) {
+    return (va){wasm_v128_load32_splat(p), wasm_v128_load32_splat(p + 2)};
+}
+V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
+    acc = wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w.even, a.even));
+    return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w.odd, a.odd));
+}
+V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return v_dot_unsigned(acc, w, a); }
+#endif
+
+V_INLINE vf32 v_load_u8(const uint8_t *p) {
+    const v128_t wide = wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p));
+    return wasm_f32x4_convert_i32x4(wasm_u32x4_extend_low_u16x8(wide));
+}
+V_INLINE vf32 v_load_i8(const uint8_t *p) {
+    const v128_t wide = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p));
+    return wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(wide));
+}
+
+/* The scales of 16 rows. Subnormal, infinite and NaN ones are rare: all others need only the
+ * exponent's bias moved. */
+V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
+    /* without the sign, minus the smallest normal number: at least 0xf000, doubled, for the rare
+     * ones */
+    const v128_t first = wasm_u16x8_const_splat(0x800);
+    const v128_t a = wasm_i16x8_sub(wasm_i16x8_shl(wasm_v128_load(p), 1), first);
+    const v128_t b = wasm_i16x8_sub(wasm_i16x8_shl(wasm_v128_load(p + 16), 1), first);
+    if (wasm_v128_any_true(wasm_u16x8_ge(wasm_u16x8_max(a, b), wasm_u16x8_const_splat(0xf000)))) {
+        for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
+        return;
+    }
+    for (int v = 0; v < 4; v++) {
+        const v128_t bits = wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p + 8 * v), 13),
+                                          wasm_i32x4_const_splat((int32_t)0x8fffe000));
+        out[v] = wasm_i32x4_add(bits, wasm_i32x4_const_splat(112 << 23));
+    }
+}

@@ -1,0 +1,34 @@
+/* The quantized input of a linear operation. */
+#ifndef OX_ACTIVATIONS_H
+#define OX_ACTIVATIONS_H
+
+#include "internal.h"
+#include "simd.h"
+
+/* 32 consecutive values of one token: x = scale * q, q in -127 .. 127. */
+typedef struct ox_act_block {
+    act_t q[32]; /* where V_ACT_ORDER is defined, weight i's partner stands at V_ACT_ORDER(i) */
+    float scale;
+    float scaled_sum;         /* scale * sum(q) */
+    float scaled_half_sum[2]; /* the same for the first and the last 16 */
+    int32_t sum;
+    int32_t half_sum[2];
+    int32_t reserved;
+} ox_act_block;
+
+/* Tokens stand in groups of `group`, and a group's blocks lie together: block b of token t is
+ * blocks[(t / group * n_blocks + b) * group + t % group]. */
+typedef struct ox_activations {
+    ox_act_block *blocks;
+    uint32_t n_blocks; /* for a token */
+    uint32_t group;
+} ox_activations;
+
+uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows);
+ox_activations ox_activations_at(uint8_t *memory, uint32_t n_in, uint32_t n_rows);
+
+/* Quantizes this thread's share of rows[0 .. n_rows) of n_in values. */
+void ox_quantize_rows(const ox_run *run, const ox_activations *to, const float *rows,
+                      uint32_t n_rows);
+
+#endif

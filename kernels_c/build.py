@@ -1,0 +1,222 @@
+"""Builds the kernel libraries, one for each instruction set, from the same C sources.
+
+    python kernels_c/build.py native [--out DIR] [--isa NAME]... [--sanitize]
+    python kernels_c/build.py wasm --out DIR
+    python kernels_c/build.py pool --out DIR
+
+`native` writes libox-<isa> shared libraries into oxillama_web/kernels/, with $CC, gcc, cc, clang or
+ziglang's clang, whichever is there first. `wasm` writes libox-simd128.so and libox-relaxed.so, side
+modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules over a
+shared memory; both with ziglang from PyPI. A library whose sources and flags are unchanged is left
+alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+SOURCES = Path(__file__).resolve().parent
+KERNELS = SOURCES.parent / "oxillama_web" / "kernels"
+ZIG = "ziglang==0.17.1"
+
+AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+NATIVE_ISAS = {
+    "x86_64": {
+        "portable": ["-O2"],
+        "avx2": ["-O3", *AVX2],
+        "avx512": [
+            *["-O3", *AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"],
+            "-mprefer-vector-width=512",
+        ],
+    },
+    "arm64": {"portable": ["-O2"], "neon": ["-O3", "-march=armv8.2-a+dotprod"]},
+    "other": {"portable": ["-O2"]},
+}
+WASM_ISAS = {"simd128": ["-msimd128"], "relaxed": ["-msimd128", "-mrelaxed-simd"]}
+
+# Products and sums are fused only where the sources say so: results are the same from every compiler.
+COMMON_FLAGS = [
+    *["-std=c11", "-g0", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"],
+    *["-Wall", "-Wextra"],
+]
+SANITIZE_FLAGS = [
+    *["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "-fno-omit-frame-pointer",
+]
+
+
+class BuildError(Exception):
+    """A compiler is missing or has failed."""
+
+
+def build_native(
+    out: Path = KERNELS, isas: Iterable[str] | None = None, sanitize: bool = False
+) -> list[Path]:
+    """Builds the libraries for this machine and returns their paths.
+
+    isas: names from NATIVE_ISAS; by default all that this processor's family can have.
+    sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer, as libox-<isa>-sanitize.
+    Raises BuildError."""
+    known = NATIVE_ISAS[machine()]
+    names = list(known if isas is None else isas)
+    for name in names:
+        if name not in known:
+            raise BuildError(f"no instruction set {name!r} here; there are: {', '.join(known)}")
+    return [_build_native_library(out, name, known[name], sanitize) for name in names]
+
+
+def build_wasm(out: Path) -> list[Path]:
+    """Builds the side modules for Pyodide and returns their paths. Raises BuildError."""
+    compile_flags = ["--target=wasm32-emscripten", "-fPIC"]
+    link_flags = ["-shared", "--experimental-pic", "--export-dynamic"]
+    return [
+        _build_wasm_library(out / f"libox-{name}.so", [*compile_flags, *flags], link_flags)
+        for name, flags in WASM_ISAS.items()
+    ]
+
+
+def build_pool(out: Path) -> list[Path]:
+    """Builds standalone modules over an imported shared memory. Raises BuildError.
+
+    Each instance must set its own __stack_pointer before it enters a kernel."""
+    compile_flags = ["--target=wasm32-freestanding", "-matomics"]
+    link_flags = [
+        *["--no-entry", "--export-dynamic", "--export=__stack_pointer", "--import-memory"],
+        *["--shared-memory", "--max-memory=4294967296", "--stack-first", "-z", "stack-size=65536"],
+    ]
+    return [
+        _build_wasm_library(out / f"ox-pool-{name}.wasm", [*compile_flags, *flags], link_flags)
+        for name, flags in WASM_ISAS.items()
+    ]
+
+
+def machine() -> str:
+    """The processor's family: a key of NATIVE_ISAS."""
+    name = platform.machine().lower()
+    if name in ("x86_64", "amd64"):
+        return "x86_64"
+    return "arm64" if name in ("arm64", "aarch64") else "other"
+
+
+def library_suffix() -> str:
+    if sys.platform == "win32":
+        return ".dll"
+    return ".dylib" if sys.platform == "darwin" else ".so"
+
+
+def find_compiler() -> list[str]:
+    """The command of a C compiler for this machine. Raises BuildError."""
+    for name in (os.environ.get("CC"), "gcc", "cc", "clang"):
+        if name and shutil.which(name.split()[0]):
+            return name.split()
+    return zig("cc")
+
+
+def zig(tool: str) -> list[str]:
+    """The command of one of ziglang's tools. Raises BuildError."""
+    command = [sys.executable, "-m", "ziglang"]
+    if subprocess.run([*command, "version"], capture_output=True, check=False).returncode:
+        raise BuildError(f"a C compiler is missing; to get one: python -m pip install {ZIG}")
+    return [*command, tool]
+
+
+def _build_native_library(out: Path, isa: str, flags: list[str], sanitize: bool) -> Path:
+    suffix = ("-sanitize" if sanitize else "") + library_suffix()
+    target = out / f"libox-{isa}{suffix}"
+    command = [*find_compiler(), *COMMON_FLAGS, *flags, *(SANITIZE_FLAGS if sanitize else [])]
+    if sys.platform != "win32":
+        command += ["-fPIC", "-pthread"]
+    command += ["-shared", *map(str, _c_files())]
+    with _Stamp(target, command) as stamp:
+        if stamp.stale:
+            _run([*command, "-o", str(stamp.target)])
+    return target
+
+
+def _build_wasm_library(target: Path, compile_flags: list[str], link_flags: list[str]) -> Path:
+    compile_command = [
+        *[*zig("cc"), *COMMON_FLAGS, "-O3", "-ffreestanding", "-mbulk-memory"],
+        *["-mnontrapping-fptoint", *compile_flags],
+    ]
+    link_command = [*zig("wasm-ld"), *link_flags, "--strip-all"]
+    with _Stamp(target, compile_command + link_command) as stamp, tempfile.TemporaryDirectory() as d:
+        if stamp.stale:
+            objects = []
+            for source in _c_files():
+                objects.append(str(Path(d) / f"{source.stem}.o"))
+                _run([*compile_command, "-c", str(source), "-o", objects[-1]])
+            _run([*link_command, *objects, "-o", str(stamp.target)])
+    return target
+
+
+def _c_files() -> list[Path]:
+    return sorted(SOURCES.glob("*.c"))
+
+
+class _Stamp:
+    """Remembers beside a library what it was built from, and puts a new one in place at once."""
+
+    def __init__(self, target: Path, command: list[str]) -> None:
+        digest = hashlib.sha256("\0".join(command).encode())
+        for path in sorted(SOURCES.glob("*.[ch]")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        self._digest = digest.hexdigest()
+        self._final = target
+        self._file = target.with_name(target.name + ".stamp")
+        self.target = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        self.stale = not (
+            target.exists() and self._file.exists() and self._file.read_text() == self._digest
+        )
+
+    def __enter__(self) -> _Stamp:
+        self._final.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is None and self.stale:
+            self.target.replace(self._final)
+            self._file.write_text(self._digest)
+        self.target.unlink(missing_ok=True)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{' '.join(command)}\n{done.stderr}")
+    if done.stderr:
+        print(done.stderr, file=sys.stderr)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("target", choices=["native", "wasm", "pool"])
+    parser.add_argument("--out", type=Path, help="directory for the libraries")
+    parser.add_argument("--isa", action="append", help="native: only this instruction set")
+    parser.add_argument("--sanitize", action="store_true", help="native: with ASan and UBSan")
+    arguments = parser.parse_args()
+    try:
+        if arguments.target == "native":
+            built = build_native(arguments.out or KERNELS, arguments.isa, arguments.sanitize)
+        elif arguments.out is None:
+            parser.error("--out is needed")
+        else:
+            built = (build_wasm if arguments.target == "wasm" else build_pool)(arguments.out)
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path in built:
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+/* Quantized formats: what they have in common, and one table row for each.
+ *
+ * Every format here is w = d * (u - offset) or w = d * u + m, with a small integer u of `bits` bits
+ * and one d (and m) for 32 or 16 consecutive weights. A block is what GGUF stores together: 32
+ * weights, or 256 in eight sub-blocks of 32.
+ *
+ * Packed tensors (pack.c) interleave 16 rows, a panel. Column c of a panel, 16 * block_bytes long,
+ * holds block c of the 16 rows:
+ *
+ *     float16 d [16 rows]            if the format has one
+ *     float16 m or dmin [16 rows]    if the format has one
+ *     scale bytes [n][16 rows]       if the format has any
+ *     a tile for each 32 weights     64 * bits bytes
+ *
+ * In a tile, weights are taken in 8 groups of 4 consecutive ones. "Rows x 4" are 64 bytes, four for
+ * each row, one for each weight of a group; byte k of row r belongs to weight 4 * group + k.
+ *
+ *     2 bits: 2 x rows x 4; bits 2s, 2s+1 of the j-th belong to group j + 2s
+ *     4 bits: 4 x rows x 4; the j-th holds group j in its low nibbles and group j + 4 in its high
+ * ones 8 bits: 8 x rows x 4 3 bits: as 2 bits, then rows x 4 with bit g for the third bit of group
+ * g 5 bits: as 4 bits, then rows x 4 with bit g for the fifth bit of group g 6 bits: as 4 bits,
+ * then 2 x rows x 4; bits 2s, 2s+1 of the j-th for bits 4, 5 of group 4j + s
+ */
+#ifndef OX_FORMATS_H
+#define OX_FORMATS_H
+
+#include "ox.h"
+#include "simd.h"
+
+enum { PANEL = OX_PANEL_ROWS, VECTORS = OX_PANEL_ROWS / VF, GROUP_BYTES = 4 * OX_PANEL_ROWS };
+
+/* How a block's scales are kept. */
+enum ox_scales {
+    SCALES_D,     /* d */
+    SCALES_DM,    /* d and m */
+    SCALES_K,     /* d, dmin and 12 bytes of 6-bit factors for 8 sub-blocks (Q4_K, Q5_K) */
+    SCALES_Q6_K,  /* d and 16 signed factors */
+    SCALES_Q3_K,  /* d and 12 bytes of 16 6-bit factors */
+    SCALES_Q2_K,  /* d, dmin and 16 bytes of two 4-bit factors */
+    SCALES_IQ4_XS /* d and 6 bytes of 8 6-bit factors */
+};
+
+typedef struct ox_format {
+    uint32_t number; /* ggml type */
+    uint16_t block;  /* weights in a block */
+    uint16_t block_bytes;
+    uint8_t bits;
+    uint8_t offset;    /* subtracted from u, unless is_signed */
+    uint8_t is_signed; /* u, or what the table gives for it, is an int8 */
+    uint8_t has_table; /* u is an index into IQ4_VALUES */
+    uint8_t halves;    /* scales for 32 weights: 1 or 2 */
+    uint8_t scales;    /* enum ox_scales */
+    uint8_t d_offset;  /* where d stands in a block of GGUF, and m, and the scale bytes */
+    uint8_t m_offset;
+    uint8_t bytes_offset;
+    uint8_t n_bytes;
+} ox_format;
+
+#define OX_Q4_0 ((ox_format){2, 32, 18, 4, 8, 0, 0, 1, SCALES_D, 0, 0, 0, 0})
+#define OX_Q4_1 ((ox_format){3, 32, 20, 4, 0, 0, 0, 1, SCALES_DM, 0, 2, 0, 0})
+#define OX_Q5_0 ((ox_format){6, 32, 22, 5, 16, 0, 0, 1, SCALES_D, 0, 0, 0, 0})
+#define OX_Q5_1 ((ox_format){7, 32, 24, 5, 0, 0, 0, 1, SCALES_DM, 0, 2, 0, 0})
+#define OX_Q8_0 ((ox_format){8, 32, 34, 8, 0, 1, 0, 1, SCALES_D, 0, 0, 0, 0})
+#define OX_Q2_K ((ox_format){10, 256, 84, 2, 0, 0, 0, 2, SCALES_Q2_K, 80, 82, 0, 16})
+#define OX_Q3_K ((ox_format){11, 256, 110, 3, 4, 0, 0, 2, SCALES_Q3_K, 108, 0, 96, 12})
+#define OX_Q4_K ((ox_format){12, 256, 144, 4, 0, 0, 0, 1, SCALES_K, 0, 2, 4, 12})
+#define OX_Q5_K ((ox_format){13, 256, 176, 5, 0, 0, 0, 1, SCALES_K, 0, 2, 4, 12})
+#define OX_Q6_K ((ox_format){14, 256, 210, 6, 32, 0, 0, 2, SCALES_Q6_K, 208, 0, 192, 16})
+#define OX_IQ4_NL ((ox_format){20, 32, 18, 4, 0, 1, 1, 1, SCALES_D, 0, 0, 0, 0})
+#define OX_IQ4_XS ((ox_format){23, 256, 136, 4, 0, 1, 1, 1, SCALES_IQ4_XS, 0, 0, 2, 6})
+
+/* X(name) for every quantized format. */
+#define OX_EACH_QUANTIZED(X)                                                                       \
+    X(OX_Q4_0)                                                                                     \
+    X(OX_Q4_1)                                                                                     \
+    X(OX_Q5_0) X(OX_Q5_1) X(OX_Q8_0) X(OX_Q2_K) X(OX_Q3_K) X(OX_Q4_K) X(OX_Q5_K) X(OX_Q6_K)        \
+        X(OX_IQ4_NL) X(OX_IQ4_XS)
+
+enum { OX_F32 = 0, OX_F16 = 1, OX_BF16 = 30 };
+
+static const uint8_t IQ4_VALUES[16] = {129, 152, 173, 191, 207, 221, 234, 246,
+                                       1,   13,  25,  38,  53,  69,  89,  113}; /* int8 */
+
+/* Finds a quantized format by its number. */
+static inline int32_t ox_find_format(uint32_t number, ox_format *format) {
+#define X(F)                                                                                       \
+    if (number == (F).number) {                                                                    \
+        *format = F;                                                                               \
+        return 1;                                                                                  \
+    }
+    OX_EACH_QUANTIZED(X)
+#undef X
+    return 0;
+}
+
+V_INLINE int format_has_m(const ox_format f) {
+    return f.scales == SCALES_DM || f.scales == SCALES_K || f.scales == SCALES_Q2_K;
+}
+/* What must be taken from u as the dot products see it. */
+V_INLINE int format_offset(const ox_format f) { return f.is_signed ? V_SIGNED_OFFSET : f.offset; }
+V_INLINE uint32_t format_subs(const ox_format f) { return f.block / 32; }
+V_INLINE uint32_t format_tile_bytes(const ox_format f) { return 64u * f.bits; }
+V_INLINE uint32_t format_column_bytes(const ox_format f) { return PANEL * (uint32_t)f.block_bytes; }
+V_INLINE uint32_t format_header_bytes(const ox_format f) {
+    return format_column_bytes(f) - format_subs(f) * format_tile_bytes(f);
+}
+V_INLINE uint64_t format_row_bytes(const ox_format f, uint32_t n_in) {
+    return (uint64_t)(n_in / f.block) * f.block_bytes;
+}
+
+/* The u of four consecutive weights, a byte each, of vector v's rows. */
+V_INLINE vu8 tile_group(const ox_format f, const uint8_t *tile, int group, int v) {
+    const uint8_t *t = tile + v * (GROUP_BYTES / VECTORS);
+    const vu8 nibble = vb_splat(0x0f);
+    if (f.bits == 8) return vb_load(t + GROUP_BYTES * group);
+    if (f.bits <= 3) {
+        const int shift = 2 * (group >> 1);
+        const vu8 pair = vb_load(t + GROUP_BYTES * (group & 1));
+        const vu8 low = vb_and(vb_shr(pair, shift), vb_splat(0x03));
+        if (f.bits == 2) return low;
+        const vu8 plane = vb_load(t + 2 * GROUP_BYTES);
+        const vu8 high = group >= 2 ? vb_shr(plane, group - 2) : vb_shl(plane, 2 - group);
+        return vb_or(low, vb_and(high, vb_splat(0x04)));
+    }
+    const vu8 pair = vb_load(t + GROUP_BYTES * (group & 3));
+    const vu8 low = vb_and(group >= 4 ? vb_shr(pair, 4) : pair, nibble);
+    if (f.has_table) return vb_lookup16(low, IQ4_VALUES);
+    if (f.bits == 4) return low;
+    if (f.bits == 5) {
+        const vu8 plane = vb_load(t + 4 * GROUP_BYTES);
+        const vu8 high = group >= 4 ? vb_shr(plane, group - 4) : vb_shl(plane, 4 - group);
+        return vb_or(low, vb_and(high, vb_splat(0x10)));
+    }
+    const int position = 2 * (group & 3);
+    const vu8 plane = vb_load(t + (4 + (group >> 2)) * GROUP_BYTES);
+    const vu8 high = position > 4 ? vb_shr(plane, position - 4) : vb_shl(plane, 4 - position);
+    return vb_or(low, vb_and(high, vb_splat(0x30)));
+}
+
+/* The scales of a whole block of a panel: d[i] and m[i] for the i-th part (32 or 16 weights). */
+typedef struct ox_panel_scales {
+    float d[16][PANEL];
+    float m[16][PANEL];
+} ox_panel_scales;
+
+/* Six-bit factors of Q4_K and Q5_K, as in ggml's get_scale_min_k4. */
+V_INLINE void unpack_k_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL],
+                               uint8_t (*mn)[PANEL]) {
+    for (int j = 0; j < 4; j++) {
+        for (int r = 0; r < PANEL; r++) {
+            sc[j][r] = q[j][r] & 63;
+            mn[j][r] = q[j + 4][r] & 63;
+            sc[j + 4][r] = (uint8_t)((q[j + 8][r] & 15) | ((q[j][r] >> 6) << 4));
+            mn[j + 4][r] = (uint8_t)((q[j + 8][r] >> 4) | ((q[j + 4][r] >> 6) << 4));
+        }
+    }
+}
+
+V_INLINE void unpack_q3_k_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL]) {
+    for (int j = 0; j < 16; j++) {
+        for (int r = 0; r < PANEL; r++) {
+            const int low = (j < 8 ? q[j][r] : q[j - 8][r] >> 4) & 15;
+            const int high = (q[8 + j % 4][r] >> (2 * (j / 4))) & 3;
+            sc[j][r] = (uint8_t)((low | high << 4) - 32);
+        }
+    }
+}
+
+/* bytes: scales_h (2), scales_l (4) */
+V_INLINE void unpack_iq4_xs_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL]) {
+    for (int j = 0; j < 8; j++) {
+        for (int r = 0; r < PANEL; r++) {
+            const int low = (q[2 + j / 2][r] >> (4 * (j & 1))) & 15;
+            const int high = (q[j / 4][r] >> (2 * (j & 3))) & 3;
+            sc[j][r] = (uint8_t)((low | high << 4) - 32);
+        }
+    }
+}
+
+V_INLINE void panel_scales(const ox_format f, const uint8_t *column, ox_panel_scales *out) {
+    vf32 d[VECTORS], m[VECTORS];
+    v_load_f16_panel(column, d);
+    v_load_f16_panel(column + (format_has_m(f) ? 2 * PANEL : 0), m);
+    const uint8_t (*bytes)[PANEL] =
+        (const uint8_t (*)[PANEL])(column + (format_has_m(f) ? 4 : 2) * PANEL);
+    uint8_t sc[16][PANEL], mn[16][PANEL];
+    const int n = f.block / 32 * f.halves;
+    if (f.scales == SCALES_K) unpack_k_factors(bytes, sc, mn);
+    if (f.scales == SCALES_Q6_K) __builtin_memcpy(sc, bytes, sizeof sc);
+    if (f.scales == SCALES_Q3_K) unpack_q3_k_factors(bytes, sc);
+    if (f.scales == SCALES_IQ4_XS) unpack_iq4_xs_factors(bytes, sc);
+    if (f.scales == SCALES_Q2_K) {
+        for (int j = 0; j < 16; j++) {
+            for (int r = 0; r < PANEL; r++) {
+                sc[j][r] = bytes[j][r] & 15;
+                mn[j][r] = bytes[j][r] >> 4;
+            }
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        for (int v = 0; v < VECTORS; v++) {
+            vf32 di = d[v], mi = m[v];
+            if (f.scales == SCALES_K || f.scales == SCALES_Q2_K) {
+                di = v_mul(di, v_load_u8(sc[i] + v * VF));
+                mi = v_sub(v_zero(), v_mul(mi, v_load_u8(mn[i] + v * VF)));
+            } else if (f.scales >= SCALES_Q6_K) {
+                di = v_mul(di, v_load_i8(sc[i] + v * VF));
+            }
+            v_store(out->d[i] + v * VF, di);
+            if (format_has_m(f)) v_store(out->m[i] + v * VF, mi);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* OX_LINEAR: dst = weight @ src (+ bias), the weights quantized or not. */
+#include "linear.h"
+#include "panel.h"
+
+int32_t ox_format_supported(uint32_t format) {
+    ox_format found;
+    return format == OX_F32 || format == OX_F16 || format == OX_BF16 ||
+           ox_find_format(format, &found);
+}
+
+int32_t ox_check_weight(const ox_tensor *weight) {
+    ox_format format;
+    uint64_t row_bytes;
+    if (weight->n_in == 0 || weight->n_out == 0 || weight->packed > 1) return 0;
+    if (ox_find_format(weight->format, &format)) {
+        if (weight->n_in % format.block) return 0;
+        row_bytes = format_row_bytes(format, weight->n_in);
+    } else if (ox_format_supported(weight->format)) {
+        row_bytes = (uint64_t)weight->n_in * (weight->format == OX_F32 ? 4 : 2);
+    } else {
+        return 0;
+    }
+    /* row_bytes < 2^34, so the quotient cannot hide an overflow */
+    return weight->bytes % row_bytes == 0 && weight->bytes / row_bytes == weight->n_out;
+}
+
+uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows) {
+    ox_format format;
+    if (!ox_find_format(weight->format, &format)) return 0;
+    return ox_activation_bytes(weight->n_in, n_rows);
+}
+
+uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
+    ox_format format;
+    if (!ox_find_format(weight->format, &format)) return 0;
+    const uint64_t panel = PANEL * format_row_bytes(format, weight->n_in);
+    const uint64_t unpacked =
+        n_rows > OX_GEMV_TOKENS ? ox_unpacked_bytes(&format, weight->n_in) : 0;
+    return (panel + 63) / 64 * 64 + unpacked;
+}
+
+/* Rows of a panel for a group of tokens into dst, of which the first n_valid exist. */
+static void store_panel(const ox_product *product, uint32_t panel, uint32_t n_valid, uint32_t token,
+                        uint32_t n_tokens, const float (*rows)[PANEL]) {
+    const uint32_t n_out = product->weight->n_out;
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        float *to = product->dst + (size_t)(token + t) * n_out + (size_t)panel * PANEL;
+        const float *bias = product->bias ? product->bias + (size_t)panel * PANEL : NULL;
+        if (n_valid == PANEL) {
+            for (int i = 0; i < PANEL; i += VF) {
+                const vf32 x = v_load(rows[t] + i);
+                v_store(to + i, bias ? v_add(x, v_load(bias + i)) : x);
+            }
+        } else {
+            for (uint32_t i = 0; i < n_valid; i++) to[i] = rows[t][i] + (bias ? bias[i] : 0.0f);
+        }
+    }
+}
+
+/* Panels of 16 rows are shared between threads. Rows that are not packed are packed on the way. */
+static void multiply_panels(const ox_run *run, const ox_product *product, const ox_format *format,
+                            const ox_activations *acts) {
+    const ox_tensor *weight = product->weight;
+    const uint8_t *data = (const uint8_t *)(uintptr_t)weight->data;
+    const uint32_t n_columns = weight->n_in / format->block;
+    const uint64_t row_bytes = format_row_bytes(*format, weight->n_in);
+    const uint64_t panel_bytes = PANEL * row_bytes;
+    uint8_t *repacked = run->local;
+    uint8_t *unpacked = run->local + (panel_bytes + 63) / 64 * 64;
+
+    uint32_t first, last;
+    ox_share(run, weight->n_out / PANEL + (weight->n_out % PANEL != 0), &first, &last);
+    for (uint32_t p = first; p < last; p++) {
+        const uint32_t left = weight->n_out - p * PANEL, n_valid = left < PANEL ? left : PANEL;
+        const uint8_t *panel = data + p * panel_bytes;
+        if (!weight->packed || n_valid < PANEL) {
+            ox_pack_rows(format, panel, row_bytes, n_valid, n_columns, repacked);
+            panel = repacked;
+        }
+        float rows[V_TILE_TOKENS][PANEL];
+        if (product->n_rows <= OX_GEMV_TOKENS) {
+            ox_panel_gemv(format, panel, n_columns, acts->blocks, product->n_rows, rows);
+            store_panel(product, p, n_valid, 0, product->n_rows, (const float (*)[PANEL])rows);
+            continue;
+        }
+        ox_panel_unpack(format, panel, n_columns, unpacked);
+        for (uint32_t t = 0; t < product->n_rows; t += V_TILE_TOKENS) {
+            const uint32_t rest = product->n_rows - t;
+            const uint32_t n = rest < V_TILE_TOKENS ? rest : V_TILE_TOKENS;
+            ox_panel_gemm(format, unpacked, acts->n_blocks,
+                          acts->blocks + (size_t)t * acts->n_blocks, n, rows);
+            store_panel(product, p, n_valid, t, n, (const float (*)[PANEL])rows);
+        }
+    }
+}
+
+/* 1 if the operation before this one left the same input quantized. */
+static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
+    const ox_op *ops = (const ox_op *)(uintptr_t)run->model->ops;
+    const ox_op *previous = op - 1;
+    ox_format format;
+    if (op <= ops || op >= ops + run->model->n_ops || op->barrier) return 0;
+    return previous->kind == OX_LINEAR && previous->src[0] == op->src[0] &&
+           previous->dst != op->src[0] &&
+           ox_find_format(ox_tensor_at(run, previous->tensor[0])->format, &format);
+}
+
+void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    if (n_rows == 0) return;
+    const ox_tensor *bias = op->tensor[1] >= 0 ? ox_tensor_at(run, op->tensor[1]) : NULL;
+    const ox_product product = {
+        .weight = ox_tensor_at(run, op->tensor[0]),
+        .bias = bias ? (const float *)(uintptr_t)bias->data : NULL,
+        .src = ox_row(ox_buffer_at(run, op->src[0]), 0),
+        .dst = ox_row(ox_buffer_at(run, op->dst), 0),
+        .n_rows = n_rows,
+    };
+    ox_format format;
+    if (!ox_find_format(product.weight->format, &format)) {
+        ox_linear_float(run, &product);
+        return;
+    }
+    const ox_activations acts = ox_activations_at(run->shared, product.weight->n_in, n_rows);
+    if (!input_is_ready(run, op)) {
+        /* another thread may still read what the operation before has put there */
+        if (!op->barrier) ox_barrier_wait(run);
+        ox_quantize_rows(run, &acts, product.src, n_rows);
+        ox_barrier_wait(run);
+    }
+    multiply_panels(run, &product, &format, &acts);
+}

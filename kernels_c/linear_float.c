@@ -1,0 +1,92 @@
+/* Products with F32, F16 and BF16 weights, row-major, in float32 arithmetic. */
+#include "linear.h"
+#include "formats.h"
+
+enum { TILE_ROWS = 4, TILE_TOKENS = 2 };
+
+V_INLINE float weight_at(const uint32_t format, const uint8_t *row, uint32_t i) {
+    if (format == OX_F32) return v_float_of_bits(v_load_u32(row + 4 * (size_t)i));
+    const uint16_t half = v_load_u16(row + 2 * (size_t)i);
+    return format == OX_F16 ? v_f16_to_f32(half) : v_float_of_bits((uint32_t)half << 16);
+}
+
+V_INLINE vf32 weights_at(const uint32_t format, const uint8_t *row, uint32_t i) {
+    if (format == OX_F32) return v_load((const float *)(const void *)(row + 4 * (size_t)i));
+    row += 2 * (size_t)i;
+    return format == OX_F16 ? v_load_f16(row) : v_load_bf16(row);
+}
+
+/* out[token][row] for a tile of rows and tokens; strides in bytes and values */
+V_INLINE void tile(const uint32_t format, const int n_rows, const int n_tokens, const uint8_t *rows,
+                   uint64_t row_bytes, const float *src, uint32_t n_in,
+                   float out[TILE_TOKENS][TILE_ROWS]) {
+    vf32 acc[TILE_TOKENS][TILE_ROWS];
+    float tail[TILE_TOKENS][TILE_ROWS] = {{0}};
+    for (int t = 0; t < n_tokens; t++) {
+        for (int r = 0; r < n_rows; r++) acc[t][r] = v_zero();
+    }
+    uint32_t i = 0;
+    for (; i + VF <= n_in; i += VF) {
+        vf32 x[TILE_TOKENS];
+        for (int t = 0; t < n_tokens; t++) x[t] = v_load(src + (size_t)t * n_in + i);
+        for (int r = 0; r < n_rows; r++) {
+            const vf32 w = weights_at(format, rows + r * row_bytes, i);
+            for (int t = 0; t < n_tokens; t++) acc[t][r] = v_fma(w, x[t], acc[t][r]);
+        }
+    }
+    for (; i < n_in; i++) {
+        for (int r = 0; r < n_rows; r++) {
+            const float w = weight_at(format, rows + r * row_bytes, i);
+            for (int t = 0; t < n_tokens; t++) tail[t][r] += w * src[(size_t)t * n_in + i];
+        }
+    }
+    for (int t = 0; t < n_tokens; t++) {
+        for (int r = 0; r < n_rows; r++) out[t][r] = v_hsum(acc[t][r]) + tail[t][r];
+    }
+}
+
+V_INLINE void multiply(const uint32_t format, const ox_run *run, const ox_product *product) {
+    const ox_tensor *weight = product->weight;
+    const uint32_t n_in = weight->n_in, n_out = weight->n_out;
+    const uint64_t row_bytes = (uint64_t)n_in * (format == OX_F32 ? 4 : 2);
+    const uint8_t *data = (const uint8_t *)(uintptr_t)weight->data;
+    uint32_t first, last;
+    ox_share(run, (n_out + TILE_ROWS - 1) / TILE_ROWS, &first, &last);
+    for (uint32_t r = first * TILE_ROWS; r < last * TILE_ROWS && r < n_out; r += TILE_ROWS) {
+        const uint8_t *rows = data + r * row_bytes;
+        const uint32_t n_rows = n_out - r < TILE_ROWS ? n_out - r : TILE_ROWS;
+        for (uint32_t t = 0; t < product->n_rows; t += TILE_TOKENS) {
+            const uint32_t left = product->n_rows - t;
+            const uint32_t n_tokens = left < TILE_TOKENS ? left : TILE_TOKENS;
+            const float *src = product->src + (size_t)t * n_in;
+            float out[TILE_TOKENS][TILE_ROWS];
+            if (n_rows == TILE_ROWS && n_tokens == TILE_TOKENS) {
+                tile(format, TILE_ROWS, TILE_TOKENS, rows, row_bytes, src, n_in, out);
+            } else if (n_rows == TILE_ROWS) {
+                tile(format, TILE_ROWS, 1, rows, row_bytes, src, n_in, out);
+            } else {
+                tile(format, (int)n_rows, (int)n_tokens, rows, row_bytes, src, n_in, out);
+            }
+            for (uint32_t j = 0; j < n_tokens; j++) {
+                float *to = product->dst + (size_t)(t + j) * n_out + r;
+                for (uint32_t i = 0; i < n_rows; i++) {
+                    to[i] = out[j][i] + (product->bias ? product->bias[r + i] : 0.0f);
+                }
+            }
+        }
+    }
+}
+
+void ox_linear_float(const ox_run *run, const ox_product *product) {
+    switch (product->weight->format) {
+    case OX_F32:
+        multiply(OX_F32, run, product);
+        break;
+    case OX_F16:
+        multiply(OX_F16, run, product);
+        break;
+    default:
+        multiply(OX_BF16, run, product);
+        break;
+    }
+}

@@ -1,0 +1,226 @@
+/* The inner loops of every quantized matrix product.
+ *
+ * One function body serves all formats: the format is a constant argument of inlined functions, so
+ * that each call below compiles to loops for that format alone.
+ */
+#include "panel.h"
+
+enum { VECTOR_BYTES = GROUP_BYTES / VECTORS };
+
+V_INLINE vw group_weights(const ox_format f, int unpacked, const uint8_t *tile, int group, int v) {
+    if (unpacked) return vw_load(tile + (group * VECTORS + v) * sizeof(vw));
+    const vu8 u = tile_group(f, tile, group, v);
+    return f.is_signed ? vw_signed(u) : vw_unsigned(u);
+}
+
+/* Multiplies n_vectors vectors of a tile by n_tokens blocks of activations, and adds the result,
+ * scaled, to sums[token][VECTORS]. d, m: [halves][VECTORS]. */
+V_INLINE void block_product(const ox_format f, const int unpacked, const uint8_t *tile,
+                            const ox_act_block *acts, const int n_tokens, const int n_vectors,
+                            const vf32 *d, const vf32 *m, vf32 *sums) {
+    vacc acc[2][VECTORS][V_TILE_TOKENS];
+    const int run = f.is_signed ? V_RUN(8) : V_RUN(f.bits);
+    const int halves = f.halves;
+    V_UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        for (int h = 0; h < halves; h++) {
+            const int32_t sum = halves == 1 ? acts[t].sum : acts[t].half_sum[h];
+            for (int v = 0; v < n_vectors; v++) {
+                acc[h][v][t] = vacc_init(format_has_m(f) ? 0 : -format_offset(f) * sum);
+            }
+        }
+    }
+    V_UNROLL
+    for (int step = 0; step < 8; step++) {
+        const int group = step / 2 + 4 * (step & 1); /* 0, 4, 1, 5: two from the same bytes */
+        const int h = halves == 2 ? step & 1 : 0;
+        const int steps = halves == 2 ? step / 2 + 1 : step + 1, all = 8 / halves;
+        vw w[VECTORS];
+        V_UNROLL
+        for (int v = 0; v < n_vectors; v++) {
+            w[v] = group_weights(f, unpacked, tile, group, v);
+        }
+        V_UNROLL
+        for (int t = 0; t < n_tokens; t++) {
+            const va a = va_load(acts[t].q + 4 * group);
+            V_UNROLL
+            for (int v = 0; v < n_vectors; v++) {
+                vacc x = acc[h][v][t];
+                x = f.is_signed ? v_dot_signed(x, w[v], a) : v_dot_unsigned(x, w[v], a);
+                acc[h][v][t] = steps % run == 0 || steps == all ? vacc_fold(x) : x;
+            }
+        }
+    }
+    V_UNROLL
+    for (int t = 0; t < n_tokens; t++) {
+        const vf32 scale = v_splat(acts[t].scale);
+        for (int h = 0; h < halves; h++) {
+            const float sum = halves == 1 ? acts[t].scaled_sum : acts[t].scaled_half_sum[h];
+            V_UNROLL
+            for (int v = 0; v < n_vectors; v++) {
+                const int i = h * VECTORS + v;
+                vf32 s = sums[t * VECTORS + v];
+                s = v_fma(vacc_to_f32(acc[h][v][t]), v_mul(d[i], scale), s);
+                if (format_has_m(f)) s = v_fma(m[i], v_splat(sum), s);
+                sums[t * VECTORS + v] = s;
+            }
+        }
+    }
+}
+
+V_INLINE void load_scales(const ox_format f, const float (*d)[PANEL], const float (*m)[PANEL],
+                          const int n_vectors, vf32 *d_out, vf32 *m_out) {
+    for (int h = 0; h < f.halves; h++) {
+        for (int v = 0; v < n_vectors; v++) {
+            d_out[h * VECTORS + v] = v_load(d[h] + v * VF);
+            m_out[h * VECTORS + v] = format_has_m(f) ? v_load(m[h] + v * VF) : v_zero();
+        }
+    }
+}
+
+V_INLINE void clear_sums(vf32 *sums, const int n_tokens) {
+    for (int i = 0; i < n_tokens * VECTORS; i++) sums[i] = v_zero();
+}
+
+V_INLINE void store_sums(const vf32 *sums, const int n_tokens, const int n_vectors, float *out) {
+    for (int t = 0; t < n_tokens; t++) {
+        for (int v = 0; v < n_vectors; v++)
+            v_store(out + t * PANEL + v * VF, sums[t * VECTORS + v]);
+    }
+}
+
+/* One token leaves registers for all vectors of a panel at once; more take a few at a time. */
+V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, uint32_t n_columns,
+                   const ox_act_block *acts, float (*out)[PANEL]) {
+    const int n_vectors = n_tokens == 1 ? VECTORS : V_TILE_VECTORS;
+    vf32 sums[V_TILE_TOKENS * VECTORS];
+    clear_sums(sums, n_tokens);
+    for (uint32_t c = 0; c < n_columns; c++) {
+        const uint8_t *tile = panel + format_header_bytes(f);
+        ox_panel_scales expanded;
+        if (f.block > 32) panel_scales(f, panel, &expanded);
+        for (uint32_t sub = 0; sub < format_subs(f); sub++) {
+            vf32 d[2 * VECTORS], m[2 * VECTORS];
+            if (f.block > 32) {
+                load_scales(f, expanded.d + sub * f.halves, expanded.m + sub * f.halves, VECTORS, d,
+                            m);
+            } else {
+                v_load_f16_panel(panel, d);
+                if (format_has_m(f)) v_load_f16_panel(panel + 2 * PANEL, m);
+            }
+            V_UNROLL
+            for (int v0 = 0; v0 < VECTORS; v0 += n_vectors) {
+                block_product(f, 0, tile + v0 * VECTOR_BYTES, acts, n_tokens, n_vectors, d + v0,
+                              m + v0, sums + v0);
+            }
+            tile += format_tile_bytes(f);
+            acts += n_tokens;
+        }
+        panel += format_column_bytes(f);
+    }
+    store_sums(sums, n_tokens, VECTORS, out[0]);
+}
+
+/* An unpacked block: weights as the dot products take them, then d and m as float32. */
+enum { UNPACKED_WEIGHTS = 8 * VECTORS * sizeof(vw) };
+
+V_INLINE uint32_t unpacked_block_bytes(const ox_format f) {
+    const uint32_t n_scales = f.halves * (format_has_m(f) ? 2u : 1u);
+    return UNPACKED_WEIGHTS + n_scales * PANEL * sizeof(float);
+}
+
+V_INLINE void unpack(const ox_format f, const uint8_t *panel, uint32_t n_columns, uint8_t *to) {
+    for (uint32_t c = 0; c < n_columns; c++) {
+        const uint8_t *tile = panel + format_header_bytes(f);
+        ox_panel_scales scales;
+        panel_scales(f, panel, &scales);
+        for (uint32_t sub = 0; sub < format_subs(f); sub++) {
+            V_UNROLL
+            for (int group = 0; group < 8; group++) {
+                V_UNROLL
+                for (int v = 0; v < VECTORS; v++) {
+                    vw_store(to + (group * VECTORS + v) * sizeof(vw),
+                             group_weights(f, 0, tile, group, v));
+                }
+            }
+            const uint32_t bytes = f.halves * PANEL * sizeof(float);
+            __builtin_memcpy(to + UNPACKED_WEIGHTS, scales.d[sub * f.halves], bytes);
+            if (format_has_m(f)) {
+                __builtin_memcpy(to + UNPACKED_WEIGHTS + bytes, scales.m[sub * f.halves], bytes);
+            }
+            to += unpacked_block_bytes(f);
+            tile += format_tile_bytes(f);
+        }
+        panel += format_column_bytes(f);
+    }
+}
+
+V_INLINE void gemm(const ox_format f, const int n_tokens, const uint8_t *unpacked,
+                   uint32_t n_blocks, const ox_act_block *acts, float (*out)[PANEL]) {
+#pragma GCC unroll 1
+    for (int v0 = 0; v0 < VECTORS; v0 += V_TILE_VECTORS) {
+        vf32 sums[V_TILE_TOKENS * VECTORS];
+        clear_sums(sums, n_tokens);
+        const uint8_t *block = unpacked;
+        for (uint32_t b = 0; b < n_blocks; b++) {
+            const float *scales = (const float *)(block + UNPACKED_WEIGHTS) + v0 * VF;
+            const float (*d_at)[PANEL] = (const float (*)[PANEL])scales;
+            vf32 d[2 * VECTORS], m[2 * VECTORS];
+            load_scales(f, d_at, d_at + f.halves, V_TILE_VECTORS, d, m);
+            block_product(f, 1, block + v0 * sizeof(vw), acts + (size_t)b * V_TILE_TOKENS, n_tokens,
+                          V_TILE_VECTORS, d, m, sums);
+            block += unpacked_block_bytes(f);
+        }
+        store_sums(sums, n_tokens, V_TILE_VECTORS, out[0] + v0 * VF);
+    }
+}
+
+#define DEFINE(F)                                                                                  \
+    static void F##_gemv(const uint8_t *panel, uint32_t n_columns, const ox_act_block *acts,       \
+                         uint32_t n_tokens, float (*out)[PANEL]) {                                 \
+        if (n_tokens == 1) gemv(F, 1, panel, n_columns, acts, out);                                \
+        if (n_tokens == 2) gemv(F, 2, panel, n_columns, acts, out);                                \
+        if (n_tokens == 3) gemv(F, 3, panel, n_columns, acts, out);                                \
+    }                                                                                              \
+    static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) {          \
+        unpack(F, panel, n_columns, unpacked);                                                     \
+    }                                                                                              \
+    static void F##_gemm(const uint8_t *unpacked, uint32_t n_blocks, const ox_act_block *acts,     \
+                         uint32_t n_tokens, float (*out)[PANEL]) {                                 \
+        uint32_t t = 0;                                                                            \
+        for (; t + 8 <= n_tokens && V_TILE_TOKENS >= 8; t += 8) {                                  \
+            gemm(F, 8 < V_TILE_TOKENS ? 8 : V_TILE_TOKENS, unpacked, n_blocks, acts + t, out + t); \
+        }                                                                                          \
+        for (; t + 4 <= n_tokens; t += 4) gemm(F, 4, unpacked, n_blocks, acts + t, out + t);       \
+        for (; t + 2 <= n_tokens; t += 2) gemm(F, 2, unpacked, n_blocks, acts + t, out + t);       \
+        for (; t < n_tokens; t++) gemm(F, 1, unpacked, n_blocks, acts + t, out + t);               \
+    }
+OX_EACH_QUANTIZED(DEFINE)
+
+void ox_panel_gemv(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
+                   const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
+#define X(F)                                                                                       \
+    if (format->number == (F).number) F##_gemv(panel, n_columns, acts, n_tokens, out);
+    OX_EACH_QUANTIZED(X)
+#undef X
+}
+
+uint64_t ox_unpacked_bytes(const ox_format *format, uint32_t n_in) {
+    return (uint64_t)(n_in / 32) * unpacked_block_bytes(*format);
+}
+
+void ox_panel_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
+                     uint8_t *unpacked) {
+#define X(F)                                                                                       \
+    if (format->number == (F).number) F##_unpack(panel, n_columns, unpacked);
+    OX_EACH_QUANTIZED(X)
+#undef X
+}
+
+void ox_panel_gemm(const ox_format *format, const uint8_t *unpacked, uint32_t n_blocks,
+                   const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
+#define X(F)                                                                                       \
+    if (format->number == (F).number) F##_gemm(unpacked, n_blocks, acts, n_tokens, out);
+    OX_EACH_QUANTIZED(X)
+#undef X
+}

@@ -1,0 +1,27 @@
+/* Products of one panel (16 rows of a weight) with the quantized activations of a few tokens. */
+#ifndef OX_PANEL_H
+#define OX_PANEL_H
+
+#include "activations.h"
+#include "formats.h"
+
+/* Packs blocks [0, n_columns) of up to 16 row-major rows into a panel; missing rows become zeros.
+ */
+void ox_pack_rows(const ox_format *format, const uint8_t *rows, uint64_t row_bytes, uint32_t n_rows,
+                  uint32_t n_columns, uint8_t *panel);
+
+/* out[t][r] = row r of the panel times token t, for tokens 0 .. n_tokens - 1 of the group at acts,
+ * with n_tokens <= OX_GEMV_TOKENS and the group just as large: straight from the packed weights. */
+enum { OX_GEMV_TOKENS = V_TILE_TOKENS < 4 ? V_TILE_TOKENS - 1 : 3 };
+void ox_panel_gemv(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
+                   const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]);
+
+/* A panel unpacked for many tokens. */
+uint64_t ox_unpacked_bytes(const ox_format *format, uint32_t n_in);
+void ox_panel_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
+                     uint8_t *unpacked);
+/* The same product for n_tokens <= V_TILE_TOKENS of a group of V_TILE_TOKENS. */
+void ox_panel_gemm(const ox_format *format, const uint8_t *unpacked, uint32_t n_blocks,
+                   const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]);
+
+#endif
