@@ -1,5 +1,7 @@
 """Assembles build/site: everything a static server needs, and nothing from anywhere else.
 
+GGUF files in build/site/models/ are offered by the page; they stay there between runs.
+
     python tools/make_site.py --wheel dist/x.whl --wheels build/wheels \\
         --pyodide node_modules/pyodide --snapshots build/snapshots --out build/site
 """
@@ -47,6 +49,7 @@ def make_site(
     wheels = [wheel, *sorted(extra_wheels)]
     for path in wheels:
         shutil.copy(path, out / "wheels" / path.name)
+    write_model_list(out / "models")
     manifest = {
         "version": wheel.name.split("-")[1],
         "pyodide": json.loads((pyodide / "package.json").read_text())["version"],
@@ -58,6 +61,13 @@ def make_site(
     snapshot = make_snapshot(out, snapshots, fingerprint([MAKE_SNAPSHOT, *wheels], manifest))
     shutil.copy(snapshot, out / "pyodide" / snapshot.name)
     write_manifest(out, {**manifest, "snapshot": f"pyodide/{snapshot.name}"})
+
+
+def write_model_list(folder: Path) -> None:
+    """Tells the page which GGUF files someone put into the folder."""
+    folder.mkdir(exist_ok=True)
+    models = [{"file": f.name, "bytes": f.stat().st_size} for f in sorted(folder.glob("*.gguf"))]
+    (folder / "models.json").write_text(json.dumps(models) + "\n")
 
 
 def write_manifest(out: Path, manifest: dict[str, object]) -> None:

@@ -16,8 +16,8 @@ export { OxiLlamaError } from "./protocol.js";
  */
 
 /**
- * @typedef {string | URL | Blob | ArrayBuffer} Source  an address, a File or other Blob, or the bytes
- *   themselves. An ArrayBuffer is moved to the worker and is empty afterwards.
+ * @typedef {string | URL | Blob | ArrayBuffer} Source  an address, a File or other Blob, or the
+ *   bytes themselves. An ArrayBuffer is moved to the worker and is empty afterwards.
  *
  * @typedef {{stage: LoadStage, loaded: number, total: number | null}} LoadProgress  bytes for stage
  *   "download"; 0 or 1 of 1 for "runtime" (Python) and "load" (the engine)

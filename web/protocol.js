@@ -27,8 +27,10 @@ export const PROTOCOL_VERSION = 1;
  *
  * @typedef {{type: "load", id: number, version: number, model: ByteSource,
  *   tokenizer: ByteSource | null, contextSize: number | null}} LoadRequest
- * @typedef {{type: "generate", id: number, prompt: string, options: AnswerOptions}} GenerateRequest
- * @typedef {{type: "chat", id: number, messages: ChatMessage[], options: AnswerOptions}} ChatRequest
+ * @typedef {{type: "generate", id: number, prompt: string,
+ *   options: AnswerOptions}} GenerateRequest
+ * @typedef {{type: "chat", id: number, messages: ChatMessage[],
+ *   options: AnswerOptions}} ChatRequest
  * @typedef {{type: "tokenize", id: number, text: string}} TokenizeRequest
  * @typedef {{type: "renderChat", id: number, messages: ChatMessage[]}} RenderChatRequest
  * @typedef {{type: "reset", id: number}} ResetRequest

@@ -37,9 +37,9 @@ export async function startRuntime() {
       lockFileContents: JSON.stringify(manifest.lock),
       env: { OXILLAMA_KERNELS: kernels },
     };
-    const pyodide = await startFromSnapshot(loadPyodide, options, manifest, kernels);
-    if (pyodide !== null) return { pyodide, kernels, snapshot: true };
-    return { pyodide: await startPlainly(loadPyodide, options, manifest), kernels, snapshot: false };
+    const resumed = await startFromSnapshot(loadPyodide, options, manifest, kernels);
+    const pyodide = resumed ?? (await startPlainly(loadPyodide, options, manifest));
+    return { pyodide, kernels, snapshot: resumed !== null };
   } catch (error) {
     if (error instanceof OxiLlamaError) throw error;
     throw new OxiLlamaError({
@@ -51,8 +51,8 @@ export async function startRuntime() {
 }
 
 /**
- * Python as the build left it in memory, with the package imported. Experimental in Pyodide, so that
- * a failure is no more than a slower start.
+ * Python as the build left it in memory, with the package imported. Experimental in Pyodide: a
+ * failure is no more than a slower start.
  *
  * @param {LoadPyodide} loadPyodide
  * @param {PyodideConfig} options
@@ -63,7 +63,8 @@ export async function startRuntime() {
 async function startFromSnapshot(loadPyodide, options, manifest, kernels) {
   if (manifest.snapshot === null) return null;
   try {
-    const pyodide = await loadPyodide({ ...options, _loadSnapshot: fetchGzipped(manifest.snapshot) });
+    const snapshot = fetchGzipped(manifest.snapshot);
+    const pyodide = await loadPyodide({ ...options, _loadSnapshot: snapshot });
     const browser = pyodide.pyimport("oxillama_web.browser");
     browser.resume_snapshot(kernels);
     browser.destroy();

@@ -177,6 +177,8 @@ function networkError(error, what) {
   const reason = error instanceof Error ? error.message : String(error);
   return new OxiLlamaError({
     code: "network",
-    message: `cannot read ${what}: the connection failed, or the server does not allow it (${reason})`,
+    message:
+      `cannot read ${what}: the connection failed, ` +
+      `or its server does not let this page read it (${reason})`,
   });
 }

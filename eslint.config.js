@@ -1,0 +1,24 @@
+import js from "@eslint/js";
+import globals from "globals";
+
+export default [
+  { ignores: ["build/", "dist/", "node_modules/", ".venv/"] },
+  js.configs.recommended,
+  {
+    rules: {
+      eqeqeq: "error",
+      "no-var": "error",
+      "prefer-const": "error",
+      "object-shorthand": "error",
+      curly: ["error", "multi-line"],
+      "no-implicit-coercion": "error",
+      "max-len": ["error", { code: 100, ignoreUrls: true }],
+    },
+  },
+  { files: ["web/**/*.js"], languageOptions: { globals: globals.browser } },
+  {
+    files: ["web/worker.js", "web/session.js", "web/runtime.js", "web/source.js"],
+    languageOptions: { globals: globals.worker },
+  },
+  { files: ["tools/**/*.mjs", "tests/**/*.mjs"], languageOptions: { globals: globals.node } },
+];
