@@ -32,6 +32,7 @@ def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any
             result: dict[str, Any] = page.evaluate("window.benchResult")
             if "error" in result:
                 raise RuntimeError(result["error"])
+            renderers = _renderers(browser)
             return {
                 "version": result["version"],
                 "browser": f"Chromium {browser.version}",
@@ -40,7 +41,8 @@ def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any
                 "decode_tokens_per_second": result["decodeTokensPerSecond"],
                 "prompt_tokens": result["promptTokens"],
                 "decode_tokens": result["decodeTokens"],
-                "peak_memory_bytes": max(map(peak_memory, _renderers(browser))),
+                "peak_memory_bytes": max(peak_memory(process["id"]) for process in renderers),
+                "renderer_cpu_seconds": sum(process["cpuTime"] for process in renderers),
             }
         except Error as error:
             raise RuntimeError(str(error)) from error
@@ -48,11 +50,11 @@ def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any
             browser.close()
 
 
-def _renderers(browser: Any) -> list[int]:
-    """List the process ids of the renderers; ours is the one with the largest peak."""
+def _renderers(browser: Any) -> list[dict[str, Any]]:
+    """List the renderer processes (id, cpuTime in seconds); ours is the one with the largest peak."""
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
-    return [process["id"] for process in processes if process["type"] == "renderer"]
+    return [process for process in processes if process["type"] == "renderer"]
 
 
 def _chromium() -> str | None:

@@ -58,27 +58,38 @@ def read_bandwidth(nbytes: int, threads: int, repeats: int = 8) -> float:
     return sum(part.nbytes for part in parts) / best
 
 
-def foreign_load(seconds: float = 0.5) -> float:
-    """Count the cores that others keep busy while this process sleeps (0.0 on a quiet machine).
+class ForeignLoad:
+    """Counts the cores that others keep busy while a run takes its time.
 
-    The load average answers too slowly and counts our own runs; this looks at /proc/stat. Time that
-    a hypervisor gave to other guests (steal) counts as busy.
+    What /proc/stat says of all cores, less what this process and its finished children used. The
+    load average would not do: it answers slowly and counts our own runs. Time that a hypervisor
+    gave to other guests (steal) counts as busy.
     """
-    busy_before, total_before = _cpu_ticks()
-    time.sleep(seconds)
-    busy_after, total_after = _cpu_ticks()
-    elapsed = max(1, total_after - total_before)
-    return (busy_after - busy_before) / elapsed * (os.cpu_count() or 1)
+
+    def __init__(self) -> None:
+        """Start to count."""
+        self._wall, self._foreign = time.monotonic(), _busy_seconds() - _own_seconds()
+
+    def cores(self, unreaped: float = 0.0) -> float:
+        """Return the busy cores since the start, 0.0 on a quiet machine.
+
+        ``unreaped`` is what processes of ours used whose time never reached us: a browser's
+        renderers are nobody's children once the browser has gone.
+        """
+        elapsed = time.monotonic() - self._wall
+        foreign = _busy_seconds() - _own_seconds() - unreaped - self._foreign
+        return max(0.0, foreign) / elapsed
 
 
 def wait_for_quiet(limit: float, patience: float) -> float:
     """Wait up to ``patience`` seconds for less than ``limit`` busy cores; return the last load."""
     deadline = time.monotonic() + patience
-    load = foreign_load()
-    while load > limit and time.monotonic() < deadline:
-        time.sleep(1)
-        load = foreign_load()
-    return load
+    while True:
+        others = ForeignLoad()
+        time.sleep(0.5)
+        load = others.cores()
+        if load <= limit or time.monotonic() > deadline:
+            return load
 
 
 def peak_memory(pid: int | str = "self") -> int:
@@ -102,12 +113,17 @@ def _cpu_flags() -> set[str]:
     return set((flags if flags != "unknown" else _first_field("/proc/cpuinfo", "Features")).split())
 
 
-def _cpu_ticks() -> tuple[int, int]:
-    """Return (busy, all) ticks of all cores; idle and waiting for a disk are not busy."""
+def _busy_seconds() -> float:
+    """Return the seconds that all cores together were busy; waiting for a disk is not busy."""
     with open("/proc/stat") as stat:
         ticks = [int(field) for field in stat.readline().split()[1:9]]
     idle = ticks[3] + ticks[4]
-    return sum(ticks) - idle, sum(ticks)
+    return (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _git(*arguments: str) -> str:

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,15 @@ HOME = ROOT / "build" / "bench"
 NPM = HOME / "npm" / "node_modules"
 TIMEOUT = 900.0
 
-LLAMACPP = (str(HOME / "venv" / "bin" / "python"), "-m", "bench.native_llamacpp")
+_LLAMACPP = (str(HOME / "venv/bin/python"), "-m", "bench.native_llamacpp")
+_WITHOUT_AMX = (str(HOME / "venv-noamx/bin/python"), *_LLAMACPP[1:])
+_FLASH_OFF = "--flash-attention=off"
 NATIVE = {
     table.OURS: (sys.executable, "-m", "bench.native_ours"),
-    "llama.cpp": LLAMACPP,
-    "llama.cpp -fa off": (*LLAMACPP, "--flash-attention=off"),
+    "llama.cpp": _LLAMACPP,
+    "llama.cpp -fa off": (*_LLAMACPP, _FLASH_OFF),
+    "llama.cpp no AMX": _WITHOUT_AMX,
+    "llama.cpp no AMX -fa off": (*_WITHOUT_AMX, _FLASH_OFF),
 }
 # the page's module of each engine
 BROWSER = {table.OURS: "ours", "wllama 2.2.1": "wllama2", "wllama 3.8.1": "wllama3"}
@@ -111,7 +115,7 @@ def _run_interleaved(
 ) -> Iterator[dict[str, Any]]:
     """Run ours, peer, ours, peer ...: a slow drift of the machine then meets all alike."""
     engines = NATIVE if setting.where == "native" else BROWSER
-    chosen = [name for name in engines if not options.engines or name in options.engines]
+    chosen = [name for name in engines if name in (options.engines or _installed(engines))]
     for _ in range(options.runs):
         for engine in list(chosen):
             run = _run_once(engine, setting, options, address)
@@ -121,10 +125,19 @@ def _run_interleaved(
             yield run
 
 
+def _installed(engines: Iterable[str]) -> list[str]:
+    """Leave out the second compilation of llama.cpp where setup.sh did not make it."""
+    return [
+        name
+        for name in engines
+        if NATIVE.get(name, ())[:1] != _WITHOUT_AMX[:1] or Path(_WITHOUT_AMX[0]).exists()
+    ]
+
+
 def _run_once(
     engine: str, setting: Setting, options: argparse.Namespace, address: str
 ) -> dict[str, Any]:
-    """Run one engine once, and note how busy others kept the machine before and after."""
+    """Run one engine once, and note how busy others kept the machine before and meanwhile."""
     before = machine.wait_for_quiet(options.max_load, options.patience)
     if options.strict and before > options.max_load:
         raise SystemExit(f"{before:.2f} cores are busy with something else; nothing was timed")
@@ -134,6 +147,7 @@ def _run_once(
         "threads": setting.threads,
         "engine": engine,
     }
+    others = machine.ForeignLoad()
     try:
         if setting.where == "native":
             run |= _run_native(engine, setting.job)
@@ -141,11 +155,11 @@ def _run_once(
             run |= browser.run_page(address, setting.job | {"engine": BROWSER[engine]}, TIMEOUT)
     except RuntimeError as error:
         run["error"] = str(error).strip()
-    after = machine.foreign_load()
+    during = others.cores(run.get("renderer_cpu_seconds", 0.0))
     return run | {
-        "foreign_load": [round(before, 3), round(after, 3)],
+        "foreign_load": [round(before, 3), round(during, 3)],
         "load_average": os.getloadavg()[0],
-        "quiet": max(before, after) <= options.max_load,
+        "quiet": max(before, during) <= options.max_load,
     }
 
 

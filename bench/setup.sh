@@ -1,21 +1,29 @@
 #!/bin/sh
 # Installs what the engine is measured against: llama.cpp (compiled for this machine's processor,
 # some 7 minutes on two cores) and two versions of wllama. Does nothing that is already done.
+# `setup.sh --without-amx` also compiles llama.cpp without AMX, to compare AVX-512 with AVX-512.
 set -eu
 cd "$(dirname "$0")/.."
 : "${PYTHON:=python3}"
 home=build/bench
 llama_cpp_python=0.3.36
 
-mkdir -p "$home/npm" "$home/models"
-[ -x "$home/venv/bin/python" ] || "$PYTHON" -m venv "$home/venv"
-installed=$("$home/venv/bin/python" -c \
-    'import importlib.metadata as m; print(m.version("llama-cpp-python"))' 2>/dev/null || true)
-if [ "$installed" != "$llama_cpp_python" ]; then
-    : "${CMAKE_ARGS:=-DGGML_NATIVE=ON -DCMAKE_CXX_FLAGS='-include $PWD/bench/ldtilecfg.h'}"
+# install_llama_cpp VENV C++-FLAGS
+install_llama_cpp() {
+    [ -x "$home/$1/bin/python" ] || "$PYTHON" -m venv "$home/$1"
+    installed=$("$home/$1/bin/python" -c \
+        'import importlib.metadata as m; print(m.version("llama-cpp-python"))' 2>/dev/null || true)
+    [ "$installed" = "$llama_cpp_python" ] && return
     # no cached wheel: it may have been compiled with other options
-    CMAKE_ARGS=$CMAKE_ARGS nice -n 19 "$home/venv/bin/pip" install --no-cache-dir \
+    CMAKE_ARGS="-DGGML_NATIVE=ON -DCMAKE_C_FLAGS='$2' -DCMAKE_CXX_FLAGS='$2'" \
+        nice -n 19 "$home/$1/bin/pip" install --no-cache-dir \
         --no-binary llama-cpp-python "llama-cpp-python==$llama_cpp_python"
+}
+
+mkdir -p "$home/npm" "$home/models"
+install_llama_cpp venv "-include $PWD/bench/ldtilecfg.h"
+if [ "${1:-}" = --without-amx ]; then
+    install_llama_cpp venv-noamx "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
 fi
 
 missing=

@@ -24,9 +24,9 @@ export async function load(job) {
   };
 }
 
-async function generate(wllama, { ids, decodeTokens }) {
+async function generate(wllama, { text, decodeTokens }) {
   const { timings } = await wllama.createCompletion({
-    prompt: ids,
+    prompt: text, // it takes no token ids; its own tokenizer makes the same
     // the first token comes out of the prefill and is not in llama.cpp's decode time
     max_tokens: decodeTokens + 1,
     temperature: 0,
