@@ -6,7 +6,7 @@
 #endif
 
 static uint32_t group_size(uint32_t n_rows) {
-    return n_rows < V_TILE_TOKENS ? n_rows : V_TILE_TOKENS;
+    return n_rows <= OX_GEMV_TOKENS ? n_rows : V_TILE_TOKENS;
 }
 
 uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows) {

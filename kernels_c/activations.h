@@ -16,12 +16,15 @@ typedef struct ox_act_block {
     int32_t reserved;
 } ox_act_block;
 
+/* Up to so many tokens are multiplied straight from the packed weights. */
+enum { OX_GEMV_TOKENS = 3 };
+
 /* Tokens stand in groups of `group`, and a group's blocks lie together: block b of token t is
  * blocks[(t / group * n_blocks + b) * group + t % group]. */
 typedef struct ox_activations {
     ox_act_block *blocks;
     uint32_t n_blocks; /* for a token */
-    uint32_t group;
+    uint32_t group;    /* all tokens if there are at most OX_GEMV_TOKENS, else V_TILE_TOKENS */
 } ox_activations;
 
 uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows);

@@ -12,7 +12,6 @@ void ox_pack_rows(const ox_format *format, const uint8_t *rows, uint64_t row_byt
 
 /* out[t][r] = row r of the panel times token t, for tokens 0 .. n_tokens - 1 of the group at acts,
  * with n_tokens <= OX_GEMV_TOKENS and the group just as large: straight from the packed weights. */
-enum { OX_GEMV_TOKENS = V_TILE_TOKENS < 4 ? V_TILE_TOKENS - 1 : 3 };
 void ox_panel_gemv(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
                    const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]);
 
