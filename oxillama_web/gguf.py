@@ -335,7 +335,7 @@ def _read_array(reader: _Reader, key: str, depth: int) -> _Array:
         count = reader.count(f"strings of {key!r}", 8)
         start = reader.position
         _skip_strings(reader, count, key)
-        return _Array(partial(_decode_strings, reader.view, start, count))
+        return _Array(partial(_decode_strings, reader.view[start : reader.position], count))
     if kind == _ARRAY:
         count = reader.count(f"arrays of {key!r}", 12)
         inner = [_read_array(reader, key, depth + 1) for _ in range(count)]
@@ -367,16 +367,20 @@ def _skip_strings(reader: _Reader, count: int, key: str) -> None:
     reader.position = position
 
 
-def _decode_strings(view: memoryview, start: int, count: int) -> list[str]:
-    """Bytes that are not UTF-8 become lone surrogates, which encode() turns back into them."""
+def _decode_strings(view: memoryview, count: int) -> list[str]:
+    """Bytes that are not UTF-8 become lone surrogates (the error handler "surrogateescape")."""
+    data = bytes(view)  # slices of bytes are cheaper than those of a memoryview
     read_length = struct.Struct("<Q").unpack_from
     strings = []
+    end = 0
     for _ in range(count):
-        (length,) = read_length(view, start)
-        start += 8
+        (length,) = read_length(data, end)
+        start = end + 8
         end = start + length
-        strings.append(str(view[start:end], "utf-8", "surrogateescape"))
-        start = end
+        try:
+            strings.append(data[start:end].decode())
+        except UnicodeDecodeError:
+            strings.append(data[start:end].decode(errors="surrogateescape"))
     return strings
 
 
