@@ -1,9 +1,9 @@
 """The Python side of a page's worker: one model, one answer at a time, no NumPy.
 
-JavaScript owns the event loop. It writes the model's bytes into `Session.buffer`, calls `load`, then
-`start_prompt` or `start_chat`, and `step` until that returns False. Between two steps the worker
-looks at its messages, so that an answer can be stopped. Values that cross are numbers, strings and
-JSON: nothing that JavaScript would have to destroy.
+JavaScript owns the event loop. It writes the model's bytes into `Session.buffer`, calls `load`,
+then `start_prompt` or `start_chat`, and `step` until that returns False. Between two steps the
+worker looks at its messages, so that an answer can be stopped. Values that cross are numbers,
+strings and JSON: nothing that JavaScript would have to destroy.
 """
 
 from __future__ import annotations
@@ -99,7 +99,13 @@ class Session:
                 "the model's bytes must be written before it is loaded"
             )
         model_bytes, self.buffer = self.buffer, None
-        config = EngineConfig(context_size=context_size, prefill_chunk_size=PREFILL_CHUNK_SIZE)
+        # never the NumPy executor: the page has no NumPy
+        config = EngineConfig(
+            context_size=context_size,
+            prefill_chunk_size=PREFILL_CHUNK_SIZE,
+            num_threads=1,
+            executor="kernels",
+        )
         engine = InferenceEngine(config)
         engine.load_model_from_bytes(model_bytes, tokenizer_json, consume=True)
         self._engine = engine

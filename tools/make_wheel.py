@@ -1,4 +1,4 @@
-"""Turns the package's pure Python wheel into the one for browsers: the kernels join, the tag changes.
+"""Turns the package's pure Python wheel into the one for browsers: it adds kernels and tags.
 
     python tools/make_wheel.py --kernels build/kernels --out dist package.whl
 

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import io
 import json
 import os
 import re
@@ -124,8 +126,6 @@ class Handler(SimpleHTTPRequestHandler):
         return self._range
 
     def _send_model_list(self) -> BinaryIO:
-        import io
-
         assert self._models is not None
         files = sorted(self._models.glob("*.gguf"))
         body = json.dumps([{"file": f.name, "bytes": f.stat().st_size} for f in files]).encode()
@@ -161,10 +161,8 @@ def main() -> int:
         arguments.site, arguments.models, arguments.port, not arguments.no_isolation
     )
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
-    except KeyboardInterrupt:
-        pass
     return 0
 
 

@@ -220,7 +220,10 @@ class Connection {
 
   constructor() {
     this.#worker.onmessage = ({ data }) => this.#receive(data);
-    this.#worker.onerror = (event) => this.#die(event.message);
+    this.#worker.onerror = (event) => {
+      event.preventDefault(); // told to the caller, not to the window
+      this.#die(event.message);
+    };
     this.#worker.onmessageerror = () => this.#die("a message could not be read");
   }
 
@@ -272,12 +275,11 @@ class Connection {
 
   /** @param {string | undefined} reason */
   #die(reason) {
-    const detail = reason === undefined ? "" : reason;
     this.close(
       new OxiLlamaError({
         code: "worker_died",
         message: "the worker that ran the model ended unexpectedly; load the model again",
-        detail,
+        detail: reason ?? "",
       }),
     );
   }

@@ -70,6 +70,7 @@ export const PROTOCOL_VERSION = 1;
  * @property {number} vocabularySize
  * @property {string} executor
  * @property {number} memoryBytes
+ * @property {number} heapBytes  Python's whole memory, the model included
  * @property {"relaxed" | "simd128"} kernels  which kernel library this browser can run
  * @property {StartupTimes} startup
  *

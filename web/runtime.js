@@ -88,6 +88,19 @@ async function startPlainly(loadPyodide, options, manifest) {
 }
 
 /**
+ * @param {PyodideAPI} pyodide
+ * @returns {number} bytes of Python's memory, which never shrinks
+ */
+export function heapBytes(pyodide) {
+  const proxy = pyodide.runPython("bytearray(1)");
+  const view = proxy.getBuffer("u8");
+  const bytes = view.data.buffer.byteLength;
+  view.release();
+  proxy.destroy();
+  return bytes;
+}
+
+/**
  * @param {string} file
  * @returns {Promise<typeof import("pyodide")>}
  */

@@ -1,7 +1,7 @@
 /** The worker that hosts Python and one model. It answers the messages of protocol.js. */
 
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
-import { startRuntime } from "./runtime.js";
+import { heapBytes, startRuntime } from "./runtime.js";
 import { Session } from "./session.js";
 import { openSource, readModel, readText } from "./source.js";
 
@@ -121,7 +121,7 @@ async function load({ id, version, model, tokenizer, contextSize }, signal) {
     ready,
     snapshot,
   };
-  return { ...info, kernels, startup };
+  return { ...info, heapBytes: heapBytes(pyodide), kernels, startup };
 }
 
 /**

@@ -1,0 +1,113 @@
+"""Servers for tests in Chromium, and a way to run JavaScript in a page."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+# the tests import the tools from here
+sys.path.insert(0, str(ROOT / "tools"))
+
+TINY = "tiny-llama.gguf"
+LOAD_TIMEOUT_MS = 60_000
+
+
+class serving:  # noqa: N801 - reads as a statement
+    """Runs a server in a thread while the block lasts; the value is its address."""
+
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self._server = server
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class FaultyHandler(BaseHTTPRequestHandler):
+    """Serves one model in many wrong ways; the path says which."""
+
+    model = b""
+
+    def do_GET(self) -> None:
+        """Answers by path."""
+        action = urlsplit(self.path).path.strip("/")
+        try:
+            getattr(self, f"_{action.replace('-', '_')}", self._missing)()
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keeps quiet."""
+
+    def _missing(self) -> None:
+        self._begin(404, 0)
+
+    def _broken_server(self) -> None:
+        self._begin(503, 0)
+
+    def _whole(self) -> None:
+        self._begin(200, len(self.model))
+        self.wfile.write(self.model)
+
+    def _without_length(self) -> None:
+        self._begin(200, None)
+        self.wfile.write(self.model)
+
+    def _forbidden(self) -> None:
+        self._begin(200, len(self.model), allow=False)
+        self.wfile.write(self.model)
+
+    def _truncated(self) -> None:
+        self._begin(200, len(self.model))
+        self.wfile.write(self.model[: len(self.model) // 2])
+
+    def _web_page(self) -> None:
+        body = b"<!doctype html><title>Please log in</title>"
+        self._begin(200, len(body))
+        self.wfile.write(body)
+
+    def _endless(self) -> None:
+        self._begin(200, 1 << 30)
+        self.wfile.write(b"GGUF")
+        while True:
+            self.wfile.write(bytes(1000))
+            time.sleep(0.02)
+
+    def _begin(self, status: int, length: int | None, *, allow: bool = True) -> None:
+        self.send_response(status)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        if allow:
+            self.send_header("Access-Control-Allow-Origin", "*")
+        self.end_headers()
+
+
+def call(page: Page, body: str, **arguments: Any) -> Any:
+    """Runs JavaScript in the page with OxiLlama, tinyUrl and `arguments` in scope.
+
+    What it returns comes back; an error it throws comes back as {"code", "message", ...}.
+    """
+    names = ", ".join(["OxiLlama", "OxiLlamaError", "tinyUrl", *arguments])
+    script = f"""async (values) => {{
+        const {{ OxiLlama, OxiLlamaError }} = await import("./oxillama.js");
+        const run = async ({{ {names} }}) => {{ {body} }};
+        try {{
+            return await run({{ OxiLlama, OxiLlamaError, tinyUrl: "models/{TINY}", ...values }});
+        }} catch (error) {{
+            const {{ name, code, message, status, detail }} = error;
+            return {{ name, code, message, status, detail }};
+        }}
+    }}"""
+    return page.evaluate(script, arguments)

@@ -1,0 +1,422 @@
+"""web/oxillama.js and its worker, in Chromium."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from browser_helpers import call, serving
+from playwright.sync_api import Browser, Page
+from serve import make_server
+
+pytest_plugins = ["browser_fixtures"]
+
+GREEDY = "{ temperature: 0, repetitionPenalty: 1, maxTokens: 12 }"
+COLLECT = """
+    const collect = async (stream) => {
+        let text = "";
+        for await (const piece of stream) text += piece;
+        return text;
+    };
+"""
+
+
+def test_a_prompt_streams_in_pieces_and_leaves_statistics(page: Page) -> None:
+    result = call(
+        page,
+        """
+        const progress = [];
+        const llm = await OxiLlama.load({ model: tinyUrl, onProgress: (p) => progress.push(p) });
+        const pieces = [], prefill = [];
+        const options = { temperature: 0, maxTokens: 12, onPrefill: (...x) => prefill.push(x) };
+        for await (const piece of llm.generate("abc abc", options)) pieces.push(piece);
+        const { info, stats } = llm;
+        llm.dispose();
+        return { info, stats, pieces, prefill, progress };
+        """,
+    )
+    assert result.get("code") is None, result
+    stats, info = result["stats"], result["info"]
+    assert len(result["pieces"]) > 1
+    assert 0 < stats["tokens"] <= 12
+    assert stats["finishReason"] in ("length", "stop")
+    assert stats["promptTokens"] == result["prefill"][-1][0] == result["prefill"][-1][1] > 0
+    assert 0 < stats["timeToFirstToken"] < 60_000
+    assert info["architecture"] == "llama"
+    assert info["kernels"] in ("relaxed", "simd128")
+    assert info["kernels"] in info["executor"]
+    assert info["startup"]["snapshot"] is True
+    downloaded = [p for p in result["progress"] if p["stage"] == "download"]
+    assert downloaded[-1]["loaded"] == downloaded[-1]["total"] > 0
+    assert {p["stage"] for p in result["progress"]} == {"runtime", "download", "load"}
+
+
+def test_every_kind_of_source_gives_the_same_answer(page: Page, faults: str) -> None:
+    result = call(
+        page,
+        COLLECT
+        + f"""
+        const bytes = await (await fetch(tinyUrl)).arrayBuffer();
+        const sources = {{
+            address: tinyUrl,
+            url: new URL(tinyUrl, location.href),
+            elsewhere: faults + "whole",
+            unknownLength: faults + "without-length",
+            blob: new Blob([bytes]),
+            file: new File([bytes], "tiny.gguf"),
+            buffer: bytes.slice(0),
+        }};
+        const answers = {{}};
+        for (const [name, model] of Object.entries(sources)) {{
+            const llm = await OxiLlama.load({{ model }});
+            answers[name] = await collect(llm.generate("abc", {GREEDY}));
+            llm.dispose();
+        }}
+        return {{ answers, moved: sources.buffer.byteLength }};
+        """,
+        faults=faults,
+    )
+    assert len(result["answers"]) == 7
+    assert len(set(result["answers"].values())) == 1
+    assert result["answers"]["address"]
+    assert result["moved"] == 0
+
+
+def test_stop_ends_the_answer_at_once_and_the_next_one_works(page: Page) -> None:
+    result = call(
+        page,
+        COLLECT
+        + f"""
+        const llm = await OxiLlama.load({{ model: tinyUrl }});
+        const stop = new AbortController();
+        let pieces = 0;
+        const options = {{ temperature: 1, maxTokens: 60, signal: stop.signal }};
+        for await (const piece of llm.generate("abc", options)) {{
+            pieces += 1;
+            if (pieces === 2) stop.abort();
+        }}
+        const stopped = llm.stats;
+        await llm.reset();
+        const second = await collect(llm.generate("abc", {GREEDY}));
+        const after = llm.stats;
+        llm.dispose();
+        return {{ pieces, stopped, second, after }};
+        """,
+    )
+    assert result.get("code") is None, result
+    assert result["stopped"]["finishReason"] == "aborted"
+    assert 2 <= result["stopped"]["tokens"] < 60
+    assert result["second"]
+    assert result["after"]["finishReason"] in ("length", "stop")
+
+
+def test_leaving_the_loop_stops_the_answer(page: Page) -> None:
+    result = call(
+        page,
+        COLLECT
+        + f"""
+        const llm = await OxiLlama.load({{ model: tinyUrl }});
+        for await (const piece of llm.generate("abc", {{ temperature: 1, maxTokens: 60 }})) break;
+        const left = llm.stats;
+        const second = await collect(llm.generate("abc", {GREEDY}));
+        llm.dispose();
+        return {{ left, second }};
+        """,
+    )
+    assert result.get("code") is None, result
+    assert result["left"]["finishReason"] == "aborted"
+    assert result["second"]
+
+
+def test_a_signal_that_was_aborted_before_gives_no_text(page: Page) -> None:
+    result = call(
+        page,
+        COLLECT
+        + """
+        const llm = await OxiLlama.load({ model: tinyUrl });
+        const text = await collect(llm.generate("abc", { signal: AbortSignal.abort() }));
+        const { stats } = llm;
+        llm.dispose();
+        return { text, stats };
+        """,
+    )
+    assert result["text"] == ""
+    assert result["stats"]["finishReason"] == "aborted"
+
+
+def test_the_same_seed_gives_the_same_text(page: Page) -> None:
+    result = call(
+        page,
+        COLLECT
+        + """
+        const llm = await OxiLlama.load({ model: tinyUrl });
+        const texts = [];
+        for (const seed of [7, 7, 8, undefined, undefined]) {
+            await llm.reset();
+            texts.push(await collect(llm.generate("abc", {
+                temperature: 1, topK: 0, topP: 1, minP: 0, maxTokens: 20, seed })));
+        }
+        llm.dispose();
+        return texts;
+        """,
+    )
+    assert result[0] == result[1]
+    assert len({result[0], *result[2:]}) == 4
+
+
+def test_tokenize_and_reset(page: Page) -> None:
+    result = call(
+        page,
+        """
+        const llm = await OxiLlama.load({ model: tinyUrl });
+        const ids = await llm.tokenize("abc");
+        await llm.reset();
+        const { stats } = llm;
+        llm.dispose();
+        return { ids, stats };
+        """,
+    )
+    assert result["ids"]
+    assert all(isinstance(token, int) for token in result["ids"])
+    assert result["stats"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "words"),
+    [
+        ("missing", "http", "404"),
+        ("broken-server", "http", "503"),
+        ("forbidden", "network", "does not let this page read it"),
+        ("truncated", "network", "connection failed"),
+        ("web-page", "not_gguf", "GGUF"),
+    ],
+)
+def test_a_bad_download_is_told_in_words(
+    page: Page, faults: str, path: str, code: str, words: str
+) -> None:
+    result = call(page, "await OxiLlama.load({ model: address });", address=faults + path)
+    assert result["name"] == "OxiLlamaError"
+    assert result["code"] == code
+    assert words in result["message"]
+    assert result.get("status") == (int(words) if code == "http" else None)
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("new Blob([bytes.slice(0, bytes.byteLength / 2)])", "bad_model"),
+        ("new Blob([bytes.slice(0, 100)])", "bad_model"),
+        ("new Blob(['GGUF', new Uint8Array(1000)])", "bad_model"),
+        ("new Blob(['GG'])", "not_gguf"),
+        ("new Blob([])", "not_gguf"),
+        ("new Blob(['no model'])", "not_gguf"),
+        ("12", "invalid_request"),
+        ("'http://['", "invalid_request"),
+    ],
+)
+def test_a_bad_file_is_told_in_words(page: Page, script: str, code: str) -> None:
+    result = call(
+        page,
+        f"""
+        const bytes = await (await fetch(tinyUrl)).arrayBuffer();
+        await OxiLlama.load({{ model: {script} }});
+        """,
+    )
+    assert result["name"] == "OxiLlamaError"
+    assert result["code"] == code
+    assert "Traceback" not in result["message"]
+    if code == "bad_model":
+        assert result["message"].startswith("ModelFormatError: ")
+        assert "Traceback" in result["detail"]
+
+
+def test_a_failed_load_leaves_no_worker_behind(page: Page) -> None:
+    result = call(page, "await OxiLlama.load({ model: new Blob(['no model']) });")
+    assert result["code"] == "not_gguf"
+    page.wait_for_timeout(200)
+    assert page.workers == []
+
+
+def test_dispose_ends_the_worker_and_rejects_what_waits(page: Page) -> None:
+    result = call(
+        page,
+        """
+        const llm = await OxiLlama.load({ model: tinyUrl });
+        const stream = llm.generate("abc", { temperature: 1, maxTokens: 60 });
+        await stream.next();
+        llm.dispose();
+        const codes = [];
+        const caught = async (promise) => promise.catch((error) => codes.push(error.code));
+        await caught((async () => { for await (const piece of stream); })());
+        await caught(llm.tokenize("abc"));
+        return codes;
+        """,
+    )
+    assert result == ["disposed", "disposed"]
+    page.wait_for_timeout(200)
+    assert page.workers == []
+
+
+def test_two_answers_at_once_are_refused(page: Page) -> None:
+    result = call(
+        page,
+        """
+        const llm = await OxiLlama.load({ model: tinyUrl });
+        const first = llm.generate("abc", { temperature: 1, maxTokens: 60 });
+        await first.next();
+        try {
+            await llm.generate("abc").next();
+        } finally {
+            llm.dispose();
+        }
+        """,
+    )
+    assert result["code"] == "busy"
+
+
+def test_loading_can_be_stopped(page: Page, faults: str) -> None:
+    result = call(
+        page,
+        """
+        const stop = new AbortController();
+        await OxiLlama.load({
+            model: address,
+            signal: stop.signal,
+            onProgress: ({ stage, loaded }) => {
+                if (stage === "download" && loaded > 0) stop.abort();
+            },
+        });
+        """,
+        address=faults + "endless",
+    )
+    assert result["code"] == "aborted"
+    page.wait_for_timeout(200)
+    assert page.workers == []
+
+
+@pytest.mark.parametrize("options", ["{ temperature: -1 }", "{ topP: 7 }", "{ maxTokens: -5 }"])
+def test_a_bad_option_is_refused_in_words(page: Page, options: str) -> None:
+    result = call(
+        page,
+        f"""
+        const llm = await OxiLlama.load({{ model: tinyUrl }});
+        try {{
+            await llm.generate("abc", {options}).next();
+        }} finally {{
+            llm.dispose();
+        }}
+        """,
+    )
+    assert result["code"] == "invalid_request"
+    assert "must be" in result["message"]
+
+
+def test_a_prompt_past_the_context_is_refused(page: Page) -> None:
+    result = call(
+        page,
+        """
+        const llm = await OxiLlama.load({ model: tinyUrl, contextSize: 8 });
+        try {
+            await llm.generate("abc ".repeat(50)).next();
+        } finally {
+            llm.dispose();
+        }
+        """,
+    )
+    assert result["code"] == "context_length"
+    assert " 8" in result["message"]
+
+
+def test_a_worker_that_dies_is_noticed(page: Page) -> None:
+    result = call(
+        page,
+        """
+        const original = Worker.prototype.postMessage;
+        let worker;
+        Worker.prototype.postMessage = function (...args) {
+            worker = this;
+            return original.apply(this, args);
+        };
+        const llm = await OxiLlama.load({ model: tinyUrl });
+        worker.postMessage(null); // the worker's own code fails on it, outside of any request
+        await llm.generate("abc", { maxTokens: 60 }).next();
+        await llm.tokenize("abc");
+        """,
+    )
+    assert result["code"] == "worker_died"
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "isolate"),
+    [("missing", True), ("broken", True), ("none", True), ("whole", False)],
+)
+def test_the_page_works_without_snapshot_or_isolation(
+    browser: Browser, site: Path, tiny_models: Path, tmp_path: Path, snapshot: str, isolate: bool
+) -> None:
+    copy = tmp_path / "site"
+    shutil.copytree(site, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    if snapshot == "missing":
+        (copy / manifest["snapshot"]).unlink()
+    elif snapshot == "broken":
+        (copy / manifest["snapshot"]).write_bytes(b"\x1f\x8b broken")
+    elif snapshot == "none":
+        (copy / "manifest.json").write_text(json.dumps({**manifest, "snapshot": None}))
+    with serving(make_server(copy, tiny_models, isolate=isolate)) as address:
+        page = browser.new_page()
+        page.goto(address)
+        assert page.evaluate("crossOriginIsolated") is isolate
+        result = call(
+            page,
+            COLLECT
+            + f"""
+            const llm = await OxiLlama.load({{ model: tinyUrl }});
+            const text = await collect(llm.generate("abc", {GREEDY}));
+            const {{ snapshot }} = llm.info.startup;
+            llm.dispose();
+            return {{ text, snapshot }};
+            """,
+        )
+        page.close()
+    assert result.get("code") is None, result
+    assert result["text"]
+    assert result["snapshot"] is (snapshot == "whole")
+
+
+def test_a_missing_runtime_is_told_in_words(
+    browser: Browser, site: Path, tiny_models: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "site"
+    shutil.copytree(site, copy)
+    (copy / "pyodide" / "pyodide.mjs").unlink()
+    with serving(make_server(copy, tiny_models)) as address:
+        page = browser.new_page()
+        page.goto(address)
+        result = call(page, "await OxiLlama.load({ model: tinyUrl });")
+        page.close()
+    assert result["code"] == "runtime"
+    assert "Python could not be started" in result["message"]
+
+
+@pytest.mark.slow
+def test_the_model_lies_in_memory_once(
+    browser: Browser, site: Path, smollm2_path: Path
+) -> None:
+    with serving(make_server(site, smollm2_path.parent)) as address:
+        page = browser.new_page()
+        page.goto(address)
+        result = call(
+            page,
+            """
+            const llm = await OxiLlama.load({ model: "models/" + file, contextSize: 256 });
+            const { heapBytes } = llm.info;
+            llm.dispose();
+            return heapBytes;
+            """,
+            file=smollm2_path.name,
+        )
+        page.close()
+    size = smollm2_path.stat().st_size
+    assert size < result < 2 * size

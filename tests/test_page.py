@@ -1,0 +1,247 @@
+"""The demo page in Chromium, as a person uses it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser_helpers import LOAD_TIMEOUT_MS, ROOT, TINY, serving
+from playwright.sync_api import Browser, Page, expect
+from serve import make_server
+
+pytest_plugins = ["browser_fixtures"]
+
+PICTURES = ROOT / "test-results"
+LONG = {"maxTokens": "60", "temperature": "1"}
+
+
+def open_bundled(page: Page) -> None:
+    page.click("#bundled-models button")
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+
+
+def ask(page: Page, text: str) -> None:
+    page.fill("#prompt", text)
+    page.keyboard.press("Enter")
+
+
+def last_answer(page: Page) -> str:
+    """The text of the last answer, once it is whole."""
+    answer = page.locator(".message.assistant").last
+    expect(answer).to_have_attribute("aria-busy", "false", timeout=LOAD_TIMEOUT_MS)
+    return answer.locator(".text").text_content() or ""
+
+
+def change_settings(page: Page, values: dict[str, str]) -> None:
+    page.click("#open-settings")
+    for name, value in values.items():
+        page.fill(f"#setting-{name}", value)
+    page.keyboard.press("Escape")
+    expect(page.locator("#settings")).to_be_hidden()
+
+
+def test_a_question_a_second_one_and_a_new_chat(page: Page) -> None:
+    open_bundled(page)
+    ask(page, "abc")
+    assert last_answer(page)
+    expect(page.locator(".message.assistant .stats").last).to_contain_text(re.compile("tokens?"))
+    ask(page, "cab")
+    assert last_answer(page)
+    assert page.locator(".message").count() == 4
+    page.click("#new-chat")
+    expect(page.locator(".message")).to_have_count(0)
+    expect(page.locator("#empty")).to_be_visible()
+    ask(page, "abc")
+    assert last_answer(page)
+
+
+def test_the_answer_grows_while_it_is_written(page: Page) -> None:
+    open_bundled(page)
+    change_settings(page, LONG)
+    lengths: list[int] = page.evaluate(
+        """async () => {
+            const lengths = [];
+            const log = document.getElementById("log");
+            new MutationObserver(() => {
+                const text = log.querySelector(".message.assistant .text");
+                if (text) lengths.push(text.textContent.length);
+            }).observe(log, { subtree: true, childList: true });
+            document.getElementById("prompt").value = "abc";
+            document.getElementById("send").click();
+            for (;;) {
+                const answer = log.querySelector(".message.assistant");
+                if (answer?.getAttribute("aria-busy") === "false") return lengths;
+                await new Promise(requestAnimationFrame);
+            }
+        }"""
+    )
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) > 3
+
+
+@pytest.mark.parametrize("way", ["button", "escape"])
+def test_stop(page: Page, way: str) -> None:
+    open_bundled(page)
+    change_settings(page, {**LONG, "maxTokens": "5000"})
+    ask(page, "abc")
+    expect(page.locator(".message.assistant .text")).not_to_be_empty(timeout=LOAD_TIMEOUT_MS)
+    if way == "button":
+        page.click("#stop")
+    else:
+        page.keyboard.press("Escape")
+    assert last_answer(page)
+    expect(page.locator(".message.assistant .stats").last).to_contain_text("stopped")
+    expect(page.locator("#send")).to_be_visible()
+    page.click("#new-chat")
+    change_settings(page, {"maxTokens": "5"})
+    ask(page, "abc")
+    assert last_answer(page)
+
+
+def test_a_file_of_this_device_by_picker(page: Page, tiny_models: Path) -> None:
+    page.set_input_files("#file", tiny_models / TINY)
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+    ask(page, "abc")
+    assert last_answer(page)
+
+
+def test_a_file_of_this_device_by_drop(page: Page) -> None:
+    page.evaluate(
+        f"""async () => {{
+            const bytes = await (await fetch("models/{TINY}")).arrayBuffer();
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], "dropped.gguf"));
+            const event = new DragEvent("drop", {{ dataTransfer, bubbles: true }});
+            document.getElementById("drop").dispatchEvent(event);
+        }}"""
+    )
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+
+
+def test_a_web_address(page: Page, faults: str) -> None:
+    page.fill("#url", faults + "whole")
+    page.keyboard.press("Enter")
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+
+
+def test_a_model_named_in_the_page_address_and_a_reload(page: Page, url: str) -> None:
+    page.goto(f"{url}?model=models/{TINY}")
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+    ask(page, "abc")
+    page.reload()
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+    expect(page.locator(".message")).to_have_count(0)
+    ask(page, "abc")
+    assert last_answer(page)
+
+
+@pytest.mark.parametrize(("path", "words"), [("missing", "404"), ("web-page", "GGUF")])
+def test_an_error_is_told_and_another_model_can_be_chosen(
+    page: Page, faults: str, path: str, words: str
+) -> None:
+    page.fill("#url", faults + path)
+    page.click("#url-form button")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text(words, timeout=LOAD_TIMEOUT_MS)
+    assert "Traceback" not in (alert.text_content() or "")
+    open_bundled(page)
+    expect(page.locator("#start-error")).to_be_hidden()
+
+
+def test_a_broken_file_is_told(page: Page, tmp_path: Path, tiny_models: Path) -> None:
+    broken = tmp_path / "broken.gguf"
+    whole = (tiny_models / TINY).read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    page.set_input_files("#file", broken)
+    expect(page.get_by_role("alert")).to_contain_text("ModelFormatError", timeout=LOAD_TIMEOUT_MS)
+
+
+def test_loading_can_be_cancelled(page: Page, faults: str) -> None:
+    page.fill("#url", faults + "endless")
+    page.click("#url-form button")
+    expect(page.locator("#loading-detail")).to_contain_text("Getting", timeout=LOAD_TIMEOUT_MS)
+    page.click("#cancel")
+    expect(page.locator("#choices")).to_be_visible()
+    expect(page.locator("#start-error")).to_be_hidden()
+
+
+def test_keyboard_alone_is_enough(page: Page) -> None:
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#bundled-models') !== null"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+    page.keyboard.type("a")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("b")
+    expect(page.locator("#prompt")).to_have_value("a\nb")
+    page.keyboard.press("Enter")
+    expect(page.locator(".message.user .text")).to_have_text("a\nb")
+    assert last_answer(page)
+
+
+def test_settings_are_kept_and_can_be_reset(page: Page) -> None:
+    change_settings(page, {"topK": "7", "seed": "11"})
+    page.reload()
+    expect(page.locator("#setting-topK")).to_have_value("7")
+    page.click("#open-settings")
+    page.click("#defaults")
+    expect(page.locator("#setting-topK")).to_have_value("40")
+    expect(page.locator("#setting-seed")).to_have_value("")
+
+
+def test_every_field_has_a_name_and_an_explanation(page: Page) -> None:
+    page.click("#open-settings")
+    fields = page.locator("#fields input, #fields textarea")
+    assert fields.count() == 8
+    for field in fields.all():
+        assert field.evaluate("f => f.labels[0].textContent.length > 3")
+        hint = field.get_attribute("aria-describedby")
+        assert page.locator(f"#{hint}").text_content()
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off(browser: Browser, url: str, width: int, scheme: str) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(url)
+    expect(page.locator("#bundled-models button")).to_be_visible()
+    page.screenshot(path=PICTURES / f"start-{width}-{scheme}.png")
+    open_bundled(page)
+    ask(page, "abc")
+    last_answer(page)
+    page.screenshot(path=PICTURES / f"chat-{width}-{scheme}.png")
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll("header *, #chat *")]
+            .filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1)
+            .map((e) => e.outerHTML.slice(0, 80))"""
+    )
+    context.close()
+    assert outside == []
+
+
+@pytest.fixture
+def smollm2_page(browser: Browser, site: Path, smollm2_path: Path) -> Iterator[Page]:
+    with serving(make_server(site, smollm2_path.parent)) as address:
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(f"{address}?model=models/{smollm2_path.name}")
+        expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+        yield page
+        page.close()
+
+
+@pytest.mark.slow
+def test_a_real_model_answers_and_remembers(smollm2_page: Page) -> None:
+    page = smollm2_page
+    change_settings(page, {"temperature": "0", "repetitionPenalty": "1", "maxTokens": "40"})
+    ask(page, "What is the capital of France?")
+    assert "Paris" in last_answer(page)
+    ask(page, "In which country is it?")
+    assert "France" in last_answer(page)
+    page.screenshot(path=PICTURES / "real-model.png")
