@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from bench.machine import peak_memory
+from tools.chromium import FLAGS, find_chromium
 
 PAGES = Path(__file__).resolve().parent / "pages"
-LAUNCH_FLAGS = ["--no-sandbox", "--disable-dev-shm-usage"]
 
 
 def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any]:
@@ -24,7 +22,7 @@ def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any
     from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_chromium(), args=LAUNCH_FLAGS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
         try:
             page = browser.new_page()
             page.goto(f"{address}/pages/index.html#{quote(json.dumps(job))}", wait_until="commit")
@@ -51,12 +49,7 @@ def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any
 
 
 def _renderers(browser: Any) -> list[dict[str, Any]]:
-    """List the renderer processes (id, cpuTime in seconds); ours is the one with the largest peak."""
+    """List the renderers (id, cpuTime in seconds); ours is the one with the largest peak."""
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     return [process for process in processes if process["type"] == "renderer"]
-
-
-def _chromium() -> str | None:
-    """Name the browser: $CHROMIUM, the system's, or (None) Playwright's own."""
-    return os.environ.get("CHROMIUM") or shutil.which("chromium")

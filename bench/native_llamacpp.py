@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from bench.native import Job, run_worker
@@ -18,9 +19,7 @@ class LlamaCpp:
 
     def __init__(self, job: Job) -> None:
         """Load the file as llama.cpp does by default (memory-mapped), with the job's threads."""
-        import llama_cpp
-
-        self._api: Any = llama_cpp
+        llama_cpp = self._api = _llama_cpp()
         self.version = f"llama-cpp-python {llama_cpp.__version__}"
         self._quiet_log = llama_cpp.llama_log_callback(lambda *_: None)
         llama_cpp.llama_log_set(self._quiet_log, None)
@@ -53,8 +52,7 @@ class LlamaCpp:
 
 
 def _context_params(job: Job) -> Any:
-    import llama_cpp
-
+    llama_cpp = _llama_cpp()
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = job["context"]
     params.n_batch = params.n_ubatch = job["batch"]
@@ -62,6 +60,11 @@ def _context_params(job: Job) -> Any:
     if "--flash-attention=off" in sys.argv:
         params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
     return params
+
+
+def _llama_cpp() -> Any:
+    """Import what only the benchmark's own environment has."""
+    return import_module("llama_cpp")
 
 
 if __name__ == "__main__":

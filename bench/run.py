@@ -18,7 +18,7 @@ if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import browser, machine, table
-from bench.models import MODELS, find_model
+from bench.models import find_model
 from bench.prompts import make_prompt, make_warm_up
 from bench.server import serve
 
@@ -215,7 +215,7 @@ def _parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--only", type=_places, default=["native", "browser"], help="native or browser")
     add("--engines", type=_words, help="only these, by comma: " + ", ".join(NATIVE | BROWSER))
-    add("--models", type=_words, default=[next(iter(MODELS))], help="names or paths, by comma")
+    add("--models", type=_words, default=["smollm2-135m-instruct"], help="names or paths, by comma")
     add("--threads", type=_numbers, default=[1], help="numbers of threads, by comma")
     add("--runs", type=int, default=5, help="runs of each engine (default 5)")
     add("--prompt-tokens", type=int, default=512)

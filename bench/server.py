@@ -7,8 +7,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
+
+_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".gguf": "application/octet-stream",
+}
 
 
 @contextmanager
@@ -27,13 +34,6 @@ def serve(routes: Mapping[str, Path]) -> Iterator[str]:
 
 class _Handler(SimpleHTTPRequestHandler):
     routes: dict[str, Path]
-    extensions_map: ClassVar[dict[str, str]] = {
-        **SimpleHTTPRequestHandler.extensions_map,
-        ".wasm": "application/wasm",
-        ".js": "text/javascript",
-        ".mjs": "text/javascript",
-        ".gguf": "application/octet-stream",
-    }
 
     def translate_path(self, path: str) -> str:
         route, _, rest = unquote(urlsplit(path).path).lstrip("/").partition("/")
@@ -41,6 +41,10 @@ class _Handler(SimpleHTTPRequestHandler):
         if base is None or ".." in Path(rest).parts:
             return "/nonexistent"
         return str(base / rest if rest else base)
+
+    def guess_type(self, path: Any) -> str:
+        """Name the types that a browser insists on, whatever the system's table says."""
+        return _TYPES.get(Path(path).suffix) or super().guess_type(path)
 
     def end_headers(self) -> None:
         """Add what a page needs to share memory between workers."""

@@ -20,7 +20,7 @@ install_llama_cpp() {
         --no-binary llama-cpp-python "llama-cpp-python==$llama_cpp_python"
 }
 
-mkdir -p "$home/npm" "$home/models"
+mkdir -p "$home/npm"
 install_llama_cpp venv "-include $PWD/bench/ldtilecfg.h"
 if [ "${1:-}" = --without-amx ]; then
     install_llama_cpp venv-noamx "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
