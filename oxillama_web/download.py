@@ -159,7 +159,7 @@ def need_space(folder: Path, n_bytes: int) -> None:
         )
 
 
-class _Interrupted(Exception):
+class _InterruptedError(Exception):
     """The connection ended early; another try may go on where this one stopped."""
 
 
@@ -184,7 +184,7 @@ class _Download:
             before = self._have()
             try:
                 self._connect(sha256 is not None)
-            except _Interrupted as reason:
+            except _InterruptedError as reason:
                 if self._have() > before:
                     waits = iter(_RETRY_SECONDS)
                 wait = next(waits, None)
@@ -218,7 +218,7 @@ class _Download:
         except urllib.error.HTTPError as error:
             self._refused(error, have)
         except (http.client.HTTPException, urllib.error.URLError, OSError) as error:
-            raise _Interrupted(getattr(error, "reason", None) or error) from error
+            raise _InterruptedError(getattr(error, "reason", None) or error) from error
 
     def _receive(self, response: Any, have: int) -> None:
         if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -227,7 +227,7 @@ class _Download:
             have = 0  # the whole file comes: ranges are unknown to the server, or the file changed
         elif _range_start(response.headers.get("Content-Range", "")) != have:
             self._part.unlink(missing_ok=True)
-            raise _Interrupted("the server sent another range than asked for")
+            raise _InterruptedError("the server sent another range than asked for")
         total = _total(response.headers, have)
         if total is not None and self._size is not None and total != self._size:
             raise DownloadError(
@@ -254,7 +254,7 @@ class _Download:
                 if self._progress:
                     self._progress(self._label, have, most)
         if most is not None and have < most:
-            raise _Interrupted(f"the connection ended after {have} of {most} bytes")
+            raise _InterruptedError(f"the connection ended after {have} of {most} bytes")
 
     def _refused(self, error: urllib.error.HTTPError, have: int) -> None:
         """A 416 says that nothing is left to send, or that the kept bytes are of no use."""
@@ -262,10 +262,12 @@ class _Download:
             if error.headers.get("Content-Range", "") == f"bytes */{have}":
                 return
             self._part.unlink()
-            raise _Interrupted("the server cannot go on from the bytes that are kept") from error
+            raise _InterruptedError(
+                "the server cannot go on from the bytes that are kept"
+            ) from error
         reason = f"the server answers {error.code} {error.reason}"
         if error.code in _RETRY_STATUS:
-            raise _Interrupted(reason) from error
+            raise _InterruptedError(reason) from error
         raise DownloadError(f"cannot download {self._url}: {reason}") from error
 
 
@@ -284,7 +286,7 @@ def _total(headers: Any, have: int) -> int | None:
 def _version_tag(headers: Any) -> str:
     """What If-Range takes: a strong ETag, else the date of the last change, else nothing."""
     tag = headers.get("ETag", "")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
+    return str(tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", ""))
 
 
 def _lock(file: IO[bytes]) -> None:

