@@ -43,7 +43,7 @@ NATIVE_ISAS = {
 }
 WASM_ISAS = {"simd128": ["-msimd128"], "relaxed": ["-msimd128", "-mrelaxed-simd"]}
 
-# Products and sums are fused only where the sources say so: results are the same from every compiler.
+# Products and sums are fused only where the sources say so: every compiler gives the same results.
 COMMON_FLAGS = [
     *["-std=c11", "-g0", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"],
     *["-Wall", "-Wextra"],
@@ -148,7 +148,10 @@ def _build_wasm_library(target: Path, compile_flags: list[str], link_flags: list
         *["-mnontrapping-fptoint", *compile_flags],
     ]
     link_command = [*zig("wasm-ld"), *link_flags, "--strip-all"]
-    with _Stamp(target, compile_command + link_command) as stamp, tempfile.TemporaryDirectory() as d:
+    with (
+        _Stamp(target, compile_command + link_command) as stamp,
+        tempfile.TemporaryDirectory() as d,
+    ):
         if stamp.stale:
             objects = []
             for source in _c_files():

@@ -1,0 +1,233 @@
+"""Runs one OX_LINEAR or OX_EMBED of a kernel library, and makes weights to run it with."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from pathlib import Path
+
+import gguf
+import numpy as np
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+from oxillama_web.executors import abi
+from oxillama_web.executors.memory import Memory
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "kernels_c"))
+import build
+
+SANITIZE = "OXILLAMA_TEST_SANITIZE" in os.environ
+
+FLOAT_FORMATS = {"F32": 0, "F16": 1, "BF16": 30}
+QUANTIZED_FORMATS = {
+    name: int(GGMLQuantizationType[name])
+    for name in (
+        *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
+        *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
+    )
+}
+# where a block's float16 scales stand
+SCALE_OFFSETS = {
+    **{"Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "IQ4_NL": (0,)},
+    **{"Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)},
+    **{"IQ4_XS": (0,)},
+}
+
+
+class Block:
+    """Memory of an exact size. Under the sanitizers it comes from malloc, which they watch."""
+
+    def __init__(self, n_bytes: int, content: bytes | None = None) -> None:
+        if SANITIZE:
+            libc = ctypes.CDLL(None)
+            libc.aligned_alloc.restype = ctypes.c_void_p
+            libc.aligned_alloc.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+            self.address = libc.aligned_alloc(64, n_bytes)
+        else:
+            self._memory = Memory(n_bytes)
+            self.address = self._memory.address
+        self.n_bytes = n_bytes
+        ctypes.memset(self.address, 0, n_bytes)
+        if content is not None:
+            ctypes.memmove(self.address, content, n_bytes)
+
+    def __del__(self) -> None:
+        if SANITIZE:
+            ctypes.CDLL(None).free(ctypes.c_void_p(self.address))
+
+    def content(self) -> bytes:
+        return ctypes.string_at(self.address, self.n_bytes)
+
+    def floats(self, n_rows: int) -> np.ndarray:
+        return np.frombuffer(self.content(), np.float32).reshape(n_rows, -1)
+
+
+class Weight:
+    """A weight matrix in memory of the kernels' own kind; `values` is what it stands for."""
+
+    def __init__(self, format_name: str, n_out: int, n_in: int, data: np.ndarray) -> None:
+        self.format = {**FLOAT_FORMATS, **QUANTIZED_FORMATS}[format_name]
+        self.n_out, self.n_in = n_out, n_in
+        self.packed = False
+        raw = np.ascontiguousarray(data).view(np.uint8).reshape(n_out, -1)
+        dequantized = gguf.quants.dequantize(raw, GGMLQuantizationType(self.format))
+        self.values = dequantized.reshape(n_out, n_in).astype(np.float32)
+        # an odd address: kernels must take any
+        self.memory = Block(raw.size + 1, b"\0" + raw.tobytes())
+
+    def struct(self) -> abi.Tensor:
+        address, n_bytes = self.memory.address + 1, self.memory.n_bytes - 1
+        return abi.Tensor(address, n_bytes, self.format, self.packed, self.n_in, self.n_out)
+
+    def content(self) -> bytes:
+        return self.memory.content()[1:]
+
+    def pack(self, library: ctypes.CDLL) -> None:
+        tensor = self.struct()
+        assert pack(library, tensor, 0, self.n_out // abi.PANEL_ROWS) == 0
+        self.packed = True
+
+
+def pack(
+    library: ctypes.CDLL, tensor: abi.Tensor, first: int, n: int, missing_scratch: int = 0
+) -> int:
+    """ox_pack of n panels, with scratch memory of the size that it asks for."""
+    scratch = Block(library.ox_pack_scratch_bytes(ctypes.byref(tensor)) or 64)
+    return library.ox_pack(
+        ctypes.byref(tensor),
+        first,
+        n,
+        ctypes.c_void_p(scratch.address),
+        ctypes.c_uint64(scratch.n_bytes - missing_scratch),
+    )
+
+
+def random_weight(
+    format_name: str, n_out: int, n_in: int, seed: int = 0, scale: float = 0.01
+) -> Weight:
+    """Random bits in every field, but for float16 scales, which are of a given size."""
+    rng = np.random.default_rng(seed)
+    if format_name in FLOAT_FORMATS:
+        values = rng.normal(0, scale, (n_out, n_in)).astype(np.float32)
+        if format_name == "F16":
+            return Weight(format_name, n_out, n_in, values.astype(np.float16))
+        if format_name == "BF16":
+            halves = (values.view(np.uint32) >> 16).astype(np.uint16)
+            return Weight(format_name, n_out, n_in, halves)
+        return Weight(format_name, n_out, n_in, values)
+    block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[format_name]]
+    blocks = rng.integers(0, 256, (n_out, n_in // block, block_bytes), dtype=np.uint8)
+    for offset in SCALE_OFFSETS[format_name]:
+        scales = rng.normal(0, scale, blocks.shape[:2]).clip(-65504, 65504).astype(np.float16)
+        blocks[..., offset : offset + 2] = scales[..., None].view(np.uint8)
+    return Weight(format_name, n_out, n_in, blocks)
+
+
+def run_linear(
+    library: ctypes.CDLL,
+    weights: list[Weight],
+    x: np.ndarray,
+    bias: np.ndarray | None = None,
+    n_threads: int = 1,
+) -> list[np.ndarray]:
+    """weights @ x for each of several weights over the same float32 input [n_tokens, n_in]."""
+    n_tokens = len(x)
+    source = Block(x.nbytes, np.ascontiguousarray(x, np.float32).tobytes())
+    outputs = [Block(4 * n_tokens * weight.n_out) for weight in weights]
+    tensors = [weight.struct() for weight in weights]
+    buffers = [abi.Buffer(source.address, n_tokens, x.shape[1], 0, 0)]
+    operations = []
+    bias_memory = None
+    if bias is not None:
+        bias_memory = Block(4 * len(bias), bias.astype(np.float32).tobytes())
+        tensors.append(
+            abi.Tensor(bias_memory.address, bias_memory.n_bytes, 0, 0, len(bias), 1),
+        )
+    for i, (weight, output) in enumerate(zip(weights, outputs, strict=True)):
+        buffers.append(abi.Buffer(output.address, n_tokens, weight.n_out, 0, 0))
+        operation = abi.Op(kind=abi.LINEAR, barrier=int(i == 0), dst=i + 1)
+        operation.src[:] = [0, -1]
+        operation.tensor[:] = [i, -1 if bias is None else len(weights)]
+        operations.append(operation)
+    _forward(library, tensors, buffers, operations, [0] * n_tokens, n_threads)
+    return [output.floats(n_tokens) for output in outputs]
+
+
+def run_embed(
+    library: ctypes.CDLL, weight: Weight, tokens: list[int], scale: float = 1.0
+) -> np.ndarray:
+    """Rows of a weight as float32."""
+    output = Block(4 * len(tokens) * weight.n_in)
+    operation = abi.Op(kind=abi.EMBED, barrier=1, dst=0)
+    operation.src[:] = [-1, -1]
+    operation.tensor[:] = [0, -1]
+    operation.f[0] = scale
+    buffers = [abi.Buffer(output.address, len(tokens), weight.n_in, 0, 0)]
+    _forward(library, [weight.struct()], buffers, [operation], tokens, 1)
+    return output.floats(len(tokens))
+
+
+def quantize_activations(x: np.ndarray) -> np.ndarray:
+    """What the kernels make of their input: 8 bits in blocks of 32, in float64 again."""
+    blocks = x.astype(np.float32).reshape(-1, 32)
+    largest = np.abs(blocks).max(axis=1, keepdims=True)
+    inverse = np.float32(127) / np.maximum(largest, np.float32(2**-99))
+    rounded = np.rint(blocks * inverse)
+    scale = largest / np.float32(127)
+    return (rounded.astype(np.float64) * scale).reshape(x.shape)
+
+
+def libraries() -> list[str]:
+    """The instruction sets that this processor has."""
+    names = build.NATIVE_ISAS[build.machine()]
+    features = load("portable").ox_cpu_features()
+    needed = {"portable": 0, "avx2": 1, "avx512": 2, "neon": 4}
+    return [name for name in names if features & needed[name] == needed[name]]
+
+
+@functools.cache
+def load(isa: str) -> ctypes.CDLL:
+    """Builds, opens and declares a library."""
+    [path] = build.build_native(isas=[isa], sanitize=SANITIZE)
+    library = ctypes.CDLL(str(path))
+    library.ox_scratch_bytes.restype = ctypes.c_uint64
+    library.ox_pack_scratch_bytes.restype = ctypes.c_uint64
+    return library
+
+
+def _forward(
+    library: ctypes.CDLL,
+    tensors: list[abi.Tensor],
+    buffers: list[abi.Buffer],
+    operations: list[abi.Op],
+    tokens: list[int],
+    n_threads: int,
+) -> None:
+    tables = [_table(tensors), _table(buffers), _table(operations)]
+    token_table = _table([ctypes.c_int32(token) for token in tokens])
+    model = abi.Model(
+        *[ctypes.addressof(table) for table in tables], 0, len(tensors), len(buffers),
+        len(operations), 0, 64, 0, 64,
+    )  # fmt: skip
+    batch = abi.Batch(ctypes.addressof(token_table), 0, 0, len(tokens), 0, 0, 0)
+    assert library.ox_check_model(ctypes.byref(model)) == 0
+    scratch = Block(library.ox_scratch_bytes(ctypes.byref(model), len(tokens), n_threads) or 64)
+    arguments = [
+        *[ctypes.byref(model), ctypes.byref(batch), ctypes.c_void_p(scratch.address)],
+        ctypes.c_uint64(scratch.n_bytes),
+    ]
+    if n_threads == 1:
+        assert library.ox_forward(*arguments) == 0
+        return
+    library.ox_pool_create.restype = ctypes.c_void_p
+    pool = ctypes.c_void_p(library.ox_pool_create(n_threads))
+    try:
+        assert library.ox_pool_forward(pool, *arguments) == 0
+    finally:
+        library.ox_pool_destroy(pool)
+
+
+def _table(rows: list[ctypes.Structure]) -> ctypes.Array:
+    return (type(rows[0]) * len(rows))(*rows)
