@@ -73,7 +73,14 @@ class Handler(SimpleHTTPRequestHandler):
         except OSError:
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
-        size = os.fstat(file.fileno()).st_size
+        status = os.fstat(file.fileno())
+        modified = self.date_time_string(int(status.st_mtime))
+        if self.headers.get("If-Modified-Since") == modified and "Range" not in self.headers:
+            file.close()
+            self.send_response(HTTPStatus.NOT_MODIFIED)
+            self.end_headers()
+            return None
+        size = status.st_size
         first, last = self._requested_range(size)
         if first >= size > 0:
             file.close()
@@ -89,6 +96,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Type", self.guess_type(path.name))
         self.send_header("Content-Length", str(last - first + 1))
         self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Last-Modified", modified)
         self.end_headers()
         file.seek(first)
         return file

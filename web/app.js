@@ -1,16 +1,11 @@
 /** The page: choose a model, load it, talk to it. */
 
 import { Conversation, describe } from "./chat.js";
+import { LoadView, megabytes } from "./loading.js";
 import { OxiLlama, OxiLlamaError } from "./oxillama.js";
 import { Settings } from "./settings.js";
 
-/** @import { LoadProgress, Source } from "./oxillama.js" */
-
-const STAGES = {
-  runtime: "Starting Python",
-  download: "Getting the model",
-  load: "Making the model ready",
-};
+/** @import { Source } from "./oxillama.js" */
 
 /** @type {OxiLlama | null} */
 let llm = null;
@@ -45,7 +40,12 @@ async function load(model, name) {
   show("loading", true);
   show("choices", false);
   element("cancel", HTMLElement).focus();
-  const progress = new LoadView(name);
+  const progress = new LoadView(
+    element("progress", HTMLProgressElement),
+    element("loading-title", HTMLElement),
+    element("loading-detail", HTMLElement),
+    name,
+  );
   try {
     llm = await OxiLlama.load({
       model,
@@ -61,36 +61,6 @@ async function load(model, name) {
     loading = null;
     show("loading", false);
     show("choices", true);
-  }
-}
-
-/** What the page says while a model loads. Python starts and bytes arrive at the same time. */
-class LoadView {
-  #bar = element("progress", HTMLProgressElement);
-  #title = element("loading-title", HTMLElement);
-  #detail = element("loading-detail", HTMLElement);
-  #started = performance.now();
-
-  /** @param {string} name */
-  constructor(name) {
-    this.#title.textContent = `Loading ${name}`;
-    this.#detail.textContent = STAGES.runtime;
-    this.#bar.removeAttribute("value");
-  }
-
-  /** @param {LoadProgress} progress */
-  update({ stage, loaded, total }) {
-    if (stage === "download") {
-      if (total === null) this.#bar.removeAttribute("value");
-      else this.#bar.value = loaded / total;
-      const seconds = (performance.now() - this.#started) / 1000;
-      const whole = total === null ? "" : ` of ${megabytes(total)}`;
-      const speed = `${megabytes(loaded / seconds)}/s`;
-      this.#detail.textContent = `${STAGES.download}: ${megabytes(loaded)}${whole}, ${speed}`;
-    } else if (loaded === 0) {
-      if (stage === "load") this.#bar.removeAttribute("value");
-      this.#detail.textContent = STAGES[stage];
-    }
   }
 }
 
@@ -278,9 +248,4 @@ function span(className, text) {
 /** @param {string} url */
 function fileName(url) {
   return url.split(/[?#]/)[0]?.split("/").pop() || url;
-}
-
-/** @param {number} bytes */
-function megabytes(bytes) {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
