@@ -22,7 +22,7 @@ from .errors import DownloadError
 # called with the file's name, the bytes that are here, and all of them if that is known
 Progress = Callable[[str, int, int | None], None]
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _TIMEOUT_SECONDS = 60
 # waits before the next try; each try that brought some bytes starts the list anew
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
@@ -80,8 +80,17 @@ def fetch_url(
     with locked(destination):
         if not is_complete(destination, size, sha256):
             part = destination.with_name(destination.name + ".part")
-            _Download(url, part, size, progress, destination.name).run(sha256)
-            verify(part, size, sha256, url)
+            download = _Download(url, part, size, sha256 is not None, progress, destination.name)
+            resumed = part.exists()
+            download.run()
+            try:
+                verify(part, size, sha256, url)
+            except DownloadError:
+                if not resumed:
+                    raise
+                # what an earlier try left was of another version of the file
+                download.run()
+                verify(part, size, sha256, url)
             put_in_place(part, destination)
     return destination
 
@@ -167,23 +176,30 @@ class _Download:
     """One file on its way into `part`, over as many connections as it takes."""
 
     def __init__(
-        self, url: str, part: Path, size: int | None, progress: Progress | None, label: str
+        self,
+        url: str,
+        part: Path,
+        size: int | None,
+        has_sum: bool,
+        progress: Progress | None,
+        label: str,
     ) -> None:
         self._url = url
         self._part = part
         self._size = size
+        self._has_sum = has_sum
         self._progress = progress
         self._label = label
         # the server's name for this version of the file, without which nothing can be resumed
         self._tag = part.with_name(part.name + ".tag")
 
-    def run(self, sha256: str | None) -> None:
+    def run(self) -> None:
         """Tries until the file is whole; gives up after several tries without a new byte."""
         waits = iter(_RETRY_SECONDS)
         while True:
             before = self._have()
             try:
-                self._connect(sha256 is not None)
+                self._connect()
             except _InterruptedError as reason:
                 if self._have() > before:
                     waits = iter(_RETRY_SECONDS)
@@ -201,12 +217,14 @@ class _Download:
     def _have(self) -> int:
         return self._part.stat().st_size if self._part.exists() else 0
 
-    def _connect(self, has_sum: bool) -> None:
+    def _connect(self) -> None:
         """One connection: asks for what is missing and appends it."""
         have = self._have()
+        if self._size is not None and have == self._size:
+            return
         tag = self._tag.read_text() if self._tag.exists() else ""
-        if have and not (tag or has_sum):
-            have = 0
+        if not (tag or self._has_sum) or (self._size is not None and have > self._size):
+            have = 0  # nothing would tell whether old and new bytes belong together
         request = urllib.request.Request(self._url, headers={"Accept-Encoding": "identity"})
         if have:
             request.add_header("Range", f"bytes={have}-")
@@ -279,8 +297,12 @@ def _range_start(content_range: str) -> int:
 
 
 def _total(headers: Any, have: int) -> int | None:
-    length = headers.get("Content-Length", "")
-    return have + int(length) if length.isdigit() else None
+    """The whole file's size, from "bytes 100-199/200" or from what is left to come."""
+    whole = headers.get("Content-Range", "").rpartition("/")[2]
+    if whole.isdigit():
+        return int(whole)
+    left = headers.get("Content-Length", "")
+    return have + int(left) if left.isdigit() else None
 
 
 def _version_tag(headers: Any) -> str:
