@@ -20,10 +20,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The kernels rely on formats being constants of inlined functions; under the sanitizers that would
+ * take minutes to compile, and speed does not matter. */
+#ifdef __SANITIZE_ADDRESS__
+#define V_INLINE static inline __attribute__((unused))
+#else
 #define V_INLINE static inline __attribute__((always_inline, unused))
+#endif
 
 /* Before loops over a few registers. */
-#if defined(__AVX2__) || defined(__ARM_NEON) || defined(__wasm_simd128__)
+#if !defined(__SANITIZE_ADDRESS__) &&                                                              \
+    (defined(__AVX2__) || defined(__ARM_NEON) || defined(__wasm_simd128__))
 #define V_UNROLL _Pragma("GCC unroll 8")
 #else
 #define V_UNROLL

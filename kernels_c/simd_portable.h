@@ -12,10 +12,12 @@ typedef struct vf32 {
 
 V_INLINE vf32 v_splat(float x) { V_EACH(x); }
 V_INLINE vf32 v_zero(void) { return v_splat(0.0f); }
-V_INLINE vf32 v_load(const float *p) { V_EACH(p[i]); }
-V_INLINE void v_store(float *p, vf32 a) {
-    for (int i = 0; i < VF; i++) p[i] = a.lane[i];
+V_INLINE vf32 v_load(const float *p) {
+    vf32 r;
+    __builtin_memcpy(&r, p, sizeof r);
+    return r;
 }
+V_INLINE void v_store(float *p, vf32 a) { __builtin_memcpy(p, &a, sizeof a); }
 V_INLINE vf32 v_load_part(const float *p, uint32_t n) { V_EACH(i < (int)n ? p[i] : 0.0f); }
 V_INLINE void v_store_part(float *p, uint32_t n, vf32 a) {
     for (uint32_t i = 0; i < n; i++) p[i] = a.lane[i];

@@ -42,9 +42,9 @@ class Block:
     def __init__(self, n_bytes: int, content: bytes | None = None) -> None:
         if SANITIZE:
             libc = ctypes.CDLL(None)
-            libc.aligned_alloc.restype = ctypes.c_void_p
-            libc.aligned_alloc.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
-            self.address = libc.aligned_alloc(64, n_bytes)
+            libc.memalign.restype = ctypes.c_void_p
+            libc.memalign.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+            self.address = libc.memalign(64, n_bytes)
         else:
             self._memory = Memory(n_bytes)
             self.address = self._memory.address
