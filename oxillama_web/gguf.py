@@ -93,13 +93,13 @@ class GGUFFile:
     def tensor_data(self, name: str) -> memoryview:
         """The raw bytes of a tensor: a view of the buffer."""
         if name not in self.tensors:
-            raise ModelFormatError(f"the model has no tensor {name!r}")
+            raise ModelFormatError(f"the model has no tensor {_quote(name)}")
         info = self.tensors[name]
         end = info.offset + info.nbytes
         if end > len(self.buffer):
             raise ModelFormatError(
-                f"tensor {name!r} ends at byte {end}, and only {len(self.buffer)} bytes of the "
-                "file are here so far"
+                f"tensor {_quote(name)} ends at byte {end}, and only {len(self.buffer)} bytes of "
+                "the file are here so far"
             )
         return self.buffer[info.offset : end]
 
@@ -142,7 +142,7 @@ class GGUFFile:
         if key in self.metadata:
             return self.metadata[key]
         if default is None:
-            raise ModelFormatError(f"the model file lacks the metadata key {key!r}")
+            raise ModelFormatError(f"the model file lacks the metadata key {_quote(key)}")
         return default
 
     def _parse(self, reader: _Reader) -> None:
@@ -213,7 +213,7 @@ class _Reader:
         if n * least_bytes > self.file_size - self.position:
             raise ModelFormatError(
                 f"the file of {self.file_size} bytes claims {n} {what} at byte {start}: it is "
-                "truncated or broken"
+                "truncated or broken; is the download complete?"
             )
         return int(n)
 
@@ -221,6 +221,11 @@ class _Reader:
         """Reads the name of a key or a tensor."""
         start = self.position
         raw = self.string(what)
+        if len(raw) > _MAX_NAME_BYTES:
+            raise ModelFormatError(
+                f"{what} at byte {start} is {len(raw)} bytes long, and {_MAX_NAME_BYTES} is the "
+                "most: the file is broken"
+            )
         try:
             name = str(raw, "utf-8")
         except UnicodeDecodeError:
@@ -231,15 +236,9 @@ class _Reader:
             raise ModelFormatError(f"{what} at byte {start} is empty: the file is broken")
         return name
 
-    def string(self, what: str, most: int = _MAX_NAME_BYTES) -> memoryview:
+    def string(self, what: str) -> memoryview:
         """Reads a 64-bit length and that many bytes."""
-        start = self.position
         (n,) = self.unpack("Q", f"the length of {what}")
-        if n > most:
-            raise ModelFormatError(
-                f"{what} at byte {start} is {n} bytes long, and {most} is the most: the file is "
-                "broken"
-            )
         self.need(n, what)
         self.position += n
         return self.view[self.position - n : self.position]
@@ -300,18 +299,20 @@ def _read_metadata(reader: _Reader, n_keys: int) -> _Metadata:
     for _ in range(n_keys):
         key = reader.name("a metadata key")
         if key in values:
-            raise ModelFormatError(f"the metadata key {key!r} is there twice: the file is broken")
-        (kind,) = reader.unpack("I", f"the type of {key!r}")
+            raise ModelFormatError(
+                f"the metadata key {_quote(key)} is there twice: the file is broken"
+            )
+        (kind,) = reader.unpack("I", f"the type of {_quote(key)}")
         values[key] = _read_value(reader, kind, key)
     return _Metadata(values)
 
 
 def _read_value(reader: _Reader, kind: int, key: str) -> Any:
     if kind in _SCALARS:
-        return reader.unpack(_SCALARS[kind], f"the value of {key!r}")[0]
+        return reader.unpack(_SCALARS[kind], f"the value of {_quote(key)}")[0]
     if kind == _STRING:
         # a description cut inside a character is no reason to refuse a model
-        raw = reader.string(f"the value of {key!r}", reader.file_size)
+        raw = reader.string(f"the value of {_quote(key)}")
         return str(raw, "utf-8", "replace")
     if kind == _ARRAY:
         return _read_array(reader, key, 1)
@@ -321,23 +322,23 @@ def _read_value(reader: _Reader, kind: int, key: str) -> Any:
 def _read_array(reader: _Reader, key: str, depth: int) -> _Array:
     """Notes where an array is and moves to its end."""
     if depth > _MAX_ARRAY_DEPTH:
-        raise ModelFormatError(f"{key!r} nests arrays more than {_MAX_ARRAY_DEPTH} deep")
-    (kind,) = reader.unpack("I", f"the item type of {key!r}")
+        raise ModelFormatError(f"{_quote(key)} nests arrays more than {_MAX_ARRAY_DEPTH} deep")
+    (kind,) = reader.unpack("I", f"the item type of {_quote(key)}")
     if kind in _SCALARS:
         letter = _SCALARS[kind]
         size = struct.calcsize("<" + letter)
-        count = reader.count(f"items of {key!r}", size)
+        count = reader.count(f"items of {_quote(key)}", size)
         start = reader.position
-        reader.need(count * size, f"the value of {key!r}")
+        reader.need(count * size, f"the value of {_quote(key)}")
         reader.position += count * size
         return _Array(partial(_decode_numbers, reader.view, start, count, letter))
     if kind == _STRING:
-        count = reader.count(f"strings of {key!r}", 8)
+        count = reader.count(f"strings of {_quote(key)}", 8)
         start = reader.position
         _skip_strings(reader, count, key)
-        return _Array(partial(_decode_strings, reader.view[start : reader.position], count))
+        return _Array(partial(_decode_strings, reader.view, start, reader.position, count))
     if kind == _ARRAY:
-        count = reader.count(f"arrays of {key!r}", 12)
+        count = reader.count(f"arrays of {_quote(key)}", 12)
         inner = [_read_array(reader, key, depth + 1) for _ in range(count)]
         return _Array(lambda: [array.decode() for array in inner])
     raise _unknown_type(kind, key)
@@ -359,28 +360,29 @@ def _skip_strings(reader: _Reader, count: int, key: str) -> None:
         pass  # the next length lies outside of the bytes that are here
     if position > reader.file_size or (index < count and position + 8 > reader.file_size):
         raise ModelFormatError(
-            f"string {max(index - 1, 0)} of {key!r} is {length} bytes long and ends after the "
-            f"file's {reader.file_size} bytes: it is truncated or broken; is the download complete?"
+            f"string {max(index - 1, 0)} of {_quote(key)} is {length} bytes long, and the file of "
+            f"{reader.file_size} bytes has no room for it or for the next: it is truncated or "
+            "broken; is the download complete?"
         )
     if index < count or position > len(view):
         raise _NeedMoreBytesError
     reader.position = position
 
 
-def _decode_strings(view: memoryview, count: int) -> list[str]:
+def _decode_strings(view: memoryview, start: int, end: int, count: int) -> list[str]:
     """Bytes that are not UTF-8 become lone surrogates (the error handler "surrogateescape")."""
-    data = bytes(view)  # slices of bytes are cheaper than those of a memoryview
+    data = bytes(view[start:end])  # slices of bytes are cheaper than those of a memoryview
     read_length = struct.Struct("<Q").unpack_from
     strings = []
-    end = 0
+    position = 0
     for _ in range(count):
-        (length,) = read_length(data, end)
-        start = end + 8
-        end = start + length
+        (length,) = read_length(data, position)
+        start = position + 8
+        position = start + length
         try:
-            strings.append(data[start:end].decode())
+            strings.append(data[start:position].decode())
         except UnicodeDecodeError:
-            strings.append(data[start:end].decode(errors="surrogateescape"))
+            strings.append(data[start:position].decode(errors="surrogateescape"))
     return strings
 
 
@@ -402,15 +404,15 @@ def _read_tensor_records(
     for _ in range(n_tensors):
         name = reader.name("a tensor's name")
         if name in records:
-            raise ModelFormatError(f"tensor {name!r} is there twice: the file is broken")
-        (n_dimensions,) = reader.unpack("I", f"the dimensions of tensor {name!r}")
+            raise ModelFormatError(f"tensor {_quote(name)} is there twice: the file is broken")
+        (n_dimensions,) = reader.unpack("I", f"the dimensions of tensor {_quote(name)}")
         if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
             raise ModelFormatError(
-                f"tensor {name!r} has {n_dimensions} dimensions, and 1 to {_MAX_DIMENSIONS} are "
-                "possible: the file is broken"
+                f"tensor {_quote(name)} has {n_dimensions} dimensions, and 1 to {_MAX_DIMENSIONS} "
+                "are possible: the file is broken"
             )
-        shape = reader.unpack(f"{n_dimensions}Q", f"the shape of tensor {name!r}")
-        number, offset = reader.unpack("IQ", f"the place of tensor {name!r}")
+        shape = reader.unpack(f"{n_dimensions}Q", f"the shape of tensor {_quote(name)}")
+        number, offset = reader.unpack("IQ", f"the place of tensor {_quote(name)}")
         records[name] = shape, number, offset
     return records
 
@@ -422,24 +424,24 @@ def _locate(
     if known is None:
         old = REMOVED_FORMATS.get(number)
         raise UnsupportedModelError(
-            f"tensor {name!r} has the format {old}, which was given up: get the model in another"
+            f"tensor {_quote(name)} has the format {old}, which was given up: get another file"
             if old
-            else f"tensor {name!r} has the unknown format number {number}"
+            else f"tensor {_quote(name)} has the unknown format number {number}"
         )
     if shape[0] % known.block_size:
         raise ModelFormatError(
-            f"tensor {name!r} has rows of {shape[0]} values, and {known.name} needs a multiple of "
-            f"{known.block_size}: the file is broken"
+            f"tensor {_quote(name)} has rows of {shape[0]} values, and {known.name} needs a "
+            f"multiple of {known.block_size}: the file is broken"
         )
     n_elements = 1
     for size in shape:
         n_elements *= size
     if not 0 < n_elements < 1 << 63:
-        raise ModelFormatError(f"tensor {name!r} has the impossible shape {shape}")
+        raise ModelFormatError(f"tensor {_quote(name)} has the impossible shape {shape}")
     if offset % alignment:
         raise ModelFormatError(
-            f"tensor {name!r} starts at byte {offset} of the data, which is no multiple of the "
-            f"alignment {alignment}: the file is broken"
+            f"tensor {_quote(name)} starts at byte {offset} of the data, which is no multiple of "
+            f"the alignment {alignment}: the file is broken"
         )
     n_bytes = n_elements // known.block_size * known.block_bytes
     return TensorInfo(name, shape, number, data_start + offset, n_bytes)
@@ -451,7 +453,8 @@ def _check_layout(tensors: dict[str, TensorInfo], file_size: int) -> None:
     for info in sorted(tensors.values(), key=lambda info: info.offset):
         if previous is not None and info.offset < previous.offset + previous.nbytes:
             raise ModelFormatError(
-                f"tensors {previous.name!r} and {info.name!r} overlap: the file is broken"
+                f"tensors {_quote(previous.name)} and {_quote(info.name)} overlap: the file is "
+                "broken"
             )
         previous = info
     if previous is not None and previous.offset + previous.nbytes > file_size:
@@ -463,13 +466,15 @@ def _check_layout(tensors: dict[str, TensorInfo], file_size: int) -> None:
 
 def _wrong_type(key: str, expected: str, value: Any) -> ModelFormatError:
     return ModelFormatError(
-        f"the metadata key {key!r} must hold {expected}, and holds {_shorten(repr(value))}"
+        f"the metadata key {_quote(key)} must hold {expected}, and holds {_quote(value)}"
     )
 
 
 def _unknown_type(kind: int, key: str) -> ModelFormatError:
-    return ModelFormatError(f"{key!r} has the unknown value type {kind}: the file is broken")
+    return ModelFormatError(f"{_quote(key)} has the unknown value type {kind}: the file is broken")
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+def _quote(value: object) -> str:
+    """For messages: a broken file may hold a name as long as a book."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
