@@ -17,7 +17,7 @@ export default [
   },
   { files: ["web/**/*.js"], languageOptions: { globals: globals.browser } },
   {
-    files: ["web/worker.js", "web/session.js", "web/runtime.js", "web/source.js"],
+    files: ["worker", "session", "runtime", "source", "download"].map((n) => `web/${n}.js`),
     languageOptions: { globals: globals.worker },
   },
   { files: ["tools/**/*.mjs", "tests/**/*.mjs"], languageOptions: { globals: globals.node } },

@@ -13,11 +13,16 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from browser_helpers import ROOT, TINY, FaultyHandler, serving
+from browser_helpers import ROOT, TINY, TINY_BASE, FaultyHandler, serving
 from chromium import FLAGS, find_chromium
 from gguf_files import write_tiny_llama
 from playwright.sync_api import Browser, Page, sync_playwright
 from serve import make_server
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +35,10 @@ def site() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one tiny model of random weights."""
+    """A folder with one tiny model of random weights, and one that has no chat template."""
     folder = tmp_path_factory.mktemp("models")
-    write_tiny_llama(folder / TINY)
+    write_tiny_llama(folder / TINY, context_length=4096, chat_template=CHAT_TEMPLATE)
+    write_tiny_llama(folder / TINY_BASE, context_length=4096)
     return folder
 
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 TINY = "tiny-llama.gguf"
+TINY_BASE = "tiny-base.gguf"
 LOAD_TIMEOUT_MS = 60_000
 
 
@@ -72,6 +73,24 @@ class FaultyHandler(BaseHTTPRequestHandler):
     def _truncated(self) -> None:
         self._begin(200, len(self.model))
         self.wfile.write(self.model[: len(self.model) // 2])
+
+    def _flaky(self) -> None:
+        """Gives a quarter of what is asked for, and then hangs up."""
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        rest = self.model[start:]
+        self._begin(206 if start else 200, len(rest))
+        self.wfile.write(rest[: len(self.model) // 4 + 1])
+        # a browser drops what it has not handed on when the connection breaks
+        self.wfile.flush()
+        time.sleep(0.3)
+
+    def _changed(self) -> None:
+        """As flaky, but the file is another one the second time."""
+        if "Range" in self.headers:
+            self._begin(206, 10)
+            self.wfile.write(bytes(10))
+        else:
+            self._truncated()
 
     def _web_page(self) -> None:
         body = b"<!doctype html><title>Please log in</title>"

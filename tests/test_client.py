@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser_helpers import call, serving
+from browser_helpers import TINY_BASE, call, serving
 from playwright.sync_api import Browser, Page
 from serve import make_server
 
@@ -63,6 +63,7 @@ def test_every_kind_of_source_gives_the_same_answer(page: Page, faults: str) -> 
             address: tinyUrl,
             url: new URL(tinyUrl, location.href),
             elsewhere: faults + "whole",
+            brokenOff: faults + "flaky",
             unknownLength: faults + "without-length",
             blob: new Blob([bytes]),
             file: new File([bytes], "tiny.gguf"),
@@ -78,7 +79,7 @@ def test_every_kind_of_source_gives_the_same_answer(page: Page, faults: str) -> 
         """,
         faults=faults,
     )
-    assert len(result["answers"]) == 7
+    assert len(result["answers"]) == 8
     assert len(set(result["answers"].values())) == 1
     assert result["answers"]["address"]
     assert result["moved"] == 0
@@ -166,6 +167,71 @@ def test_the_same_seed_gives_the_same_text(page: Page) -> None:
     assert len({result[0], *result[2:]}) == 4
 
 
+def test_chat_uses_the_template_and_sees_the_whole_conversation(page: Page) -> None:
+    result = call(
+        page,
+        COLLECT
+        + f"""
+        const llm = await OxiLlama.load({{ model: tinyUrl }});
+        const messages = [{{ role: "user", content: "abc" }}];
+        const first = await collect(llm.chat(messages, {GREEDY}));
+        const firstTokens = llm.stats.promptTokens;
+        messages.push({{ role: "assistant", content: first }}, {{ role: "user", content: "b" }});
+        const prompt = await llm.renderChat(messages);
+        await collect(llm.chat(messages, {GREEDY}));
+        const again = llm.stats.promptTokens;
+        const whole = (await llm.tokenize(prompt)).length;
+        llm.dispose();
+        return {{ prompt, first, firstTokens, again, whole }};
+        """,
+    )
+    assert result.get("code") is None, result
+    expected = f"user: abc\nassistant: {result['first']}\nuser: b\nassistant: "
+    assert result["prompt"] == expected
+    # what the cache holds of the conversation is not computed again
+    assert 0 < result["again"] < result["whole"]
+    assert result["firstTokens"] > 0
+
+
+def test_a_model_without_a_chat_template_says_so(page: Page) -> None:
+    result = call(
+        page,
+        """
+        const llm = await OxiLlama.load({ model: "models/" + file });
+        try {
+            await llm.chat([{ role: "user", content: "abc" }]).next();
+        } finally {
+            llm.dispose();
+        }
+        """,
+        file=TINY_BASE,
+    )
+    assert result["code"] == "chat_template"
+    assert "chat template" in result["message"]
+
+
+def test_python_can_start_before_a_model_is_chosen(page: Page) -> None:
+    result = call(
+        page,
+        COLLECT
+        + f"""
+        OxiLlama.prepare();
+        OxiLlama.prepare();
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        const llm = await OxiLlama.load({{ model: tinyUrl }});
+        const text = await collect(llm.generate("abc", {GREEDY}));
+        const {{ startup }} = llm.info;
+        llm.dispose();
+        return {{ text, startup }};
+        """,
+    )
+    assert result["text"]
+    startup = result["startup"]
+    assert 0 < startup["runtime"] <= startup["download"] <= startup["ready"]
+    page.wait_for_timeout(200)
+    assert page.workers == []
+
+
 def test_tokenize_and_reset(page: Page) -> None:
     result = call(
         page,
@@ -190,6 +256,7 @@ def test_tokenize_and_reset(page: Page) -> None:
         ("broken-server", "http", "503"),
         ("forbidden", "network", "does not let this page read it"),
         ("truncated", "network", "connection failed"),
+        ("changed", "network", "connection failed"),
         ("web-page", "not_gguf", "GGUF"),
     ],
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_helpers import LOAD_TIMEOUT_MS, ROOT, TINY, serving
+from browser_helpers import LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
 from playwright.sync_api import Browser, Page, expect
 from serve import make_server
 
@@ -17,8 +17,8 @@ PICTURES = ROOT / "test-results"
 LONG = {"maxTokens": "60", "temperature": "1"}
 
 
-def open_bundled(page: Page) -> None:
-    page.click("#bundled-models button")
+def open_bundled(page: Page, file: str = TINY) -> None:
+    page.locator("#bundled-models button", has_text=file.removesuffix(".gguf")).click()
     expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
 
 
@@ -54,6 +54,15 @@ def test_a_question_a_second_one_and_a_new_chat(page: Page) -> None:
     expect(page.locator(".message")).to_have_count(0)
     expect(page.locator("#empty")).to_be_visible()
     ask(page, "abc")
+    assert last_answer(page)
+
+
+def test_a_model_without_a_chat_template_continues_the_text(page: Page) -> None:
+    open_bundled(page, TINY_BASE)
+    ask(page, "abc")
+    assert last_answer(page)
+    expect(page.locator(".message.assistant").last).to_contain_text("not trained to chat")
+    ask(page, "cab")
     assert last_answer(page)
 
 
@@ -211,7 +220,7 @@ def test_nothing_is_cut_off(browser: Browser, url: str, width: int, scheme: str)
     )
     page = context.new_page()
     page.goto(url)
-    expect(page.locator("#bundled-models button")).to_be_visible()
+    expect(page.locator("#bundled-models button").first).to_be_visible()
     page.screenshot(path=PICTURES / f"start-{width}-{scheme}.png")
     open_bundled(page)
     ask(page, "abc")

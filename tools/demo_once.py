@@ -1,6 +1,6 @@
 """Opens the demo page in headless Chromium, asks one question, and prints the answer as it comes.
 
-    python tools/demo_once.py --models ~/.cache/oxillama_web "Why is the sky blue?"
+    python tools/demo_once.py --model SmolLM2 "Why is the sky blue?"
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from chromium import FLAGS, find_chromium
-from serve import SITE, make_server
+from serve import SITE, cache_directory, make_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -77,7 +77,9 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("question", nargs="?", default="Why is the sky blue?")
-    parser.add_argument("--models", type=Path, required=True, help="folder of GGUF files")
+    parser.add_argument(
+        "--models", type=Path, default=cache_directory(), help="folder of GGUF files"
+    )
     parser.add_argument("--model", help="part of the file's name; without it, the first one")
     parser.add_argument("--timeout", type=float, default=300, help="seconds, for each step")
     parser.add_argument("--screenshot", type=Path, help="where to save a picture of the page")

@@ -20,6 +20,10 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from oxillama_web.models import cache_directory  # noqa: E402 - works without an installation
+
 SITE = ROOT / "build" / "site"
 CHUNK = 1 << 20
 MODELS = "/models/"
@@ -158,7 +162,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--site", type=Path, default=SITE, help="folder to serve")
-    parser.add_argument("--models", type=Path, help="folder of GGUF files to offer")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=cache_directory(),
+        help="folder of GGUF files to offer (default: the cache of oxillama-web's models)",
+    )
     parser.add_argument(
         "--no-isolation", action="store_true", help="leave out the COOP and COEP headers"
     )

@@ -24,6 +24,7 @@ connectChat();
 connectSettings();
 void offerBundledModels();
 
+OxiLlama.prepare();
 const requested = new URLSearchParams(location.search).get("model");
 if (requested !== null) void load(requested, fileName(requested));
 
@@ -200,6 +201,7 @@ async function openStart() {
   conversation = null;
   llm?.dispose();
   llm = null;
+  OxiLlama.prepare();
   document.body.dataset.view = "start";
   show("chat", false);
   show("new-chat", false);

@@ -69,6 +69,14 @@ export class OxiLlama {
   }
 
   /**
+   * Start Python for the next `load`, which then takes less time. A page calls it when it opens, if
+   * someone is likely to choose a model.
+   */
+  static prepare() {
+    spare ??= new Connection();
+  }
+
+  /**
    * Start a worker and load a model in it. When that fails, nothing is left behind.
    *
    * @param {LoadOptions} options
@@ -76,7 +84,9 @@ export class OxiLlama {
    */
   static async load({ model, tokenizer, contextSize, onProgress, signal }) {
     if (signal?.aborted) throw aborted();
-    const connection = new Connection();
+    const calledAt = performance.timeOrigin + performance.now();
+    const connection = spare ?? new Connection();
+    spare = null;
     const stop = () => connection.close(aborted());
     signal?.addEventListener("abort", stop);
     try {
@@ -86,6 +96,7 @@ export class OxiLlama {
         {
           type: "load",
           version: PROTOCOL_VERSION,
+          calledAt,
           model: source,
           tokenizer: vocabulary,
           contextSize: contextSize ?? null,
@@ -284,6 +295,9 @@ class Connection {
     );
   }
 }
+
+/** @type {Connection | null} */
+let spare = null;
 
 /**
  * @param {Source} source

@@ -25,8 +25,9 @@ export const PROTOCOL_VERSION = 1;
  *
  * @typedef {{max_tokens?: number, sampler: SamplerOptions}} AnswerOptions
  *
- * @typedef {{type: "load", id: number, version: number, model: ByteSource,
- *   tokenizer: ByteSource | null, contextSize: number | null}} LoadRequest
+ * @typedef {{type: "load", id: number, version: number, calledAt: number, model: ByteSource,
+ *   tokenizer: ByteSource | null, contextSize: number | null}} LoadRequest  `calledAt` is in
+ *   milliseconds since 1970, with fractions
  * @typedef {{type: "generate", id: number, prompt: string,
  *   options: AnswerOptions}} GenerateRequest
  * @typedef {{type: "chat", id: number, messages: ChatMessage[],
@@ -55,10 +56,10 @@ export const PROTOCOL_VERSION = 1;
 
 /**
  * @typedef {object} StartupTimes  milliseconds
- * @property {number} runtime  until Python was ready
- * @property {number} download  until the last byte of the model was in Python's memory
+ * @property {number} runtime  from the call of `load` until Python was ready
+ * @property {number} download  from the same moment until Python's memory held the last byte
  * @property {number} load  the engine's own work after that
- * @property {number} ready  from the worker's start to the end
+ * @property {number} ready  all of it
  * @property {boolean} snapshot  Python came from the memory snapshot
  *
  * @typedef {object} ModelInfo

@@ -1,5 +1,6 @@
 /** Bytes of a model, from wherever they come, as they come. */
 
+import { download } from "./download.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { ByteSource } from "./protocol.js" */
@@ -81,20 +82,12 @@ export async function readText(source, signal) {
  * @returns {Promise<OpenSource>}
  */
 async function openUrl(url, signal) {
-  let response;
   try {
-    response = await fetch(url, { signal });
+    const { size, stream } = await download(url, signal);
+    return { size, stream: readAhead(stream) };
   } catch (error) {
-    throw networkError(error, url);
+    throw error instanceof OxiLlamaError ? error : networkError(error, url);
   }
-  if (!response.ok || response.body === null) {
-    throw new OxiLlamaError({
-      code: "http",
-      status: response.status,
-      message: `the server answered ${response.status} ${response.statusText} for ${url}`,
-    });
-  }
-  return { size: contentLength(response), stream: readAhead(response.body) };
 }
 
 /**
@@ -123,16 +116,6 @@ function readAhead(stream) {
   /** @type {TransformStream<Uint8Array, Uint8Array>} */
   const queue = new TransformStream({}, undefined, strategy);
   return stream.pipeThrough(queue);
-}
-
-/**
- * @param {Response} response
- * @returns {number | null} null where the body's size differs from the header's
- */
-function contentLength(response) {
-  const length = Number(response.headers.get("Content-Length"));
-  const encoded = response.headers.has("Content-Encoding");
-  return encoded || !Number.isSafeInteger(length) || length <= 0 ? null : length;
 }
 
 /**

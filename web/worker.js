@@ -9,7 +9,6 @@ import { openSource, readModel, readText } from "./source.js";
 
 const PROGRESS_INTERVAL_MS = 50;
 
-const started = performance.now();
 // Python starts before anyone asks for a model. Whoever awaits it gets its error.
 const runtime = startRuntime();
 runtime.catch(() => {});
@@ -78,13 +77,14 @@ async function perform(request, signal) {
  * @param {LoadRequest} request
  * @param {AbortSignal} signal
  */
-async function load({ id, version, model, tokenizer, contextSize }, signal) {
+async function load({ id, version, calledAt, model, tokenizer, contextSize }, signal) {
   if (version !== PROTOCOL_VERSION) {
     throw new OxiLlamaError({
       code: "runtime",
       message: "oxillama.js and worker.js are of different versions; empty the browser's cache",
     });
   }
+  const elapsed = () => performance.timeOrigin + performance.now() - calledAt;
   post({ type: "progress", id, stage: "runtime", loaded: 0, total: 1 });
   const opening = Promise.all([
     openSource(model, signal),
@@ -92,7 +92,7 @@ async function load({ id, version, model, tokenizer, contextSize }, signal) {
   ]);
   opening.catch(() => {});
   const { pyodide, kernels, snapshot } = await Promise.race([runtime, failed(opening)]);
-  const runtimeTime = performance.now() - started;
+  const runtimeTime = elapsed();
   post({ type: "progress", id, stage: "runtime", loaded: 1, total: 1 });
 
   const [source, tokenizerJson] = await opening;
@@ -106,14 +106,14 @@ async function load({ id, version, model, tokenizer, contextSize }, signal) {
     progress(offset + chunk.length);
   });
   memory.finish(received);
-  const downloadTime = performance.now() - started;
+  const downloadTime = elapsed();
   post({ type: "progress", id, stage: "download", loaded: received, total: received });
   post({ type: "progress", id, stage: "load", loaded: 0, total: 1 });
 
   const info = next.load(tokenizerJson, contextSize);
   session = next;
   post({ type: "progress", id, stage: "load", loaded: 1, total: 1 });
-  const ready = performance.now() - started;
+  const ready = elapsed();
   const startup = {
     runtime: runtimeTime,
     download: downloadTime,
