@@ -22,7 +22,8 @@ main() {
   case "${1:-}" in
     "") ;;
     --pyodide-build) backend=pyodide ;;
-    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
   esac
   local python
   python=$(build_python)
@@ -32,7 +33,7 @@ main() {
   if [ "$backend" = pyodide ]; then
     pyodide_base_wheel
   else
-    "$python" -m build --wheel --no-isolation --outdir "$BASE" . >/dev/null
+    base_wheel "$python"
   fi
   local wheel
   wheel=$("$python" tools/make_wheel.py --kernels "$KERNELS" --out dist "$BASE"/*.whl)
@@ -42,6 +43,10 @@ main() {
   template_wheels "$python"
   "$python" tools/make_site.py --wheel "$wheel" --wheels "$TEMPLATE_WHEELS" \
     --pyodide node_modules/pyodide --snapshots build/snapshots --out build/site
+}
+
+usage() {
+  sed -n '2,11s/^# \{0,1\}//p' "$0"
 }
 
 # An interpreter with the build tools: the one at hand if it has them, else one made for this.
@@ -62,6 +67,14 @@ build_python() {
     python=$tools/bin/python
   fi
   echo "$python"
+}
+
+base_wheel() {
+  local log
+  if ! log=$("$1" -m build --wheel --no-isolation --outdir "$BASE" . 2>&1); then
+    echo "$log" >&2
+    exit 1
+  fi
 }
 
 pyodide_base_wheel() {

@@ -17,7 +17,6 @@ from pathlib import Path
 TAG = "py3-none-pyodide_2024_0_wasm32.pyemscripten_2026_0_wasm32"
 LIBRARIES = ("libox-simd128.so", "libox-relaxed.so")
 KERNEL_FOLDER = "oxillama_web/kernels/"
-NATIVE_SUFFIXES = (".so", ".dylib", ".dll")
 DATE = (2020, 1, 1, 0, 0, 0)
 
 
@@ -47,12 +46,12 @@ def make_wheel(base: Path, kernels: Path, out: Path) -> Path:
 
 
 def read_wheel(path: Path) -> dict[str, bytes]:
-    """The wheel's files, without libraries of the machine that built it."""
+    """The wheel's files, without the libraries of the machine that built it."""
     with zipfile.ZipFile(path) as wheel:
         return {
             name: wheel.read(name)
             for name in wheel.namelist()
-            if not name.endswith("/") and not name.endswith(NATIVE_SUFFIXES)
+            if not name.endswith("/") and not name.startswith(KERNEL_FOLDER)
         }
 
 

@@ -84,6 +84,10 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize }, si
       message: "oxillama.js and worker.js are of different versions; empty the browser's cache",
     });
   }
+  if (session !== null) {
+    const message = "this worker already holds a model; start another one";
+    throw new OxiLlamaError({ code: "invalid_request", message });
+  }
   const elapsed = () => performance.timeOrigin + performance.now() - calledAt;
   post({ type: "progress", id, stage: "runtime", loaded: 0, total: 1 });
   const opening = Promise.all([

@@ -1,0 +1,178 @@
+"""oxillama_web/browser.py on CPython: what the worker calls, without a worker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gguf_files import write_tiny_llama
+
+from oxillama_web import errors
+from oxillama_web.browser import PREFILL_CHUNK_SIZE, Session, describe
+
+OPTIONS = json.dumps({"max_tokens": 5, "sampler": {"temperature": 0, "repetition_penalty": 1}})
+Event = tuple[str, str, int, int, str]
+
+
+class Page:
+    """Stands for the JavaScript side: keeps what a session emits."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.session = Session(self.emit)
+
+    def emit(self, *event: Any) -> None:
+        self.events.append(event)
+
+    def load(self, data: bytes, context_size: int | None = None) -> dict[str, Any]:
+        self.session.allocate(len(data))
+        assert self.session.buffer is not None
+        self.session.buffer[:] = data
+        return json.loads(self.session.load(None, context_size))
+
+    def run(self) -> list[Event]:
+        self.events.clear()
+        while self.session.step():
+            pass
+        return self.events
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path: Path = tmp_path_factory.mktemp("models") / "tiny.gguf"
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    write_tiny_llama(path, chat_template=template)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def page(model: bytes) -> Page:
+    page = Page()
+    page.load(model)
+    return page
+
+
+def test_info_tells_of_the_model(model: bytes) -> None:
+    info = Page().load(model)
+    assert info["architecture"] == "llama"
+    assert info["layers"] == 2
+    assert info["memoryBytes"] > 0
+    assert info["executor"].startswith("kernels")
+
+
+def test_the_buffer_becomes_the_engines(page: Page) -> None:
+    assert page.session.buffer is None
+
+
+def test_a_prompt_is_computed_in_pieces_so_that_it_can_be_stopped(page: Page) -> None:
+    page.session.start_prompt("abc " * 40, OPTIONS)
+    events = page.run()
+    prefill = [event for event in events if event[0] == "prefill"]
+    done = [event[2] for event in prefill]
+    assert len(prefill) > 1
+    assert done == sorted(done)
+    assert done[0] <= PREFILL_CHUNK_SIZE
+    assert done[-1] == prefill[0][3] == len(json.loads(page.session.tokenize("abc " * 40)))
+
+
+def test_an_answer_ends_with_its_reason(page: Page) -> None:
+    page.session.start_prompt("abc", OPTIONS)
+    events = page.run()
+    assert events[-1][4] in ("length", "stop")
+    assert all(event[4] == "" for event in events[:-1])
+    assert page.session.step() is False
+
+
+def test_stop_drops_the_answer_and_the_next_one_works(page: Page) -> None:
+    page.session.start_prompt("abc", OPTIONS)
+    assert page.session.step()
+    page.session.stop()
+    assert page.session.step() is False
+    page.session.reset()
+    page.session.start_prompt("abc", OPTIONS)
+    assert page.run()[-1][4] in ("length", "stop")
+
+
+def test_chat_renders_the_template(page: Page) -> None:
+    messages = json.dumps([{"role": "user", "content": "abc"}])
+    assert page.session.render_chat(messages) == "<user>abc"
+    page.session.start_chat(messages, OPTIONS)
+    assert page.run()[-1][4] in ("length", "stop")
+
+
+def test_an_unknown_size_grows_and_keeps_what_was_written() -> None:
+    session = Session(lambda *event: None)
+    session.allocate(4)
+    assert session.buffer is not None
+    session.buffer[:] = b"abcd"
+    session.allocate(8)
+    assert session.buffer == b"abcd\0\0\0\0"
+    session.allocate(3)
+    assert session.buffer == b"abc"
+
+
+def test_too_large_a_model_is_told_in_words() -> None:
+    session = Session(lambda *event: None)
+    with pytest.raises(errors.OutOfMemoryError, match="choose a smaller model"):
+        session.call("allocate", 1 << 62)
+    assert json.loads(session.failure)["code"] == "out_of_memory"
+    assert session.buffer is None
+
+
+def test_a_failure_is_described_without_its_traceback() -> None:
+    page = Page()
+    page.session.allocate(8)
+    with pytest.raises(errors.ModelFormatError):
+        page.session.call("load", None, None)
+    failure = json.loads(page.session.failure)
+    assert failure["code"] == "bad_model"
+    assert failure["type"] == "ModelFormatError"
+    assert "\n" not in failure["message"]
+    assert "Traceback" in failure["detail"]
+
+
+def test_a_bad_option_is_refused_before_anything_runs(page: Page) -> None:
+    with pytest.raises(errors.InvalidRequestError, match="temperature"):
+        page.session.start_prompt("abc", json.dumps({"sampler": {"temperature": -1}}))
+    assert page.session.step() is False
+
+
+def test_without_a_model_everything_says_so() -> None:
+    session = Session(lambda *event: None)
+    for method, arguments in (
+        ("load", (None, None)),
+        ("info", ()),
+        ("tokenize", ("abc",)),
+        ("render_chat", ("[]",)),
+        ("start_prompt", ("abc", OPTIONS)),
+        ("reset", ()),
+    ):
+        with pytest.raises(errors.ModelNotLoadedError):
+            session.call(method, *arguments)
+
+
+def test_close_lets_go_of_the_model(page: Page) -> None:
+    page.session.close()
+    with pytest.raises(errors.ModelNotLoadedError):
+        page.session.info()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UnsupportedModelError("x"), "unsupported_model"),
+        (errors.TokenizerError("x"), "tokenizer"),
+        (errors.ChatTemplateError("x"), "chat_template"),
+        (errors.ContextLengthError("x"), "context_length"),
+        (errors.OutOfMemoryError("x"), "out_of_memory"),
+        (errors.KernelError("x"), "kernel"),
+        (MemoryError(), "out_of_memory"),
+        (ZeroDivisionError("x"), "internal"),
+    ],
+)
+def test_every_kind_of_error_has_its_code(error: Exception, code: str) -> None:
+    description = describe(error)
+    assert description["code"] == code
+    assert description["message"]
