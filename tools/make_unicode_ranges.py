@@ -37,9 +37,11 @@ RANGES = {{
 
 def main() -> None:
     lines = [HEADER.format(version=tokenizers.__version__)]
-    for name, pattern in [(c, rf"\p{{{c}}}+") for c in CATEGORIES] + [
-        (s, rf"\p{{{s}}}+") for s in SCRIPTS
-    ] + [("word", r"\w+")]:
+    for name, pattern in (
+        [(c, rf"\p{{{c}}}+") for c in CATEGORIES]
+        + [(s, rf"\p{{{s}}}+") for s in SCRIPTS]
+        + [("word", r"\w+")]
+    ):
         lines.append(f'    "{name}": (\n')
         lines += [f'        "{chunk}"\n' for chunk in wrap(encode(matched_ranges(pattern)), 86)]
         lines.append("    ),\n")

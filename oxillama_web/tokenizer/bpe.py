@@ -1,0 +1,78 @@
+"""Byte-pair encoding of words, with a memory of the words seen before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from .merging import INFINITE, merge_pairs
+
+# words kept; beyond that the memory starts anew, so that long sessions do not fill it with rarities
+_MOST_WORDS = 20_000
+_LONGEST_WORD = 64
+
+
+class WordEncoder:
+    """Splits text into words and encodes each one.
+
+    Args:
+        split: text to words.
+        to_symbols: a word to the characters that its merging starts from.
+        cost: what merging two neighbours costs (merging.py).
+        to_ids: a symbol that cannot be merged any further to token ids.
+        whole_words: words that are a token as they stand and are not merged, to ids.
+    """
+
+    def __init__(
+        self,
+        split: Callable[[str], list[str]],
+        to_symbols: Callable[[str], list[str]],
+        cost: Callable[[str, str], float],
+        to_ids: Callable[[str], list[int]],
+        whole_words: Mapping[str, int] | None = None,
+    ) -> None:
+        self._split = split
+        self._to_symbols = to_symbols
+        self._cost = cost
+        self._to_ids = to_ids
+        self._whole_words = whole_words or {}
+        self._words: dict[str, list[int]] = {}
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text without special tokens."""
+        ids: list[int] = []
+        words = self._words
+        for word in self._split(text):
+            found = words.get(word)
+            ids += self._encode_word(word) if found is None else found
+        return ids
+
+    def _encode_word(self, word: str) -> list[int]:
+        whole = self._whole_words.get(word)
+        if whole is not None:
+            ids = [whole]
+        else:
+            ids = []
+            for symbol in merge_pairs(self._to_symbols(word), self._cost):
+                ids += self._to_ids(symbol)
+        if len(word) <= _LONGEST_WORD:
+            if len(self._words) >= _MOST_WORDS:
+                self._words.clear()
+            self._words[word] = ids
+        return ids
+
+
+def rank_cost(ranks: Mapping[str, int]) -> Callable[[str, str], float]:
+    """The cost of a pair from merge ranks, whose keys are two symbols with a space between."""
+    get = ranks.get
+
+    def cost(left: str, right: str) -> float:
+        return get(f"{left} {right}", INFINITE)
+
+    return cost
+
+
+def byte_token_ids(ids: Mapping[str, int], symbol: str) -> list[int] | None:
+    """Ids of the tokens <0x00> to <0xFF> for a symbol's bytes; None if any of them is missing."""
+    found = [ids.get(f"<0x{byte:02X}>") for byte in symbol.encode("utf-8", "surrogateescape")]
+    known = [token for token in found if token is not None]
+    return known if len(known) == len(found) else None

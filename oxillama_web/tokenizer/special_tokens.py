@@ -1,0 +1,191 @@
+"""Tokens that are cut out of a text before it is encoded, such as <|im_start|>."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from .unicode_regex import WHITE_SPACE
+
+# what C's isspace() says in the "C" locale
+_ASCII_SPACE = " \t\n\v\f\r"
+
+
+class SpecialToken(NamedTuple):
+    """A token that is matched as it stands.
+
+    A control token is matched only if the caller asks for it, and is not shown in decoded text.
+    `lstrip` and `rstrip` take the white space beside a match; `single_word` matches whole words.
+    """
+
+    text: str
+    id: int
+    is_control: bool
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+
+
+class SpecialTokenSplitter:
+    """Finds special tokens in a text; cheap even with thousands of them."""
+
+    def __init__(self, tokens: Iterable[SpecialToken]) -> None:
+        self._by_text: dict[str, SpecialToken] = {}
+        # first character -> length -> texts
+        self._index: dict[str, dict[int, set[str]]] = {}
+        for token in tokens:
+            if token.text:
+                self._by_text[token.text] = token
+                lengths = self._index.setdefault(token.text[0], {})
+                lengths.setdefault(len(token.text), set()).add(token.text)
+
+    def split_longest_first(self, text: str) -> list[str | SpecialToken]:
+        """Cuts out the longest tokens first, wherever they are, as llama.cpp does."""
+        present = self._present(text)
+        if not present:
+            return [text] if text else []
+        present.sort(key=lambda token: (-len(token.text.encode("utf-8", "replace")), token.id))
+        taken = bytearray(len(text))
+        matches: list[tuple[int, SpecialToken]] = []
+        for token in present:
+            length = len(token.text)
+            start = text.find(token.text)
+            while start >= 0:
+                # tokens taken before are no shorter: an overlap covers one of the two ends
+                if taken[start] or taken[start + length - 1]:
+                    start = taken.find(0, start + 1 if not taken[start] else start)
+                    if start < 0:
+                        break
+                else:
+                    taken[start : start + length] = b"\1" * length
+                    matches.append((start, token))
+                    start += length
+                start = text.find(token.text, start)
+        matches.sort()
+        return _cut(text, matches, _ASCII_SPACE)
+
+    def split_leftmost(self, text: str) -> list[str | SpecialToken]:
+        """Cuts out the leftmost token, the longest one there, as Hugging Face tokenizers does."""
+        present = self._present(text)
+        if not present:
+            return [text] if text else []
+        import re
+
+        present.sort(key=lambda token: -len(token.text))
+        pattern = "|".join(re.escape(token.text) for token in present)
+        matches = [
+            (match.start(), self._by_text[match[0]])
+            for match in re.finditer(pattern, text)
+            if not self._by_text[match[0]].single_word or _is_whole_word(text, *match.span())
+        ]
+        return _cut(text, matches, WHITE_SPACE)
+
+    def _present(self, text: str) -> list[SpecialToken]:
+        """The tokens that occur in the text."""
+        found = []
+        for first, by_length in self._index.items():
+            start = text.find(first)
+            if start < 0:
+                continue
+            wanted = {length: set(texts) for length, texts in by_length.items()}
+            while start >= 0 and wanted:
+                for length in list(wanted):
+                    candidate = text[start : start + length]
+                    if candidate in wanted[length]:
+                        found.append(self._by_text[candidate])
+                        wanted[length].discard(candidate)
+                        if not wanted[length]:
+                            del wanted[length]
+                start = text.find(first, start + 1)
+        return found
+
+
+def _is_whole_word(text: str, start: int, end: int) -> bool:
+    return not (start and _is_word_char(text[start - 1])) and not (
+        end < len(text) and _is_word_char(text[end])
+    )
+
+
+def _is_word_char(char: str) -> bool:
+    return char.isalnum() or char == "_"
+
+
+def _cut(
+    text: str, matches: list[tuple[int, SpecialToken]], white_space: str
+) -> list[str | SpecialToken]:
+    """Replaces the matches, in ascending order, by their tokens; leaves out empty texts."""
+    parts: list[str | SpecialToken] = []
+    position = 0
+    for start, token in matches:
+        before = text[position:start]
+        if token.lstrip:
+            before = before.rstrip(white_space)
+        if before:
+            parts.append(before)
+        parts.append(token)
+        position = max(position, start + len(token.text))
+        if token.rstrip:
+            rest = text[position:]
+            position += len(rest) - len(rest.lstrip(white_space))
+    if position < len(text):
+        parts.append(text[position:])
+    return parts
+
+
+END_OF_GENERATION = (
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "<｜end▁of▁sentence｜>",  # noqa: RUF001
+    "<end_of_utterance>",
+    "<|eom_id|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "</s>",
+    "[EOS]",
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "[e~[",
+)
+# padding, repository and file separator of fill-in-the-middle: nothing of use comes after them
+_FILL_IN_THE_MIDDLE = (
+    ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
+    ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
+    ("<|file_sep|>",),
+)
+
+
+def end_of_generation_ids(
+    ids: Mapping[str, int],
+    named: Iterable[int | None],
+    fill_in_the_middle: Sequence[int | None] = (None, None, None),
+) -> frozenset[int]:
+    """Every token that ends an answer, chosen as llama.cpp's vocabulary loader does.
+
+    Args:
+        ids: the vocabulary, text to id.
+        named: what the metadata names as the end of a text, a turn or a message.
+        fill_in_the_middle: the metadata's ids of padding, repository name and file separator;
+            those that it does not name are looked up.
+    """
+    texts = {text for text in END_OF_GENERATION if text in ids}
+    found = {ids[text] for text in texts}
+    for known, names in zip(fill_in_the_middle, _FILL_IN_THE_MIDDLE, strict=True):
+        candidates = [known] if known is not None else [ids[name] for name in names if name in ids]
+        found.update(candidates[:1])
+    found.update(token for token in named if token is not None)
+    # where these exist, <|end|> ends a message and not the answer
+    if texts & {"<|call|>", "<|calls|>"} and texts & {"<|return|>", "<|flush|>"}:
+        found.discard(ids.get("<|end|>", -1))
+    if "<|tool_response>" in texts:
+        found.discard(ids.get("</s>", -1))
+    return frozenset(found)
