@@ -9,10 +9,26 @@
  *   v_max(a, b) = a < b ? b : a       v_min(a, b) = b < a ? b : a     (so a NaN in a stays)
  *   v_hsum(a) v_hmax(a)               over the lanes
  *   v_load_f16(p) v_store_f16(p, a)   VF float16 values; v_load_bf16(p) likewise
- *   v_pow2_biased(t)                  2^n for t = n + 1.5 * 2^23, n = -127 (gives 0) .. 128
- * (infinity) v_exp(a)
+ *   v_load_f16_normal(p)              the same for values that are finite and not subnormal
+ *   v_pow2_biased(n + 1.5 * 2^23)     2^n for whole n; 0 for -127, infinity for 128
+ *   v_exp(a)
  *
- * The second half of each file, the small-integer dot products, is described in simd_dot.h.
+ * For products of small integers, a vector of bytes (vu8) holds four bytes of each of VF rows:
+ *
+ *   vb_load(p) vb_store(p, a) vb_splat(x) vb_and(a, b) vb_or(a, b) vb_lookup16(index, table)
+ *   vb_shl(a, n) vb_shr(a, n)         bits may cross into the next byte: mask them
+ *   vw_unsigned(u) vw_signed(u)       weights as the dot product takes them, from 0 .. 127 or int8;
+ *                                     signed ones come out with V_SIGNED_OFFSET added
+ *   vw_load(p) vw_store(p, w)
+ *   va_load(p)                        four activations (act_t, in V_ACT_ORDER), for every row alike
+ *   vacc_init(x)                      VF int32 sums, one a row
+ *   v_dot_unsigned(acc, w, a) v_dot_signed(acc, w, a)
+ *   vacc_fold(acc)                    due after V_RUN(bits) dot products at the latest
+ *   vacc_to_f32(acc)
+ *   v_load_u8(p) v_load_i8(p)         VF bytes as float32
+ *   v_load_f16_panel(p, out)          16 float16 values into 16 / VF vectors
+ *
+ * V_TILE_VECTORS times V_TILE_TOKENS sums fit into registers.
  */
 #ifndef OX_SIMD_H
 #define OX_SIMD_H
@@ -94,6 +110,10 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 #include "simd_wasm.h"
 #else
 #include "simd_portable.h"
+#endif
+
+#ifndef __wasm_simd128__
+V_INLINE vf32 v_load_f16_normal(const void *p) { return v_load_f16(p); }
 #endif
 
 /* exp(x), relative error below 2e-7. 0 below -87.7, infinity above 88.4, NaN for NaN.

@@ -58,6 +58,13 @@ V_INLINE vf32 v_load_f16(const void *p) {
     return wasm_v128_or(bits, sign);
 }
 
+/* Four float16 values that are finite and not subnormal. */
+V_INLINE vf32 v_load_f16_normal(const void *p) {
+    const v128_t bits = wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p), 13),
+                                      wasm_i32x4_const_splat((int32_t)0x8fffe000));
+    return wasm_f32x4_mul(bits, wasm_f32x4_const_splat(0x1p112f));
+}
+
 /* See v_f32_to_f16: the same three cases, selected by masks. */
 V_INLINE void v_store_f16(void *p, vf32 a) {
     const v128_t magnitude = wasm_v128_and(a, wasm_i32x4_const_splat(0x7fffffff));
