@@ -37,6 +37,11 @@ static inline void ox_share(const ox_run *run, uint32_t n, uint32_t *first, uint
     *last = (uint32_t)((uint64_t)n * (run->thread + 1) / run->n_threads);
 }
 
+/* run.c: checks a batch and fills `run` for thread 0; then every thread walks the plan. */
+int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
+                   uint64_t scratch_bytes, uint32_t n_threads, ox_run *run);
+void ox_walk(const ox_run *prepared, uint32_t thread);
+
 /* linear.c, embed.c: sizes were checked by ox_check_model and ox_forward */
 void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);

@@ -86,8 +86,12 @@ enum ox_kind {
     OX_KIND_END
 };
 
-/* Where a layer's keys and values lie in each page of the cache:
- * [n_heads][page_tokens][head_dim] values of the cache's format, keys at k_offset, values at v_offset. */
+/* Positions whose keys are stored transposed together. */
+#define OX_KEY_TILE 64
+
+/* Where a layer's keys and values lie in each page of the cache, in the cache's format:
+ * keys [n_heads][page_tokens / OX_KEY_TILE][k_dim][OX_KEY_TILE] at k_offset,
+ * values [n_heads][page_tokens][v_dim] at v_offset. Offsets are multiples of 64. */
 typedef struct ox_kv_layer {
     uint64_t k_offset; /* bytes from the page's start */
     uint64_t v_offset;
@@ -106,7 +110,7 @@ typedef struct ox_model {
     uint32_t n_buffers;
     uint32_t n_ops;
     uint32_t n_kv_layers;
-    uint32_t page_tokens; /* positions in a page, a power of two */
+    uint32_t page_tokens; /* positions in a page, a power of two, at least OX_KEY_TILE */
     uint32_t kv_format;   /* ggml type number: 0 F32, 1 F16 */
     uint64_t page_bytes;
 } ox_model;

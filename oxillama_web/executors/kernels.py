@@ -203,8 +203,8 @@ class KernelExecutor:
 class PagedKVCache:
     """Keys and values in pages of 256 positions, all layers in each page, allocated as they fill.
 
-    A page holds, layer by layer, keys then values, each [n_heads][256][dim]: one head's positions
-    lie side by side, which is the order that attention reads them in.
+    A page holds, layer by layer, keys then values; one head's positions lie side by side, which is
+    the order that attention reads them in (struct ox_kv_layer in kernels_c/ox.h).
     """
 
     def __init__(self, executor: KernelExecutor) -> None:

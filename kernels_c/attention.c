@@ -1,0 +1,357 @@
+/* OX_KV_STORE and OX_ATTENTION: causal grouped-query attention over the paged cache.
+ *
+ * Keys are taken 64 positions at a time, with an online softmax (Milakov and Gimelshein 2018,
+ * https://arxiv.org/abs/1805.02867; Dao et al. 2022, https://arxiv.org/abs/2205.14135): a row keeps
+ * the largest score so far, the sum of exp(score - largest) and the weighted sum of values, and
+ * rescales them when a larger score comes. No score outlives its tile, and since tiles begin at
+ * fixed positions, a row's result does not depend on how queries are split into batches or threads.
+ *
+ * A row is one query head of one token. The rows of a tile share a key head. A few rows (decode)
+ * are multiplied straight from the cache; for more (prefill) a tile's keys and values first become
+ * float32, the keys transposed, so that every lane of a vector is another key.
+ */
+#include "internal.h"
+#include "simd.h"
+
+enum {
+    KEYS = 64,    /* divides a page, which has a power of two and at least 64 */
+    ROWS = 64,    /* rows in a tile at most, unless one token alone has more */
+    FEW_ROWS = 8, /* at most so many are multiplied straight from the cache */
+    STEP = 4      /* rows that go through the inner loops together */
+};
+
+#define NEGATIVE_INFINITY (-__builtin_inff())
+
+/* The cache's float16 values are finite and never subnormal: see cached_f16. */
+V_INLINE vf32 load_cached(const uint8_t *p, const int is_f16) {
+    return is_f16 ? v_load_f16_normal(p) : v_load((const float *)p);
+}
+
+static uint8_t *page_at(const ox_run *run, uint32_t position) {
+    const uint64_t *pages = (const uint64_t *)(uintptr_t)run->batch->pages;
+    return (uint8_t *)(uintptr_t)pages[position / run->model->page_tokens];
+}
+
+/* Where a position's first key value stands; the next one is KEYS values further on. */
+static uint8_t *key_at(const ox_run *run, const ox_kv_layer *layer, uint32_t head,
+                       uint32_t position) {
+    const uint32_t page_tokens = run->model->page_tokens, in_page = position % page_tokens;
+    const uint64_t row = (uint64_t)head * page_tokens + in_page / KEYS * KEYS;
+    const uint64_t index = row * layer->k_dim + in_page % KEYS;
+    return page_at(run, position) + layer->k_offset + index * (run->model->kv_format == 0 ? 4 : 2);
+}
+
+static uint8_t *value_at(const ox_run *run, const ox_kv_layer *layer, uint32_t head,
+                         uint32_t position) {
+    const uint32_t page_tokens = run->model->page_tokens;
+    const uint64_t row = (uint64_t)head * page_tokens + position % page_tokens;
+    return page_at(run, position) + layer->v_offset +
+           row * layer->v_dim * (run->model->kv_format == 0 ? 4 : 2);
+}
+
+/* What would be subnormal becomes 0 and what would be infinite the largest number: then reading
+ * needs no special cases. */
+static uint16_t cached_f16(float value) {
+    if (value > -0x1p-14f && value < 0x1p-14f) value = 0.0f;
+    if (value > 65504.0f) value = 65504.0f;
+    if (value < -65504.0f) value = -65504.0f;
+    return v_f32_to_f16(value);
+}
+
+static void store_values(const float *x, uint32_t n, uint32_t stride, uint32_t kv_format,
+                         uint8_t *to) {
+    for (uint32_t i = 0; i < n; i++) {
+        if (kv_format == 0) {
+            __builtin_memcpy(to + 4 * (size_t)i * stride, x + i, 4);
+        } else {
+            const uint16_t half = cached_f16(x[i]);
+            __builtin_memcpy(to + 2 * (size_t)i * stride, &half, 2);
+        }
+    }
+}
+
+void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    const ox_kv_layer *layer = (const ox_kv_layer *)(uintptr_t)run->model->kv_layers + op->i[0];
+    const ox_buffer *keys = ox_buffer_at(run, op->src[0]), *values = ox_buffer_at(run, op->src[1]);
+    uint32_t first, last;
+    ox_share(run, n_rows * layer->n_heads, &first, &last);
+    for (uint32_t i = first; i < last; i++) {
+        const uint32_t t = i / layer->n_heads, head = i % layer->n_heads;
+        const uint32_t position = run->batch->position + t, format = run->model->kv_format;
+        store_values(ox_row(keys, t) + (size_t)head * layer->k_dim, layer->k_dim, KEYS, format,
+                     key_at(run, layer, head, position));
+        store_values(ox_row(values, t) + (size_t)head * layer->v_dim, layer->v_dim, 1, format,
+                     value_at(run, layer, head, position));
+    }
+}
+
+/* Work of one thread on one tile of rows. Strides are multiples of two vectors. */
+typedef struct tile {
+    const ox_run *run;
+    const ox_op *op;
+    const ox_kv_layer *layer;
+    uint32_t kv_head;
+    uint32_t n_rows; /* padded to STEP with rows that nobody reads */
+    uint32_t k_stride, v_stride;
+    float *queries;      /* [n_rows][k_stride], times the scale */
+    float *scores;       /* [n_rows][KEYS], then their exponentials */
+    float *sums;         /* [n_rows][v_stride] weighted values */
+    float *largest;      /* [n_rows] */
+    float *totals;       /* [n_rows] */
+    uint32_t *positions; /* [n_rows] */
+    float *keys;         /* [k_dim][KEYS] */
+    float *values;       /* [KEYS][v_stride] */
+} tile;
+
+static uint32_t pad(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
+
+static uint32_t most_rows(uint32_t group) { return pad(group > ROWS ? group : ROWS, STEP); }
+
+uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op, uint32_t n_rows) {
+    const ox_kv_layer *layer = (const ox_kv_layer *)(uintptr_t)model->kv_layers + op->i[0];
+    const uint64_t k_stride = pad(layer->k_dim, 2 * VF), v_stride = pad(layer->v_dim, 2 * VF);
+    const uint64_t rows = most_rows((uint32_t)op->i[1] / layer->n_heads);
+    (void)n_rows;
+    return 4 * (rows * (k_stride + KEYS + v_stride + 3) + KEYS * (k_stride + v_stride)) + 64;
+}
+
+static tile tile_at(const ox_run *run, const ox_op *op) {
+    const ox_kv_layer *layer = (const ox_kv_layer *)(uintptr_t)run->model->kv_layers + op->i[0];
+    const uint32_t rows = most_rows((uint32_t)op->i[1] / layer->n_heads);
+    tile t = {.run = run, .op = op, .layer = layer};
+    t.k_stride = pad(layer->k_dim, 2 * VF);
+    t.v_stride = pad(layer->v_dim, 2 * VF);
+    t.queries = (float *)run->local;
+    t.scores = t.queries + (size_t)rows * t.k_stride;
+    t.sums = t.scores + (size_t)rows * KEYS;
+    t.keys = t.sums + (size_t)rows * t.v_stride;
+    t.values = t.keys + (size_t)KEYS * t.k_stride;
+    t.largest = t.values + (size_t)KEYS * t.v_stride;
+    t.totals = t.largest + rows;
+    t.positions = (uint32_t *)(t.totals + rows);
+    return t;
+}
+
+/* Where row i of the batch's rows for one key head stands in the query and output buffers. */
+static size_t head_of(const tile *t, uint32_t row) {
+    const uint32_t group = (uint32_t)t->op->i[1] / t->layer->n_heads;
+    return (size_t)t->kv_head * group + row % group;
+}
+
+static void begin_rows(tile *t, uint32_t first, uint32_t last) {
+    const ox_buffer *q = ox_buffer_at(t->run, t->op->src[0]);
+    const uint32_t group = (uint32_t)t->op->i[1] / t->layer->n_heads, dim = t->layer->k_dim;
+    t->n_rows = pad(last - first, STEP);
+    for (uint32_t r = 0; r < t->n_rows; r++) {
+        const uint32_t row = first + r < last ? first + r : last - 1;
+        const float *from = ox_row(q, row / group) + head_of(t, row) * dim;
+        float *to = t->queries + (size_t)r * t->k_stride;
+        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->op->f[0];
+        for (uint32_t i = dim; i < t->k_stride; i++) to[i] = 0.0f;
+        for (uint32_t i = 0; i < t->v_stride; i++) t->sums[(size_t)r * t->v_stride + i] = 0.0f;
+        t->largest[r] = NEGATIVE_INFINITY;
+        t->totals[r] = 0.0f;
+        t->positions[r] = t->run->batch->position + row / group;
+    }
+}
+
+static void end_rows(const tile *t, uint32_t first, uint32_t last) {
+    const ox_buffer *dst = ox_buffer_at(t->run, t->op->dst);
+    const uint32_t group = (uint32_t)t->op->i[1] / t->layer->n_heads, dim = t->layer->v_dim;
+    for (uint32_t row = first; row < last; row++) {
+        const float *from = t->sums + (size_t)(row - first) * t->v_stride;
+        const float factor = 1.0f / t->totals[row - first];
+        float *to = ox_row(dst, row / group) + head_of(t, row) * dim;
+        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * factor;
+    }
+}
+
+/* c[STEP][2 vectors] (+)= a[STEP][n] b[n][2 vectors]; b is cached values, or float32. */
+V_INLINE void multiply_step(const float *a, size_t a_stride, const uint8_t *b, size_t b_stride,
+                            uint32_t n, float *c, size_t c_stride, const int add,
+                            const int is_f16) {
+    vf32 acc[STEP][2];
+    for (int r = 0; r < STEP; r++) {
+        for (int v = 0; v < 2; v++) {
+            acc[r][v] = add ? v_load(c + r * c_stride + v * VF) : v_zero();
+        }
+    }
+    for (uint32_t i = 0; i < n; i++, b += b_stride) {
+        const vf32 b0 = load_cached(b, is_f16), b1 = load_cached(b + (is_f16 ? 2 : 4) * VF, is_f16);
+        for (int r = 0; r < STEP; r++) {
+            const vf32 x = v_splat(a[r * a_stride + i]);
+            acc[r][0] = v_fma(x, b0, acc[r][0]);
+            acc[r][1] = v_fma(x, b1, acc[r][1]);
+        }
+    }
+    for (int r = 0; r < STEP; r++) {
+        for (int v = 0; v < 2; v++) v_store(c + r * c_stride + v * VF, acc[r][v]);
+    }
+}
+
+/* scores = queries . keys for a tile of keys [k_dim][KEYS]. */
+V_INLINE void multiply_keys(const tile *t, const uint8_t *keys, const int is_f16) {
+    const size_t value_bytes = is_f16 ? 2 : 4;
+    for (uint32_t r = 0; r < t->n_rows; r += STEP) {
+        for (uint32_t j = 0; j < KEYS; j += 2 * VF) {
+            multiply_step(t->queries + (size_t)r * t->k_stride, t->k_stride, keys + j * value_bytes,
+                          KEYS * value_bytes, t->layer->k_dim, t->scores + (size_t)r * KEYS + j,
+                          KEYS, 0, is_f16);
+        }
+    }
+}
+
+/* sums += scores . values for n_keys values, each v_dim (the cache) or v_stride wide. */
+V_INLINE void multiply_values(const tile *t, const uint8_t *values, uint32_t width, uint32_t n_keys,
+                              const int is_f16) {
+    const size_t value_bytes = is_f16 ? 2 : 4;
+    for (uint32_t r = 0; r < t->n_rows; r += STEP) {
+        for (uint32_t i = 0; i + 2 * VF <= width; i += 2 * VF) {
+            multiply_step(t->scores + (size_t)r * KEYS, KEYS, values + i * value_bytes,
+                          width * value_bytes, n_keys, t->sums + (size_t)r * t->v_stride + i,
+                          t->v_stride, 1, is_f16);
+        }
+    }
+}
+
+static const uint8_t *keys_at(const tile *t, uint32_t first_key) {
+    return key_at(t->run, t->layer, t->kv_head, first_key);
+}
+static const uint8_t *values_at(const tile *t, uint32_t first_key) {
+    return value_at(t->run, t->layer, t->kv_head, first_key);
+}
+
+/* A tile's keys as float32. */
+static void load_keys(const tile *t, uint32_t first_key) {
+    const uint8_t *from = keys_at(t, first_key);
+    for (uint32_t i = 0; i < t->layer->k_dim * KEYS; i += VF) {
+        v_store(t->keys + i, v_load_f16_normal(from + 2 * (size_t)i));
+    }
+}
+
+/* A tile's values as float32 [n_keys][v_stride]. */
+V_INLINE void load_values(const tile *t, uint32_t first_key, uint32_t n_keys, const int is_f16) {
+    const uint32_t dim = t->layer->v_dim, value_bytes = is_f16 ? 2 : 4;
+    const uint8_t *value = values_at(t, first_key);
+    for (uint32_t j = 0; j < n_keys; j++, value += (size_t)dim * value_bytes) {
+        float *to = t->values + (size_t)j * t->v_stride;
+        uint32_t i = 0;
+        for (; i + VF <= dim; i += VF) {
+            v_store(to + i, load_cached(value + (size_t)i * value_bytes, is_f16));
+        }
+        for (; i < dim; i++) {
+            const uint8_t *at = value + (size_t)i * value_bytes;
+            to[i] = is_f16 ? v_f16_to_f32(v_load_u16(at)) : v_float_of_bits(v_load_u32(at));
+        }
+        for (; i < t->v_stride; i++) to[i] = 0.0f;
+    }
+}
+
+static float exp_one(float x) {
+    float lanes[VF];
+    v_store(lanes, v_exp(v_splat(x)));
+    return lanes[0];
+}
+
+/* tanh(x) = 1 - 2 / (exp(2x) + 1) */
+static void softcap_scores(float *scores, float cap) {
+    const vf32 one = v_splat(1.0f), two = v_splat(2.0f), factor = v_splat(2.0f / cap);
+    for (uint32_t j = 0; j < KEYS; j += VF) {
+        const vf32 e = v_exp(v_mul(v_load(scores + j), factor));
+        const vf32 tanh = v_sub(one, v_div(two, v_add(e, one)));
+        v_store(scores + j, v_mul(v_splat(cap), tanh));
+    }
+}
+
+/* Turns a row's scores of keys first_key .. + KEYS - 1 into exponentials, and rescales what the row
+ * has summed up so far. */
+static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
+    float *scores = t->scores + (size_t)r * KEYS;
+    const uint32_t position = t->positions[r], window = (uint32_t)t->op->i[2];
+    const uint32_t first_seen = window && position >= window ? position - window + 1 : 0;
+    if (t->op->f[1] > 0.0f) softcap_scores(scores, t->op->f[1]);
+    if (first_key < first_seen || first_key + KEYS - 1 > position) {
+        for (uint32_t j = 0; j < KEYS; j++) {
+            const uint32_t key = first_key + j;
+            if (key < first_seen || key > position) scores[j] = NEGATIVE_INFINITY;
+        }
+    }
+    vf32 most = v_load(scores);
+    for (uint32_t j = VF; j < KEYS; j += VF) most = v_max(most, v_load(scores + j));
+    const float tile_largest = v_hmax(most), before = t->largest[r];
+    const float largest = tile_largest > before ? tile_largest : before;
+    if (largest == NEGATIVE_INFINITY) { /* nothing visible yet */
+        for (uint32_t j = 0; j < KEYS; j++) scores[j] = 0.0f;
+        return;
+    }
+    vf32 total = v_zero();
+    for (uint32_t j = 0; j < KEYS; j += VF) {
+        const vf32 e = v_exp(v_sub(v_load(scores + j), v_splat(largest)));
+        v_store(scores + j, e);
+        total = v_add(total, e);
+    }
+    if (largest > before) {
+        const float factor = before == NEGATIVE_INFINITY ? 0.0f : exp_one(before - largest);
+        float *sums = t->sums + (size_t)r * t->v_stride;
+        for (uint32_t i = 0; i < t->v_stride; i += VF) {
+            v_store(sums + i, v_mul(v_load(sums + i), v_splat(factor)));
+        }
+        t->totals[r] *= factor;
+        t->largest[r] = largest;
+    }
+    t->totals[r] += v_hsum(total);
+}
+
+/* A few rows take keys and values straight from the cache. For more, and for values that do not
+ * fill whole vectors, they become float32 first. Both ways do the same arithmetic in the same
+ * order. */
+V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, const int is_f16) {
+    const int few = t->n_rows <= FEW_ROWS;
+    if (few || !is_f16) {
+        multiply_keys(t, keys_at(t, first_key), is_f16);
+    } else {
+        load_keys(t, first_key);
+        multiply_keys(t, (const uint8_t *)t->keys, 0);
+    }
+    for (uint32_t r = 0; r < t->n_rows; r++) online_softmax(t, r, first_key);
+    if (t->v_stride == t->layer->v_dim && (few || !is_f16)) {
+        multiply_values(t, values_at(t, first_key), t->v_stride, n_keys, is_f16);
+    } else {
+        load_values(t, first_key, n_keys, is_f16);
+        multiply_values(t, (const uint8_t *)t->values, t->v_stride, n_keys, 0);
+    }
+}
+
+static void attend_rows(tile *t, uint32_t first, uint32_t last) {
+    begin_rows(t, first, last);
+    const uint32_t window = (uint32_t)t->op->i[2], oldest = t->positions[0];
+    const uint32_t end = t->positions[t->n_rows - 1] + 1;
+    const uint32_t begin = window && oldest >= window ? oldest - window + 1 : 0;
+    for (uint32_t key = begin / KEYS * KEYS; key < end; key += KEYS) {
+        const uint32_t n = end - key < KEYS ? end - key : KEYS;
+        if (t->run->model->kv_format == 1) {
+            attend_keys(t, key, n, 1);
+        } else {
+            attend_keys(t, key, n, 0);
+        }
+    }
+    end_rows(t, first, last);
+}
+
+/* Tiles of one key head's rows are dealt out to the threads in turn: later ones see more keys. */
+void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
+    tile t = tile_at(run, op);
+    const uint32_t n_kv_heads = t.layer->n_heads, group = (uint32_t)op->i[1] / n_kv_heads;
+    const uint32_t n_rows = n_tokens * group;
+    uint32_t rows = group >= ROWS ? group : ROWS / group * group;
+    if (n_tokens == 1 && n_kv_heads < run->n_threads) { /* few heads: a group's rows are split */
+        const uint32_t parts = (run->n_threads + n_kv_heads - 1) / n_kv_heads;
+        rows = (group + parts - 1) / parts;
+    }
+    const uint32_t n_tiles = (n_rows + rows - 1) / rows;
+    for (uint32_t i = run->thread; i < n_tiles * n_kv_heads; i += run->n_threads) {
+        const uint32_t first = i / n_kv_heads * rows;
+        t.kv_head = i % n_kv_heads;
+        attend_rows(&t, first, first + rows < n_rows ? first + rows : n_rows);
+    }
+}

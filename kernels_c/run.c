@@ -1,0 +1,323 @@
+/* Checks a plan once, and walks it for each batch of tokens. */
+#include "internal.h"
+
+static uint64_t align64(uint64_t n) { return (n + 63) & ~(uint64_t)63; }
+
+uint32_t ox_abi_version(void) { return OX_ABI_VERSION; }
+
+uint32_t ox_struct_size(uint32_t index) {
+    switch (index) {
+    case 0:
+        return sizeof(ox_tensor);
+    case 1:
+        return sizeof(ox_buffer);
+    case 2:
+        return sizeof(ox_op);
+    case 3:
+        return sizeof(ox_kv_layer);
+    case 4:
+        return sizeof(ox_model);
+    case 5:
+        return sizeof(ox_batch);
+    default:
+        return 0;
+    }
+}
+
+static const ox_op *ops_of(const ox_model *model) { return (const ox_op *)(uintptr_t)model->ops; }
+static const ox_buffer *buffers_of(const ox_model *model) {
+    return (const ox_buffer *)(uintptr_t)model->buffers;
+}
+static const ox_tensor *tensors_of(const ox_model *model) {
+    return (const ox_tensor *)(uintptr_t)model->tensors;
+}
+static const ox_kv_layer *layers_of(const ox_model *model) {
+    return (const ox_kv_layer *)(uintptr_t)model->kv_layers;
+}
+
+/* NULL where the number is outside of its table. */
+static const ox_buffer *find_buffer(const ox_model *model, int32_t index) {
+    return index >= 0 && (uint32_t)index < model->n_buffers ? buffers_of(model) + index : NULL;
+}
+static const ox_tensor *find_tensor(const ox_model *model, int32_t index) {
+    return index >= 0 && (uint32_t)index < model->n_tensors ? tensors_of(model) + index : NULL;
+}
+static const ox_kv_layer *find_layer(const ox_model *model, int32_t index) {
+    return index >= 0 && (uint32_t)index < model->n_kv_layers ? layers_of(model) + index : NULL;
+}
+
+/* A float32 vector of n values. */
+static int32_t is_vector(const ox_tensor *tensor, uint32_t n) {
+    return tensor && tensor->format == 0 && tensor->n_out == 1 && tensor->n_in == n &&
+           tensor->bytes == (uint64_t)n * 4 && tensor->data != 0;
+}
+
+static int32_t is_batch(const ox_buffer *buffer) { return buffer && buffer->rows == OX_ROWS_BATCH; }
+
+static int32_t same_shape(const ox_buffer *a, const ox_buffer *b) {
+    return a && b && a->rows == b->rows && a->width == b->width;
+}
+
+static int32_t check_linear(const ox_model *model, const ox_op *op) {
+    const ox_buffer *src = find_buffer(model, op->src[0]), *dst = find_buffer(model, op->dst);
+    const ox_tensor *weight = find_tensor(model, op->tensor[0]);
+    if (!src || !dst || !weight || src == dst || src->rows != dst->rows) return OX_BAD_MODEL;
+    if (!ox_format_supported(weight->format)) return OX_BAD_FORMAT;
+    if (!ox_check_weight(weight) || weight->n_in != src->width || weight->n_out != dst->width) {
+        return OX_BAD_MODEL;
+    }
+    if (op->tensor[1] < 0) return OX_OK;
+    return is_vector(find_tensor(model, op->tensor[1]), dst->width) ? OX_OK : OX_BAD_MODEL;
+}
+
+static int32_t check_rope(const ox_model *model, const ox_op *op) {
+    const ox_buffer *x = find_buffer(model, op->dst), *table = find_buffer(model, op->src[1]);
+    const int32_t head = op->i[0], n_rot = op->i[1];
+    return is_batch(x) && is_batch(table) && op->src[0] == op->dst && x != table && head > 0 &&
+           n_rot > 0 && n_rot % 2 == 0 && n_rot <= head && x->width % (uint32_t)head == 0 &&
+           table->width == (uint32_t)n_rot && (op->i[2] == 0 || op->i[2] == 1);
+}
+
+static int32_t check_kv_store(const ox_model *model, const ox_op *op) {
+    const ox_buffer *k = find_buffer(model, op->src[0]), *v = find_buffer(model, op->src[1]);
+    const ox_kv_layer *layer = find_layer(model, op->i[0]);
+    return is_batch(k) && is_batch(v) && layer &&
+           k->width == (uint64_t)layer->n_heads * layer->k_dim &&
+           v->width == (uint64_t)layer->n_heads * layer->v_dim;
+}
+
+static int32_t check_attention(const ox_model *model, const ox_op *op) {
+    const ox_buffer *q = find_buffer(model, op->src[0]), *dst = find_buffer(model, op->dst);
+    const ox_kv_layer *layer = find_layer(model, op->i[0]);
+    const int32_t n_heads = op->i[1];
+    return is_batch(q) && is_batch(dst) && q != dst && layer && n_heads > 0 &&
+           (uint32_t)n_heads % layer->n_heads == 0 && op->i[2] >= 0 &&
+           q->width == (uint64_t)n_heads * layer->k_dim &&
+           dst->width == (uint64_t)n_heads * layer->v_dim;
+}
+
+static int32_t check_op(const ox_model *model, const ox_op *op) {
+    const ox_buffer *a = find_buffer(model, op->src[0]), *b = find_buffer(model, op->src[1]);
+    const ox_buffer *dst = find_buffer(model, op->dst);
+    const ox_tensor *tensor = find_tensor(model, op->tensor[0]);
+    int32_t fits = 0;
+    switch (op->kind) {
+    case OX_EMBED:
+        if (tensor && !ox_format_supported(tensor->format)) return OX_BAD_FORMAT;
+        fits = is_batch(dst) && tensor && ox_check_weight(tensor) && tensor->n_in == dst->width;
+        break;
+    case OX_RMS_NORM:
+        fits = same_shape(a, dst) && op->i[0] > 0 && a->width % (uint32_t)op->i[0] == 0 &&
+               (op->tensor[0] < 0 || is_vector(tensor, (uint32_t)op->i[0]));
+        break;
+    case OX_LINEAR:
+        return check_linear(model, op);
+    case OX_ROPE_TABLE:
+        fits = is_batch(dst) && dst->width % 2 == 0 && is_vector(tensor, dst->width / 2);
+        break;
+    case OX_ROPE:
+        fits = check_rope(model, op);
+        break;
+    case OX_KV_STORE:
+        fits = check_kv_store(model, op);
+        break;
+    case OX_ATTENTION:
+        fits = check_attention(model, op);
+        break;
+    case OX_GLU:
+        fits = same_shape(a, b) && same_shape(a, dst) && (op->i[0] == 0 || op->i[0] == 1);
+        break;
+    case OX_ADD:
+        fits = same_shape(a, b) && same_shape(a, dst);
+        break;
+    case OX_SELECT_ROWS:
+        fits = is_batch(a) && dst && dst->rows == OX_ROWS_OUTPUT && a->width == dst->width;
+        break;
+    case OX_SOFTCAP:
+        fits = same_shape(a, dst) && op->f[0] != 0.0f;
+        break;
+    default:
+        break;
+    }
+    return fits ? OX_OK : OX_BAD_MODEL;
+}
+
+/* Keys and values of all layers must lie inside of a page. */
+static int32_t check_kv_layout(const ox_model *model) {
+    const uint64_t value_bytes = model->kv_format == 0 ? 4 : 2;
+    if (model->n_kv_layers == 0) return 1;
+    if (model->kv_format > 1 || model->page_tokens < OX_KEY_TILE || model->page_tokens > 1u << 16 ||
+        (model->page_tokens & (model->page_tokens - 1)) || model->page_bytes > 1ull << 48) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < model->n_kv_layers; i++) {
+        const ox_kv_layer *layer = layers_of(model) + i;
+        const uint64_t limit = 1u << 20, unit = model->page_tokens * value_bytes;
+        if (layer->n_heads == 0 || layer->k_dim == 0 || layer->v_dim == 0) return 0;
+        if (layer->n_heads > limit || layer->k_dim > limit || layer->v_dim > limit) return 0;
+        const uint64_t k_bytes = layer->n_heads * (uint64_t)layer->k_dim;
+        const uint64_t v_bytes = layer->n_heads * (uint64_t)layer->v_dim;
+        if (k_bytes > model->page_bytes / unit || v_bytes > model->page_bytes / unit) return 0;
+        if (layer->k_offset > model->page_bytes - k_bytes * unit) return 0;
+        if (layer->v_offset > model->page_bytes - v_bytes * unit) return 0;
+        if (layer->k_offset % 64 || layer->v_offset % 64) return 0;
+    }
+    return 1;
+}
+
+int32_t ox_check_model(const ox_model *model) {
+    if (!check_kv_layout(model)) return OX_BAD_MODEL;
+    for (uint32_t i = 0; i < model->n_buffers; i++) {
+        const ox_buffer *buffer = buffers_of(model) + i;
+        if (buffer->rows > OX_ROWS_OUTPUT || buffer->width == 0 || buffer->width > 1u << 30) {
+            return OX_BAD_MODEL;
+        }
+    }
+    for (uint32_t i = 0; i < model->n_ops; i++) {
+        const int32_t status = check_op(model, ops_of(model) + i);
+        if (status) return status | (int32_t)(i << 8);
+    }
+    return OX_OK;
+}
+
+/* Scratch of all threads together, and of each thread. */
+static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint64_t *shared,
+                          uint64_t *local) {
+    *shared = *local = 0;
+    for (uint32_t i = 0; i < model->n_ops; i++) {
+        const ox_op *op = ops_of(model) + i;
+        uint64_t op_shared = 0, op_local = 0;
+        if (op->kind == OX_LINEAR) {
+            const ox_tensor *weight = find_tensor(model, op->tensor[0]);
+            if (!weight) continue;
+            op_shared = ox_linear_shared_bytes(weight, n_tokens);
+            op_local = ox_linear_local_bytes(weight, n_tokens);
+        } else if (op->kind == OX_ATTENTION && find_layer(model, op->i[0])) {
+            op_local = ox_attention_local_bytes(model, op, n_tokens);
+        }
+        if (op_shared > *shared) *shared = op_shared;
+        if (op_local > *local) *local = op_local;
+    }
+    *shared = align64(*shared);
+    *local = align64(*local);
+}
+
+uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_threads) {
+    uint64_t shared, local;
+    scratch_parts(model, n_tokens, &shared, &local);
+    return shared + local * n_threads;
+}
+
+static int32_t check_batch(const ox_model *model, const ox_batch *batch) {
+    const uint64_t end = (uint64_t)batch->position + batch->n_tokens;
+    if (batch->n_tokens == 0 || batch->n_outputs > batch->n_tokens) return OX_BAD_BATCH;
+    if (model->n_kv_layers && end > (uint64_t)batch->n_pages * model->page_tokens) {
+        return OX_BAD_BATCH;
+    }
+    for (uint32_t i = 0; i < model->n_buffers; i++) {
+        const ox_buffer *buffer = buffers_of(model) + i;
+        const uint32_t rows = buffer->rows == OX_ROWS_BATCH ? batch->n_tokens : batch->n_outputs;
+        if (rows > buffer->capacity || buffer->data == 0) return OX_BAD_BATCH;
+    }
+    const uint32_t *outputs = (const uint32_t *)(uintptr_t)batch->outputs;
+    for (uint32_t i = 0; i < batch->n_outputs; i++) {
+        if (outputs[i] >= batch->n_tokens || (i && outputs[i] <= outputs[i - 1])) {
+            return OX_BAD_BATCH;
+        }
+    }
+    const int32_t *tokens = (const int32_t *)(uintptr_t)batch->tokens;
+    for (uint32_t i = 0; i < model->n_ops; i++) {
+        const ox_op *op = ops_of(model) + i;
+        if (op->kind != OX_EMBED) continue;
+        const uint32_t n_rows = tensors_of(model)[op->tensor[0]].n_out;
+        for (uint32_t t = 0; t < batch->n_tokens; t++) {
+            if (tokens[t] < 0 || (uint32_t)tokens[t] >= n_rows) return OX_BAD_TOKEN;
+        }
+    }
+    return OX_OK;
+}
+
+static void run_op(const ox_run *run, const ox_op *op) {
+    const int32_t first = op->dst >= 0 ? op->dst : op->src[0];
+    const uint32_t n_rows = ox_buffer_at(run, first)->rows == OX_ROWS_BATCH ? run->batch->n_tokens
+                                                                            : run->batch->n_outputs;
+    switch (op->kind) {
+    case OX_EMBED:
+        ox_embed(run, op, n_rows);
+        break;
+    case OX_RMS_NORM:
+        ox_rms_norm(run, op, n_rows);
+        break;
+    case OX_LINEAR:
+        ox_linear(run, op, n_rows);
+        break;
+    case OX_ROPE_TABLE:
+        ox_rope_table(run, op, n_rows);
+        break;
+    case OX_ROPE:
+        ox_rope(run, op, n_rows);
+        break;
+    case OX_KV_STORE:
+        ox_kv_store(run, op, n_rows);
+        break;
+    case OX_ATTENTION:
+        ox_attention(run, op, n_rows);
+        break;
+    case OX_GLU:
+        ox_glu(run, op, n_rows);
+        break;
+    case OX_ADD:
+        ox_add(run, op, n_rows);
+        break;
+    case OX_SELECT_ROWS:
+        ox_select_rows(run, op, n_rows);
+        break;
+    case OX_SOFTCAP:
+        ox_softcap(run, op, n_rows);
+        break;
+    default:
+        break;
+    }
+}
+
+int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
+                   uint64_t scratch_bytes, uint32_t n_threads, ox_run *run) {
+    uint64_t shared, local;
+    scratch_parts(model, batch->n_tokens, &shared, &local);
+    if (n_threads == 0 || ((uintptr_t)scratch & 63) || shared + local * n_threads > scratch_bytes) {
+        return OX_BAD_SCRATCH;
+    }
+    const int32_t status = check_batch(model, batch);
+    if (status) return status;
+    *run = (ox_run){
+        .model = model,
+        .batch = batch,
+        .shared = scratch,
+        .shared_bytes = shared,
+        .local = scratch + shared,
+        .local_bytes = local,
+        .thread = 0,
+        .n_threads = n_threads,
+        .barrier = NULL,
+    };
+    return OX_OK;
+}
+
+void ox_walk(const ox_run *prepared, uint32_t thread) {
+    ox_run run = *prepared;
+    run.thread = thread;
+    run.local += run.local_bytes * thread;
+    for (uint32_t i = 0; i < run.model->n_ops; i++) {
+        const ox_op *op = ops_of(run.model) + i;
+        if (op->barrier) ox_barrier_wait(&run);
+        run_op(&run, op);
+    }
+}
+
+int32_t ox_forward(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
+                   uint64_t scratch_bytes) {
+    ox_run run;
+    const int32_t status = ox_prepare(model, batch, scratch, scratch_bytes, 1, &run);
+    if (status == OX_OK) ox_walk(&run, 0);
+    return status;
+}
