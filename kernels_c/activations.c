@@ -1,10 +1,6 @@
 /* Rounds the inputs of a linear operation to 8 bits, in blocks of 32 with a float32 scale. */
 #include "activations.h"
 
-#ifndef V_ACT_ORDER
-#define V_ACT_ORDER(i) (i)
-#endif
-
 static uint32_t group_size(uint32_t n_rows) {
     return n_rows <= OX_GEMV_TOKENS ? n_rows : V_TILE_TOKENS;
 }
@@ -19,38 +15,42 @@ ox_activations ox_activations_at(uint8_t *memory, uint32_t n_in, uint32_t n_rows
     return (ox_activations){(ox_act_block *)memory, n_in / 32, group_size(n_rows)};
 }
 
+/* Adding 1.5 * 2^23 rounds to an integer, and leaves it in the low bits. */
+#define ROUND 0x1.8p23f
+
+static int32_t rounded_integer(float x) {
+    return (int32_t)(v_bits_of_float(x + ROUND) - v_bits_of_float(ROUND));
+}
+
 /* scale = max|x| / 127, q = round(x / scale) to nearest even. A block with a NaN or an infinity
  * gets a NaN scale; one too small to divide by becomes zero. */
 static void quantize_block(const float *x, ox_act_block *to) {
-    vf32 largest = v_zero(), poison = v_zero();
-    for (int i = 0; i < 32; i += VF) {
-        const vf32 v = v_load(x + i);
-        largest = v_max(largest, v_abs(v));
-        poison = v_fma(v, v_zero(), poison); /* 0, or NaN */
-    }
+    vf32 largest = v_zero();
+    for (int i = 0; i < 32; i += VF) largest = v_max(largest, v_abs(v_load(x + i)));
     const float max = v_hmax(largest);
     const float inverse = max > 0x1p-100f ? 127.0f / max : 0.0f;
-    const float scale = (inverse > 0.0f ? max / 127.0f : 0.0f) + v_hsum(poison);
 
-    /* adding 1.5 * 2^23 rounds, and leaves the integer in the low bits */
-    const vf32 shift = v_splat(0x1.8p23f), factor = v_splat(inverse);
-    float rounded[32];
-    for (int i = 0; i < 32; i += VF) {
-        v_store(rounded + i, v_add(v_mul(v_load(x + i), factor), shift));
+    const vf32 round = v_splat(ROUND), factor = v_splat(inverse);
+    float rounded[32], half_sum[2];
+    for (int h = 0; h < 2; h++) {
+        vf32 sum = v_zero();
+        for (int i = 16 * h; i < 16 * h + 16; i += VF) {
+            const vf32 v = v_add(v_mul(v_load(x + i), factor), round);
+            v_store(rounded + i, v_act_order(v));
+            sum = v_add(sum, v_sub(v, round));
+        }
+        half_sum[h] = v_hsum(sum);
     }
-    int8_t q[32];
-    for (int i = 0; i < 32; i++) q[i] = (int8_t)v_bits_of_float(rounded[i]);
-    for (uint32_t i = 0; i < 32; i++) to->q[V_ACT_ORDER(i)] = q[i];
-    int32_t low = 0, high = 0;
-    for (int i = 0; i < 16; i++) low += q[i];
-    for (int i = 16; i < 32; i++) high += q[i];
+    for (int i = 0; i < 32; i++) to->q[i] = (int8_t)v_bits_of_float(rounded[i]);
+    const float sum = half_sum[0] + half_sum[1]; /* NaN where x has one, or an infinity */
+    const float scale = (inverse > 0.0f ? max / 127.0f : 0.0f) + sum * 0.0f;
     to->scale = scale;
-    to->scaled_sum = scale * (float)(low + high);
-    to->scaled_half_sum[0] = scale * (float)low;
-    to->scaled_half_sum[1] = scale * (float)high;
-    to->sum = low + high;
-    to->half_sum[0] = low;
-    to->half_sum[1] = high;
+    to->scaled_sum = scale * sum;
+    to->sum = rounded_integer(sum);
+    for (int h = 0; h < 2; h++) {
+        to->scaled_half_sum[h] = scale * half_sum[h];
+        to->half_sum[h] = rounded_integer(half_sum[h]);
+    }
     to->reserved = 0;
 }
 

@@ -7,7 +7,7 @@
 
 /* 32 consecutive values of one token: x = scale * q, q in -127 .. 127. */
 typedef struct ox_act_block {
-    act_t q[32]; /* where V_ACT_ORDER is defined, weight i's partner stands at V_ACT_ORDER(i) */
+    act_t q[32]; /* each four in the order of v_act_order */
     float scale;
     float scaled_sum;         /* scale * sum(q) */
     float scaled_half_sum[2]; /* the same for the first and the last 16 */

@@ -2,8 +2,8 @@
 #include "panel.h"
 
 /* One row of a panel's column, or the only row of a column that was packed for it. */
-V_INLINE void dequantize_column(const ox_format f, const uint8_t *column, uint32_t row, float scale,
-                                float *to) {
+static void dequantize_column(const ox_format f, const uint8_t *column, uint32_t row, float scale,
+                              float *to) {
     const uint8_t *tile = column + format_header_bytes(f);
     const uint32_t v = row / VF, lane = row % VF;
     ox_panel_scales scales;
@@ -24,8 +24,8 @@ V_INLINE void dequantize_column(const ox_format f, const uint8_t *column, uint32
     }
 }
 
-V_INLINE void dequantize_row(const ox_format f, const ox_tensor *tensor, uint32_t row, float scale,
-                             float *to) {
+static void dequantize_row(const ox_format f, const ox_tensor *tensor, uint32_t row, float scale,
+                           float *to) {
     const uint8_t *data = (const uint8_t *)(uintptr_t)tensor->data;
     const uint64_t row_bytes = format_row_bytes(f, tensor->n_in);
     const uint32_t panel = row / PANEL;
@@ -63,15 +63,15 @@ void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const int32_t *tokens = (const int32_t *)(uintptr_t)run->batch->tokens;
+    ox_format format;
+    const int32_t quantized = ox_find_format(tensor->format, &format);
     uint32_t first, last;
     ox_share(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
         const uint32_t row = (uint32_t)tokens[t];
-#define X(F)                                                                                       \
-    if (tensor->format == (F).number) dequantize_row(F, tensor, row, op->f[0], ox_row(dst, t));
-        OX_EACH_QUANTIZED(X)
-#undef X
-        if (tensor->format == OX_F32 || tensor->format == OX_F16 || tensor->format == OX_BF16) {
+        if (quantized) {
+            dequantize_row(format, tensor, row, op->f[0], ox_row(dst, t));
+        } else {
             float_row(tensor, row, op->f[0], ox_row(dst, t));
         }
     }

@@ -32,7 +32,8 @@ uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows) {
 
 uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
     ox_format format;
-    if (!ox_find_format(weight->format, &format)) return 0;
+    if (!ox_find_format(weight->format, &format))
+        return ox_linear_float_local_bytes(weight, n_rows);
     const uint64_t panel = PANEL * format_row_bytes(format, weight->n_in);
     const uint64_t unpacked =
         n_rows > OX_GEMV_TOKENS ? ox_unpacked_bytes(&format, weight->n_in) : 0;

@@ -14,6 +14,7 @@ typedef struct ox_product {
 } ox_product;
 
 /* F32, F16, BF16 */
+uint64_t ox_linear_float_local_bytes(const ox_tensor *weight, uint32_t n_rows);
 void ox_linear_float(const ox_run *run, const ox_product *product);
 
 #endif

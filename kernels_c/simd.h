@@ -20,7 +20,8 @@
  *   vw_unsigned(u) vw_signed(u)       weights as the dot product takes them, from 0 .. 127 or int8;
  *                                     signed ones come out with V_SIGNED_OFFSET added
  *   vw_load(p) vw_store(p, w)
- *   va_load(p)                        four activations (act_t, in V_ACT_ORDER), for every row alike
+ *   va_load(p)                        four activations (act_t), for every row alike
+ *   v_act_order(a)                    the order in which four activations are stored
  *   vacc_init(x)                      VF int32 sums, one a row
  *   v_dot_unsigned(acc, w, a) v_dot_signed(acc, w, a)
  *   vacc_fold(acc)                    due after V_RUN(bits) dot products at the latest
@@ -114,6 +115,10 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 
 #ifndef __wasm_simd128__
 V_INLINE vf32 v_load_f16_normal(const void *p) { return v_load_f16(p); }
+#endif
+
+#ifndef V_REORDERS_ACTS
+V_INLINE vf32 v_act_order(vf32 a) { return a; }
 #endif
 
 /* exp(x), relative error below 2e-7. 0 below -87.7, infinity above 88.4, NaN for NaN.

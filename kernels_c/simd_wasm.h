@@ -133,7 +133,8 @@ V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
  * of 16-bit lanes then holds bytes (0, 2) or (1, 3) of a row's four, and so do the activations,
  * which are stored as int16 in the order 0, 2, 1, 3. */
 typedef int16_t act_t;
-#define V_ACT_ORDER(i) (((i) & ~3u) | (((i) & 1) << 1) | (((i) >> 1) & 1))
+#define V_REORDERS_ACTS
+V_INLINE vf32 v_act_order(vf32 a) { return wasm_i32x4_shuffle(a, a, 0, 2, 1, 3); }
 typedef struct vw {
     v128_t even, odd;
 } vw, va;
