@@ -71,7 +71,7 @@ build_python() {
 
 base_wheel() {
   local log
-  if ! log=$("$1" -m build --wheel --no-isolation --outdir "$BASE" . 2>&1); then
+  if ! log=$(OXILLAMA_KERNELS_BUILD=skip "$1" -m build --wheel --no-isolation --outdir "$BASE" . 2>&1); then
     echo "$log" >&2
     exit 1
   fi
@@ -83,7 +83,7 @@ pyodide_base_wheel() {
       "run ./build_wasm.sh without --pyodide-build to make the same wheel" >&2
     exit 1
   fi
-  pyodide build . --outdir "$BASE"
+  OXILLAMA_KERNELS_BUILD=skip pyodide build . --outdir "$BASE"
 }
 
 runtime() {

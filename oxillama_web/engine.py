@@ -164,6 +164,11 @@ class InferenceEngine:
         return self._model.context_size
 
     @property
+    def has_chat_template(self) -> bool:
+        """Whether `chat` works: instruction-tuned models have a template, base models do not."""
+        return bool(self._model.chat_template)
+
+    @property
     def kv_cache_seq_len(self) -> int:
         """Tokens in the cache."""
         return self._model.cache.length
@@ -293,14 +298,13 @@ class InferenceEngine:
         from .chat_template import render_chat_template
 
         model = self._model
-        template = model.gguf.get_str("tokenizer.chat_template", "")
-        if not template:
+        if not model.chat_template:
             raise ChatTemplateError(
                 f"the model {model.config.name!r} has no chat template; it may be a base model: "
                 f"use generate() or stream() with a plain prompt"
             )
         return render_chat_template(
-            template,
+            model.chat_template,
             list(messages),
             bos_token=model.token_text(model.tokenizer.bos_id),
             eos_token=model.token_text(model.tokenizer.eos_id),
@@ -423,7 +427,7 @@ class _LoadedModel:
         executor: Executor,
         context_size: int,
     ) -> None:
-        self.gguf = gguf
+        self.chat_template = gguf.get_str("tokenizer.chat_template", "")
         self.config = config
         self.tokenizer = tokenizer
         self.executor = executor
@@ -431,7 +435,7 @@ class _LoadedModel:
         self.cache: KVCache = executor.new_cache()
         self.tokens: list[int] = []
         self.pending: list[int] = []
-        self.logits = memoryview(b"")
+        self.logits: memoryview[float] = memoryview(b"").cast("B").cast("f")
 
     def forward(self, tokens: list[int]) -> None:
         self.logits = self.executor.forward(self.cache, tokens, "last")
@@ -519,7 +523,7 @@ def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     return min(len(a), len(b))
 
 
-def _to_numpy(logits: memoryview) -> NDArray[np.float32]:
+def _to_numpy(logits: memoryview[float]) -> NDArray[np.float32]:
     import numpy as np
 
     return np.array(logits, dtype=np.float32)

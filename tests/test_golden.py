@@ -1,4 +1,4 @@
-"""Both executors against llama.cpp's reference outputs: tests/golden/README.md says how those were made."""
+"""Both executors against llama.cpp's reference outputs; tests/golden/README.md tells of those."""
 
 from __future__ import annotations
 

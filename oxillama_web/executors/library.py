@@ -67,7 +67,7 @@ def _best_variant() -> str:
 
 
 def _engine_has_relaxed_simd() -> bool:
-    import js  # type: ignore[import-not-found]
+    import js
 
     probe = js.Uint8Array.new(len(_RELAXED_SIMD_PROBE))
     probe.assign(_RELAXED_SIMD_PROBE)

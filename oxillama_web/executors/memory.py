@@ -7,6 +7,7 @@ import mmap
 import sys
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import OutOfMemoryError
 
@@ -32,7 +33,7 @@ class Memory:
         return memory
 
 
-def address_of(buffer: bytearray | mmap.mmap | memoryview) -> int:
+def address_of(buffer: bytearray | mmap.mmap | memoryview[Any]) -> int:
     """The address of a writable buffer's first byte; the caller keeps the buffer alive."""
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 

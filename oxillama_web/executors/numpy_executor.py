@@ -54,7 +54,7 @@ class NumpyExecutor:
         """An empty float32 cache."""
         return NumpyKVCache(self._plan.kv_layers)
 
-    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview:
+    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
         """See `Executor.forward`."""
         assert isinstance(cache, NumpyKVCache)
         if not tokens:
@@ -70,25 +70,23 @@ class NumpyExecutor:
             self._run(op, buffers, batch)
         cache.length += len(tokens)
         logits = np.ascontiguousarray(buffers[self._plan.output], np.float32)
-        return memoryview(logits.reshape(-1))
+        return memoryview(logits.reshape(-1)).cast("B").cast("f")
 
-    def top_k(self, logits: memoryview, k: int) -> tuple[list[int], list[float]]:
+    def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """See `Executor.top_k`."""
         values = np.asarray(logits)
-        k = min(k, len(values))
-        order = np.where(np.isnan(values), -np.inf, values)
-        ids = np.argpartition(-order, k - 1)[:k] if k < len(values) else np.arange(len(values))
-        # equal logits rank by id, so that both executors choose the same token
-        ids = ids[np.lexsort((ids, -order[ids]))]
+        order = np.where(np.isnan(values), np.inf, -values)
+        # a stable sort: equal logits rank by id, so that both executors choose the same token
+        ids = np.argsort(order, kind="stable")[:k]
         return ids.tolist(), values[ids].tolist()
 
-    def log_sum_exp(self, logits: memoryview, temperature: float) -> float:
+    def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
         """See `Executor.log_sum_exp`."""
         scaled = np.asarray(logits, np.float64) / temperature
         largest = scaled.max()
         return float(largest + np.log(np.exp(scaled - largest).sum()))
 
-    def sample(self, logits: memoryview, temperature: float, uniform: float) -> int:
+    def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
         """See `Executor.sample`."""
         scaled = np.asarray(logits, np.float64) / temperature
         cumulative = np.cumsum(np.exp(scaled - scaled.max()))
@@ -139,7 +137,7 @@ class NumpyExecutor:
 
 
 class NumpyKVCache:
-    """Float32 keys and values, [position, head, dim] a layer, in arrays that double as they fill."""
+    """Float32 keys and values, [position, head, dim] a layer, in arrays that double when full."""
 
     def __init__(self, layers: Sequence[KVLayer]) -> None:
         self.length = 0
@@ -194,7 +192,7 @@ def _load_weight(gguf: GGUFFile, name: str) -> Array:
 def _rms_norm(x: Array, weight: Array, group: int, eps: float) -> Array:
     groups = x.reshape(len(x), -1, group)
     mean_square = np.mean(groups * groups, axis=-1, keepdims=True)
-    normed = groups / np.sqrt(mean_square + np.float32(eps)) * weight
+    normed: Array = groups / np.sqrt(mean_square + np.float32(eps)) * weight
     return normed.reshape(x.shape)
 
 

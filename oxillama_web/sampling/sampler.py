@@ -27,7 +27,7 @@ class Sampler:
         self._executor = executor
         self._random = random.Random(config.seed)
 
-    def sample(self, logits: memoryview, recent: Sequence[int]) -> int:
+    def sample(self, logits: memoryview[float], recent: Sequence[int]) -> int:
         """The next token.
 
         Args:
@@ -45,7 +45,7 @@ class Sampler:
         weights = [math.exp((value - largest) / config.temperature) for value in values]
         return ids[_draw(weights, self._random.random())]
 
-    def _penalize(self, logits: memoryview, recent: Sequence[int]) -> None:
+    def _penalize(self, logits: memoryview[float], recent: Sequence[int]) -> None:
         penalty, window = self._config.repetition_penalty, self._config.repetition_penalty_window
         if penalty == 1.0 or window == 0:
             return
@@ -53,7 +53,7 @@ class Sampler:
             value = logits[token]
             logits[token] = value / penalty if value > 0.0 else value * penalty
 
-    def _candidates(self, logits: memoryview) -> tuple[list[int], list[float]]:
+    def _candidates(self, logits: memoryview[float]) -> tuple[list[int], list[float]]:
         """Tokens and logits that survive top-k, top-p and min-p, most probable first."""
         if self._config.top_k > 0:
             ids, values = self._executor.top_k(logits, self._config.top_k)

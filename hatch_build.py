@@ -1,0 +1,44 @@
+"""Compiles the native kernels when a wheel or an editable install is made.
+
+Without a compiler the wheel is pure Python and the engine runs on NumPy, with a warning.
+OXILLAMA_KERNELS_BUILD=skip leaves them out: the browser's wheel gets kernels of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class KernelBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Runs kernels_c/build.py and tags the wheel for this machine."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Called by hatchling before files are collected."""
+        if os.environ.get("OXILLAMA_KERNELS_BUILD") == "skip":
+            return
+        build = load_build_script(Path(self.root))
+        try:
+            build.build_native()
+        except build.BuildError as error:
+            self.app.display_warning(f"no native kernels, the engine will run on NumPy: {error}")
+            return
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{platform}"
+
+
+def load_build_script(root: Path) -> ModuleType:
+    """kernels_c/build.py, which is no package."""
+    spec = importlib.util.spec_from_file_location("kernels_build", root / "kernels_c" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
