@@ -1,0 +1,181 @@
+"""Plans of a few operations, written by hand, for tests of the kernels."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import numpy as np
+from linear_driver import Block
+
+from oxillama_web.executors import abi
+
+F32, F16 = 0, 1
+
+
+class KernelPlan:
+    """Tables of a model in exactly as much memory as they say, so that a sanitizer sees a misstep.
+
+    Buffers, tensors, layers and operations get the numbers 0, 1, 2 ... in the order of the calls.
+    """
+
+    def __init__(self, page_tokens: int = 64, kv_format: int = F32) -> None:
+        self.page_tokens, self.kv_format = page_tokens, kv_format
+        self.tensors: list[abi.Tensor] = []
+        self.buffers: list[abi.Buffer] = []
+        self.ops: list[abi.Op] = []
+        self.layers: list[abi.KVLayer] = []
+        self.page_bytes = 0
+        self.pages: list[Block] = []
+        self._memory: list[Block] = []
+
+    def vector(self, values: np.ndarray | Sequence[float]) -> int:
+        """A float32 tensor of one dimension."""
+        data = np.asarray(values, np.float32)
+        memory = self._keep(Block(data.nbytes, data.tobytes()))
+        self.tensors.append(abi.Tensor(memory.address, data.nbytes, F32, 0, data.size, 1))
+        return len(self.tensors) - 1
+
+    def tensor(self, struct: abi.Tensor) -> int:
+        """A tensor whose memory someone else keeps."""
+        self.tensors.append(struct)
+        return len(self.tensors) - 1
+
+    def buffer(self, capacity: int, width: int, rows: str = "batch") -> int:
+        """An activation [capacity, width]."""
+        memory = self._keep(Block(4 * capacity * width))
+        kind = {"batch": 0, "output": 1}[rows]
+        self.buffers.append(abi.Buffer(memory.address, capacity, width, kind, 0))
+        return len(self.buffers) - 1
+
+    def filled(self, values: np.ndarray, rows: str = "batch") -> int:
+        """A buffer with content."""
+        index = self.buffer(*values.shape, rows)
+        self.write(index, values)
+        return index
+
+    def write(self, index: int, values: np.ndarray) -> None:
+        data = np.ascontiguousarray(values, np.float32)
+        ctypes.memmove(self.buffers[index].data, data.tobytes(), data.nbytes)
+
+    def read(self, index: int, n_rows: int | None = None) -> np.ndarray:
+        buffer = self.buffers[index]
+        n_rows = buffer.capacity if n_rows is None else n_rows
+        raw = ctypes.string_at(buffer.data, 4 * n_rows * buffer.width)
+        return np.frombuffer(raw, np.float32).reshape(n_rows, buffer.width)
+
+    def layer(self, n_heads: int, k_dim: int, v_dim: int) -> int:
+        """A layer of the cache; call before any page exists."""
+        layer = abi.KVLayer(n_heads=n_heads, k_dim=k_dim, v_dim=v_dim)
+        value_bytes = 4 if self.kv_format == F32 else 2
+        layer.k_offset = self.page_bytes
+        layer.v_offset = _align(layer.k_offset + n_heads * self.page_tokens * k_dim * value_bytes)
+        self.page_bytes = _align(layer.v_offset + n_heads * self.page_tokens * v_dim * value_bytes)
+        self.layers.append(layer)
+        return len(self.layers) - 1
+
+    def op(
+        self,
+        kind: int,
+        *,
+        src: Sequence[int] = (),
+        dst: int = -1,
+        tensor: Sequence[int] = (),
+        i: Sequence[int] = (),
+        f: Sequence[float] = (),
+        barrier: int = 1,
+    ) -> None:
+        row = abi.Op(kind=kind, barrier=barrier, dst=dst)
+        row.src[:] = (*src, -1, -1)[:2]
+        row.tensor[:] = (*tensor, -1, -1)[:2]
+        row.i[: len(i)] = i
+        row.f[: len(f)] = f
+        self.ops.append(row)
+
+    def model(self) -> abi.Model:
+        """The tables as they are now; this object must outlive it."""
+        self._tables = [
+            (type(rows[0]) * len(rows))(*rows) if rows else None
+            for rows in (self.tensors, self.buffers, self.ops, self.layers)
+        ]
+        addresses = [ctypes.addressof(table) if table else 0 for table in self._tables]
+        counts = [len(rows) for rows in (self.tensors, self.buffers, self.ops, self.layers)]
+        return abi.Model(*addresses, *counts, self.page_tokens, self.kv_format, self.page_bytes)
+
+    def batch(
+        self,
+        n_tokens: int,
+        position: int = 0,
+        outputs: Sequence[int] = (),
+        tokens: Sequence[int] | None = None,
+    ) -> abi.Batch:
+        """Tokens position .. position + n_tokens - 1, with the pages that they need."""
+        while self.layers and len(self.pages) * self.page_tokens < position + n_tokens:
+            self.pages.append(Block(self.page_bytes))
+        self._token_table = (ctypes.c_int32 * n_tokens)(*(tokens or [0] * n_tokens))
+        self._output_table = (ctypes.c_uint32 * max(len(outputs), 1))(*outputs)
+        self._page_table = (ctypes.c_uint64 * max(len(self.pages), 1))(
+            *(page.address for page in self.pages)
+        )
+        return abi.Batch(
+            ctypes.addressof(self._token_table),
+            ctypes.addressof(self._output_table),
+            ctypes.addressof(self._page_table),
+            n_tokens,
+            len(outputs),
+            len(self.pages),
+            position,
+        )
+
+    def check(self, library: ctypes.CDLL) -> int:
+        """ox_check_model."""
+        return int(library.ox_check_model(ctypes.byref(self.model())))
+
+    def run(
+        self,
+        library: ctypes.CDLL,
+        n_tokens: int,
+        position: int = 0,
+        outputs: Sequence[int] = (),
+        pool: Pool | None = None,
+        tokens: Sequence[int] | None = None,
+        missing_scratch: int = 0,
+    ) -> int:
+        """ox_forward, or ox_pool_forward; returns the status."""
+        model = self.model()
+        batch = self.batch(n_tokens, position, outputs, tokens)
+        n_threads = pool.n_threads if pool else 1
+        n_bytes = library.ox_scratch_bytes(ctypes.byref(model), n_tokens, n_threads)
+        scratch = Block(n_bytes or 64)
+        arguments = [
+            *[ctypes.byref(model), ctypes.byref(batch), ctypes.c_void_p(scratch.address)],
+            ctypes.c_uint64(n_bytes - missing_scratch),
+        ]
+        if pool:
+            return int(library.ox_pool_forward(pool.address, *arguments))
+        return int(library.ox_forward(*arguments))
+
+    def _keep(self, memory: Block) -> Block:
+        self._memory.append(memory)
+        return memory
+
+
+class Pool:
+    """Threads of a library; a context manager."""
+
+    def __init__(self, library: ctypes.CDLL, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._library = library
+        library.ox_pool_create.restype = ctypes.c_void_p
+        self.address = ctypes.c_void_p(library.ox_pool_create(n_threads))
+        assert self.address
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._library.ox_pool_destroy(self.address)
+
+
+def _align(n_bytes: int) -> int:
+    return -(-n_bytes // 64) * 64

@@ -1,0 +1,256 @@
+"""The kernels' attention and cache against float64 NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from linear_driver import libraries, load
+from ops_driver import F16, F32, KernelPlan, Pool
+
+from oxillama_web.executors import abi
+
+
+@pytest.fixture(scope="module", params=libraries())
+def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
+    return load(request.param)
+
+
+class Case:
+    """A layer's queries, keys and values for a number of positions, and the plan that uses them."""
+
+    def __init__(
+        self,
+        n_tokens: int,
+        *,
+        n_heads: int = 1,
+        n_kv_heads: int = 1,
+        k_dim: int = 16,
+        v_dim: int | None = None,
+        window: int = 0,
+        softcap: float = 0.0,
+        scale: float | None = None,
+        kv_format: int = F32,
+        page_tokens: int = 64,
+        size: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        v_dim = v_dim or k_dim
+        self.n_heads, self.n_kv_heads, self.k_dim, self.v_dim = n_heads, n_kv_heads, k_dim, v_dim
+        self.window, self.softcap = window, softcap
+        self.scale = np.float32(scale or k_dim**-0.5)
+        self.kv_format, self.page_tokens = kv_format, page_tokens
+        shape = (n_tokens, n_heads, k_dim)
+        self.q = rng.normal(0, size, shape).astype(np.float32)
+        self.k = rng.normal(0, 1, (n_tokens, n_kv_heads, k_dim)).astype(np.float32)
+        self.v = rng.normal(0, 1, (n_tokens, n_kv_heads, v_dim)).astype(np.float32)
+        if kv_format == F16:
+            # as the cache holds them: nothing subnormal
+            for array in (self.k, self.v):
+                array[:] = array.astype(np.float16)
+                array[np.abs(array) < 2.0**-14] = 0
+
+    def expected(self) -> np.ndarray:
+        """[n_tokens, n_heads * v_dim] in float64."""
+        n_tokens, group = len(self.q), self.n_heads // self.n_kv_heads
+        keys = np.repeat(self.k.astype(np.float64), group, axis=1)
+        values = np.repeat(self.v.astype(np.float64), group, axis=1)
+        scores = np.einsum("thd,shd->hts", self.q.astype(np.float64) * self.scale, keys)
+        if self.softcap:
+            scores = self.softcap * np.tanh(scores / self.softcap)
+        behind = np.arange(n_tokens)[:, None] - np.arange(n_tokens)[None, :]
+        visible = (behind >= 0) & (behind < (self.window or n_tokens))
+        scores = np.where(visible, scores, -np.inf)
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        return np.einsum("hts,shd->thd", weights, values).reshape(n_tokens, -1)
+
+    def run(
+        self, library: ctypes.CDLL, chunks: list[int] | None = None, pool: Pool | None = None
+    ) -> np.ndarray:
+        """Runs the tokens in batches of the given sizes."""
+        chunks = chunks or [len(self.q)]
+        plan = KernelPlan(self.page_tokens, self.kv_format)
+        layer = plan.layer(self.n_kv_heads, self.k_dim, self.v_dim)
+        capacity = max(chunks)
+        q = plan.buffer(capacity, self.n_heads * self.k_dim)
+        k = plan.buffer(capacity, self.n_kv_heads * self.k_dim)
+        v = plan.buffer(capacity, self.n_kv_heads * self.v_dim)
+        out = plan.buffer(capacity, self.n_heads * self.v_dim)
+        plan.op(abi.KV_STORE, src=(k, v), i=(layer,))
+        plan.op(
+            abi.ATTENTION,
+            src=(q,),
+            dst=out,
+            i=(layer, self.n_heads, self.window),
+            f=(self.scale, self.softcap),
+        )
+        assert plan.check(library) == 0
+        results, position = [], 0
+        for n in chunks:
+            for index, values in ((q, self.q), (k, self.k), (v, self.v)):
+                plan.write(index, values[position : position + n].reshape(n, -1))
+            assert plan.run(library, n, position, pool=pool) == 0
+            results.append(plan.read(out, n).copy())
+            position += n
+        return np.concatenate(results)
+
+
+def assert_attention(case: Case, result: np.ndarray, tolerance: float = 2e-6) -> None:
+    worst = np.abs(result - case.expected()).max() / np.abs(case.v).max()
+    assert worst < tolerance
+
+
+@pytest.mark.parametrize("kv_format", [F32, F16])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"n_heads": 9, "n_kv_heads": 3, "k_dim": 64},
+        {"n_heads": 4, "n_kv_heads": 1, "k_dim": 256},
+        {"n_heads": 2, "n_kv_heads": 2, "k_dim": 80},
+        {"n_heads": 14, "n_kv_heads": 2, "k_dim": 96},
+        {"n_heads": 5, "n_kv_heads": 1, "k_dim": 100, "v_dim": 36},
+        {"n_heads": 2, "n_kv_heads": 1, "k_dim": 3, "v_dim": 7},
+        {"n_heads": 1, "n_kv_heads": 1, "k_dim": 1, "v_dim": 1},
+    ],
+    ids=str,
+)
+def test_prefill_and_decode(library: ctypes.CDLL, shape: dict[str, int], kv_format: int) -> None:
+    case = Case(150, kv_format=kv_format, **shape)
+    assert_attention(case, case.run(library))
+    assert_attention(case, case.run(library, [130] + [1] * 20))
+    assert_attention(case, case.run(library, [1, 2, 3, 4, 5, 6, 7, 50, 72]))
+
+
+@pytest.mark.parametrize("page_tokens", [64, 256])
+@pytest.mark.parametrize("window", [1, 2, 63, 64, 65, 100, 128, 1000])
+def test_window(library: ctypes.CDLL, window: int, page_tokens: int) -> None:
+    case = Case(
+        300, n_heads=6, n_kv_heads=2, k_dim=20, window=window, page_tokens=page_tokens, seed=window
+    )
+    assert_attention(case, case.run(library))
+    assert_attention(case, case.run(library, [63, 1, 1, 64, 2, 60, 109]))
+    assert_attention(case, case.run(library, [256] + [1] * 44))
+
+
+@pytest.mark.parametrize("softcap", [0.5, 30.0, 50.0])
+def test_softcap(library: ctypes.CDLL, softcap: float) -> None:
+    case = Case(90, n_heads=4, n_kv_heads=2, k_dim=32, softcap=softcap, size=20.0)
+    # scores near the cap are known to 1e-7 of it
+    tolerance = 2e-6 + 2e-7 * softcap
+    assert_attention(case, case.run(library), tolerance)
+    assert_attention(case, case.run(library, [80] + [1] * 10), tolerance)
+
+
+@pytest.mark.parametrize("size", [32.0, 1024.0, 2.0**100])
+def test_large_scores(library: ctypes.CDLL, size: float) -> None:
+    """The softmax picks one key, or equal ones, and nothing overflows. The scores are exact."""
+    case = Case(200, n_heads=3, n_kv_heads=1, k_dim=8, size=size)
+    case.q[:], case.k[:] = np.rint(case.q / size * 8) * size, np.rint(case.k * 8)
+    case.scale = np.float32(1)
+    for result in (case.run(library), case.run(library, [190] + [1] * 10)):
+        assert_attention(case, result)
+
+
+def test_scores_that_rise_and_fall(library: ctypes.CDLL) -> None:
+    """The largest score changes with every tile, or comes first."""
+    for slope in (0.3, -0.3):
+        case = Case(400, n_heads=2, n_kv_heads=1, k_dim=4)
+        case.q[:], case.scale = 1.0, np.float32(1)
+        case.k[:] = (slope * np.arange(400, dtype=np.float32) / 4)[:, None, None]
+        for result in (case.run(library), case.run(library, [380] + [1] * 20)):
+            assert_attention(case, result, 1e-5)
+
+
+def test_long_context(library: ctypes.CDLL) -> None:
+    case = Case(3000, n_heads=2, n_kv_heads=1, k_dim=16, page_tokens=256, kv_format=F16)
+    result = case.run(library, [2900, 90] + [1] * 10)
+    assert_attention(case, result)
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_any_shape(data: st.DataObject) -> None:
+    draw = data.draw
+    n_kv_heads = draw(st.integers(1, 3))
+    case = Case(
+        draw(st.integers(1, 200)),
+        n_heads=n_kv_heads * draw(st.integers(1, 9)),
+        n_kv_heads=n_kv_heads,
+        k_dim=draw(st.integers(1, 70)),
+        v_dim=draw(st.integers(1, 70)),
+        window=draw(st.integers(0, 210)),
+        softcap=draw(st.sampled_from([0.0, 5.0])),
+        kv_format=draw(st.sampled_from([F32, F16])),
+        page_tokens=draw(st.sampled_from([64, 128])),
+        seed=draw(st.integers(0, 1000)),
+    )
+    chunks, rest = [], len(case.q)
+    while rest:
+        chunks.append(draw(st.integers(1, rest)))
+        rest -= chunks[-1]
+    assert_attention(case, case.run(load(libraries()[-1]), chunks), 4e-6)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 4])
+@pytest.mark.parametrize("heads", [(9, 3), (4, 1), (1, 1)])
+def test_batches_and_threads_change_no_bit(
+    library: ctypes.CDLL, heads: tuple[int, int], n_threads: int
+) -> None:
+    case = Case(700, n_heads=heads[0], n_kv_heads=heads[1], k_dim=32, kv_format=F16)
+    expected = case.run(library)
+    with Pool(library, n_threads) as pool:
+        for chunks in ([700], [640, 17, 1, 1, 1, 40], [10, 690]):
+            np.testing.assert_array_equal(case.run(library, chunks, pool), expected)
+
+
+def test_a_query_that_is_no_number_stays_alone(library: ctypes.CDLL) -> None:
+    case = Case(100, n_heads=4, n_kv_heads=2, k_dim=16)
+    for chunks in ([100], [40] + [1] * 60):
+        clean = case.run(library, chunks)
+        poisoned = Case(100, n_heads=4, n_kv_heads=2, k_dim=16)
+        poisoned.q[50, 1, 3] = np.nan
+        result = poisoned.run(library, chunks).reshape(100, 4, 16)
+        assert np.isnan(result[50, 1]).all()
+        result[50, 1] = clean.reshape(100, 4, 16)[50, 1]
+        np.testing.assert_array_equal(result.reshape(100, -1), clean)
+
+
+@pytest.mark.parametrize("kv_format", [F32, F16])
+def test_cache_holds_what_was_stored(library: ctypes.CDLL, kv_format: int) -> None:
+    """Every head of every position lies where ox.h says, and nothing else is touched."""
+    rng = np.random.default_rng(0)
+    plan = KernelPlan(64, kv_format)
+    layers = [plan.layer(2, 5, 3), plan.layer(1, 8, 8)]
+    keys, values = rng.normal(0, 1, (150, 10)), rng.normal(0, 1, (150, 6))
+    keys[7, :6] = [65519, 65520, -1e9, 2.0**-15, 1 + 2.0**-11, 1 + 3 * 2.0**-11]
+    k, v = plan.filled(keys), plan.filled(values)
+    plan.op(abi.KV_STORE, src=(k, v), i=(layers[0],))
+    assert plan.check(library) == 0
+    plan.batch(203)
+    for page in plan.pages:
+        ctypes.memset(page.address, 0xAB, page.n_bytes)
+    assert plan.run(library, 150, position=53) == 0
+
+    pages = np.full((4, plan.page_bytes), 0xAB, np.uint8)
+    dtype = np.dtype(np.float32 if kv_format == F32 else np.float16)
+    layer = plan.layers[0]
+    for rows, offset, dim in ((keys, layer.k_offset, 5), (values, layer.v_offset, 3)):
+        rows = rows.astype(np.float32)
+        if kv_format == F16:
+            rows = np.where(np.abs(rows) < 2.0**-14, 0, np.clip(rows, -65504, 65504))
+        part = slice(offset, offset + 2 * 64 * dim * dtype.itemsize)
+        stored = pages[:, part].copy().view(dtype)
+        # [page, head, position, dim] for values, [page, head, dim, position] for keys
+        positions = stored.reshape(4, 2, 64, dim)
+        if offset == layer.k_offset:
+            positions = stored.reshape(4, 2, dim, 64).swapaxes(2, 3)
+        for t in range(150):
+            positions[(53 + t) // 64, :, (53 + t) % 64] = rows[t].astype(dtype).reshape(2, dim)
+        pages[:, part] = stored.view(np.uint8)
+    found = np.stack([np.frombuffer(page.content(), np.uint8) for page in plan.pages])
+    np.testing.assert_array_equal(found, pages)
