@@ -25,7 +25,7 @@ if [ "${1:-}" = --python ]; then
 fi
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
   missing "Python's venv module (Debian: apt-get install python3-venv)"
-node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null ||
+node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null ||
   missing "Node.js 20 or newer, with npm"
 command -v npm >/dev/null || missing "npm, which comes with Node.js"
 command -v gcc >/dev/null || command -v cc >/dev/null || command -v clang >/dev/null ||

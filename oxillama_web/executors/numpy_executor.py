@@ -70,7 +70,7 @@ class NumpyExecutor:
             self._run(op, buffers, batch)
         cache.length += len(tokens)
         logits = np.ascontiguousarray(buffers[self._plan.output], np.float32)
-        return memoryview(logits.reshape(-1)).cast("B").cast("f")
+        return logits.reshape(-1).data.cast("B").cast("f")
 
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """See `Executor.top_k`."""
