@@ -14,9 +14,12 @@ import tokenizers
 from tokenizers import Regex, pre_tokenizers
 
 TARGET = Path(__file__).parent.parent / "oxillama_web" / "tokenizer" / "unicode_ranges.py"
-CATEGORIES = (
-    "Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Co"
-).split()
+# fmt: off
+CATEGORIES = [
+    "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi",
+    "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co",
+]
+# fmt: on
 SCRIPTS = ["Han", "Hiragana", "Katakana", "Hangul", "Thai", "Latin", "Greek", "Cyrillic"]
 SURROGATES = range(0xD800, 0xE000)
 ALL_CHARACTERS = "".join(chr(c) for c in range(0x110000) if c not in SURROGATES)

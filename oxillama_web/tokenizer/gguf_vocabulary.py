@@ -6,7 +6,7 @@ Behaves as llama.cpp's src/llama-vocab.cpp does: the same ids for the same file.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import TokenizerError
@@ -56,14 +56,14 @@ class _Vocabulary:
 
     def __init__(self, metadata: Mapping[str, Any]) -> None:
         self._metadata = metadata
-        self.tokens: list[str] = self.list("tokens")
+        self.tokens: list[str] = self.table("tokens")
         if not self.tokens or not isinstance(self.tokens[0], str):
             raise TokenizerError("the vocabulary (tokenizer.ggml.tokens) is empty or not text")
         self.ids = dict(zip(self.tokens, range(len(self.tokens)), strict=True))
-        types = self.list("token_type") if _PREFIX + "token_type" in metadata else None
+        types = self.table("token_type") if _PREFIX + "token_type" in metadata else None
         self._types = bytes(len(self.tokens)) if types is None else self._checked_types(types)
 
-    def list(self, key: str) -> list[Any]:
+    def table(self, key: str) -> list[Any]:
         value = self._metadata.get(_PREFIX + key)
         if not isinstance(value, list):
             raise TokenizerError(f"the model file lacks the list {_PREFIX}{key}")
@@ -81,8 +81,8 @@ class _Vocabulary:
         known = isinstance(value, int) and 0 <= value < len(self.tokens)
         return value if known else None
 
-    def scores(self) -> array[float]:
-        scores = self.list("scores")
+    def scores(self) -> Sequence[float]:
+        scores = self.table("scores")
         if len(scores) < len(self.tokens):
             raise TokenizerError(
                 f"the vocabulary has {len(self.tokens)} tokens and only {len(scores)} scores"
@@ -142,6 +142,7 @@ def _load_bpe(vocabulary: _Vocabulary, model: str) -> Tokenizer:
     name = "gemma4" if model == "gemma4" else vocabulary.text("pre", "default")
     rule = split_rule(name)
     encoder = _Lazy(lambda: _bpe_encoder(vocabulary, rule))
+    text_to_bytes: Callable[[str], bytes]
     if rule.byte_level:
         text_to_bytes = byte_chars_to_bytes
     else:
@@ -224,7 +225,7 @@ def _tokenizer(
 
 def _bpe_encoder(vocabulary: _Vocabulary, rule: SplitRule) -> TextEncoder:
     ids = vocabulary.ids
-    merges = vocabulary.list("merges")
+    merges = vocabulary.table("merges")
     ranks = dict(zip(merges, range(len(merges)), strict=True))
     split = isolating_splitter(rule.patterns)
 
