@@ -97,7 +97,7 @@ V_INLINE int format_has_m(const ox_format f) {
     return f.scales == SCALES_DM || f.scales == SCALES_K || f.scales == SCALES_Q2_K;
 }
 /* What must be taken from u as the dot products see it. */
-V_INLINE int format_offset(const ox_format f) { return f.is_signed ? V_SIGNED_OFFSET : f.offset; }
+V_INLINE int format_offset(const ox_format f) { return f.is_signed ? v_signed_offset() : f.offset; }
 V_INLINE uint32_t format_subs(const ox_format f) { return f.block / 32; }
 V_INLINE uint32_t format_tile_bytes(const ox_format f) { return 64u * f.bits; }
 V_INLINE uint32_t format_column_bytes(const ox_format f) { return PANEL * (uint32_t)f.block_bytes; }

@@ -18,12 +18,13 @@
  *   vb_load(p) vb_store(p, a) vb_splat(x) vb_and(a, b) vb_or(a, b) vb_lookup16(index, table)
  *   vb_shl(a, n) vb_shr(a, n)         bits may cross into the next byte: mask them
  *   vw_unsigned(u) vw_signed(u)       weights as the dot product takes them, from 0 .. 127 or int8;
- *                                     signed ones come out with V_SIGNED_OFFSET added
+ *                                     signed ones come out with v_signed_offset() added
  *   vw_load(p) vw_store(p, w)
  *   va_load(p)                        four activations (act_t), for every row alike
  *   v_act_order(a)                    the order in which four activations are stored
  *   vacc_init(x)                      VF int32 sums, one a row
  *   v_dot_unsigned(acc, w, a) v_dot_signed(acc, w, a)
+ *   v_dot_is_exact()                  0 where these give wrong numbers on this processor
  *   vacc_fold(acc)                    due after V_RUN(bits) dot products at the latest
  *   vacc_to_f32(acc)
  *   v_load_u8(p) v_load_i8(p)         VF bytes as float32
@@ -115,6 +116,10 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 
 #ifndef __wasm_simd128__
 V_INLINE vf32 v_load_f16_normal(const void *p) { return v_load_f16(p); }
+#endif
+
+#ifndef V_DOT_MAY_BE_WRONG
+V_INLINE int32_t v_dot_is_exact(void) { return 1; }
 #endif
 
 #ifndef V_REORDERS_ACTS

@@ -56,7 +56,7 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
 /* Small-integer dot products: see simd.h. vpmaddubsw sums pairs of products into 16 bits; up to
  * V_RUN(bits) of these sums fit before they must be widened: 2 * (2^bits - 1) * 127 * run < 2^15.
  * Signed weights pass their sign to the activation: |w| * (a with the sign of w). */
-enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2, V_SIGNED_OFFSET = 0 };
+enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
 #define V_RUN(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
 typedef int8_t act_t;
 typedef __m256i vu8, vw, va;
@@ -75,6 +75,7 @@ V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
     const __m128i t = _mm_loadu_si128((const __m128i *)table);
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), index);
 }
+V_INLINE int32_t v_signed_offset(void) { return 0; }
 V_INLINE vw vw_unsigned(vu8 a) { return a; }
 V_INLINE vw vw_signed(vu8 a) { return a; }
 V_INLINE vw vw_load(const void *p) { return vb_load(p); }

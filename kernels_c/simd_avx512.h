@@ -42,7 +42,7 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
 
 /* Small-integer dot products: see simd.h. vpdpbusd multiplies unsigned by signed bytes, so signed
  * weights are shifted by 128. */
-enum { V_TILE_TOKENS = 8, V_TILE_VECTORS = 1, V_SIGNED_OFFSET = 128 };
+enum { V_TILE_TOKENS = 8, V_TILE_VECTORS = 1 };
 #define V_RUN(bits) 8
 typedef int8_t act_t;
 typedef __m512i vu8, vw, va, vi32, vacc;
@@ -58,6 +58,7 @@ V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
     const __m128i t = _mm_loadu_si128((const __m128i *)table);
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), index);
 }
+V_INLINE int32_t v_signed_offset(void) { return 128; }
 V_INLINE vw vw_unsigned(vu8 a) { return a; }
 V_INLINE vw vw_signed(vu8 a) { return _mm512_xor_si512(a, _mm512_set1_epi8((char)0x80)); }
 V_INLINE vw vw_load(const void *p) { return _mm512_loadu_si512(p); }

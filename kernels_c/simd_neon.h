@@ -45,7 +45,7 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
 }
 
 /* Small-integer dot products: see simd.h. sdot takes signed bytes on both sides. */
-enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2, V_SIGNED_OFFSET = 0 };
+enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
 #define V_RUN(bits) 8
 typedef int8_t act_t;
 typedef uint8x16_t vu8;
@@ -62,6 +62,7 @@ V_INLINE vu8 vb_shr(vu8 a, int n) { return vshlq_u8(a, vdupq_n_s8((int8_t)-n)); 
 V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
     return vqtbl1q_u8(vld1q_u8(table), index);
 }
+V_INLINE int32_t v_signed_offset(void) { return 0; }
 V_INLINE vw vw_unsigned(vu8 a) { return vreinterpretq_s8_u8(a); }
 V_INLINE vw vw_signed(vu8 a) { return vreinterpretq_s8_u8(a); }
 V_INLINE vw vw_load(const void *p) { return vld1q_s8((const int8_t *)p); }

@@ -55,7 +55,7 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
 #undef V_EACH
 
 /* Small-integer dot products: see simd.h. */
-enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2, V_SIGNED_OFFSET = 0 };
+enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
 #define V_RUN(bits) 8
 typedef int8_t act_t;
 typedef struct vu8 {
@@ -95,6 +95,7 @@ V_INLINE vw vw_load(const void *p) {
     return r;
 }
 V_INLINE void vw_store(void *p, vw a) { __builtin_memcpy(p, &a, 16); }
+V_INLINE int32_t v_signed_offset(void) { return 0; }
 V_INLINE vw vw_unsigned(vu8 a) { return vw_load(&a); }
 V_INLINE vw vw_signed(vu8 a) { return vw_load(&a); }
 V_INLINE va va_load(const act_t *p) {

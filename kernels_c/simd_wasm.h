@@ -91,7 +91,7 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
 }
 
 /* Small-integer dot products: see simd.h. */
-enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2, V_SIGNED_OFFSET = 0 };
+enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
 #define V_RUN(bits) 8
 typedef v128_t vu8, vacc;
 
@@ -110,29 +110,41 @@ V_INLINE vacc vacc_fold(vacc acc) { return acc; }
 V_INLINE vf32 vacc_to_f32(vacc acc) { return wasm_f32x4_convert_i32x4(acc); }
 
 #ifdef __wasm_relaxed_simd__
-/* The relaxed dot product multiplies signed bytes by values of 0..127. A signed weight therefore
- * takes the activation's sign, and the activation's magnitude is the second factor; -128 becomes
- * 127 where it would have to become 128. */
+/* The relaxed dot product multiplies signed bytes by values of 0..127; what it makes of 128..255 is
+ * left to the engine, and the same in all of one run. With sdot (Arm) these are negative numbers;
+ * with vpdpbusd (x86 with AVX-VNNI) they are positive, and signed weights are shifted by 128; older
+ * x86 adds pairs of products in 16 bits that saturate, which no shift makes right. */
+V_INLINE int32_t v_relaxed_dot(uint8_t a, uint8_t b) {
+    return wasm_i32x4_extract_lane(
+        wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_u8x16_splat(a), wasm_u8x16_splat(b),
+                                               wasm_i32x4_const_splat(0)),
+        0);
+}
+V_INLINE int32_t v_signed_offset(void) { return v_relaxed_dot(127, 255) > 0 ? 128 : 0; }
+#define V_DOT_MAY_BE_WRONG
+V_INLINE int32_t v_dot_is_exact(void) {
+    const int32_t top = v_relaxed_dot(127, 255);
+    return v_relaxed_dot(255, 127) == -4 * 127 && (top == 4 * 127 * 255 || top == -4 * 127);
+}
+
 typedef int8_t act_t;
 typedef v128_t vw, va;
 V_INLINE vw vw_unsigned(vu8 a) { return a; }
-V_INLINE vw vw_signed(vu8 a) { return a; }
+V_INLINE vw vw_signed(vu8 a) {
+    return wasm_v128_xor(a, wasm_i8x16_splat((int8_t)v_signed_offset()));
+}
 V_INLINE vw vw_load(const void *p) { return wasm_v128_load(p); }
 V_INLINE void vw_store(void *p, vw a) { wasm_v128_store(p, a); }
 V_INLINE va va_load(const act_t *p) { return wasm_v128_load32_splat(p); }
 V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
     return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc);
 }
-V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
-    const v128_t negative = wasm_i8x16_lt(a, wasm_i8x16_const_splat(0));
-    const v128_t signed_w = wasm_i8x16_sub_sat(wasm_v128_xor(w, negative), negative);
-    return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(signed_w, wasm_i8x16_abs(a), acc);
-}
 #else
 /* Without it, bytes become 16-bit lanes, even and odd ones apart, which needs no shuffles: a pair
  * of 16-bit lanes then holds bytes (0, 2) or (1, 3) of a row's four, and so do the activations,
  * which are stored as int16 in the order 0, 2, 1, 3. */
 typedef int16_t act_t;
+V_INLINE int32_t v_signed_offset(void) { return 0; }
 #define V_REORDERS_ACTS
 V_INLINE vf32 v_act_order(vf32 a) { return wasm_i32x4_shuffle(a, a, 0, 2, 1, 3); }
 typedef struct vw {
@@ -158,8 +170,8 @@ V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
     acc = wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w.even, a.even));
     return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w.odd, a.odd));
 }
-V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return v_dot_unsigned(acc, w, a); }
 #endif
+V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return v_dot_unsigned(acc, w, a); }
 
 V_INLINE vf32 v_load_u8(const uint8_t *p) {
     const v128_t wide = wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p));
