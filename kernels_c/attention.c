@@ -11,7 +11,7 @@
  * float32, the keys transposed, so that every lane of a vector is another key.
  */
 #include "internal.h"
-#include "simd.h"
+#include "vmath.h"
 
 enum {
     KEYS = 64,    /* divides a page, which has a power of two and at least 64 */
@@ -253,12 +253,9 @@ static float exp_one(float x) {
     return lanes[0];
 }
 
-/* tanh(x) = 1 - 2 / (exp(2x) + 1) */
 static void softcap_scores(float *scores, float cap) {
-    const vf32 one = v_splat(1.0f), two = v_splat(2.0f), factor = v_splat(2.0f / cap);
     for (uint32_t j = 0; j < KEYS; j += VF) {
-        const vf32 e = v_exp(v_mul(v_load(scores + j), factor));
-        const vf32 tanh = v_sub(one, v_div(two, v_add(e, one)));
+        const vf32 tanh = v_tanh(v_div(v_load(scores + j), v_splat(cap)));
         v_store(scores + j, v_mul(v_splat(cap), tanh));
     }
 }

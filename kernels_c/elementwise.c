@@ -1,30 +1,13 @@
 /* OX_GLU, OX_ADD, OX_SOFTCAP, OX_SELECT_ROWS. */
 #include "internal.h"
-#include "simd.h"
+#include "vmath.h"
 
-/* 1 / (1 + exp(-x)) */
-V_INLINE vf32 sigmoid(vf32 x) {
-    const vf32 one = v_splat(1.0f);
-    return v_div(one, v_add(one, v_exp(v_sub(v_zero(), x))));
-}
-
-V_INLINE vf32 silu(vf32 x) { return v_mul(x, sigmoid(x)); }
+V_INLINE vf32 silu(vf32 x) { return v_mul(x, v_sigmoid(x)); }
 
 /* 0.5 x (1 + tanh(y)) = x sigmoid(2 y), y = sqrt(2 / pi) (x + 0.044715 x^3) */
 V_INLINE vf32 gelu(vf32 x) {
     const vf32 cubic = v_fma(v_mul(v_mul(x, x), x), v_splat(0.044715f), x);
-    return v_mul(x, sigmoid(v_mul(cubic, v_splat(2.0f * 0.7978845608028654f))));
-}
-
-/* tanh(x) = 2 sigmoid(2 x) - 1; near 0, where that cancels, x - x^3 / 3 + 2 x^5 / 15 */
-V_INLINE float tanh_scalar(float x) {
-    if (x > -0.04f && x < 0.04f) {
-        const float square = x * x;
-        return x * (1.0f + square * (-1.0f / 3.0f + square * (2.0f / 15.0f)));
-    }
-    float lanes[VF];
-    v_store(lanes, sigmoid(v_splat(2.0f * x)));
-    return 2.0f * lanes[0] - 1.0f;
+    return v_mul(x, v_sigmoid(v_mul(cubic, v_splat(2.0f * 0.7978845608028654f))));
 }
 
 /* This thread's part of rows that lie side by side, in whole vectors but for the last one. */
@@ -36,6 +19,18 @@ static void share_values(const ox_run *run, const ox_buffer *buffer, uint32_t n_
     if (*last > n) *last = n;
 }
 
+/* A vector from the i-th value on, or what is left of it before `last`. */
+V_INLINE vf32 load_values(const float *x, size_t i, size_t last) {
+    return last - i < VF ? v_load_part(x + i, (uint32_t)(last - i)) : v_load(x + i);
+}
+V_INLINE void store_values(float *x, size_t i, size_t last, vf32 y) {
+    if (last - i < VF) {
+        v_store_part(x + i, (uint32_t)(last - i), y);
+    } else {
+        v_store(x + i, y);
+    }
+}
+
 void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const float *gate = ox_row(ox_buffer_at(run, op->src[0]), 0);
     const float *up = ox_row(ox_buffer_at(run, op->src[1]), 0);
@@ -44,15 +39,8 @@ void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     size_t i, last;
     share_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
-        const uint32_t n = last - i < VF ? (uint32_t)(last - i) : VF;
-        const vf32 g = n == VF ? v_load(gate + i) : v_load_part(gate + i, n);
-        const vf32 u = n == VF ? v_load(up + i) : v_load_part(up + i, n);
-        const vf32 y = v_mul(op->i[0] == 0 ? silu(g) : gelu(g), u);
-        if (n == VF) {
-            v_store(to + i, y);
-        } else {
-            v_store_part(to + i, n, y);
-        }
+        const vf32 g = load_values(gate, i, last), u = load_values(up, i, last);
+        store_values(to, i, last, v_mul(op->i[0] == 0 ? silu(g) : gelu(g), u));
     }
 }
 
@@ -74,7 +62,10 @@ void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const float cap = op->f[0];
     size_t i, last;
     share_values(run, dst, n_rows, &i, &last);
-    for (; i < last; i++) to[i] = cap * tanh_scalar(x[i] / cap);
+    for (; i < last; i += VF) {
+        const vf32 y = v_tanh(v_div(load_values(x, i, last), v_splat(cap)));
+        store_values(to, i, last, v_mul(v_splat(cap), y));
+    }
 }
 
 void ox_select_rows(const ox_run *run, const ox_op *op, uint32_t n_rows) {

@@ -1,0 +1,288 @@
+"""The kernels' smaller operations against float64 NumPy, for every instruction set."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from linear_driver import libraries, load
+from ops_driver import KernelPlan, Pool
+
+from oxillama_web.executors import abi
+
+
+@pytest.fixture(scope="module", params=libraries())
+def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
+    return load(request.param)
+
+
+def normal(*shape: int, size: float = 1.0, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, size, shape).astype(np.float32)
+
+
+def forward(plan: KernelPlan, library: ctypes.CDLL, n_tokens: int, **rest: object) -> None:
+    assert plan.check(library) == 0
+    assert plan.run(library, n_tokens, **rest) == 0  # type: ignore[arg-type]
+
+
+def rms_norm(
+    library: ctypes.CDLL,
+    x: np.ndarray,
+    weight: np.ndarray | None,
+    group: int,
+    eps: float,
+    in_place: bool = False,
+    pool: Pool | None = None,
+) -> np.ndarray:
+    plan = KernelPlan()
+    src = plan.filled(x)
+    dst = src if in_place else plan.buffer(*x.shape)
+    tensors = () if weight is None else (plan.vector(weight),)
+    plan.op(abi.RMS_NORM, src=(src,), dst=dst, tensor=tensors, i=(group,), f=(eps,))
+    forward(plan, library, len(x), pool=pool)
+    return plan.read(dst)
+
+
+def expected_rms_norm(
+    x: np.ndarray, weight: np.ndarray | float, group: int, eps: float
+) -> np.ndarray:
+    groups = x.astype(np.float64).reshape(len(x), -1, group)
+    mean_square = np.mean(groups * groups, axis=-1, keepdims=True)
+    return (groups / np.sqrt(mean_square + eps) * weight).reshape(x.shape)
+
+
+@given(
+    n_rows=st.integers(1, 5),
+    n_groups=st.integers(1, 4),
+    group=st.integers(1, 140),
+    in_place=st.booleans(),
+    weighted=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_rms_norm_of_any_shape(
+    n_rows: int, n_groups: int, group: int, in_place: bool, weighted: bool
+) -> None:
+    x, weight = normal(n_rows, n_groups * group), normal(group, seed=1) if weighted else None
+    for isa in libraries():
+        y = rms_norm(load(isa), x, weight, group, 1e-5, in_place)
+        expected = expected_rms_norm(x, 1.0 if weight is None else weight, group, 1e-5)
+        np.testing.assert_allclose(y, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-20, 1e-4, 1e4, 1e17])
+def test_rms_norm_of_any_size(library: ctypes.CDLL, size: float) -> None:
+    """Also where the sum of squares is next to nothing beside eps, or near the largest number."""
+    x = normal(3, 576, size=size)
+    for eps in (1e-6, 1e-5):
+        expected = expected_rms_norm(x, 1.0, 576, eps)
+        np.testing.assert_allclose(rms_norm(library, x, None, 576, eps), expected, rtol=1e-6)
+
+
+def test_rms_norm_takes_weights_at_any_address(library: ctypes.CDLL) -> None:
+    x, weight = normal(2, 37), normal(37, seed=1)
+    for offset in range(4):
+        raw = ctypes.create_string_buffer(b"\0" * offset + weight.tobytes())
+        plan = KernelPlan()
+        src, dst = plan.filled(x), plan.buffer(2, 37)
+        tensor = abi.Tensor(ctypes.addressof(raw) + offset, 4 * 37, 0, 0, 37, 1)
+        index = plan.tensor(tensor)
+        plan.op(abi.RMS_NORM, src=(src,), dst=dst, tensor=(index,), i=(37,), f=(1e-5,))
+        forward(plan, library, 2)
+        expected = expected_rms_norm(x, weight, 37, 1e-5)
+        np.testing.assert_allclose(plan.read(dst), expected, rtol=1e-6)
+
+
+def rope_table(
+    library: ctypes.CDLL, frequencies: np.ndarray, position: int, n_tokens: int, magnitude: float
+) -> np.ndarray:
+    plan = KernelPlan()
+    dst = plan.buffer(n_tokens, 2 * len(frequencies))
+    tensor = plan.vector(frequencies)
+    plan.op(abi.ROPE_TABLE, dst=dst, tensor=(tensor,), f=(magnitude,))
+    forward(plan, library, n_tokens, position=position)
+    return plan.read(dst)
+
+
+@pytest.mark.parametrize("position", [0, 1, 1000, 131_000, 999_990])
+@pytest.mark.parametrize("magnitude", [1.0, 1.5])
+def test_rope_table(library: ctypes.CDLL, position: int, magnitude: float) -> None:
+    """To the last bit but one of float32, for angles up to a million."""
+    frequencies = (10000.0 ** (-np.arange(33) / 33)).astype(np.float32)
+    table = rope_table(library, frequencies, position, 10, magnitude)
+    angles = (position + np.arange(10))[:, None] * frequencies.astype(np.float64)
+    expected = magnitude * np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+    np.testing.assert_allclose(table, expected, rtol=2e-7, atol=2e-9 * magnitude)
+
+
+def test_rope_table_at_every_part_of_the_circle(library: ctypes.CDLL) -> None:
+    frequencies = np.linspace(-4, 4, 10_001).astype(np.float32)
+    table = rope_table(library, frequencies, 1, 2, 1.0)
+    for t in range(2):
+        angles = (1 + t) * frequencies.astype(np.float64)
+        np.testing.assert_allclose(table[t, :10_001], np.cos(angles), rtol=2e-7, atol=1e-9)
+        np.testing.assert_allclose(table[t, 10_001:], np.sin(angles), rtol=2e-7, atol=1e-9)
+
+
+@given(
+    n_tokens=st.integers(1, 4),
+    n_heads=st.integers(1, 5),
+    half=st.integers(1, 50),
+    rest=st.integers(0, 7),
+    style=st.sampled_from([0, 1]),
+)
+@settings(max_examples=60, deadline=None)
+def test_rope(n_tokens: int, n_heads: int, half: int, rest: int, style: int) -> None:
+    head = 2 * half + rest
+    x, angles = normal(n_tokens, n_heads * head), normal(n_tokens, half, size=3.0, seed=1)
+    table = np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    expected = x.astype(np.float64).reshape(n_tokens, n_heads, head)
+    rotated = expected[..., : 2 * half]
+    first = rotated[..., :half] if style else rotated[..., ::2]
+    second = rotated[..., half:] if style else rotated[..., 1::2]
+    cos, sin = table[:, None, :half], table[:, None, half:]
+    first[:], second[:] = first * cos - second * sin, first * sin + second * cos
+    for isa in libraries():
+        plan = KernelPlan()
+        buffer, table_buffer = plan.filled(x), plan.filled(table)
+        source = (buffer, table_buffer)
+        plan.op(abi.ROPE, src=source, dst=buffer, i=(head, 2 * half, style))
+        forward(plan, load(isa), n_tokens)
+        np.testing.assert_allclose(
+            plan.read(buffer), expected.reshape(x.shape), rtol=1e-6, atol=5e-7
+        )
+
+
+def glu(library: ctypes.CDLL, gate: np.ndarray, up: np.ndarray, activation: int) -> np.ndarray:
+    plan = KernelPlan()
+    source, dst = (plan.filled(gate), plan.filled(up)), plan.buffer(*gate.shape)
+    plan.op(abi.GLU, src=source, dst=dst, i=(activation,))
+    forward(plan, library, len(gate))
+    return plan.read(dst)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    return x / (1 + np.exp(-x))
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+@pytest.mark.parametrize("width", [1, 5, 16, 1536, 2047])
+def test_silu(library: ctypes.CDLL, width: int) -> None:
+    gate, up = normal(3, width, size=4.0), normal(3, width, seed=1)
+    expected = silu(gate.astype(np.float64)) * up
+    np.testing.assert_allclose(glu(library, gate, up, 0), expected, rtol=1e-6, atol=1e-30)
+
+
+def test_silu_everywhere(library: ctypes.CDLL) -> None:
+    gate = np.concatenate([np.linspace(-80, 200, 50_000), [0.0, -0.0, 1e-30, -1e-30, 3e38]]).astype(
+        np.float32
+    )[None]
+    y = glu(library, gate, np.ones_like(gate), 0)
+    np.testing.assert_allclose(y, silu(gate.astype(np.float64)), rtol=1e-6, atol=1e-36)
+    far = np.float32([[-90, -1e4, -3e38, -np.inf]])
+    y = glu(library, far[:, :3], np.ones((1, 3), np.float32), 0)
+    assert (np.abs(y) < 1e-35).all()
+
+
+@pytest.mark.parametrize("width", [1, 7, 2048])
+def test_gelu(library: ctypes.CDLL, width: int) -> None:
+    gate, up = normal(3, width, size=2.0), normal(3, width, seed=1)
+    expected = gelu(gate.astype(np.float64)) * up
+    np.testing.assert_allclose(glu(library, gate, up, 1), expected, rtol=2e-6, atol=1e-6)
+
+
+def test_gelu_everywhere(library: ctypes.CDLL) -> None:
+    gate = np.concatenate([np.linspace(-12, 12, 50_000), [0.0, -1e10, 3e12, 100]])
+    gate = gate.astype(np.float32)[None]
+    y = glu(library, gate, np.ones_like(gate), 1)
+    np.testing.assert_allclose(y, gelu(gate.astype(np.float64)), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", [0, 1])
+def test_glu_keeps_what_is_no_number(library: ctypes.CDLL, activation: int) -> None:
+    gate, up = normal(2, 40), normal(2, 40, seed=1)
+    clean = glu(library, gate, up, activation)
+    gate[0, 3] = up[1, 39] = np.nan
+    y = glu(library, gate, up, activation)
+    assert np.isnan(y[0, 3]) and np.isnan(y[1, 39])
+    np.testing.assert_array_equal(np.isnan(y).sum(), 2)
+    np.testing.assert_array_equal(y[~np.isnan(y)], clean[~np.isnan(y)])
+
+
+@given(n_rows=st.integers(1, 4), width=st.integers(1, 90))
+@settings(max_examples=30, deadline=None)
+def test_add(n_rows: int, width: int) -> None:
+    a, b = normal(n_rows, width), normal(n_rows, width, seed=1)
+    for isa in libraries():
+        plan = KernelPlan()
+        first, second = plan.filled(a), plan.filled(b)
+        out = plan.buffer(n_rows, width)
+        plan.op(abi.ADD, src=(first, second), dst=out)
+        plan.op(abi.ADD, src=(first, out), dst=first)
+        forward(plan, load(isa), n_rows)
+        np.testing.assert_array_equal(plan.read(out), a + b)
+        np.testing.assert_array_equal(plan.read(first), a + (a + b))
+
+
+@pytest.mark.parametrize("cap", [30.0, 1.0])
+def test_softcap(library: ctypes.CDLL, cap: float) -> None:
+    x = np.concatenate([np.linspace(-200, 200, 9001), np.linspace(-2, 2, 9000), [1e-20, 3e38]])
+    x = x.astype(np.float32)[None] * np.float32(cap / 30)
+    plan = KernelPlan()
+    src, dst = plan.filled(x), plan.buffer(*x.shape)
+    plan.op(abi.SOFTCAP, src=(src,), dst=dst, f=(cap,))
+    forward(plan, library, 1)
+    expected = cap * np.tanh(x.astype(np.float64) / cap)
+    np.testing.assert_allclose(plan.read(dst), expected, rtol=1e-6, atol=1e-30)
+
+
+def test_select_rows(library: ctypes.CDLL) -> None:
+    x = normal(9, 33)
+    for outputs in ([8], [0, 3, 8], list(range(9)), []):
+        plan = KernelPlan()
+        src, dst = plan.filled(x), plan.buffer(9, 33, "output")
+        plan.op(abi.SELECT_ROWS, src=(src,), dst=dst)
+        forward(plan, library, 9, outputs=outputs)
+        np.testing.assert_array_equal(plan.read(dst, len(outputs)), x[outputs])
+        assert not plan.read(dst)[len(outputs) :].any()
+
+
+def all_operations(n_tokens: int, width: int) -> tuple[KernelPlan, list[int]]:
+    """Every operation of this file and the buffers they leave."""
+    plan = KernelPlan()
+    a, b = plan.filled(normal(n_tokens, width)), plan.filled(normal(n_tokens, width, seed=1))
+    normed, product = plan.buffer(n_tokens, width), plan.buffer(n_tokens, width)
+    table, selected = plan.buffer(n_tokens, 4), plan.buffer(n_tokens, width, "output")
+    weight, frequencies = plan.vector(normal(width // 3)), plan.vector([1.0, 0.1])
+    plan.op(
+        abi.RMS_NORM, src=(a,), dst=normed, tensor=(weight,), i=(width // 3,), f=(1e-5,), barrier=0
+    )
+    plan.op(abi.ROPE_TABLE, dst=table, tensor=(frequencies,), f=(1.0,), barrier=0)
+    plan.op(abi.ROPE, src=(normed, table), dst=normed, i=(width // 3, 4, 1))
+    plan.op(abi.GLU, src=(normed, b), dst=product, i=(1,))
+    plan.op(abi.ADD, src=(product, a), dst=a)
+    plan.op(abi.SELECT_ROWS, src=(a,), dst=selected)
+    plan.op(abi.SOFTCAP, src=(selected,), dst=selected, f=(5.0,))
+    return plan, [normed, product, table, selected]
+
+
+@pytest.mark.parametrize("n_threads", [2, 3, 5])
+@pytest.mark.parametrize("shape", [(1, 15), (2, 96), (7, 123)])
+def test_threads_change_no_bit(
+    library: ctypes.CDLL, shape: tuple[int, int], n_threads: int
+) -> None:
+    outputs = range(0, shape[0], 2)
+    plan, results = all_operations(*shape)
+    forward(plan, library, shape[0], position=5, outputs=outputs)
+    expected = [plan.read(index).copy() for index in results]
+    with Pool(library, n_threads) as pool:
+        for _ in range(20):
+            plan, results = all_operations(*shape)
+            forward(plan, library, shape[0], position=5, outputs=outputs, pool=pool)
+            for index, want in zip(results, expected, strict=True):
+                np.testing.assert_array_equal(plan.read(index), want)
