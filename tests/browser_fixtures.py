@@ -13,7 +13,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from browser_helpers import ROOT, TINY, TINY_BASE, FaultyHandler, serving
+from browser_helpers import LARGER, ROOT, TINY, TINY_BASE, FaultyHandler, serving
 from chromium import FLAGS, find_chromium
 from gguf_files import write_tiny_llama
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -35,10 +35,14 @@ def site() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one tiny model of random weights, and one that has no chat template."""
+    """A folder of models of random weights: tiny ones, and one that takes its time."""
     folder = tmp_path_factory.mktemp("models")
     write_tiny_llama(folder / TINY, context_length=4096, chat_template=CHAT_TEMPLATE)
     write_tiny_llama(folder / TINY_BASE, context_length=4096)
+    write_tiny_llama(
+        folder / LARGER, n_layers=12, width=256, ffn=1024, context_length=8192,
+        chat_template=CHAT_TEMPLATE,
+    )  # fmt: skip
     return folder
 
 

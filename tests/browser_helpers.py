@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 TINY = "tiny-llama.gguf"
 TINY_BASE = "tiny-base.gguf"
+LARGER = "larger-llama.gguf"
 LOAD_TIMEOUT_MS = 60_000
 
 

@@ -275,14 +275,15 @@ def test_a_bad_download_is_told_in_words(
     [
         ("new Blob([bytes.slice(0, bytes.byteLength / 2)])", "bad_model"),
         ("new Blob([bytes.slice(0, 100)])", "bad_model"),
-        ("new Blob(['GGUF', new Uint8Array(1000)])", "bad_model"),
+        ("new Blob(['GGUF', new Uint8Array([3, 0, 0, 0]), new Uint8Array(1000).fill(255)])",
+         "bad_model"),
         ("new Blob(['GG'])", "not_gguf"),
         ("new Blob([])", "not_gguf"),
         ("new Blob(['no model'])", "not_gguf"),
         ("12", "invalid_request"),
         ("'http://['", "invalid_request"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_file_is_told_in_words(page: Page, script: str, code: str) -> None:
     result = call(
         page,
@@ -468,9 +469,7 @@ def test_a_missing_runtime_is_told_in_words(
 
 
 @pytest.mark.slow
-def test_the_model_lies_in_memory_once(
-    browser: Browser, site: Path, smollm2_path: Path
-) -> None:
+def test_the_model_lies_in_memory_once(browser: Browser, site: Path, smollm2_path: Path) -> None:
     with serving(make_server(site, smollm2_path.parent)) as address:
         page = browser.new_page()
         page.goto(address)

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_helpers import LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
+from browser_helpers import LARGER, LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
 from playwright.sync_api import Browser, Page, expect
 from serve import make_server
 
 pytest_plugins = ["browser_fixtures"]
 
 PICTURES = ROOT / "test-results"
-LONG = {"maxTokens": "60", "temperature": "1"}
+# the most probable token of random weights is hardly ever the one that ends an answer
+LONG = {"maxTokens": "5000", "temperature": "0", "repetitionPenalty": "1"}
 
 
 def open_bundled(page: Page, file: str = TINY) -> None:
@@ -67,8 +68,8 @@ def test_a_model_without_a_chat_template_continues_the_text(page: Page) -> None:
 
 
 def test_the_answer_grows_while_it_is_written(page: Page) -> None:
-    open_bundled(page)
-    change_settings(page, LONG)
+    open_bundled(page, LARGER)
+    change_settings(page, {**LONG, "maxTokens": "300"})
     lengths: list[int] = page.evaluate(
         """async () => {
             const lengths = [];
@@ -92,8 +93,8 @@ def test_the_answer_grows_while_it_is_written(page: Page) -> None:
 
 @pytest.mark.parametrize("way", ["button", "escape"])
 def test_stop(page: Page, way: str) -> None:
-    open_bundled(page)
-    change_settings(page, {**LONG, "maxTokens": "5000"})
+    open_bundled(page, LARGER)
+    change_settings(page, LONG)
     ask(page, "abc")
     expect(page.locator(".message.assistant .text")).not_to_be_empty(timeout=LOAD_TIMEOUT_MS)
     if way == "button":

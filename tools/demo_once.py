@@ -1,6 +1,6 @@
 """Opens the demo page in headless Chromium, asks one question, and prints the answer as it comes.
 
-    python tools/demo_once.py --model SmolLM2 "Why is the sky blue?"
+python tools/demo_once.py --model SmolLM2 "Why is the sky blue?"
 """
 
 from __future__ import annotations

@@ -109,9 +109,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to fill")
     arguments = parser.parse_args()
     extra_wheels = list(arguments.wheels.glob("*.whl"))
-    make_site(
-        arguments.wheel, extra_wheels, arguments.pyodide, arguments.snapshots, arguments.out
-    )
+    make_site(arguments.wheel, extra_wheels, arguments.pyodide, arguments.snapshots, arguments.out)
     print(arguments.out)
     return 0
 

@@ -1,6 +1,6 @@
 """Serves build/site, and the models of the cache at /models/, for trying things out.
 
-    python tools/serve.py --port 8000
+python tools/serve.py --port 8000
 """
 
 from __future__ import annotations
