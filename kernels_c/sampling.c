@@ -4,6 +4,8 @@
 
 #define NEGATIVE_INFINITY (-__builtin_inff())
 
+enum { BLOCK = 256 /* logits that are weighed together */ };
+
 /* Whether candidate a ranks behind b: a smaller logit, or an equal one of a larger id. */
 static int32_t ranks_behind(float a, uint32_t a_id, float b, uint32_t b_id) {
     return a < b || (a == b && a_id > b_id);
@@ -70,24 +72,54 @@ uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids, fl
 }
 
 static float largest_of(const float *logits, uint32_t n) {
-    float largest = NEGATIVE_INFINITY;
-    for (uint32_t i = 0; i < n; i++) {
+    vf32 most = v_splat(NEGATIVE_INFINITY);
+    uint32_t i = 0;
+    for (; i + VF <= n; i += VF) most = v_max(most, v_load(logits + i));
+    float largest = v_hmax(most);
+    for (; i < n; i++) {
         if (logits[i] > largest) largest = logits[i];
     }
     return largest;
 }
 
-/* exp((logit - largest) / temperature) of VF logits; lanes behind n are 0 */
-V_INLINE vf32 weights(const float *logits, uint32_t n, float largest, float inverse) {
-    float lanes[VF];
-    for (uint32_t i = 0; i < VF; i++) lanes[i] = i < n ? logits[i] : NEGATIVE_INFINITY;
-    return v_exp(v_mul(v_sub(v_load(lanes), v_splat(largest)), v_splat(inverse)));
+/* What makes weights of logits: exp((logit - largest) * inverse_temperature). */
+typedef struct softmax {
+    float largest;
+    float inverse_temperature;
+} softmax;
+
+static softmax softmax_of(const float *logits, uint32_t n, float temperature) {
+    const float inverse = 1.0f / temperature;
+    return (softmax){largest_of(logits, n), inverse < __FLT_MAX__ ? inverse : __FLT_MAX__};
 }
 
-static double weight_sum(const float *logits, uint32_t n, float largest, float inverse) {
-    double total = 0.0;
+/* NaN weighs nothing; what equals the largest weighs 1, even if both are infinite. */
+V_INLINE vf32 weights(softmax s, vf32 logits) {
+    const vf32 numbers = v_max(v_splat(NEGATIVE_INFINITY), logits);
+    const vf32 below = v_min(v_zero(), v_sub(numbers, v_splat(s.largest)));
+    return v_exp(v_mul(below, v_splat(s.inverse_temperature)));
+}
+
+/* The weights of up to BLOCK logits, and their sum. */
+static float weigh_block(softmax s, const float *logits, uint32_t n, float block[BLOCK]) {
+    vf32 total = v_zero();
     for (uint32_t i = 0; i < n; i += VF) {
-        total += v_hsum(weights(logits + i, n - i, largest, inverse));
+        if (n - i >= VF) {
+            v_store(block + i, weights(s, v_load(logits + i)));
+        } else {
+            v_store(block + i, weights(s, v_load_part(logits + i, n - i)));
+            for (uint32_t j = n; j < i + VF; j++) block[j] = 0.0f;
+        }
+        total = v_add(total, v_load(block + i));
+    }
+    return v_hsum(total);
+}
+
+static double weight_sum(softmax s, const float *logits, uint32_t n) {
+    float block[BLOCK];
+    double total = 0.0;
+    for (uint32_t i = 0; i < n; i += BLOCK) {
+        total += weigh_block(s, logits + i, n - i < BLOCK ? n - i : BLOCK, block);
     }
     return total;
 }
@@ -111,25 +143,31 @@ static double natural_log(double x) {
 }
 
 float ox_logsumexp(const float *logits, uint32_t n, float temperature) {
-    const float largest = largest_of(logits, n), inverse = 1.0f / temperature;
-    if (largest == NEGATIVE_INFINITY) return largest;
-    return (float)(largest * (double)inverse +
-                   natural_log(weight_sum(logits, n, largest, inverse)));
+    const softmax s = softmax_of(logits, n, temperature);
+    if (s.largest == NEGATIVE_INFINITY) return s.largest;
+    return (float)(s.largest * (double)s.inverse_temperature +
+                   natural_log(weight_sum(s, logits, n)));
 }
 
 uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u) {
-    const float largest = largest_of(logits, n), inverse = 1.0f / temperature;
-    const double target = u * weight_sum(logits, n, largest, inverse);
-    double cumulative = 0.0;
+    const softmax s = softmax_of(logits, n, temperature);
+    const double total = weight_sum(s, logits, n), limit = total * (1.0 - 0x1p-52);
+    const double target = u * total < limit ? u * total : limit;
+    float block[BLOCK];
+    double before = 0.0;
     uint32_t chosen = 0;
-    for (uint32_t i = 0; i < n; i += VF) {
-        float lanes[VF];
-        v_store(lanes, weights(logits + i, n - i, largest, inverse));
-        for (uint32_t j = 0; j < VF && i + j < n; j++) {
-            cumulative += lanes[j];
-            if (lanes[j] > 0.0f) chosen = i + j;
-            if (cumulative > target) return i + j;
+    for (uint32_t first = 0; first < n; first += BLOCK) {
+        const uint32_t n_block = n - first < BLOCK ? n - first : BLOCK;
+        const double after = before + weigh_block(s, logits + first, n_block, block);
+        double cumulative = before;
+        before = after;
+        if (after <= target) continue;
+        for (uint32_t i = 0; i < n_block; i++) {
+            cumulative += block[i];
+            if (block[i] > 0.0f) chosen = first + i;
+            if (cumulative > target) break;
         }
+        return chosen; /* where rounding kept the sum below the target: the last possible token */
     }
-    return chosen; /* rounding kept the sum below the target: the last possible token */
+    return chosen;
 }
