@@ -20,10 +20,17 @@ typedef struct ox_act_block {
 enum { OX_GEMV_TOKENS = 3 };
 
 /* Tokens stand in groups of `group`, and a group's blocks lie together: block b of token t is
- * blocks[(t / group * n_blocks + b) * group + t % group]. */
+ * blocks[(t / group * n_blocks + b) * group + t % group].
+ *
+ * A few blocks hold values far larger than the others of their token, and rounding those makes most
+ * of a product's error. What their rounding left over is quantized again: refinement e of a group
+ * belongs to block refined[e] and stands where block e would. */
 typedef struct ox_activations {
     ox_act_block *blocks;
-    uint32_t n_blocks; /* for a token */
+    ox_act_block *refinements;
+    uint32_t *refined;   /* [groups][n_blocks] */
+    uint32_t *n_refined; /* [groups] */
+    uint32_t n_blocks;   /* for a token */
     uint32_t group;    /* all tokens if there are at most OX_GEMV_TOKENS, else V_TILE_TOKENS */
 } ox_activations;
 

@@ -55,6 +55,19 @@ static void store_panel(const ox_product *product, uint32_t panel, uint32_t n_va
     }
 }
 
+/* Weights in blocks of 256 are so coarse that refinements would not show. */
+static uint32_t n_refined(const ox_format *format, const ox_activations *acts, uint32_t group) {
+    return format->block == 32 ? acts->n_refined[group] : 0;
+}
+
+static void add_rows(float (*to)[PANEL], const float (*rows)[PANEL], uint32_t n_tokens) {
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        for (int i = 0; i < PANEL; i += VF) {
+            v_store(to[t] + i, v_add(v_load(to[t] + i), v_load(rows[t] + i)));
+        }
+    }
+}
+
 /* Panels of 16 rows are shared between threads. Rows that are not packed are packed on the way. */
 static void multiply_panels(const ox_run *run, const ox_product *product, const ox_format *format,
                             const ox_activations *acts) {
@@ -75,9 +88,14 @@ static void multiply_panels(const ox_run *run, const ox_product *product, const 
             ox_pack_rows(format, panel, row_bytes, n_valid, n_columns, repacked);
             panel = repacked;
         }
-        float rows[V_TILE_TOKENS][PANEL];
+        float rows[V_TILE_TOKENS][PANEL], more[V_TILE_TOKENS][PANEL];
         if (product->n_rows <= OX_GEMV_TOKENS) {
             ox_panel_gemv(format, panel, n_columns, acts->blocks, product->n_rows, rows);
+            for (uint32_t e = 0; e < n_refined(format, acts, 0); e++) {
+                ox_panel_gemv(format, panel + acts->refined[e] * format_column_bytes(*format), 1,
+                              acts->refinements + (size_t)e * acts->group, product->n_rows, more);
+                add_rows(rows, (const float (*)[PANEL])more, product->n_rows);
+            }
             store_panel(product, p, n_valid, 0, product->n_rows, (const float (*)[PANEL])rows);
             continue;
         }
@@ -85,8 +103,14 @@ static void multiply_panels(const ox_run *run, const ox_product *product, const 
         for (uint32_t t = 0; t < product->n_rows; t += V_TILE_TOKENS) {
             const uint32_t rest = product->n_rows - t;
             const uint32_t n = rest < V_TILE_TOKENS ? rest : V_TILE_TOKENS;
-            ox_panel_gemm(format, unpacked, acts->n_blocks,
-                          acts->blocks + (size_t)t * acts->n_blocks, n, rows);
+            const size_t at = (size_t)t * acts->n_blocks;
+            const uint32_t *refined = acts->refined + at / V_TILE_TOKENS;
+            ox_panel_gemm(format, unpacked, acts->n_blocks, acts->blocks + at, n, rows);
+            for (uint32_t e = 0; e < n_refined(format, acts, t / V_TILE_TOKENS); e++) {
+                ox_panel_gemm(format, unpacked + refined[e] * ox_unpacked_bytes(format, 32), 1,
+                              acts->refinements + at + (size_t)e * V_TILE_TOKENS, n, more);
+                add_rows(rows, (const float (*)[PANEL])more, n);
+            }
             store_panel(product, p, n_valid, t, n, (const float (*)[PANEL])rows);
         }
     }

@@ -169,14 +169,28 @@ def run_embed(
     return output.floats(len(tokens))
 
 
-def quantize_activations(x: np.ndarray) -> np.ndarray:
-    """What the kernels make of their input: 8 bits in blocks of 32, in float64 again."""
-    blocks = x.astype(np.float32).reshape(-1, 32)
-    largest = np.abs(blocks).max(axis=1, keepdims=True)
+def quantize_activations(x: np.ndarray, refined: bool) -> np.ndarray:
+    """What the kernels make of their input: 8 bits in blocks of 32, in float64 again.
+
+    refined: what is left over of blocks far above their token's mean is rounded to 8 bits too, as
+    for formats in blocks of 32.
+    """
+    blocks = x.astype(np.float32).reshape(len(x), -1, 32)
+    rounded, scale = quantize_blocks(blocks)
+    if not refined:
+        return rounded.reshape(x.shape)
+    square = scale * scale
+    outlier = square > np.float32(5) * square.sum(axis=1, keepdims=True) / blocks.shape[1]
+    rest, _ = quantize_blocks((blocks - rounded.astype(np.float32)).astype(np.float32))
+    return np.where(outlier, rounded + rest, rounded).reshape(x.shape)
+
+
+def quantize_blocks(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rounded values [..., 32] in float64, and scales [..., 1]."""
+    largest = np.abs(blocks).max(axis=-1, keepdims=True)
     inverse = np.float32(127) / np.maximum(largest, np.float32(2**-99))
-    rounded = np.rint(blocks * inverse)
     scale = largest / np.float32(127)
-    return (rounded.astype(np.float64) * scale).reshape(x.shape)
+    return np.rint(blocks * inverse).astype(np.float64) * scale, scale
 
 
 def libraries() -> list[str]:

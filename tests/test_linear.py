@@ -28,6 +28,7 @@ from linear_driver import (
 )
 
 from oxillama_web.executors import abi
+from oxillama_web.quants import FORMATS
 
 ALL_FORMATS = [*FLOAT_FORMATS, *QUANTIZED_FORMATS]
 
@@ -43,7 +44,9 @@ def random_input(n_tokens: int, n_in: int, seed: int = 1) -> np.ndarray:
 
 def assert_product(weight: Weight, x: np.ndarray, y: np.ndarray, bias: float = 0.0) -> None:
     """y must be what exact arithmetic gives for the rounded input, but for float32 sums."""
-    rounded = quantize_activations(x) if weight.format in QUANTIZED_FORMATS.values() else x
+    rounded = x
+    if weight.format in QUANTIZED_FORMATS.values():
+        rounded = quantize_activations(x, refined=FORMATS[weight.format].block_size == 32)
     values = weight.values.astype(np.float64)
     expected = rounded.astype(np.float64) @ values.T + bias
     tolerance = 1e-6 * (np.abs(rounded) @ np.abs(values.T) + abs(bias)) + 1e-30
