@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ..errors import TokenizerError
 from .special_tokens import SpecialToken, SpecialTokenSplitter
 
-# encodes text without special tokens; the flag says that no other text came directly before it
-TextEncoder = Callable[[str, bool], list[int]]
+# (text between special tokens, whether it starts the whole text, encode's parse_special) to ids
+TextEncoder = Callable[[str, bool, bool], list[int]]
 
 
 class Tokenizer:
@@ -77,14 +77,11 @@ class Tokenizer:
         if not text.isascii():
             text = _well_formed(text)
         ids = self._around(add_bos, self.add_bos, self._prefix_ids, self.bos_id, "BOS")
-        alone = True
-        for part in self._split_special(text, parse_special):
+        for index, part in enumerate(self._split_special(text, parse_special)):
             if isinstance(part, SpecialToken):
                 ids.append(part.id)
-                alone = True
             else:
-                ids += self._encode_text(part, alone)
-                alone = False
+                ids += self._encode_text(part, index == 0, parse_special)
         ids += self._around(add_eos, self.add_eos, self._suffix_ids, self.eos_id, "EOS")
         return ids
 
@@ -119,12 +116,7 @@ class Tokenizer:
                 raise TokenizerError(
                     f"token {token} is not in the vocabulary, whose ids are 0 to {self.n_vocab - 1}"
                 )
-            text = self._tokens[token]
-            if token in self._special:
-                found = text.encode("utf-8", "surrogateescape")
-            else:
-                found = self._text_to_bytes(text)
-            self._bytes[token] = found
+            found = self._bytes[token] = self._text_to_bytes(self._tokens[token])
         return found
 
     def is_control(self, token: int) -> bool:

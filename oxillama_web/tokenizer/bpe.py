@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .merging import INFINITE, merge_pairs
 
@@ -12,10 +12,9 @@ _LONGEST_WORD = 64
 
 
 class WordEncoder:
-    """Splits text into words and encodes each one.
+    """Encodes words one by one.
 
     Args:
-        split: text to words.
         to_symbols: a word to the characters that its merging starts from.
         cost: what merging two neighbours costs (merging.py).
         to_ids: a symbol that cannot be merged any further to token ids.
@@ -24,25 +23,23 @@ class WordEncoder:
 
     def __init__(
         self,
-        split: Callable[[str], list[str]],
         to_symbols: Callable[[str], list[str]],
         cost: Callable[[str, str], float],
         to_ids: Callable[[str], list[int]],
         whole_words: Mapping[str, int] | None = None,
     ) -> None:
-        self._split = split
         self._to_symbols = to_symbols
         self._cost = cost
         self._to_ids = to_ids
         self._whole_words = whole_words or {}
         self._words: dict[str, list[int]] = {}
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text without special tokens."""
+    def encode(self, words: Iterable[str]) -> list[int]:
+        """Token ids of words."""
         ids: list[int] = []
-        words = self._words
-        for word in self._split(text):
-            found = words.get(word)
+        known = self._words
+        for word in words:
+            found = known.get(word)
             ids += self._encode_word(word) if found is None else found
         return ids
 
@@ -61,12 +58,16 @@ class WordEncoder:
         return ids
 
 
-def rank_cost(ranks: Mapping[str, int]) -> Callable[[str, str], float]:
-    """The cost of a pair from merge ranks, whose keys are two symbols with a space between."""
-    get = ranks.get
+def rank_cost(merges: Iterable[str], separator: str = " ") -> Callable[[str, str], float]:
+    """What merging a pair costs: its place in the list of merges.
+
+    Args:
+        merges: two symbols each, with the separator between them.
+    """
+    rank_of = {merge: rank for rank, merge in enumerate(merges)}.get
 
     def cost(left: str, right: str) -> float:
-        return get(f"{left} {right}", INFINITE)
+        return rank_of(left + separator + right, INFINITE)
 
     return cost
 
@@ -76,3 +77,13 @@ def byte_token_ids(ids: Mapping[str, int], symbol: str) -> list[int] | None:
     found = [ids.get(f"<0x{byte:02X}>") for byte in symbol.encode("utf-8", "surrogateescape")]
     known = [token for token in found if token is not None]
     return known if len(known) == len(found) else None
+
+
+def byte_of_token(token: str) -> bytes | None:
+    """The byte that a token such as <0x0A> stands for; None for any other token."""
+    if len(token) != 6 or not token.startswith("<0x") or token[5] != ">":
+        return None
+    try:
+        return bytes.fromhex(token[3:5])
+    except ValueError:
+        return None

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import TokenizerError
 from .base import TextEncoder, Tokenizer
-from .bpe import WordEncoder, byte_token_ids, rank_cost
+from .bpe import WordEncoder, byte_of_token, byte_token_ids, rank_cost
 from .byte_level import byte_chars_to_bytes, text_to_byte_chars
 from .merging import INFINITE
 from .special_tokens import END_OF_GENERATION, SpecialToken, end_of_generation_ids
@@ -113,11 +113,8 @@ class _Vocabulary:
 
     def byte_tokens(self) -> dict[str, bytes]:
         """Tokens that stand for one byte each."""
-        return {
-            self.tokens[token]: bytes([int(self.tokens[token][3:5], 16)])
-            for token in self._of_type(_BYTE)
-            if _is_byte_token(self.tokens[token])
-        }
+        texts = [self.tokens[token] for token in self._of_type(_BYTE)]
+        return {text: byte for text in texts if (byte := byte_of_token(text)) is not None}
 
     def _of_type(self, number: int) -> list[int]:
         found = []
@@ -180,10 +177,10 @@ class _Lazy:
         self._build = build
         self._encode: TextEncoder | None = None
 
-    def __call__(self, text: str, alone: bool) -> list[int]:
+    def __call__(self, text: str, at_start: bool, parse_special: bool) -> list[int]:
         if self._encode is None:
             self._encode = self._build()
-        return self._encode(text, alone)
+        return self._encode(text, at_start, parse_special)
 
 
 def _tokenizer(
@@ -200,11 +197,19 @@ def _tokenizer(
     eos = vocabulary.token("eos", eos_default)
     add_bos = vocabulary.flag("add_bos_token", add_bos)
     add_eos = vocabulary.flag("add_eos_token", False)
+    special_tokens = vocabulary.special_tokens()
+    as_they_stand = {token.text for token in special_tokens}
+
+    def to_bytes(text: str) -> bytes:
+        if text in as_they_stand:
+            return text.encode("utf-8", "surrogateescape")
+        return text_to_bytes(text)
+
     return Tokenizer(
         vocabulary.tokens,
         encode_text=encode_text,
-        text_to_bytes=text_to_bytes,
-        special_tokens=vocabulary.special_tokens(),
+        text_to_bytes=to_bytes,
+        special_tokens=special_tokens,
         longest_first=True,
         bos_id=bos,
         eos_id=eos,
@@ -225,8 +230,6 @@ def _tokenizer(
 
 def _bpe_encoder(vocabulary: _Vocabulary, rule: SplitRule) -> TextEncoder:
     ids = vocabulary.ids
-    merges = vocabulary.table("merges")
-    ranks = dict(zip(merges, range(len(merges)), strict=True))
     split = isolating_splitter(rule.patterns)
 
     def known_parts(symbol: str) -> list[int]:
@@ -238,20 +241,15 @@ def _bpe_encoder(vocabulary: _Vocabulary, rule: SplitRule) -> TextEncoder:
             return byte_token_ids(ids, symbol) or []
         return [ids[char] for char in symbol if char in ids]
 
-    def split_to_byte_chars(text: str) -> list[str]:
-        return list(map(text_to_byte_chars, split(text)))
-
-    def split_marked(text: str) -> list[str]:
-        return split(text.replace(" ", SPACE_MARK))
-
     words = WordEncoder(
-        split_to_byte_chars if rule.byte_level else split_marked,
         list,
-        rank_cost(ranks),
+        rank_cost(vocabulary.table("merges")),
         known_parts,
         ids if rule.ignore_merges else None,
     )
-    return lambda text, _: words.encode(text)
+    if rule.byte_level:
+        return lambda text, *_: words.encode(map(text_to_byte_chars, split(text)))
+    return lambda text, *_: words.encode(split(text.replace(" ", SPACE_MARK)))
 
 
 def _sentencepiece_encoder(vocabulary: _Vocabulary, add_space_prefix: bool) -> TextEncoder:
@@ -269,12 +267,13 @@ def _sentencepiece_encoder(vocabulary: _Vocabulary, add_space_prefix: bool) -> T
             return [found]
         return byte_token_ids(ids, symbol) or ([] if unknown is None else [unknown])
 
-    words = WordEncoder(word_splitter(vocabulary.tokens), list, cost, known_or_bytes)
+    words = WordEncoder(list, cost, known_or_bytes)
+    split = word_splitter(vocabulary.tokens)
 
-    def encode(text: str, alone: bool) -> list[int]:
-        if add_space_prefix and alone:
+    def encode(text: str, *_: bool) -> list[int]:
+        if add_space_prefix:
             text = " " + text
-        return words.encode(text.replace(" ", SPACE_MARK))
+        return words.encode(split(text.replace(" ", SPACE_MARK)))
 
     return encode
 
@@ -290,8 +289,3 @@ def _spaced_to_bytes(byte_tokens: dict[str, bytes]) -> Callable[[str], bytes]:
 
     return text_to_bytes
 
-
-def _is_byte_token(text: str) -> bool:
-    if len(text) != 6 or not text.startswith("<0x") or text[5] != ">":
-        return False
-    return all(digit in "0123456789abcdefABCDEF" for digit in text[3:5])

@@ -15,7 +15,8 @@ class SpecialToken(NamedTuple):
     """A token that is matched as it stands.
 
     A control token is matched only if the caller asks for it, and is not shown in decoded text.
-    `lstrip` and `rstrip` take the white space beside a match; `single_word` matches whole words.
+    `lstrip` and `rstrip` take the white space beside a match; `single_word` matches whole words;
+    `normalized` tokens are matched after the text has been normalized (tokenizer.json only).
     """
 
     text: str
@@ -24,6 +25,7 @@ class SpecialToken(NamedTuple):
     lstrip: bool = False
     rstrip: bool = False
     single_word: bool = False
+    normalized: bool = False
 
 
 class SpecialTokenSplitter:
