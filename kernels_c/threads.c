@@ -59,9 +59,10 @@ static void wait_for_change(atomic_uint *value, uint32_t old) {
 void ox_barrier_wait(const ox_run *run) {
     struct ox_barrier *barrier = run->barrier;
     if (!barrier) return;
+    /* once the last thread has come, the pool may write the next *run */
+    const uint32_t others = run->n_threads - 1;
     const uint32_t round = atomic_load_explicit(&barrier->round, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) ==
-        run->n_threads - 1) {
+    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == others) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&barrier->round, round + 1, memory_order_release);
     } else {
