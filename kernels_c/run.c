@@ -58,12 +58,28 @@ static int32_t same_shape(const ox_buffer *a, const ox_buffer *b) {
     return a && b && a->rows == b->rows && a->width == b->width;
 }
 
+/* A matrix that has kernels. */
+static int32_t check_matrix(const ox_tensor *tensor) {
+    if (!tensor || tensor->data == 0) return OX_BAD_MODEL;
+    if (!ox_format_supported(tensor->format)) return OX_BAD_FORMAT;
+    return ox_check_weight(tensor) ? OX_OK : OX_BAD_MODEL;
+}
+
+static int32_t check_embed(const ox_model *model, const ox_op *op) {
+    const ox_buffer *dst = find_buffer(model, op->dst);
+    const ox_tensor *weight = find_tensor(model, op->tensor[0]);
+    const int32_t status = check_matrix(weight);
+    if (status) return status;
+    return is_batch(dst) && weight->n_in == dst->width ? OX_OK : OX_BAD_MODEL;
+}
+
 static int32_t check_linear(const ox_model *model, const ox_op *op) {
     const ox_buffer *src = find_buffer(model, op->src[0]), *dst = find_buffer(model, op->dst);
     const ox_tensor *weight = find_tensor(model, op->tensor[0]);
-    if (!src || !dst || !weight || src == dst || src->rows != dst->rows) return OX_BAD_MODEL;
-    if (!ox_format_supported(weight->format)) return OX_BAD_FORMAT;
-    if (!ox_check_weight(weight) || weight->n_in != src->width || weight->n_out != dst->width) {
+    const int32_t status = check_matrix(weight);
+    if (status) return status;
+    if (!src || !dst || src == dst || src->rows != dst->rows || weight->n_in != src->width ||
+        weight->n_out != dst->width) {
         return OX_BAD_MODEL;
     }
     if (op->tensor[1] < 0) return OX_OK;
@@ -103,9 +119,7 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     int32_t fits = 0;
     switch (op->kind) {
     case OX_EMBED:
-        if (tensor && !ox_format_supported(tensor->format)) return OX_BAD_FORMAT;
-        fits = is_batch(dst) && tensor && ox_check_weight(tensor) && tensor->n_in == dst->width;
-        break;
+        return check_embed(model, op);
     case OX_RMS_NORM:
         fits = same_shape(a, dst) && op->i[0] > 0 && a->width % (uint32_t)op->i[0] == 0 &&
                (op->tensor[0] < 0 || is_vector(tensor, (uint32_t)op->i[0]));
@@ -165,8 +179,17 @@ static int32_t check_kv_layout(const ox_model *model) {
     return 1;
 }
 
+/* A table of at most 2^20 rows, so that an operation's number fits into a status. */
+static int32_t is_table(uint64_t address, uint32_t n) {
+    return n == 0 || (address != 0 && n <= 1u << 20);
+}
+
 int32_t ox_check_model(const ox_model *model) {
-    if (!check_kv_layout(model)) return OX_BAD_MODEL;
+    if (!is_table(model->tensors, model->n_tensors) || !is_table(model->ops, model->n_ops) ||
+        !is_table(model->buffers, model->n_buffers) ||
+        !is_table(model->kv_layers, model->n_kv_layers) || !check_kv_layout(model)) {
+        return OX_BAD_MODEL;
+    }
     for (uint32_t i = 0; i < model->n_buffers; i++) {
         const ox_buffer *buffer = buffers_of(model) + i;
         if (buffer->rows > OX_ROWS_OUTPUT || buffer->width == 0 || buffer->width > 1u << 30) {
@@ -208,39 +231,70 @@ uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_t
     return shared + local * n_threads;
 }
 
-static int32_t check_batch(const ox_model *model, const ox_batch *batch) {
-    const uint64_t end = (uint64_t)batch->position + batch->n_tokens;
-    if (batch->n_tokens == 0 || batch->n_outputs > batch->n_tokens) return OX_BAD_BATCH;
-    if (model->n_kv_layers && end > (uint64_t)batch->n_pages * model->page_tokens) {
-        return OX_BAD_BATCH;
-    }
+/* Every buffer must hold the rows of its kind, and counts of values must fit in 32 bits. */
+static int32_t buffers_fit(const ox_model *model, const ox_batch *batch) {
     for (uint32_t i = 0; i < model->n_buffers; i++) {
         const ox_buffer *buffer = buffers_of(model) + i;
         const uint32_t rows = buffer->rows == OX_ROWS_BATCH ? batch->n_tokens : batch->n_outputs;
-        if (rows > buffer->capacity || buffer->data == 0) return OX_BAD_BATCH;
+        if (rows > buffer->capacity || buffer->data == 0 || buffer->data % 64) return 0;
+        const uint64_t n_values = (uint64_t)rows * buffer->width;
+        if (n_values > UINT32_MAX || n_values > SIZE_MAX / sizeof(float)) return 0;
     }
+    return 1;
+}
+
+static int32_t pages_fit(const ox_model *model, const ox_batch *batch) {
+    const uint64_t end = (uint64_t)batch->position + batch->n_tokens;
+    const uint64_t *pages = (const uint64_t *)(uintptr_t)batch->pages;
+    if (end > INT32_MAX) return 0;
+    if (model->n_kv_layers == 0) return 1;
+    if (!pages || end > (uint64_t)batch->n_pages * model->page_tokens) return 0;
+    for (uint64_t i = 0; i * model->page_tokens < end; i++) {
+        if (pages[i] == 0 || pages[i] % 64) return 0;
+    }
+    return 1;
+}
+
+static int32_t outputs_ascend(const ox_batch *batch) {
     const uint32_t *outputs = (const uint32_t *)(uintptr_t)batch->outputs;
+    if (batch->n_outputs > batch->n_tokens || (batch->n_outputs && !outputs)) return 0;
     for (uint32_t i = 0; i < batch->n_outputs; i++) {
-        if (outputs[i] >= batch->n_tokens || (i && outputs[i] <= outputs[i - 1])) {
-            return OX_BAD_BATCH;
-        }
+        if (outputs[i] >= batch->n_tokens || (i && outputs[i] <= outputs[i - 1])) return 0;
     }
+    return 1;
+}
+
+/* Every token must have a row in every embedding. */
+static int32_t tokens_exist(const ox_model *model, const ox_batch *batch) {
     const int32_t *tokens = (const int32_t *)(uintptr_t)batch->tokens;
     for (uint32_t i = 0; i < model->n_ops; i++) {
         const ox_op *op = ops_of(model) + i;
         if (op->kind != OX_EMBED) continue;
         const uint32_t n_rows = tensors_of(model)[op->tensor[0]].n_out;
         for (uint32_t t = 0; t < batch->n_tokens; t++) {
-            if (tokens[t] < 0 || (uint32_t)tokens[t] >= n_rows) return OX_BAD_TOKEN;
+            if (tokens[t] < 0 || (uint32_t)tokens[t] >= n_rows) return 0;
         }
     }
-    return OX_OK;
+    return 1;
+}
+
+static int32_t check_batch(const ox_model *model, const ox_batch *batch) {
+    if (batch->n_tokens == 0 || batch->tokens == 0 || !buffers_fit(model, batch) ||
+        !pages_fit(model, batch) || !outputs_ascend(batch)) {
+        return OX_BAD_BATCH;
+    }
+    return tokens_exist(model, batch) ? OX_OK : OX_BAD_TOKEN;
+}
+
+/* Rows that an operation writes. */
+static uint32_t count_rows(const ox_run *run, const ox_op *op) {
+    if (op->kind == OX_KV_STORE) return run->batch->n_tokens;
+    return ox_buffer_at(run, op->dst)->rows == OX_ROWS_BATCH ? run->batch->n_tokens
+                                                             : run->batch->n_outputs;
 }
 
 static void run_op(const ox_run *run, const ox_op *op) {
-    const int32_t first = op->dst >= 0 ? op->dst : op->src[0];
-    const uint32_t n_rows = ox_buffer_at(run, first)->rows == OX_ROWS_BATCH ? run->batch->n_tokens
-                                                                            : run->batch->n_outputs;
+    const uint32_t n_rows = count_rows(run, op);
     switch (op->kind) {
     case OX_EMBED:
         ox_embed(run, op, n_rows);
@@ -282,13 +336,14 @@ static void run_op(const ox_run *run, const ox_op *op) {
 
 int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
                    uint64_t scratch_bytes, uint32_t n_threads, ox_run *run) {
-    uint64_t shared, local;
-    scratch_parts(model, batch->n_tokens, &shared, &local);
-    if (n_threads == 0 || ((uintptr_t)scratch & 63) || shared + local * n_threads > scratch_bytes) {
-        return OX_BAD_SCRATCH;
-    }
     const int32_t status = check_batch(model, batch);
     if (status) return status;
+    uint64_t shared, local;
+    scratch_parts(model, batch->n_tokens, &shared, &local);
+    if (n_threads == 0 || scratch == NULL || (uintptr_t)scratch % 64 || shared > scratch_bytes ||
+        local > (scratch_bytes - shared) / n_threads) {
+        return OX_BAD_SCRATCH;
+    }
     *run = (ox_run){
         .model = model,
         .batch = batch,
