@@ -73,8 +73,9 @@ typedef struct ox_format {
 #define OX_EACH_QUANTIZED(X)                                                                       \
     X(OX_Q4_0)                                                                                     \
     X(OX_Q4_1)                                                                                     \
-    X(OX_Q5_0) X(OX_Q5_1) X(OX_Q8_0) X(OX_Q2_K) X(OX_Q3_K) X(OX_Q4_K) X(OX_Q5_K) X(OX_Q6_K)        \
-        X(OX_IQ4_NL) X(OX_IQ4_XS)
+    X(OX_Q5_0)                                                                                     \
+    X(OX_Q5_1) X(OX_Q8_0) X(OX_Q2_K) X(OX_Q3_K) X(OX_Q4_K) X(OX_Q5_K) X(OX_Q6_K) X(OX_IQ4_NL)      \
+        X(OX_IQ4_XS)
 
 enum { OX_F32 = 0, OX_F16 = 1, OX_BF16 = 30 };
 
@@ -157,22 +158,26 @@ V_INLINE void unpack_k_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL],
 }
 
 V_INLINE void unpack_q3_k_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL]) {
-    for (int j = 0; j < 16; j++) {
+    for (int j = 0; j < 4; j++) {
         for (int r = 0; r < PANEL; r++) {
-            const int low = (j < 8 ? q[j][r] : q[j - 8][r] >> 4) & 15;
-            const int high = (q[8 + j % 4][r] >> (2 * (j / 4))) & 3;
-            sc[j][r] = (uint8_t)((low | high << 4) - 32);
+            const int a = q[j][r], b = q[j + 4][r], high = q[j + 8][r];
+            sc[j][r] = (uint8_t)(((a & 15) | (high & 3) << 4) - 32);
+            sc[j + 4][r] = (uint8_t)(((b & 15) | (high >> 2 & 3) << 4) - 32);
+            sc[j + 8][r] = (uint8_t)((a >> 4 | (high >> 4 & 3) << 4) - 32);
+            sc[j + 12][r] = (uint8_t)((b >> 4 | (high >> 6) << 4) - 32);
         }
     }
 }
 
 /* bytes: scales_h (2), scales_l (4) */
 V_INLINE void unpack_iq4_xs_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL]) {
-    for (int j = 0; j < 8; j++) {
+    for (int j = 0; j < 2; j++) {
         for (int r = 0; r < PANEL; r++) {
-            const int low = (q[2 + j / 2][r] >> (4 * (j & 1))) & 15;
-            const int high = (q[j / 4][r] >> (2 * (j & 3))) & 3;
-            sc[j][r] = (uint8_t)((low | high << 4) - 32);
+            const int high = q[j][r], a = q[2 + 2 * j][r], b = q[3 + 2 * j][r];
+            sc[4 * j][r] = (uint8_t)(((a & 15) | (high & 3) << 4) - 32);
+            sc[4 * j + 1][r] = (uint8_t)((a >> 4 | (high >> 2 & 3) << 4) - 32);
+            sc[4 * j + 2][r] = (uint8_t)(((b & 15) | (high >> 4 & 3) << 4) - 32);
+            sc[4 * j + 3][r] = (uint8_t)((b >> 4 | (high >> 6) << 4) - 32);
         }
     }
 }

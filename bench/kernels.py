@@ -1,0 +1,179 @@
+"""GMAC/s of the matrix products, for each format and instruction set, on one thread.
+
+    python -m bench.kernels                      native libraries
+    python -m bench.kernels --wasm               WebAssembly in Chromium
+    python -m bench.kernels --formats Q4_1,Q8_0 --tokens 1,64
+
+Each figure is the best of many runs of ox_forward over a plan that holds the same product many
+times; rounding the input to 8 bits is part of it. The shapes are SmolLM2-135M's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import ctypes
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from kernels_c import build
+from oxillama_web.executors import abi
+from oxillama_web.executors.memory import Memory
+from tools.chromium import FLAGS, find_chromium
+
+# ggml type, weights in a block, bytes in a block, where its float16 scales stand
+FORMATS: dict[str, tuple[int, int, int, list[int]]] = {
+    "Q4_0": (2, 32, 18, [0]),
+    "Q4_1": (3, 32, 20, [0, 2]),
+    "Q5_0": (6, 32, 22, [0]),
+    "Q5_1": (7, 32, 24, [0, 2]),
+    "Q8_0": (8, 32, 34, [0]),
+    "Q2_K": (10, 256, 84, [80, 82]),
+    "Q3_K": (11, 256, 110, [108]),
+    "Q4_K": (12, 256, 144, [0, 2]),
+    "Q5_K": (13, 256, 176, [0, 2]),
+    "Q6_K": (14, 256, 210, [208]),
+    "IQ4_NL": (20, 32, 18, [0]),
+    "IQ4_XS": (23, 256, 136, [0]),
+    "F32": (0, 1, 4, []),
+    "F16": (1, 1, 2, []),
+    "BF16": (30, 1, 2, []),
+}
+SHAPES = [(576, 576), (1536, 576), (576, 1536), (49152, 576)]  # n_out, n_in
+SECONDS = 0.15  # for each figure
+WASM_SECONDS = 0.5  # the engine compiles better code while it runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--wasm", action="store_true", help="in Chromium instead of natively")
+    parser.add_argument("--formats", default=",".join(FORMATS))
+    parser.add_argument("--tokens", default="1,64", help="batch sizes")
+    parser.add_argument("--isa", action="append", help="only this instruction set")
+    arguments = parser.parse_args()
+    formats = arguments.formats.split(",")
+    tokens = [int(n) for n in arguments.tokens.split(",")]
+    names = arguments.isa or list(
+        build.WASM_ISAS if arguments.wasm else build.NATIVE_ISAS[build.machine()]
+    )
+    for isa in names:
+        print(f"\n{isa}, GMAC/s\n{_heading(tokens)}")
+        for name in formats:
+            cases = [(_width(name, shape), n) for shape in SHAPES for n in tokens]
+            measure = _measure_in_chromium if arguments.wasm else _measure_natively
+            print(f"{name:8}" + "".join(f"{x:>16.1f}" for x in measure(isa, name, cases)))
+
+
+Case = tuple[tuple[int, int], int]  # (n_out, n_in), n_tokens
+
+
+def _heading(tokens: list[int]) -> str:
+    columns = [f"{n_out}x{n_in} / {n}" for n_out, n_in in SHAPES for n in tokens]
+    return " " * 8 + "".join(f"{column:>16}" for column in columns)
+
+
+def _width(name: str, shape: tuple[int, int]) -> tuple[int, int]:
+    """Rows that blocks of 256 don't divide become a little shorter."""
+    block = FORMATS[name][1]
+    return shape[0], shape[1] // block * block
+
+
+def _repeats(case: Case) -> int:
+    (n_out, n_in), n_tokens = case
+    return max(1, round(2e7 / (n_out * n_in * n_tokens)))
+
+
+def _measure_natively(isa: str, name: str, cases: list[Case]) -> list[float]:
+    [path] = build.build_native(isas=[isa])
+    library = ctypes.CDLL(str(path))
+    library.ox_scratch_bytes.restype = ctypes.c_uint64
+    library.ox_pack_scratch_bytes.restype = ctypes.c_uint64
+    return [_measure_case(library, name, case) for case in cases]
+
+
+def _measure_case(library: ctypes.CDLL, name: str, case: Case) -> float:
+    (n_out, n_in), n_tokens = case
+    number, block, block_bytes, scales = FORMATS[name]
+    row_bytes = n_in // block * block_bytes
+    weight = Memory(n_out * row_bytes)
+    weight.view[:] = _row(row_bytes, block_bytes, scales) * n_out
+    tensor = abi.Tensor(weight.address, weight.n_bytes, number, 0, n_in, n_out)
+    scratch = Memory(library.ox_pack_scratch_bytes(ctypes.byref(tensor)) or 64)
+    arguments = [ctypes.c_void_p(scratch.address), ctypes.c_uint64(scratch.n_bytes)]
+    assert library.ox_pack(ctypes.byref(tensor), 0, n_out // abi.PANEL_ROWS, *arguments) == 0
+    tensor.packed = 1
+
+    source = Memory.of_floats([(i * 7919 % 1000) / 500 - 1 for i in range(n_in)] * n_tokens)
+    target = Memory(4 * n_tokens * n_out)
+    buffers = (abi.Buffer * 2)(
+        abi.Buffer(source.address, n_tokens, n_in, 0, 0),
+        abi.Buffer(target.address, n_tokens, n_out, 0, 0),
+    )
+    repeats = _repeats(case)
+    operation = abi.Op(kind=abi.LINEAR, barrier=1, dst=1)
+    operation.src[:], operation.tensor[:] = [0, -1], [0, -1]
+    operations = (abi.Op * repeats)(*[operation] * repeats)
+    addresses = [ctypes.addressof(table) for table in (tensor, buffers, operations)]
+    model = abi.Model(*addresses, 0, 1, 2, repeats, 0, 64, 0, 64)
+    token_table = (ctypes.c_int32 * n_tokens)()
+    batch = abi.Batch(ctypes.addressof(token_table), 0, 0, n_tokens, 0, 0, 0)
+    assert library.ox_check_model(ctypes.byref(model)) == 0
+    scratch = Memory(library.ox_scratch_bytes(ctypes.byref(model), n_tokens, 1) or 64)
+    arguments = [ctypes.c_void_p(scratch.address), ctypes.c_uint64(scratch.n_bytes)]
+
+    best, start = float("inf"), time.perf_counter()
+    while time.perf_counter() - start < SECONDS:
+        before = time.perf_counter()
+        assert library.ox_forward(ctypes.byref(model), ctypes.byref(batch), *arguments) == 0
+        best = min(best, time.perf_counter() - before)
+    return n_out * n_in * n_tokens * repeats / best * 1e-9
+
+
+def _row(row_bytes: int, block_bytes: int, scales: list[int]) -> bytes:
+    """Some bits, but scales that are numbers."""
+    row = bytearray(i * 37 % 251 for i in range(row_bytes))
+    for block in range(0, row_bytes, block_bytes):
+        for offset in scales:
+            row[block + offset + 1] = 0x20
+    if not scales:  # floats of about 0.01
+        row[block_bytes - 1 :: block_bytes] = bytes([0x3C]) * (row_bytes // block_bytes)
+    return bytes(row)
+
+
+def _measure_in_chromium(isa: str, name: str, cases: list[Case]) -> list[float]:
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {path.name: path for path in build.build_pool(Path(folder))}
+        module = base64.b64encode(paths[f"ox-pool-{isa}.wasm"].read_bytes()).decode()
+    number, block, block_bytes, scales = FORMATS[name]
+    jobs = []
+    for case in cases:
+        (n_out, n_in), n_tokens = case
+        row_bytes = n_in // block * block_bytes
+        row = list(_row(row_bytes, block_bytes, scales))
+        jobs.append(
+            {"number": number, "row": row, "nOut": n_out, "nIn": n_in, "nTokens": n_tokens}
+            | {"repeats": 5 * _repeats(case), "milliseconds": WASM_SECONDS * 1000}
+        )
+    source = (Path(__file__).parent / "pages" / "kernels.js").read_text()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        page = browser.new_page()
+        speeds: list[float] = page.evaluate(
+            f"""() => new Promise((resolve, reject) => {{
+                const source = new Blob([{json.dumps(source)}]);
+                const worker = new Worker(URL.createObjectURL(source));
+                worker.onmessage = (event) => resolve(event.data);
+                worker.onerror = (event) => reject(new Error(event.message));
+                worker.postMessage({json.dumps([module, jobs])});
+            }})"""
+        )
+        browser.close()
+    return speeds
+
+
+if __name__ == "__main__":
+    main()
