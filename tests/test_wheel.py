@@ -48,10 +48,10 @@ def test_the_wheel_holds_the_package_and_its_kernels(wheel: Path) -> None:
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
         tags = archive.read(next(n for n in names if n.endswith("WHEEL"))).decode()
         for library in LIBRARIES:
-            assert archive.read(f"oxillama_web/kernels/{library}")[:4] == b"\0asm"
+            assert archive.read(f"oxillama_web/kernels/{library}.wasm")[:4] == b"\0asm"
     assert "oxillama_web/browser.py" in names
-    libraries = [n for n in names if n.endswith((".so", ".dylib", ".dll"))]
-    assert sorted(Path(n).name for n in libraries) == sorted(LIBRARIES)
+    # Pyodide would open it at once, and relaxed SIMD is not everywhere
+    assert [n for n in names if n.endswith((".so", ".dylib", ".dll"))] == []
     assert not any(n.startswith(("tests/", "web/", "kernels_c/")) for n in names)
     assert "Root-Is-Purelib: false" in tags
     assert re.findall(r"Tag: (.*)", tags) == [

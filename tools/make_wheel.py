@@ -15,7 +15,9 @@ import zipfile
 from pathlib import Path
 
 TAG = "py3-none-pyodide_2024_0_wasm32.pyemscripten_2026_0_wasm32"
-LIBRARIES = ("libox-simd128.so", "libox-relaxed.so")
+# Pyodide opens every .so of a wheel as soon as it is installed, and would fail on relaxed SIMD
+# where the browser has none: in the wheel the libraries are called .wasm.
+LIBRARIES = ("libox-simd128", "libox-relaxed")
 KERNEL_FOLDER = "oxillama_web/kernels/"
 DATE = (2020, 1, 1, 0, 0, 0)
 
@@ -28,10 +30,10 @@ def make_wheel(base: Path, kernels: Path, out: Path) -> Path:
     """
     files = read_wheel(base)
     for name in LIBRARIES:
-        library = kernels / name
+        library = kernels / f"{name}.so"
         if not library.is_file():
             raise SystemExit(f"{library} is missing; build the kernels first")
-        files[KERNEL_FOLDER + name] = library.read_bytes()
+        files[f"{KERNEL_FOLDER}{name}.wasm"] = library.read_bytes()
     info = next((name.split("/")[0] for name in files if name.endswith(".dist-info/WHEEL")), None)
     if info is None:
         raise SystemExit(f"{base} is not a wheel: it has no WHEEL file")

@@ -11,6 +11,9 @@ from pathlib import Path
 from ..errors import KernelError
 from .abi import ABI_VERSION
 
+# Pyodide opens every .so of a wheel as soon as it is installed, and would fail on relaxed SIMD
+# where the browser has none; it leaves .wasm alone.
+SUFFIXES = {"win32": ".dll", "darwin": ".dylib", "emscripten": ".wasm"}
 KERNELS_FOLDER = Path(__file__).parent.parent / "kernels"
 
 # (module (func (result v128) (i32x4.relaxed_dot_i8x16_i7x16_add_s (v128.const 0) (same) (same))))
@@ -75,7 +78,7 @@ def _engine_has_relaxed_simd() -> bool:
 
 
 def _open(variant: str) -> ctypes.CDLL:
-    suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+    suffix = SUFFIXES.get(sys.platform, ".so")
     path = KERNELS_FOLDER / f"libox-{variant}{suffix}"
     if not path.is_file():
         raise KernelError(
