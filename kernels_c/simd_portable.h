@@ -18,9 +18,13 @@ V_INLINE vf32 v_load(const float *p) {
     return r;
 }
 V_INLINE void v_store(float *p, vf32 a) { __builtin_memcpy(p, &a, sizeof a); }
-V_INLINE vf32 v_load_part(const float *p, uint32_t n) { V_EACH(i < (int)n ? p[i] : 0.0f); }
+V_INLINE vf32 v_load_part(const float *p, uint32_t n) {
+    vf32 r = v_zero();
+    __builtin_memcpy(&r, p, n * sizeof(float));
+    return r;
+}
 V_INLINE void v_store_part(float *p, uint32_t n, vf32 a) {
-    for (uint32_t i = 0; i < n; i++) p[i] = a.lane[i];
+    __builtin_memcpy(p, &a, n * sizeof(float));
 }
 V_INLINE vf32 v_add(vf32 a, vf32 b) { V_EACH(a.lane[i] + b.lane[i]); }
 V_INLINE vf32 v_sub(vf32 a, vf32 b) { V_EACH(a.lane[i] - b.lane[i]); }
