@@ -31,7 +31,7 @@ typedef struct ox_activations {
     uint32_t *refined;   /* [groups][n_blocks] */
     uint32_t *n_refined; /* [groups] */
     uint32_t n_blocks;   /* for a token */
-    uint32_t group;    /* all tokens if there are at most OX_GEMV_TOKENS, else V_TILE_TOKENS */
+    uint32_t group;      /* all tokens if there are at most OX_GEMV_TOKENS, else V_TILE_TOKENS */
 } ox_activations;
 
 uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows);

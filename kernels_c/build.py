@@ -26,6 +26,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent
 KERNELS = SOURCES.parent / "oxillama_web" / "kernels"
+SANITIZED = SOURCES.parent / "build" / "sanitize"
 ZIG = "ziglang==0.17.1"
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
@@ -59,13 +60,15 @@ class BuildError(Exception):
 
 
 def build_native(
-    out: Path = KERNELS, isas: Iterable[str] | None = None, sanitize: bool = False
+    out: Path | None = None, isas: Iterable[str] | None = None, sanitize: bool = False
 ) -> list[Path]:
     """Builds the libraries for this machine and returns their paths.
 
+    out: directory; by default the package's, or build/sanitize/.
     isas: names from NATIVE_ISAS; by default all that this processor's family can have.
     sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer, as libox-<isa>-sanitize.
     Raises BuildError."""
+    out = out or (SANITIZED if sanitize else KERNELS)
     known = NATIVE_ISAS[machine()]
     names = list(known if isas is None else isas)
     for name in names:
@@ -174,8 +177,8 @@ class _Stamp:
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         self._digest = digest.hexdigest()
         self._final = target
-        self._file = target.with_name(target.name + ".stamp")
-        self.target = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        self._file = target.with_name(f".{target.name}.stamp")
+        self.target = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         self.stale = not (
             target.exists() and self._file.exists() and self._file.read_text() == self._digest
         )
@@ -208,7 +211,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.target == "native":
-            built = build_native(arguments.out or KERNELS, arguments.isa, arguments.sanitize)
+            built = build_native(arguments.out, arguments.isa, arguments.sanitize)
         elif arguments.out is None:
             parser.error("--out is needed")
         else:

@@ -179,7 +179,8 @@ def quantize_activations(x: np.ndarray, refined: bool) -> np.ndarray:
     rounded, scale = quantize_blocks(blocks)
     if not refined:
         return rounded.reshape(x.shape)
-    square = scale * scale
+    with np.errstate(over="ignore"):
+        square = scale * scale
     outlier = square > np.float32(5) * square.sum(axis=1, keepdims=True) / blocks.shape[1]
     rest, _ = quantize_blocks((blocks - rounded.astype(np.float32)).astype(np.float32))
     return np.where(outlier, rounded + rest, rounded).reshape(x.shape)
