@@ -1,0 +1,105 @@
+"""Whole models whose weights are random bytes: any scale may be infinite or no number.
+
+All memory has exactly the size that was asked for; test_sanitizers.py runs this file again with
+libraries that stop at a misplaced access.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf_files import write_tiny_gemma3, write_tiny_llama
+from linear_driver import SANITIZE, Block, libraries, load
+
+from oxillama_web.architectures import read_model
+from oxillama_web.config import EngineConfig
+from oxillama_web.executors import abi, kernels
+from oxillama_web.executors.library import Library, load_library
+from oxillama_web.gguf import GGUFFile
+
+SIZES = {"width": 256, "ffn": 256, "n_layers": 2, "with_vocabulary": False}
+
+
+def write_llama(path: Path, format_name: str) -> None:
+    write_tiny_llama(path, format=format_name, vocab=300, **SIZES)
+
+
+def write_gemma3(path: Path, format_name: str) -> None:
+    write_tiny_gemma3(path, format=format_name, vocab=300, head_dim=128, **SIZES)
+
+
+class ExactMemory:
+    """Like oxillama_web.executors.memory.Memory, without a byte more than was asked for."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._block = Block(n_bytes or 64)
+        self.address, self.n_bytes = self._block.address, n_bytes
+        self.view = memoryview((ctypes.c_ubyte * n_bytes).from_address(self.address)).cast("B")
+
+    @classmethod
+    def of_floats(cls, values: Sequence[float]) -> ExactMemory:
+        memory = cls(4 * len(values))
+        memory.view.cast("f")[:] = memoryview(np.asarray(values, np.float32))
+        return memory
+
+
+@pytest.fixture(autouse=True)
+def exact_memory(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
+    """Makes executors take exact memory, and a block of its own for every weight."""
+    homes: list[Block] = []
+    pack = kernels._pack
+
+    def pack_in_exact_memory(tensors: list[abi.Tensor], library: Library) -> None:
+        for tensor in tensors:
+            homes.append(Block(tensor.bytes, ctypes.string_at(tensor.data, tensor.bytes)))
+            tensor.data = homes[-1].address
+        pack(tensors, library)
+
+    monkeypatch.setattr(kernels, "_pack", pack_in_exact_memory)
+    monkeypatch.setattr(kernels, "Memory", ExactMemory)
+    return homes
+
+
+@pytest.fixture(scope="module", params=[write_llama, write_gemma3])
+def write(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    function: Callable[[Path, str], None] = request.param
+    return function
+
+
+@pytest.fixture(scope="module", params=["Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "F16"])
+def model_bytes(
+    write: Callable[[Path, str], None],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> bytearray:
+    """A model file with every weight's bytes random."""
+    path = tmp_path_factory.mktemp("random") / "tiny.gguf"
+    write(path, request.param)
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(len(content))
+    for info in GGUFFile(bytes(content)).tensors.values():
+        content[info.offset : info.offset + info.nbytes] = rng.bytes(info.nbytes)
+    return content
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("kv_cache_type", ["f16", "f32"])
+@pytest.mark.parametrize("isa", libraries())
+def test_any_weights_run(
+    model_bytes: bytearray, isa: str, kv_cache_type: str, n_threads: int
+) -> None:
+    load(isa)
+    library = load_library(f"{isa}-sanitize" if SANITIZE else isa)
+    gguf = GGUFFile(bytes(model_bytes))
+    config, plan = read_model(gguf)
+    engine_config = EngineConfig(num_threads=n_threads, kv_cache_type=kv_cache_type)
+    executor = kernels.KernelExecutor(plan, gguf, engine_config, library, consume=False)
+    cache = executor.new_cache()
+    for tokens in (list(range(70)), [5], [6, 7], [8]):
+        assert len(executor.forward(cache, tokens, "last")) == config.vocab_size
+    assert cache.length == 74
+    executor.close()

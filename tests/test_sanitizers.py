@@ -1,0 +1,41 @@
+"""The kernels' tests with libraries that stop at a misplaced access or undefined step."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from linear_driver import SANITIZE, build
+
+NAMES = [
+    *["test_linear", "test_pack", "test_ops", "test_attention", "test_kernel_sampling"],
+    *["test_check_model", "test_random_weights"],
+]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(SANITIZE or sys.platform != "linux", reason="needs gcc's libasan")
+@pytest.mark.parametrize("name", NAMES)
+def test_under_sanitizers(name: str) -> None:
+    find = [*build.find_compiler(), "-print-file-name=libasan.so"]
+    asan = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
+    if not Path(asan).is_file():
+        pytest.skip("the compiler has no libasan")
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "OXILLAMA_TEST_SANITIZE": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, str(Path(__file__).with_name(f"{name}.py"))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
