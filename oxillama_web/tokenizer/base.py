@@ -128,7 +128,9 @@ class Tokenizer:
         splitter = self._splitters.get(parse_special)
         if splitter is None:
             splitter = self._splitters[parse_special] = SpecialTokenSplitter(
-                token for token in self._special.values() if parse_special or not token.is_control
+                token
+                for token in self._special.values()
+                if not token.normalized and (parse_special or not token.is_control)
             )
         if self._longest_first:
             return splitter.split_longest_first(text)

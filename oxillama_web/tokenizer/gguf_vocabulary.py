@@ -14,7 +14,7 @@ from .base import TextEncoder, Tokenizer
 from .bpe import WordEncoder, byte_of_token, byte_token_ids, rank_cost
 from .byte_level import byte_chars_to_bytes, text_to_byte_chars
 from .merging import INFINITE
-from .special_tokens import END_OF_GENERATION, SpecialToken, end_of_generation_ids
+from .special_tokens import CONTROL_NAMES, SpecialToken, end_of_generation_ids
 from .split_rules import SplitRule, split_rule
 from .unicode_regex import isolating_splitter
 from .words import SPACE_MARK, word_splitter
@@ -93,7 +93,7 @@ class _Vocabulary:
         """Tokens that are matched as they stand: control, unknown and user-defined ones."""
         types = dict.fromkeys(self._of_type(_USER_DEFINED), False)
         types |= dict.fromkeys((*self._of_type(_CONTROL), *self._of_type(_UNKNOWN)), True)
-        types |= {self.ids[text]: True for text in END_OF_GENERATION if text in self.ids}
+        types |= {self.ids[text]: True for text in CONTROL_NAMES if text in self.ids}
         types |= {self.ids[text]: False for text in _SHOWN if text in self.ids}
         # llama.cpp knows no per-token settings from the file, and treats this family by its name
         is_phi3 = any(
@@ -288,4 +288,3 @@ def _spaced_to_bytes(byte_tokens: dict[str, bytes]) -> Callable[[str], bytes]:
         return text.replace(SPACE_MARK, " ").encode("utf-8", "surrogateescape")
 
     return text_to_bytes
-

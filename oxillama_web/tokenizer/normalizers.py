@@ -132,7 +132,7 @@ def _clean_text(text: str) -> str:
     return "".join(
         char
         for char in spaced
-        if char not in "\0\ufffd" and (char == " " or not category(char).startswith("C"))
+        if char not in "\0\ufffd" and (char == " " or category(char) not in ("Cc", "Cf", "Co"))
     )
 
 

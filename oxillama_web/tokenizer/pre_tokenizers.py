@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import TokenizerError
 from .byte_level import text_to_byte_chars
-from .unicode_regex import WHITE_SPACE, UnicodeRegex
+from .unicode_regex import UnicodeRegex
 
 Spec = Mapping[str, Any]
 # (pieces, whether the first one starts the whole text) to smaller pieces
@@ -194,9 +194,7 @@ _BUILDERS: dict[str, Callable[[Spec], PreTokenizer]] = {
     "ByteLevel": _byte_level,
     "Digits": _digits,
     "Metaspace": _metaspace,
-    "Whitespace": lambda _: _splitting(
-        UnicodeRegex(r"\w+|[^\w\s]+").split, "Removed", invert=True
-    ),
+    "Whitespace": lambda _: _splitting(UnicodeRegex(r"\w+|[^\w\s]+").split, "Removed", invert=True),
     "WhitespaceSplit": lambda _: _splitting(UnicodeRegex(_SPACES).split, "Removed"),
     "Punctuation": lambda spec: _splitting(
         UnicodeRegex(_PUNCTUATION).split, spec.get("behavior", "Isolated")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
-from .unicode_regex import WHITE_SPACE
+from .unicode_regex import WHITE_SPACE, UnicodeRegex
 
 # what C's isspace() says in the "C" locale
 _ASCII_SPACE = " \t\n\v\f\r"
@@ -109,7 +110,13 @@ def _is_whole_word(text: str, start: int, end: int) -> bool:
 
 
 def _is_word_char(char: str) -> bool:
-    return char.isalnum() or char == "_"
+    return len(_word_char().split(char)) > 1
+
+
+@cache
+def _word_char() -> UnicodeRegex:
+    """What Rust's regex takes for a part of a word."""
+    return UnicodeRegex(r"[\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\u200c\u200d]")
 
 
 def _cut(
@@ -158,11 +165,21 @@ END_OF_GENERATION = (
     "<|tool_response>",
     "[e~[",
 )
-# padding, repository and file separator of fill-in-the-middle: nothing of use comes after them
-_FILL_IN_THE_MIDDLE = (
+# fill-in-the-middle: padding, repository and file separator; nothing of use comes after them
+_ENDING_FILL = (
     ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
     ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
     ("<|file_sep|>",),
+)
+# what comes before, behind and at the hole
+_OTHER_FILL = (
+    ("<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>"),  # noqa: RUF001
+    ("<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>"),  # noqa: RUF001
+    ("<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>"),  # noqa: RUF001
+)
+CONTROL_NAMES = (
+    *END_OF_GENERATION,
+    *(name for names in (*_ENDING_FILL, *_OTHER_FILL) for name in names),
 )
 
 
@@ -181,7 +198,7 @@ def end_of_generation_ids(
     """
     texts = {text for text in END_OF_GENERATION if text in ids}
     found = {ids[text] for text in texts}
-    for known, names in zip(fill_in_the_middle, _FILL_IN_THE_MIDDLE, strict=True):
+    for known, names in zip(fill_in_the_middle, _ENDING_FILL, strict=True):
         candidates = [known] if known is not None else [ids[name] for name in names if name in ids]
         found.update(candidates[:1])
     found.update(token for token in named if token is not None)

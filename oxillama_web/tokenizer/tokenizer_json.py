@@ -13,9 +13,11 @@ from ..errors import TokenizerError
 from .base import TextEncoder, Tokenizer
 from .bpe import WordEncoder, byte_token_ids, rank_cost
 from .decoders import build_decoder
-from .normalizers import build_normalizer
+from .normalizers import Normalizer, build_normalizer
 from .pre_tokenizers import build_pre_tokenizer
 from .special_tokens import SpecialToken, SpecialTokenSplitter, end_of_generation_ids
+from .unigram import UnigramModel
+from .word_piece import WordPieceModel
 from .words import SPACE_MARK, word_splitter
 
 Spec = Mapping[str, Any]
@@ -58,9 +60,11 @@ def _build(spec: Spec, bos_id: int | None, eos_id: int | None) -> Tokenizer:
     if eos_id is None:
         eos_id = suffix_ids[-1] if suffix_ids else _first_known(_EOS_NAMES, control_ids)
     decoder = build_decoder(spec.get("decoder"))
+    normalize = build_normalizer(spec.get("normalizer"))
+    normalized = [token._replace(text=normalize(token.text)) for token in added if token.normalized]
     return Tokenizer(
-        _by_id(ids),
-        encode_text=_text_encoder(spec, model, [token for token in added if token.normalized]),
+        _by_id(ids | {token.text: token.id for token in normalized}),
+        encode_text=_text_encoder(normalize, spec.get("pre_tokenizer"), model, normalized),
         text_to_bytes=decoder.to_bytes,
         special_tokens=added,
         longest_first=False,
@@ -79,7 +83,15 @@ def _build_model(spec: Spec) -> tuple[dict[str, int], _Model]:
     kind = spec.get("type", "BPE" if "merges" in spec else None)
     if kind == "BPE":
         return dict(spec["vocab"]), _bpe_model(spec)
-    raise TokenizerError(f"the model {kind!r} is not supported; supported are: BPE")
+    if kind == "Unigram":
+        unigram = UnigramModel(spec)
+        return unigram.ids, unigram.encode
+    if kind == "WordPiece":
+        word_piece = WordPieceModel(spec)
+        return word_piece.ids, word_piece.encode
+    raise TokenizerError(
+        f"the model {kind!r} is not supported; supported are: BPE, Unigram, WordPiece"
+    )
 
 
 def _bpe_model(spec: Spec) -> _Model:
@@ -128,10 +140,11 @@ def _bpe_model(spec: Spec) -> _Model:
     return lambda pieces: words.encode(word for piece in pieces for word in split(piece))
 
 
-def _text_encoder(spec: Spec, model: _Model, normalized_tokens: list[SpecialToken]) -> TextEncoder:
-    normalize = build_normalizer(spec.get("normalizer"))
-    pre_tokenize = build_pre_tokenizer(spec.get("pre_tokenizer"))
-    tokens = [token._replace(text=normalize(token.text)) for token in normalized_tokens]
+def _text_encoder(
+    normalize: Normalizer, pre_tokenizer: Spec | None, model: _Model, tokens: list[SpecialToken]
+) -> TextEncoder:
+    """`tokens` are matched in normalized text."""
+    pre_tokenize = build_pre_tokenizer(pre_tokenizer)
     splitters = {
         parse_special: SpecialTokenSplitter(
             token for token in tokens if parse_special or not token.is_control

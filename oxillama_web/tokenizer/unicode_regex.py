@@ -102,8 +102,13 @@ class _Translator:
             return r"\Z"
         if char == "Z":
             return r"(?=\n?\Z)"
-        if char in "bBA":
-            return "\\" + char
+        if char == "A":
+            return r"\A"
+        if char in "bB":
+            word = f"[{_body(self._named(_SHORTHANDS['w']))}]"
+            inner = f"(?:(?<={word})(?={word})|(?<!{word})(?!{word}))"
+            outer = f"(?:(?<={word})(?!{word})|(?<!{word})(?={word}))"
+            return outer if char == "b" else inner
         return _literal(self._character(char))
 
     def _set(self) -> str:

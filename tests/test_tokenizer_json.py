@@ -1,0 +1,328 @@
+"""A tokenizer.json gives the ids and texts that Hugging Face tokenizers gives.
+
+The files are made here: small vocabularies, trained on this repository's texts, with the parts
+that the families of language models use. One is SmolLM2's own, from its GGUF file.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers as hf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from oxillama_web.errors import TokenizerError
+from oxillama_web.gguf import GGUFFile
+from oxillama_web.tokenizer import Tokenizer, load_tokenizer_json
+from oxillama_web.tokenizer.split_rules import split_rule
+
+CORPUS = [
+    *Path(__file__).read_text().splitlines(),
+    *(Path(__file__).parent.parent / "oxillama_web" / "gguf.py").read_text().splitlines(),
+    "Ünïcödé ñandú É ½ ² 漢字かな交じり文 한국어 العربية हिन्दी ไทย 👩‍👩‍👧 e\u0301 ﬁ the  The   1234",
+] * 2
+TEXT = st.lists(
+    st.one_of(
+        st.sampled_from(["self", " the", "  ", "    ", "\n", "\n\n", "\t", "1", "234", " 5", "'s"]),
+        st.sampled_from(
+            ["'LL", "É", "é", "e\u0301", "ﬁ", "½", "漢", "か", "😀", "🏽", "\u200d", "Σ"]
+        ),
+        st.sampled_from(["<s>", "</s>", "<|im_end|>", "<pad>", "<mask> ", " word", "▁", "def "]),
+        st.sampled_from([".", ",", "!", "_", "(", "[X]", "ok", "\r\n", "\xa0", "\u3000", "\x00"]),
+        st.text(st.characters(codec="utf-8", max_codepoint=0x2FFFF), max_size=3),
+    ),
+    max_size=25,
+).map("".join)
+SPECIAL = [
+    hf.AddedToken("<s>", special=True, normalized=False),
+    hf.AddedToken("</s>", special=True, normalized=False),
+    hf.AddedToken("<|im_end|>", special=True, normalized=False),
+    hf.AddedToken("<pad>", special=True, normalized=False),
+    hf.AddedToken("<mask>", special=True, normalized=False, lstrip=True, rstrip=True),
+]
+ADDED = [hf.AddedToken("word", single_word=True), hf.AddedToken("[X]", normalized=True)]
+
+
+def trained(
+    model: Any,
+    trainer: Any,
+    *,
+    normalizer: Any = None,
+    pre_tokenizer: Any = None,
+    decoder: Any = None,
+    post_processor: Any = None,
+) -> hf.Tokenizer:
+    """A tokenizer with a vocabulary of its own."""
+    tokenizer = hf.Tokenizer(model)
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    if pre_tokenizer is not None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    if decoder is not None:
+        tokenizer.decoder = decoder
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.add_tokens(ADDED)
+    if post_processor is not None:
+        tokenizer.post_processor = post_processor
+    return tokenizer
+
+
+def bpe_trainer(**settings: Any) -> trainers.BpeTrainer:
+    return trainers.BpeTrainer(vocab_size=700, show_progress=False, **settings)
+
+
+def byte_level(*before: Any, **settings: Any) -> hf.Tokenizer:
+    use_regex = not before
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
+    return trained(
+        models.BPE(ignore_merges=settings.pop("ignore_merges", False)),
+        bpe_trainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet()),
+        pre_tokenizer=pre_tokenizers.Sequence([*before, byte_level]),
+        decoder=decoders.ByteLevel(),
+        **settings,
+    )
+
+
+def gpt2() -> hf.Tokenizer:
+    return byte_level(post_processor=processors.ByteLevel())
+
+
+def gpt2_with_prefix_space() -> hf.Tokenizer:
+    tokenizer = gpt2()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 701), ("<s>", 700))
+    return tokenizer
+
+
+def llama3() -> hf.Tokenizer:
+    split = pre_tokenizers.Split(Regex(split_rule("llama-bpe").patterns[0]), "isolated")
+    template = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 700)])
+    return byte_level(
+        split,
+        ignore_merges=True,
+        post_processor=processors.Sequence([processors.ByteLevel(), template]),
+    )
+
+
+def qwen2() -> hf.Tokenizer:
+    split = pre_tokenizers.Split(Regex(split_rule("qwen2").patterns[0]), "isolated")
+    return byte_level(split, normalizer=normalizers.NFC())
+
+
+def smollm() -> hf.Tokenizer:
+    tokenizer = gpt2()
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    spec = json.loads(tokenizer.to_str())
+    spec["pre_tokenizer"] = {
+        "type": "Sequence",
+        "pretokenizers": [
+            json.loads(digits.__getstate__()),
+            json.loads(pre_tokenizers.ByteLevel(add_prefix_space=False).__getstate__()),
+        ],
+    }
+    return hf.Tokenizer.from_str(json.dumps(spec))
+
+
+def llama2() -> hf.Tokenizer:
+    """SentencePiece's vocabulary as BPE, with byte tokens; spaces are written by a normalizer."""
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    return trained(
+        models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True),
+        bpe_trainer(special_tokens=["<unk>", *bytes_], limit_alphabet=90),
+        normalizer=normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
+        decoder=decoders.Sequence(
+            [
+                decoders.Replace("▁", " "),
+                decoders.ByteFallback(),
+                decoders.Fuse(),
+                decoders.Strip(" ", 1, 0),
+            ]
+        ),
+        post_processor=processors.TemplateProcessing(
+            single="<s> $A </s>", special_tokens=[("<s>", 700), ("</s>", 701)]
+        ),
+    )
+
+
+def gemma() -> hf.Tokenizer:
+    tokenizer = llama2()
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    return tokenizer
+
+
+def unknown_tokens() -> hf.Tokenizer:
+    return trained(
+        models.BPE(unk_token="<unk>", fuse_unk=True),
+        bpe_trainer(special_tokens=["<unk>"], limit_alphabet=40),
+        pre_tokenizer=pre_tokenizers.Metaspace(prepend_scheme="first"),
+        decoder=decoders.Metaspace(prepend_scheme="first"),
+    )
+
+
+def word_endings() -> hf.Tokenizer:
+    return trained(
+        models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"),
+        bpe_trainer(special_tokens=["<unk>"], end_of_word_suffix="</w>"),
+        normalizer=normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()]),
+        pre_tokenizer=pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(r"\s+"), "removed"),
+                pre_tokenizers.Punctuation("contiguous"),
+            ]
+        ),
+    )
+
+
+def unigram() -> hf.Tokenizer:
+    return trained(
+        models.Unigram(),
+        trainers.UnigramTrainer(vocab_size=400, unk_token="<unk>", special_tokens=["<unk>"]),
+        normalizer=normalizers.Sequence(
+            [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+        ),
+        pre_tokenizer=pre_tokenizers.Metaspace(),
+        decoder=decoders.Metaspace(),
+    )
+
+
+def bert() -> hf.Tokenizer:
+    return trained(
+        models.WordPiece(unk_token="[UNK]"),
+        trainers.WordPieceTrainer(
+            vocab_size=500, special_tokens=["[UNK]", "[CLS]", "[SEP]"], show_progress=False
+        ),
+        normalizer=normalizers.BertNormalizer(),
+        pre_tokenizer=pre_tokenizers.BertPreTokenizer(),
+        decoder=decoders.WordPiece(),
+        post_processor=processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1)),
+    )
+
+
+FAMILIES = [
+    *(gpt2, gpt2_with_prefix_space, llama3, qwen2, smollm, llama2, gemma, unknown_tokens),
+    *(word_endings, unigram, bert),
+]
+
+
+@functools.cache
+def pair(family: Any) -> tuple[hf.Tokenizer, Tokenizer]:
+    theirs = family()
+    return theirs, load_tokenizer_json(theirs.to_str())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None)
+@given(text=TEXT)
+def test_same_ids_and_texts(family: Any, text: str) -> None:
+    theirs, ours = pair(family)
+    ids = theirs.encode(text).ids
+    assert ours.encode(text) == ids
+    bare = theirs.encode(text, add_special_tokens=False).ids
+    assert ours.encode(text, add_bos=False, add_eos=False) == bare
+    if "\ufffd" not in theirs.decode(ids):
+        assert ours.decode(ids) == theirs.decode(ids)
+        assert ours.decode(ids, skip_special=False) == theirs.decode(ids, skip_special_tokens=False)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=30)
+@given(text=TEXT)
+def test_special_tokens_as_plain_text(family: Any, text: str) -> None:
+    theirs, ours = pair(family)
+    theirs.encode_special_tokens = True
+    try:
+        ids = theirs.encode(text, add_special_tokens=False).ids
+    finally:
+        theirs.encode_special_tokens = False
+    assert ours.encode(text, add_bos=False, add_eos=False, parse_special=False) == ids
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=30)
+@given(data=st.data())
+def test_a_stream_gives_the_whole(family: Any, data: st.DataObject) -> None:
+    _, ours = pair(family)
+    ids = data.draw(st.lists(st.integers(0, ours.n_vocab - 1), max_size=30))
+    decoder = ours.stream_decoder()
+    assert "".join([decoder.push(token) for token in ids]) + decoder.finish() == ours.decode(ids)
+
+
+@functools.cache
+def smollm2_pair(path: Path) -> tuple[hf.Tokenizer, Tokenizer]:
+    """SmolLM2's tokenizer.json, put together from its GGUF file."""
+    metadata = GGUFFile(path.read_bytes()).metadata
+    tokens, types = (metadata[f"tokenizer.ggml.{key}"] for key in ("tokens", "token_type"))
+    merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
+    theirs = hf.Tokenizer(models.BPE({text: i for i, text in enumerate(tokens)}, merges))
+    theirs.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    theirs.decoder = decoders.ByteLevel()
+    theirs.add_special_tokens([text for text, kind in zip(tokens, types, strict=True) if kind == 3])
+    return theirs, load_tokenizer_json(theirs.to_str())
+
+
+@settings(deadline=None)
+@given(text=TEXT)
+def test_smollm2(smollm2_path: Path, text: str) -> None:
+    theirs, ours = smollm2_pair(smollm2_path)
+    ids = theirs.encode(text).ids
+    assert ours.encode(text) == ids
+    assert ours.decode(ids) == theirs.decode(ids)
+
+
+def test_special_ids(smollm2_path: Path) -> None:
+    _, ours = smollm2_pair(smollm2_path)
+    assert ours.eos_id == 2
+    assert {0, 2} <= ours.eog_ids
+    assert not ours.add_bos
+    theirs, _ = pair(llama2)
+    ours = load_tokenizer_json(theirs.to_str().encode(), eos_id=702)
+    assert (ours.bos_id, ours.eos_id) == (700, 702)
+    assert ours.add_bos and ours.add_eos
+
+
+def test_merges_as_texts_or_pairs() -> None:
+    spec = json.loads(pair(gpt2)[0].to_str())
+    spec["model"]["merges"] = [" ".join(merge) for merge in spec["model"]["merges"]]
+    text = "def test_merges(self): return 1"
+    assert load_tokenizer_json(json.dumps(spec)).encode(text) == pair(gpt2)[1].encode(text)
+
+
+@pytest.mark.parametrize("change", ["model", "vocab", "merges", "pre_tokenizer", "added_tokens"])
+def test_broken_files(change: str) -> None:
+    spec = json.loads(pair(gpt2)[0].to_str())
+    if change in spec:
+        spec[change] = 5
+    else:
+        spec["model"][change] = 5
+    with pytest.raises(TokenizerError, match="broken or incomplete"):
+        load_tokenizer_json(json.dumps(spec))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", "\ufeff", '{"model": {}}', b"\xff"])
+def test_no_tokenizer(text: str | bytes) -> None:
+    with pytest.raises(TokenizerError):
+        load_tokenizer_json(text)
+
+
+@pytest.mark.parametrize("part", ["normalizer", "pre_tokenizer", "decoder", "post_processor"])
+def test_unsupported_parts_are_named(part: str) -> None:
+    spec = json.loads(pair(gpt2)[0].to_str())
+    spec[part] = {"type": "Novelty"}
+    with pytest.raises(TokenizerError, match=r"'Novelty' is not supported"):
+        load_tokenizer_json(json.dumps(spec))
