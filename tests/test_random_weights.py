@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf_files import write_tiny_gemma3, write_tiny_llama
-from linear_driver import SANITIZE, Block, libraries, load
+from linear_driver import SANITIZE, Block, build, libraries, load
 
 from oxillama_web.architectures import read_model
 from oxillama_web.config import EngineConfig
 from oxillama_web.executors import abi, kernels
-from oxillama_web.executors.library import Library, load_library
+from oxillama_web.executors import library as executors_library
 from oxillama_web.gguf import GGUFFile
 
 SIZES = {"width": 256, "ffn": 256, "n_layers": 2, "with_vocabulary": False}
@@ -53,7 +53,7 @@ def exact_memory(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     homes: list[Block] = []
     pack = kernels._pack
 
-    def pack_in_exact_memory(tensors: list[abi.Tensor], library: Library) -> None:
+    def pack_in_exact_memory(tensors: list[abi.Tensor], library: executors_library.Library) -> None:
         for tensor in tensors:
             homes.append(Block(tensor.bytes, ctypes.string_at(tensor.data, tensor.bytes)))
             tensor.data = homes[-1].address
@@ -61,6 +61,8 @@ def exact_memory(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
 
     monkeypatch.setattr(kernels, "_pack", pack_in_exact_memory)
     monkeypatch.setattr(kernels, "Memory", ExactMemory)
+    if SANITIZE:
+        monkeypatch.setattr(executors_library, "KERNELS_FOLDER", build.SANITIZED)
     return homes
 
 
@@ -93,7 +95,7 @@ def test_any_weights_run(
     model_bytes: bytearray, isa: str, kv_cache_type: str, n_threads: int
 ) -> None:
     load(isa)
-    library = load_library(f"{isa}-sanitize" if SANITIZE else isa)
+    library = executors_library.load_library(f"{isa}-sanitize" if SANITIZE else isa)
     gguf = GGUFFile(bytes(model_bytes))
     config, plan = read_model(gguf)
     engine_config = EngineConfig(num_threads=n_threads, kv_cache_type=kv_cache_type)
