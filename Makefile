@@ -1,13 +1,20 @@
 # make demo        set everything up and serve the demo page on http://localhost:8000
 # make demo-once   the same set-up, one question in a headless Chromium, the answer on the terminal
-# make test        set everything up, then lint and the whole test suite
-# make lint kernels wheel bench clean
+# make test        set everything up, then lint and the whole test suite, the fast tests first
+#
+# make setup       all that the tests need, and no test
+# make lint        format, lint and types of Python, C and JavaScript
+# make kernels     the kernels of this machine, in oxillama_web/kernels/
+# make wheel       the browser's wheel in dist/ and the page in build/site/
+# make bench       speed beside llama.cpp and wllama; the first run compiles for some minutes
+# make clean       removes what was built; keeps downloads, .venv and node_modules
 #
 # Slow steps leave a stamp in build/stamps and run again only when what they depend on changes.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -16,24 +23,30 @@ PORT ?= 8000
 
 PACKAGE := $(shell find oxillama_web -name '*.py' -o -name py.typed)
 KERNELS := $(wildcard kernels_c/*.c kernels_c/*.h) kernels_c/build.py
-SITE := $(PACKAGE) $(KERNELS) $(shell find web tools -type f -not -name '*.pyc') \
-	build_wasm.sh package-lock.json pyproject.toml
+SITE := $(PACKAGE) $(KERNELS) $(wildcard web/* tools/make_* tools/site-requirements.txt) \
+	build_wasm.sh hatch_build.py
 
-.PHONY: demo demo-once test lint kernels wheel bench clean
+.PHONY: help demo demo-once test setup lint kernels wheel bench clean
+.PHONY: system chromium model test-data
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 demo: $(STAMPS)/site model
-	$(PYTHON) tools/serve.py --port $(PORT)
+	@$(PYTHON) tools/serve.py --port $(PORT)
 
-demo-once: $(STAMPS)/site $(STAMPS)/chromium model
-	$(PYTHON) tools/demo_once.py
+demo-once: $(STAMPS)/site chromium model
+	@$(PYTHON) tools/demo_once.py
 
-test: lint $(STAMPS)/native $(STAMPS)/site $(STAMPS)/chromium $(STAMPS)/node
+test: setup lint
 	$(PYTHON) -m pytest -q
+
+setup: $(STAMPS)/native $(STAMPS)/site chromium test-data
 
 lint: $(STAMPS)/venv $(STAMPS)/node
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	$(PYTHON) -m mypy
 	$(VENV)/bin/clang-format --dry-run -Werror kernels_c/*.c kernels_c/*.h
 	npm run --silent check
 
@@ -41,40 +54,45 @@ kernels: $(STAMPS)/native
 
 wheel: $(STAMPS)/site
 
-bench: $(STAMPS)/native $(STAMPS)/site $(STAMPS)/chromium
-	bench/setup.sh
+bench: $(STAMPS)/native $(STAMPS)/site chromium test-data
+	PYTHON=$(PYTHON) bench/setup.sh
 	$(PYTHON) -m bench
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache oxillama_web/kernels
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis test-results
+	rm -rf oxillama_web/kernels
 
-.PHONY: model
+# These find out for themselves, and at once, whether there is anything to do.
+
+system:
+	@tools/setup_system.sh build
+	@mkdir -p $(STAMPS)
+
+chromium: system
+	@tools/setup_system.sh chromium
+
 model: $(STAMPS)/venv
 	@$(PYTHON) -m oxillama_web fetch smollm2-135m-instruct >/dev/null
 
-$(STAMPS)/tools: tools/check_tools.sh
-	@mkdir -p $(STAMPS)
-	@tools/check_tools.sh
-	@touch $@
+test-data: model
+	@$(PYTHON) -m oxillama_web fetch gemma-3-270m >/dev/null
+	@$(PYTHON) tools/get_test_wheels.py >/dev/null
 
-$(STAMPS)/venv: pyproject.toml hatch_build.py | $(STAMPS)/tools
-	@[ -x $(PYTHON) ] || $$(tools/check_tools.sh --python) -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade pip
-	OXILLAMA_KERNELS_BUILD=skip $(PYTHON) -m pip install --quiet --editable '.[dev]'
+# The kernels have a step of their own, which runs when a source changes.
+$(STAMPS)/venv: pyproject.toml tools/constraints.txt | system
+	@[ -x $(PYTHON) ] || "$$(tools/setup_system.sh python)" -m venv --clear $(VENV)
+	OXILLAMA_KERNELS_BUILD=skip $(PYTHON) -m pip install --quiet --disable-pip-version-check \
+		--constraint tools/constraints.txt --editable '.[dev]'
 	@touch $@
 
 $(STAMPS)/native: $(STAMPS)/venv $(KERNELS)
 	$(PYTHON) kernels_c/build.py native
 	@touch $@
 
-$(STAMPS)/node: package.json package-lock.json | $(STAMPS)/tools
-	npm ci --no-fund --no-audit --loglevel=error
+$(STAMPS)/node: package.json package-lock.json | system
+	npm ci --no-fund --no-audit --no-update-notifier --loglevel=error
 	@touch $@
 
 $(STAMPS)/site: $(STAMPS)/venv $(STAMPS)/node $(SITE)
 	./build_wasm.sh
-	@touch $@
-
-$(STAMPS)/chromium: tools/install_chromium.sh | $(STAMPS)/tools
-	tools/install_chromium.sh
 	@touch $@

@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import OxiLlamaError
+from .errors import ChatTemplateError, InvalidRequestError, OxiLlamaError
 
 if TYPE_CHECKING:
-    from .config import SamplerConfig
+    from .config import EngineConfig, SamplerConfig
     from .engine import GenerationEvent, InferenceEngine
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
+_FAILED = 1
+_USAGE = 2
 # The exit code of a shell command that Ctrl-C ended.
 _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns its exit code: 0, 1 (an error, in one line on stderr), or 130."""
+    """Runs a command.
+
+    Returns the exit code: 0; 1, an error, in one line on stderr; 2, what was asked for makes no
+    sense, likewise; 130, Ctrl-C.
+    """
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a terminal that lacks a character shows another, instead of ending the answer
+        sys.stdout.reconfigure(errors="replace")
     try:
         options.command(options)
+        sys.stdout.flush()
     except BrokenPipeError:
-        # what reads our output has gone; closing stdout again must not complain
+        # what reads our output has gone; Python's own flush at the end must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _FAILED
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return _INTERRUPTED
     except (OxiLlamaError, OSError) as error:
         print(f"oxillama-web: {error}", file=sys.stderr)
-        return 1
+        return _USAGE if isinstance(error, InvalidRequestError) else _FAILED
     return 0
 
 
@@ -48,69 +59,86 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    sampler = _sampler(options)
     engine = _load(options)
+    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     if options.raw or not engine.has_chat_template:
-        events = engine.events(options.prompt, options.max_tokens, sampler=_sampler(options))
+        events = engine.events(prompt, options.max_tokens, sampler=sampler)
     else:
-        messages = [{"role": "user", "content": options.prompt}]
-        events = engine.chat_events(messages, options.max_tokens, sampler=_sampler(options))
-    _print_answer(events)
+        messages = [*_system_message(options), {"role": "user", "content": prompt}]
+        events = engine.chat_events(messages, options.max_tokens, sampler=sampler)
+    _, interrupted = _print_answer(events)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _chat(options: argparse.Namespace) -> None:
+    sampler = _sampler(options)
     engine = _load(options)
-    messages: list[dict[str, str]] = []
-    if options.system:
-        messages.append({"role": "system", "content": options.system})
+    if not engine.has_chat_template:
+        raise ChatTemplateError(
+            f"{engine.model_config.name} has no chat template; continue a text instead: "
+            "oxillama-web run --raw"
+        )
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - gives input() its editing and history
+    messages = _system_message(options)
     print("Ctrl-D ends the chat, Ctrl-C an answer.", file=sys.stderr)
     while (text := _ask()) is not None:
+        if not text.strip():
+            continue
         messages.append({"role": "user", "content": text})
-        events = engine.chat_events(messages, options.max_tokens, sampler=_sampler(options))
-        messages.append({"role": "assistant", "content": _print_answer(events)})
+        events = engine.chat_events(messages, options.max_tokens, sampler=sampler)
+        answer, _ = _print_answer(events)
+        messages.append({"role": "assistant", "content": answer})
 
 
 def _info(options: argparse.Namespace) -> None:
-    import mmap
+    from .model_info import describe, describe_metadata, describe_tensors, open_header
 
-    from .gguf import GGUFFile
-    from .quants import FORMATS
-
-    with options.file.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            raise OxiLlamaError(f"{options.file} is empty; download it again")
-        gguf = GGUFFile(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    n_bytes = sum(tensor.nbytes for tensor in gguf.tensors.values())
-    formats = Counter(FORMATS[tensor.format].name for tensor in gguf.tensors.values())
-    print(f"GGUF version   {gguf.version}")
-    print(f"tensors        {len(gguf.tensors)}, {n_bytes / 1e6:.1f} MB")
-    print(f"formats        {', '.join(f'{n} {name}' for name, n in formats.most_common())}")
-    for key in gguf.metadata:
-        value = gguf.metadata[key]
-        text = f"[{len(value)} values]" if isinstance(value, list) else _one_line(str(value))
-        print(f"{key} = {text}")
+    gguf = open_header(options.file)
+    print("\n".join(describe(gguf)))
+    if options.metadata:
+        print("\n".join(["", *describe_metadata(gguf)]))
     if options.tensors:
-        for tensor in gguf.tensors.values():
-            shape = " x ".join(map(str, tensor.shape))
-            print(f"{tensor.name}: {FORMATS[tensor.format].name} {shape}")
+        print("\n".join(["", *describe_tensors(gguf)]))
 
 
 def _load(options: argparse.Namespace) -> InferenceEngine:
-    from .config import EngineConfig
     from .engine import InferenceEngine
-    from .models import MODELS, fetch
 
-    path = fetch(options.model) if options.model in MODELS else Path(options.model)
-    engine = InferenceEngine(
-        EngineConfig(
-            model_path=str(path),
-            tokenizer_path=options.tokenizer,
-            context_size=options.context_size,
-            num_threads=options.threads,
-            executor=options.executor,
-        )
-    )
+    engine = InferenceEngine(_engine_config(options))
     engine.load_model()
     return engine
+
+
+def _engine_config(options: argparse.Namespace) -> EngineConfig:
+    from dataclasses import replace
+
+    from .config import EngineConfig
+
+    # what was typed is checked before a model is downloaded
+    config = EngineConfig(
+        tokenizer_path=options.tokenizer,
+        context_size=options.context_size,
+        num_threads=options.threads,
+        executor=options.executor,
+    )
+    return replace(config, model_path=str(_model_path(options.model)))
+
+
+def _model_path(model: str) -> Path:
+    from .models import MODELS, fetch
+
+    if model in MODELS:
+        return fetch(model)
+    path = Path(model)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no file {model!r}, and no model is known by that name: "
+            f"known are {', '.join(MODELS)}"
+        )
+    return path
 
 
 def _sampler(options: argparse.Namespace) -> SamplerConfig:
@@ -122,66 +150,74 @@ def _sampler(options: argparse.Namespace) -> SamplerConfig:
         top_p=options.top_p,
         min_p=options.min_p,
         repetition_penalty=options.repetition_penalty,
+        repetition_penalty_window=options.repetition_penalty_window,
         seed=options.seed,
     )
 
 
-def _print_answer(events: Iterator[GenerationEvent]) -> str:
-    """Streams an answer to stdout, its figures to stderr; Ctrl-C ends it. Returns the text."""
+def _system_message(options: argparse.Namespace) -> list[dict[str, str]]:
+    return [{"role": "system", "content": options.system}] if options.system else []
+
+
+def _print_answer(events: Iterator[GenerationEvent]) -> tuple[str, bool]:
+    """Streams an answer to stdout and its figures to stderr.
+
+    Returns the text, and whether Ctrl-C ended it.
+    """
     pieces: list[str] = []
-    start = first = time.perf_counter()
-    n_prompt = n_tokens = 0
+    token_times: list[float] = []
+    n_prompt = 0
+    interrupted = False
+    start = prompt_end = time.perf_counter()
     try:
         for event in events:
             if event.phase == "prefill":
-                n_prompt, first = event.n_done, time.perf_counter()
-            else:
-                n_tokens = event.n_done
+                n_prompt, prompt_end = event.n_done, time.perf_counter()
+            elif event.token is not None:
+                token_times.append(time.perf_counter())
             if event.text:
                 pieces.append(event.text)
                 print(event.text, end="", flush=True)
     except KeyboardInterrupt:
-        print(" [stopped]", end="", file=sys.stderr)
-    end = time.perf_counter()
-    print()
+        interrupted = True
+    print(flush=True)
+    prompt_rate = n_prompt / max(prompt_end - start, 1e-9)
     print(
-        f"prompt: {n_prompt} tokens, {n_prompt / max(first - start, 1e-9):.0f}/s; "
-        f"answer: {n_tokens} tokens, {n_tokens / max(end - first, 1e-9):.1f}/s",
+        f"[prompt: {n_prompt} tokens, {prompt_rate:.0f}/s; answer: {len(token_times)} tokens, "
+        f"{_rate(token_times):.1f}/s{'; stopped' if interrupted else ''}]",
         file=sys.stderr,
     )
-    return "".join(pieces)
+    return "".join(pieces), interrupted
+
+
+def _rate(times: list[float]) -> float:
+    """Events per second between the first and the last: the first token waits for the prompt."""
+    return (len(times) - 1) / max(times[-1] - times[0], 1e-9) if len(times) > 1 else 0.0
 
 
 def _ask() -> str | None:
     try:
-        return input("> ")
+        return input("> " if sys.stdin.isatty() else "")
     except EOFError:
-        print()
         return None
-
-
-def _one_line(text: str, limit: int = 80) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="oxillama-web", description="Runs GGUF language models in pure Python and C kernels."
+        prog="oxillama-web", description="Runs GGUF language models in Python, with C kernels."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    fetch = commands.add_parser("fetch", help="get a known model; prints its path")
+    fetch = commands.add_parser("fetch", help="get a known model; the last line is its path")
     fetch.add_argument("name", metavar="NAME", help="smollm2-135m-instruct or gemma-3-270m")
     fetch.set_defaults(command=_fetch)
 
     run = commands.add_parser("run", help="answer one prompt")
-    run.add_argument("prompt", metavar="PROMPT")
+    run.add_argument("prompt", metavar="PROMPT", help="a text, or - to read it from stdin")
     run.add_argument("--raw", action="store_true", help="continue the prompt; no chat template")
     run.set_defaults(command=_run)
 
     chat = commands.add_parser("chat", help="talk with a model")
-    chat.add_argument("--system", metavar="TEXT", help="what the model is told first")
     chat.set_defaults(command=_chat)
 
     for command in (run, chat):
@@ -189,7 +225,8 @@ def _parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="what a GGUF file holds")
     info.add_argument("file", metavar="FILE", type=Path)
-    info.add_argument("--tensors", action="store_true", help="list every tensor")
+    info.add_argument("--metadata", action="store_true", help="every key and value as well")
+    info.add_argument("--tensors", action="store_true", help="every tensor as well")
     info.set_defaults(command=_info)
     return parser
 
@@ -198,13 +235,15 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--model", default=DEFAULT_MODEL, help=f"a file or a known name ({DEFAULT_MODEL})")
     add("--tokenizer", metavar="FILE", help="a tokenizer.json to use instead of the file's own")
-    add("--max-tokens", type=int, default=256, metavar="N")
+    add("--system", metavar="TEXT", help="what the model is told first")
+    add("--max-tokens", type=int, default=256, metavar="N", help="longest answer (256)")
     add("--context-size", type=int, metavar="N", help="tokens of context (the model's own)")
-    add("--threads", type=int, default=os.cpu_count() or 1, metavar="N")
+    add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="(all processors)")
     add("--executor", choices=("auto", "kernels", "numpy"), default="auto")
-    add("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy")
-    add("--top-k", type=int, default=40, metavar="N", help="0 keeps all")
-    add("--top-p", type=float, default=0.9, metavar="P")
-    add("--min-p", type=float, default=0.0, metavar="P")
-    add("--repetition-penalty", type=float, default=1.1, metavar="R")
+    add("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy (0.7)")
+    add("--top-k", type=int, default=40, metavar="N", help="0 keeps all (40)")
+    add("--top-p", type=float, default=0.9, metavar="P", help="1 keeps all (0.9)")
+    add("--min-p", type=float, default=0.0, metavar="P", help="0 keeps all (0)")
+    add("--repetition-penalty", type=float, default=1.1, metavar="R", help="1 is none (1.1)")
+    add("--repetition-penalty-window", type=int, default=64, metavar="N", help="tokens (64)")
     add("--seed", type=int, metavar="N", help="the same seed gives the same text")
