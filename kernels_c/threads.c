@@ -1,8 +1,10 @@
 /* A pool of native threads that walk a plan together, and the barrier between operations.
  *
- * Between two calls the workers look for work for a moment and then sleep on a condition variable.
- * At a barrier a thread looks for the others for a moment, then yields its core: where cores are
- * taken by something else, spinning would only keep the others from coming.
+ * Who waits looks for a while and then sleeps. Looking is quick where every thread has a core of
+ * its own. Where cores are taken by something else, a thread that keeps looking keeps those from
+ * running that it waits for; one that sleeps gives them its core. So how long to look follows from
+ * whether it helped lately. (sched_yield is no way out: it may give a stranger the core for
+ * milliseconds.)
  */
 #include "internal.h"
 
@@ -10,26 +12,40 @@
 void ox_barrier_wait(const ox_run *run) { (void)run; }
 #else
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
-enum { BARRIER_SPINS = 4000, IDLE_SPINS = 20000 };
+enum {
+    MOST_LOOK_NS = 60 * 1000, /* about what it takes to wake a thread */
+    LEAST_LOOK_NS = 1000,
+    LOOKS_A_CLOCK = 4, /* how often to look before asking for the time */
+    TRY_AGAIN = 32     /* every so many waits look as long as ever: cores may be free again */
+};
+
+/* A number that threads wait for a change of. */
+typedef struct gate {
+    atomic_uint value;
+    atomic_uint n_sleepers;
+    atomic_uint look_ns;
+    atomic_uint n_waits;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    uint8_t own_cache_line[64];
+} gate;
 
 struct ox_barrier {
-    _Alignas(64) atomic_uint arrived;
-    _Alignas(64) atomic_uint round;
+    gate round;
+    atomic_uint n_arrived;
 };
 
 struct ox_pool {
+    gate job; /* counts forward passes */
     struct ox_barrier barrier;
-    _Alignas(64) atomic_uint job; /* counts up with each forward pass; workers wait for a change */
-    atomic_uint stop;
     ox_run run; /* of the current job */
     uint32_t n_threads;
     uint32_t n_started;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    int32_t stop;
     pthread_t *threads;
 };
 
@@ -37,6 +53,30 @@ typedef struct worker {
     ox_pool *pool;
     uint32_t thread;
 } worker;
+
+static void gate_init(gate *g) {
+    atomic_init(&g->value, 0);
+    atomic_init(&g->n_sleepers, 0);
+    atomic_init(&g->look_ns, MOST_LOOK_NS);
+    atomic_init(&g->n_waits, 0);
+    pthread_mutex_init(&g->mutex, NULL);
+    pthread_cond_init(&g->changed, NULL);
+}
+
+static void gate_destroy(gate *g) {
+    pthread_mutex_destroy(&g->mutex);
+    pthread_cond_destroy(&g->changed);
+}
+
+/* Changes the value. Either a sleeper sees the change before it sleeps, or it is seen here: both
+ * sides write one variable and read the other in one order for all threads. */
+static void gate_open(gate *g) {
+    atomic_fetch_add(&g->value, 1);
+    if (atomic_load(&g->n_sleepers) == 0) return;
+    pthread_mutex_lock(&g->mutex);
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->mutex);
+}
 
 static void pause_core(void) {
 #if defined(__x86_64__)
@@ -46,14 +86,41 @@ static void pause_core(void) {
 #endif
 }
 
-static void wait_for_change(atomic_uint *value, uint32_t old) {
-    for (uint32_t spins = 0; atomic_load_explicit(value, memory_order_acquire) == old; spins++) {
-        if (spins < BARRIER_SPINS) {
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Whether the value changes from `old` within a time. */
+static int32_t gate_look(gate *g, uint32_t old, uint32_t look_ns) {
+    for (const uint64_t start = now_ns(); now_ns() - start < look_ns;) {
+        for (int32_t i = 0; i < LOOKS_A_CLOCK; i++) {
+            if (atomic_load_explicit(&g->value, memory_order_acquire) != old) return 1;
             pause_core();
-        } else {
-            sched_yield();
         }
     }
+    return 0;
+}
+
+/* Returns when the value is no longer `old`. */
+static void gate_wait(gate *g, uint32_t old) {
+    uint32_t look_ns = atomic_load_explicit(&g->look_ns, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&g->n_waits, 1, memory_order_relaxed) % TRY_AGAIN == 0) {
+        look_ns = MOST_LOOK_NS;
+    }
+    if (gate_look(g, old, look_ns)) {
+        look_ns = look_ns * 2 < MOST_LOOK_NS ? look_ns * 2 : MOST_LOOK_NS;
+        atomic_store_explicit(&g->look_ns, look_ns, memory_order_relaxed);
+        return;
+    }
+    look_ns = look_ns / 4 > LEAST_LOOK_NS ? look_ns / 4 : LEAST_LOOK_NS;
+    atomic_store_explicit(&g->look_ns, look_ns, memory_order_relaxed);
+    pthread_mutex_lock(&g->mutex);
+    atomic_fetch_add(&g->n_sleepers, 1);
+    while (atomic_load(&g->value) == old) pthread_cond_wait(&g->changed, &g->mutex);
+    atomic_fetch_sub(&g->n_sleepers, 1);
+    pthread_mutex_unlock(&g->mutex);
 }
 
 void ox_barrier_wait(const ox_run *run) {
@@ -61,70 +128,50 @@ void ox_barrier_wait(const ox_run *run) {
     if (!barrier) return;
     /* once the last thread has come, the pool may write the next *run */
     const uint32_t others = run->n_threads - 1;
-    const uint32_t round = atomic_load_explicit(&barrier->round, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == others) {
-        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&barrier->round, round + 1, memory_order_release);
+    const uint32_t round = atomic_load_explicit(&barrier->round.value, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&barrier->n_arrived, 1, memory_order_acq_rel) == others) {
+        atomic_store_explicit(&barrier->n_arrived, 0, memory_order_relaxed);
+        gate_open(&barrier->round);
     } else {
-        wait_for_change(&barrier->round, round);
+        gate_wait(&barrier->round, round);
     }
-}
-
-/* The job that follows `last`. */
-static uint32_t next_job(ox_pool *pool, uint32_t last) {
-    uint32_t job = last;
-    for (uint32_t spins = 0; spins < IDLE_SPINS && job == last; spins++) {
-        pause_core();
-        job = atomic_load_explicit(&pool->job, memory_order_acquire);
-    }
-    if (job != last) return job;
-    pthread_mutex_lock(&pool->mutex);
-    while ((job = atomic_load_explicit(&pool->job, memory_order_acquire)) == last) {
-        pthread_cond_wait(&pool->wake, &pool->mutex);
-    }
-    pthread_mutex_unlock(&pool->mutex);
-    return job;
 }
 
 static void *work(void *argument) {
     const worker self = *(worker *)argument;
     free(argument);
-    uint32_t job = 0;
-    for (;;) {
-        job = next_job(self.pool, job);
-        if (atomic_load_explicit(&self.pool->stop, memory_order_acquire)) return NULL;
+    for (uint32_t job = 0;; job++) {
+        gate_wait(&self.pool->job, job);
+        if (self.pool->stop) return NULL;
         ox_walk(&self.pool->run, self.thread);
         ox_barrier_wait(&self.pool->run);
     }
 }
 
-static void announce_job(ox_pool *pool) {
-    pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add_explicit(&pool->job, 1, memory_order_release);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->mutex);
+static void start_threads(ox_pool *pool) {
+    pool->threads = calloc(pool->n_threads, sizeof(pthread_t));
+    for (uint32_t i = 1; pool->threads && i < pool->n_threads; i++) {
+        worker *self = malloc(sizeof *self);
+        if (!self) return;
+        *self = (worker){pool, i};
+        if (pthread_create(&pool->threads[pool->n_started], NULL, work, self)) {
+            free(self);
+            return;
+        }
+        pool->n_started++;
+    }
 }
 
 ox_pool *ox_pool_create(uint32_t n_threads) {
     if (n_threads == 0 || n_threads > 1024) return NULL;
-    ox_pool *pool = aligned_alloc(64, (sizeof(ox_pool) + 63) / 64 * 64);
+    ox_pool *pool = calloc(1, sizeof *pool);
     if (!pool) return NULL;
-    __builtin_memset(pool, 0, sizeof *pool);
     pool->n_threads = n_threads;
-    pthread_mutex_init(&pool->mutex, NULL);
-    pthread_cond_init(&pool->wake, NULL);
-    pool->threads = calloc(n_threads, sizeof(pthread_t));
-    for (uint32_t i = 1; pool->threads && i < n_threads; i++) {
-        worker *self = malloc(sizeof *self);
-        if (!self) break;
-        *self = (worker){pool, i};
-        if (pthread_create(&pool->threads[pool->n_started], NULL, work, self)) {
-            free(self);
-            break;
-        }
-        pool->n_started++;
-    }
-    if (pool->n_started == n_threads - 1 && pool->threads) return pool;
+    gate_init(&pool->job);
+    gate_init(&pool->barrier.round);
+    atomic_init(&pool->barrier.n_arrived, 0);
+    start_threads(pool);
+    if (pool->threads && pool->n_started == n_threads - 1) return pool;
     ox_pool_destroy(pool);
     return NULL;
 }
@@ -136,7 +183,7 @@ int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox_batch *ba
     if (status) return status;
     if (pool->n_threads > 1) {
         pool->run.barrier = &pool->barrier;
-        announce_job(pool);
+        gate_open(&pool->job);
     }
     ox_walk(&pool->run, 0);
     ox_barrier_wait(&pool->run);
@@ -145,11 +192,11 @@ int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox_batch *ba
 
 void ox_pool_destroy(ox_pool *pool) {
     if (!pool) return;
-    atomic_store_explicit(&pool->stop, 1, memory_order_release);
-    announce_job(pool);
+    pool->stop = 1;
+    gate_open(&pool->job);
     for (uint32_t i = 0; i < pool->n_started; i++) pthread_join(pool->threads[i], NULL);
-    pthread_mutex_destroy(&pool->mutex);
-    pthread_cond_destroy(&pool->wake);
+    gate_destroy(&pool->job);
+    gate_destroy(&pool->barrier.round);
     free(pool->threads);
     free(pool);
 }
