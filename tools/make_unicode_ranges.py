@@ -40,13 +40,12 @@ RANGES = {{
 
 def main() -> None:
     lines = [HEADER.format(version=tokenizers.__version__)]
-    for name, pattern in (
-        [(c, rf"\p{{{c}}}+") for c in CATEGORIES]
-        + [(s, rf"\p{{{s}}}+") for s in SCRIPTS]
-        + [("word", r"\w+")]
-    ):
+    tables = {name: matched_ranges(rf"\p{{{name}}}+") for name in CATEGORIES + SCRIPTS}
+    tables["word"] = matched_ranges(r"\w+")
+    tables["punctuation"] = punctuation_ranges()
+    for name, ranges in tables.items():
         lines.append(f'    "{name}": (\n')
-        lines += [f'        "{chunk}"\n' for chunk in wrap(encode(matched_ranges(pattern)), 86)]
+        lines += [f'        "{chunk}"\n' for chunk in wrap(encode(ranges), 86)]
         lines.append("    ),\n")
     lines.append("}\n")
     TARGET.write_text("".join(lines))
@@ -62,6 +61,19 @@ def matched_ranges(pattern: str) -> list[tuple[int, int]]:
             ranges += [(first, SURROGATES.start - 1), (SURROGATES.stop, last)]
         else:
             ranges.append((first, last))
+    return ranges
+
+
+def punctuation_ranges() -> list[tuple[int, int]]:
+    """What the Punctuation pre-tokenizer splits at: the table of an older Unicode."""
+    splitter = pre_tokenizers.Punctuation("removed")
+    others = "".join(piece for piece, _ in splitter.pre_tokenize_str(ALL_CHARACTERS))
+    ranges: list[tuple[int, int]] = []
+    for code_point in sorted(map(ord, set(ALL_CHARACTERS) - set(others))):
+        if ranges and ranges[-1][1] + 1 == code_point:
+            ranges[-1] = ranges[-1][0], code_point
+        else:
+            ranges.append((code_point, code_point))
     return ranges
 
 

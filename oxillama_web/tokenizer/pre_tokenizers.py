@@ -15,8 +15,7 @@ PreTokenizer = Callable[[list[str], bool], list[str]]
 _Split = Callable[[str], list[str]]
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-# what Rust calls ASCII punctuation, and Unicode's
-_PUNCTUATION = r"[!-/:-@\[-`{-~\p{P}]"
+_PUNCTUATION = r"\p{punctuation}"
 _SPACES = r"\s"
 
 
