@@ -31,7 +31,7 @@ def open_header(path: Path) -> GGUFFile:
 
 
 def describe(gguf: GGUFFile) -> list[str]:
-    """The main figures, a name and a value on each line; what the file does not state is left out."""
+    """The main figures, a name and a value on each line, as far as the file states them."""
     rows = [*_model_rows(gguf), *_vocabulary_rows(gguf), *_tensor_rows(gguf)]
     return [f"{name:<15}{value}" for name, value in rows]
 
