@@ -3,8 +3,10 @@
  * Keys are taken 64 positions at a time, with an online softmax (Milakov and Gimelshein 2018,
  * https://arxiv.org/abs/1805.02867; Dao et al. 2022, https://arxiv.org/abs/2205.14135): a row keeps
  * the largest score so far, the sum of exp(score - largest) and the weighted sum of values, and
- * rescales them when a larger score comes. No score outlives its tile, and since tiles begin at
- * fixed positions, a row's result does not depend on how queries are split into batches or threads.
+ * rescales them when a larger score comes. No score outlives its tile. A segment of 256 positions
+ * is begun anew and then folded into what came before, so that threads can share a row's segments.
+ * Tiles and segments begin at fixed positions: a row's result does not depend on how queries are
+ * split into batches or threads.
  *
  * A row is one query head of one token. The rows of a tile share a key head. A few rows (decode)
  * are multiplied straight from the cache; for more (prefill) a tile's keys and values first become
@@ -17,7 +19,9 @@ enum {
     KEYS = 64,    /* divides a page, which has a power of two and at least 64 */
     ROWS = 64,    /* rows in a tile at most, unless one token alone has more */
     FEW_ROWS = 8, /* at most so many are multiplied straight from the cache */
-    STEP = 4      /* rows that go through the inner loops together */
+    STEP = 4,     /* rows that go through the inner loops together */
+    SEGMENT = 4 * KEYS,
+    SHARED_SEGMENTS = 128 /* threads share a row's segments if there are not more */
 };
 
 #define NEGATIVE_INFINITY (-__builtin_inff())
@@ -93,11 +97,14 @@ typedef struct tile {
     uint32_t kv_head;
     uint32_t n_rows; /* padded to STEP with rows that nobody reads */
     uint32_t k_stride, v_stride;
-    float *queries;      /* [n_rows][k_stride], times the scale */
-    float *scores;       /* [n_rows][KEYS], then their exponentials */
-    float *sums;         /* [n_rows][v_stride] weighted values */
-    float *largest;      /* [n_rows] */
-    float *totals;       /* [n_rows] */
+    float *queries;  /* [n_rows][k_stride], times the scale */
+    float *scores;   /* [n_rows][KEYS], then their exponentials */
+    float *sums;     /* [n_rows][v_stride] weighted values, of the segment */
+    float *largest;  /* [n_rows] */
+    float *totals;   /* [n_rows] */
+    float *all_sums; /* the same of all segments so far */
+    float *all_largest;
+    float *all_totals;
     uint32_t *positions; /* [n_rows] */
     float *keys;         /* [k_dim][KEYS] */
     float *values;       /* [KEYS][v_stride] */
@@ -112,7 +119,16 @@ uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op, uint32
     const uint64_t k_stride = pad(layer->k_dim, 2 * VF), v_stride = pad(layer->v_dim, 2 * VF);
     const uint64_t rows = most_rows((uint32_t)op->i[1] / layer->n_heads);
     (void)n_rows;
-    return 4 * (rows * (k_stride + KEYS + v_stride + 3) + KEYS * (k_stride + v_stride)) + 64;
+    return 4 * (rows * (k_stride + KEYS + 2 * v_stride + 5) + KEYS * (k_stride + v_stride)) + 64;
+}
+
+/* A segment's share of one row: largest, total, sums. */
+static uint32_t part_stride(const ox_kv_layer *layer) { return pad(layer->v_dim + 2, 16); }
+
+uint64_t ox_attention_shared_bytes(const ox_model *model, const ox_op *op, uint32_t n_threads) {
+    const ox_kv_layer *layer = (const ox_kv_layer *)(uintptr_t)model->kv_layers + op->i[0];
+    if (n_threads == 1) return 0;
+    return (uint64_t)SHARED_SEGMENTS * (uint32_t)op->i[1] * part_stride(layer) * sizeof(float);
 }
 
 static tile tile_at(const ox_run *run, const ox_op *op) {
@@ -124,11 +140,14 @@ static tile tile_at(const ox_run *run, const ox_op *op) {
     t.queries = (float *)run->local;
     t.scores = t.queries + (size_t)rows * t.k_stride;
     t.sums = t.scores + (size_t)rows * KEYS;
-    t.keys = t.sums + (size_t)rows * t.v_stride;
+    t.all_sums = t.sums + (size_t)rows * t.v_stride;
+    t.keys = t.all_sums + (size_t)rows * t.v_stride;
     t.values = t.keys + (size_t)KEYS * t.k_stride;
     t.largest = t.values + (size_t)KEYS * t.v_stride;
     t.totals = t.largest + rows;
-    t.positions = (uint32_t *)(t.totals + rows);
+    t.all_largest = t.totals + rows;
+    t.all_totals = t.all_largest + rows;
+    t.positions = (uint32_t *)(t.all_totals + rows);
     return t;
 }
 
@@ -148,10 +167,15 @@ static void begin_rows(tile *t, uint32_t first, uint32_t last) {
         float *to = t->queries + (size_t)r * t->k_stride;
         for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->op->f[0];
         for (uint32_t i = dim; i < t->k_stride; i++) to[i] = 0.0f;
-        for (uint32_t i = 0; i < t->v_stride; i++) t->sums[(size_t)r * t->v_stride + i] = 0.0f;
-        t->largest[r] = NEGATIVE_INFINITY;
-        t->totals[r] = 0.0f;
         t->positions[r] = t->run->batch->position + row / group;
+    }
+}
+
+static void clear_rows(const tile *t, float *sums, float *largest, float *totals) {
+    __builtin_memset(sums, 0, (size_t)t->n_rows * t->v_stride * sizeof(float));
+    for (uint32_t r = 0; r < t->n_rows; r++) {
+        largest[r] = NEGATIVE_INFINITY;
+        totals[r] = 0.0f;
     }
 }
 
@@ -159,8 +183,8 @@ static void end_rows(const tile *t, uint32_t first, uint32_t last) {
     const ox_buffer *dst = ox_buffer_at(t->run, t->op->dst);
     const uint32_t group = (uint32_t)t->op->i[1] / t->layer->n_heads, dim = t->layer->v_dim;
     for (uint32_t row = first; row < last; row++) {
-        const float *from = t->sums + (size_t)(row - first) * t->v_stride;
-        const float factor = 1.0f / t->totals[row - first];
+        const float *from = t->all_sums + (size_t)(row - first) * t->v_stride;
+        const float factor = 1.0f / t->all_totals[row - first];
         float *to = ox_row(dst, row / group) + head_of(t, row) * dim;
         for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * factor;
     }
@@ -277,8 +301,11 @@ static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
     for (uint32_t j = VF; j < KEYS; j += VF) most = v_max(most, v_load(scores + j));
     const float tile_largest = v_hmax(most), before = t->largest[r];
     const float largest = tile_largest > before ? tile_largest : before;
-    if (largest == NEGATIVE_INFINITY) { /* nothing visible yet */
-        for (uint32_t j = 0; j < KEYS; j++) scores[j] = 0.0f;
+    if (largest == NEGATIVE_INFINITY) { /* nothing visible yet, or no number */
+        for (uint32_t j = 0; j < KEYS; j++) {
+            if (scores[j] == NEGATIVE_INFINITY) scores[j] = 0.0f;
+            t->totals[r] += scores[j];
+        }
         return;
     }
     vf32 total = v_zero();
@@ -319,20 +346,113 @@ V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, co
     }
 }
 
-static void attend_rows(tile *t, uint32_t first, uint32_t last) {
-    begin_rows(t, first, last);
-    const uint32_t window = (uint32_t)t->op->i[2], oldest = t->positions[0];
-    const uint32_t end = t->positions[t->n_rows - 1] + 1;
-    const uint32_t begin = window && oldest >= window ? oldest - window + 1 : 0;
-    for (uint32_t key = begin / KEYS * KEYS; key < end; key += KEYS) {
-        const uint32_t n = end - key < KEYS ? end - key : KEYS;
+/* Rows over keys of one segment. */
+static void attend_segment(const tile *t, uint32_t first_key, uint32_t end_key) {
+    clear_rows(t, t->sums, t->largest, t->totals);
+    for (uint32_t key = first_key; key < end_key; key += KEYS) {
+        const uint32_t n = end_key - key < KEYS ? end_key - key : KEYS;
         if (t->run->model->kv_format == 1) {
             attend_keys(t, key, n, 1);
         } else {
             attend_keys(t, key, n, 0);
         }
     }
+}
+
+/* Adds a segment to what the segments before it have given. */
+static void fold_segment(float largest, float total, const float *sums, uint32_t n,
+                         float *all_largest, float *all_total, float *all_sums) {
+    if (total == 0.0f) return; /* it was out of sight */
+    const float most = largest > *all_largest ? largest : *all_largest;
+    const float before = *all_largest == NEGATIVE_INFINITY ? 0.0f : exp_one(*all_largest - most);
+    const float factor = exp_one(largest - most);
+    for (uint32_t i = 0; i < n; i++) all_sums[i] = all_sums[i] * before + sums[i] * factor;
+    *all_total = *all_total * before + total * factor;
+    *all_largest = most;
+}
+
+/* The keys that any row of a tile sees, from the beginning of a tile of keys on. */
+static void visible_keys(const tile *t, uint32_t *first_key, uint32_t *end_key) {
+    const uint32_t window = (uint32_t)t->op->i[2], oldest = t->positions[0];
+    *first_key = window && oldest >= window ? (oldest - window + 1) / KEYS * KEYS : 0;
+    *end_key = t->positions[t->n_rows - 1] + 1;
+}
+
+static uint32_t segment_end(uint32_t key, uint32_t end_key) {
+    const uint32_t next = (key / SEGMENT + 1) * SEGMENT;
+    return next < end_key ? next : end_key;
+}
+
+static void attend_rows(tile *t, uint32_t first, uint32_t last) {
+    uint32_t key, end_key;
+    begin_rows(t, first, last);
+    clear_rows(t, t->all_sums, t->all_largest, t->all_totals);
+    visible_keys(t, &key, &end_key);
+    for (uint32_t next; key < end_key; key = next) {
+        next = segment_end(key, end_key);
+        attend_segment(t, key, next);
+        for (uint32_t r = 0; r < t->n_rows; r++) {
+            const size_t at = (size_t)r * t->v_stride;
+            fold_segment(t->largest[r], t->totals[r], t->sums + at, t->v_stride, t->all_largest + r,
+                         t->all_totals + r, t->all_sums + at);
+        }
+    }
     end_rows(t, first, last);
+}
+
+static float *part_at(const tile *t, size_t head, uint32_t segment) {
+    return (float *)(void *)t->run->shared +
+           (head * SHARED_SEGMENTS + segment) * part_stride(t->layer);
+}
+
+/* Puts a head's segments together in the buffer of the results. */
+static void fold_head(const tile *t, uint32_t head, uint32_t n_segments) {
+    const uint32_t dim = t->layer->v_dim;
+    float *to = ox_row(ox_buffer_at(t->run, t->op->dst), 0) + (size_t)head * dim;
+    float largest = NEGATIVE_INFINITY, total = 0.0f;
+    for (uint32_t i = 0; i < dim; i++) to[i] = 0.0f;
+    for (uint32_t s = 0; s < n_segments; s++) {
+        const float *part = part_at(t, head, s);
+        fold_segment(part[0], part[1], part + 2, dim, &largest, &total, to);
+    }
+    const float factor = 1.0f / total;
+    for (uint32_t i = 0; i < dim; i++) to[i] *= factor;
+}
+
+/* One token, its segments shared between the threads. */
+static void share_segments(tile *t, uint32_t n_segments) {
+    const ox_run *run = t->run;
+    const uint32_t n_kv_heads = t->layer->n_heads, n_heads = (uint32_t)t->op->i[1];
+    const uint32_t group = n_heads / n_kv_heads;
+    /* another thread may still read what the operation before has put there */
+    if (!t->op->barrier) ox_barrier_wait(run);
+    for (uint32_t i = run->thread; i < n_segments * n_kv_heads; i += run->n_threads) {
+        uint32_t key, end_key;
+        t->kv_head = i % n_kv_heads;
+        begin_rows(t, 0, group);
+        visible_keys(t, &key, &end_key);
+        const uint32_t skipped = i / n_kv_heads;
+        if (skipped) key = (key / SEGMENT + skipped) * SEGMENT;
+        attend_segment(t, key, segment_end(key, end_key));
+        for (uint32_t r = 0; r < group; r++) {
+            float *part = part_at(t, (size_t)t->kv_head * group + r, skipped);
+            part[0] = t->largest[r];
+            part[1] = t->totals[r];
+            __builtin_memcpy(part + 2, t->sums + (size_t)r * t->v_stride,
+                             t->layer->v_dim * sizeof(float));
+        }
+    }
+    ox_barrier_wait(run);
+    uint32_t first, last;
+    ox_share(run, n_heads, &first, &last);
+    for (uint32_t head = first; head < last; head++) fold_head(t, head, n_segments);
+}
+
+/* How many segments the only token of a batch sees. */
+static uint32_t count_segments(const ox_run *run, const ox_op *op) {
+    const uint32_t position = run->batch->position, window = (uint32_t)op->i[2];
+    const uint32_t first = window && position >= window ? position - window + 1 : 0;
+    return position / SEGMENT - first / SEGMENT + 1;
 }
 
 /* Tiles of one key head's rows are dealt out to the threads in turn: later ones see more keys. */
@@ -341,9 +461,16 @@ void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
     const uint32_t n_kv_heads = t.layer->n_heads, group = (uint32_t)op->i[1] / n_kv_heads;
     const uint32_t n_rows = n_tokens * group;
     uint32_t rows = group >= ROWS ? group : ROWS / group * group;
-    if (n_tokens == 1 && n_kv_heads < run->n_threads) { /* few heads: a group's rows are split */
-        const uint32_t parts = (run->n_threads + n_kv_heads - 1) / n_kv_heads;
-        rows = (group + parts - 1) / parts;
+    if (n_tokens == 1 && run->n_threads > 1) {
+        const uint32_t n_segments = count_segments(run, op);
+        if (n_segments > 1 && n_segments <= SHARED_SEGMENTS) {
+            share_segments(&t, n_segments);
+            return;
+        }
+        if (n_kv_heads < run->n_threads) { /* few heads: a group's rows are split */
+            const uint32_t parts = (run->n_threads + n_kv_heads - 1) / n_kv_heads;
+            rows = pad((group + parts - 1) / parts, STEP);
+        }
     }
     const uint32_t n_tiles = (n_rows + rows - 1) / rows;
     for (uint32_t i = run->thread; i < n_tiles * n_kv_heads; i += run->n_threads) {

@@ -58,6 +58,7 @@ void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_rows);
 uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op, uint32_t n_rows);
+uint64_t ox_attention_shared_bytes(const ox_model *model, const ox_op *op, uint32_t n_threads);
 void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_select_rows(const ox_run *run, const ox_op *op, uint32_t n_rows);

@@ -204,8 +204,8 @@ int32_t ox_check_model(const ox_model *model) {
 }
 
 /* Scratch of all threads together, and of each thread. */
-static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint64_t *shared,
-                          uint64_t *local) {
+static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_threads,
+                          uint64_t *shared, uint64_t *local) {
     *shared = *local = 0;
     for (uint32_t i = 0; i < model->n_ops; i++) {
         const ox_op *op = ops_of(model) + i;
@@ -216,6 +216,7 @@ static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint64_t *sh
             op_shared = ox_linear_shared_bytes(weight, n_tokens);
             op_local = ox_linear_local_bytes(weight, n_tokens);
         } else if (op->kind == OX_ATTENTION && find_layer(model, op->i[0])) {
+            op_shared = ox_attention_shared_bytes(model, op, n_threads);
             op_local = ox_attention_local_bytes(model, op, n_tokens);
         }
         if (op_shared > *shared) *shared = op_shared;
@@ -227,7 +228,7 @@ static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint64_t *sh
 
 uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_threads) {
     uint64_t shared, local;
-    scratch_parts(model, n_tokens, &shared, &local);
+    scratch_parts(model, n_tokens, n_threads, &shared, &local);
     return shared + local * n_threads;
 }
 
@@ -339,7 +340,7 @@ int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratc
     const int32_t status = check_batch(model, batch);
     if (status) return status;
     uint64_t shared, local;
-    scratch_parts(model, batch->n_tokens, &shared, &local);
+    scratch_parts(model, batch->n_tokens, n_threads, &shared, &local);
     if (n_threads == 0 || scratch == NULL || (uintptr_t)scratch % 64 || shared > scratch_bytes ||
         local > (scratch_bytes - shared) / n_threads) {
         return OX_BAD_SCRATCH;

@@ -220,6 +220,42 @@ def test_a_query_that_is_no_number_stays_alone(library: ctypes.CDLL) -> None:
         np.testing.assert_array_equal(result.reshape(100, -1), clean)
 
 
+@pytest.mark.parametrize("position", [0, 1, 63, 64, 255, 256, 500])
+def test_a_key_that_is_no_number_is_not_passed_over(library: ctypes.CDLL, position: int) -> None:
+    """It spoils the tokens that see it, and no others."""
+    case = Case(600, n_heads=2, n_kv_heads=1, k_dim=16, window=70)
+    for chunks in ([600], [400] + [1] * 200):
+        clean = case.run(library, chunks)
+        poisoned = Case(600, n_heads=2, n_kv_heads=1, k_dim=16, window=70)
+        poisoned.k[position] = np.nan
+        result = poisoned.run(library, chunks)
+        assert np.isnan(result[position : position + 70]).all()
+        result[position : position + 70] = clean[position : position + 70]
+        np.testing.assert_array_equal(result, clean)
+
+
+@pytest.mark.parametrize("window", [0, 300, 1000])
+@pytest.mark.parametrize("position", [255, 256, 1023, 5000, 128 * 256 - 1, 128 * 256, 40_000])
+def test_threads_share_one_long_context(library: ctypes.CDLL, position: int, window: int) -> None:
+    rng = np.random.default_rng(0)
+    plan = KernelPlan(1024, F16)
+    layer = plan.layer(3, 4, 5)
+    q, out = plan.filled(rng.normal(0, 1, (1, 36))), plan.buffer(1, 45)
+    plan.op(abi.ATTENTION, src=(q,), dst=out, i=(layer, 9, window), f=(1.0,))
+    assert plan.check(library) == 0
+    plan.batch(1, position)
+    for page in plan.pages:
+        values = rng.normal(0, 1, page.n_bytes // 2).astype(np.float16)
+        ctypes.memmove(page.address, values.tobytes(), page.n_bytes)
+    assert plan.run(library, 1, position) == 0
+    expected = plan.read(out).copy()
+    assert np.isfinite(expected).all()
+    for n_threads in (2, 3, 5):
+        with Pool(library, n_threads) as pool:
+            assert plan.run(library, 1, position, pool=pool) == 0
+        np.testing.assert_array_equal(plan.read(out), expected)
+
+
 @pytest.mark.parametrize("kv_format", [F32, F16])
 def test_cache_holds_what_was_stored(library: ctypes.CDLL, kv_format: int) -> None:
     """Every head of every position lies where ox.h says, and nothing else is touched."""
