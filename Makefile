@@ -9,7 +9,8 @@
 # make bench       speed beside llama.cpp and wllama; the first run compiles for some minutes
 # make clean       removes what was built; keeps downloads, .venv and node_modules
 #
-# Slow steps leave a stamp in build/stamps and run again only when what they depend on changes.
+# Nothing slow is done twice: the environments leave a stamp in build/stamps, and whatever builds or
+# downloads finds out at once whether there is anything to do.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,27 +22,22 @@ PYTHON := $(VENV)/bin/python
 STAMPS := build/stamps
 PORT ?= 8000
 
-PACKAGE := $(shell find oxillama_web -name '*.py' -o -name py.typed)
-KERNELS := $(wildcard kernels_c/*.c kernels_c/*.h) kernels_c/build.py
-SITE := $(PACKAGE) $(KERNELS) $(wildcard web/* tools/make_* tools/site-requirements.txt) \
-	build_wasm.sh hatch_build.py
-
 .PHONY: help demo demo-once test setup lint kernels wheel bench clean
 .PHONY: system chromium model test-data
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-demo: $(STAMPS)/site model
+demo: wheel model
 	@$(PYTHON) tools/serve.py --port $(PORT)
 
-demo-once: $(STAMPS)/site chromium model
+demo-once: chromium wheel model
 	@$(PYTHON) tools/demo_once.py
 
 test: setup lint
 	$(PYTHON) -m pytest -q
 
-setup: $(STAMPS)/native $(STAMPS)/site chromium test-data
+setup: chromium kernels wheel test-data
 
 lint: $(STAMPS)/venv $(STAMPS)/node
 	$(VENV)/bin/ruff check .
@@ -50,19 +46,19 @@ lint: $(STAMPS)/venv $(STAMPS)/node
 	$(VENV)/bin/clang-format --dry-run -Werror kernels_c/*.c kernels_c/*.h
 	npm run --silent check
 
-kernels: $(STAMPS)/native
+kernels: $(STAMPS)/venv
+	$(PYTHON) kernels_c/build.py native
 
-wheel: $(STAMPS)/site
+wheel: $(STAMPS)/venv $(STAMPS)/node
+	./build_wasm.sh
 
-bench: $(STAMPS)/native $(STAMPS)/site chromium test-data
+bench: chromium kernels wheel test-data
 	PYTHON=$(PYTHON) bench/setup.sh
 	$(PYTHON) -m bench
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis test-results
 	rm -rf oxillama_web/kernels
-
-# These find out for themselves, and at once, whether there is anything to do.
 
 system:
 	@tools/setup_system.sh build
@@ -78,21 +74,13 @@ test-data: model
 	@$(PYTHON) -m oxillama_web fetch gemma-3-270m >/dev/null
 	@$(PYTHON) tools/get_test_wheels.py >/dev/null
 
-# The kernels have a step of their own, which runs when a source changes.
+# The kernels have a target of their own.
 $(STAMPS)/venv: pyproject.toml tools/constraints.txt | system
 	@[ -x $(PYTHON) ] || "$$(tools/setup_system.sh python)" -m venv --clear $(VENV)
 	OXILLAMA_KERNELS_BUILD=skip $(PYTHON) -m pip install --quiet --disable-pip-version-check \
 		--constraint tools/constraints.txt --editable '.[dev]'
 	@touch $@
 
-$(STAMPS)/native: $(STAMPS)/venv $(KERNELS)
-	$(PYTHON) kernels_c/build.py native
-	@touch $@
-
 $(STAMPS)/node: package.json package-lock.json | system
 	npm ci --no-fund --no-audit --no-update-notifier --loglevel=error
-	@touch $@
-
-$(STAMPS)/site: $(STAMPS)/venv $(STAMPS)/node $(SITE)
-	./build_wasm.sh
 	@touch $@
