@@ -9,7 +9,7 @@ without threads or signals, so also in a browser).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from functools import update_wrapper
 from time import monotonic
 from types import FrameType
@@ -20,13 +20,22 @@ from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
+from jinja2.runtime import LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.utils import Namespace
+from jinja2.visitor import NodeTransformer
 
 from .errors import ChatTemplateError
 
 _TEMPLATE_NAME = "<template>"  # what Jinja2 calls code compiled from a string
 # lines and calls of one rendering; a thousand messages take some hundred thousand
 _MOST_STEPS = 500_000
+# a browser has little stack, and Python does not survive its end there
+_DEEPEST_CALL = 24
+_MOST_OPERATORS = 250  # of one expression or tag
+_DEEPEST_TAG = 50
+_DEEPEST_TREE = 80
+_OPENING_TAGS = ("if", "for", "macro", "call", "filter", "block", "generation", "with")
 _MOST_SECONDS = 3.0
 _STEPS_BETWEEN_CLOCKS = 1_000
 # characters and items that one rendering may make: a base, and a multiple of what goes in
@@ -34,6 +43,9 @@ _BASE_BUDGET = 8_000_000
 _BUDGET_OF_INPUT = 32
 _MOST_INT_BITS = 4_096
 _MOST_INT_ARGUMENT = 100_000
+_DEEPEST_DATA = 100
+_STORED = "_stored"
+_PLAIN = (str, int, float, bool, type(None), Undefined, range, list, tuple, dict)
 _FILTERS_LEFT_OUT = ("center", "wordwrap", "urlize", "xmlattr", "pprint", "random", "forceescape")
 _FILTERS_OF_ONE_STEP = ("length", "count", "first", "last", "default", "d")
 # fmt: off
@@ -53,7 +65,13 @@ class Sandbox:
     def __init__(self, source: str) -> None:
         self._environment = _Environment()
         try:
-            self._template = self._environment.from_string(source)
+            _check_nesting(self._environment, source)
+            tree = self._environment.parse(source)
+            if _depth(tree) > _DEEPEST_TREE:
+                raise ChatTemplateError("the chat template cannot be read: it nests too deep")
+            self._template = self._environment.from_string(_StoredValues().visit(tree))
+        except ChatTemplateError:
+            raise
         except Exception as error:
             raise ChatTemplateError(f"the chat template cannot be read: {_said(error)}") from error
 
@@ -63,6 +81,7 @@ class Sandbox:
         Raises:
             ChatTemplateError: the template failed, refused its input, or was stopped.
         """
+        self._environment.depths.clear()
         self._environment.budget = _BASE_BUDGET + _BUDGET_OF_INPUT * _size(variables, sys.maxsize)
         try:
             with _StepLimit():
@@ -101,6 +120,10 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         self.budget = 0
+        self.depth = 0
+        # of the containers that the template keeps: by id, the container (so that it stays) and
+        # how many levels it has
+        self.depths: dict[int, tuple[Any, int]] = {}
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
@@ -114,7 +137,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters = {
             name: self._charged_filter(name, function) for name, function in self.filters.items()
         }
-        del self.globals["lipsum"]
+        self.filters[_STORED] = self.stored
+        for name in ("lipsum", "cycler", "joiner"):
+            del self.globals[name]
         self.globals["raise_exception"] = _raise_exception
         self.globals["strftime_now"] = _strftime_now
 
@@ -144,6 +169,34 @@ class _Environment(ImmutableSandboxedEnvironment):
         """value[start:stop:step]."""
         self.charge(len(value))
         return value[part]
+
+    def stored(self, value: Any, in_namespace: bool) -> Any:
+        """A value that a variable gets: plain data, and not nested without end."""
+        if not in_namespace and isinstance(value, (Namespace, LoopContext, Macro)):
+            return value
+        if isinstance(value, (Iterator, KeysView, ValuesView, ItemsView)):
+            value = list(value)
+            self.charge(len(value))
+        waiting = [value]
+        while waiting:
+            item = waiting[-1]
+            inner = _contents(item)
+            unknown = [part for part in inner if _contents(part) and id(part) not in self.depths]
+            waiting += unknown
+            if unknown:
+                continue
+            waiting.pop()
+            if inner:
+                self.charge(len(inner))
+                depth = 1 + max(self.depths.get(id(part), (None, 0))[1] for part in inner)
+                self.depths[id(item)] = item, depth
+                if depth > _DEEPEST_DATA:
+                    raise ChatTemplateError("the chat template was stopped: data nests too deep")
+            elif not isinstance(item, _PLAIN):
+                raise ChatTemplateError(
+                    f"the chat template was stopped: it keeps a {type(item).__name__}"
+                )
+        return value
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Operators that can make something large."""
@@ -182,7 +235,13 @@ class _Environment(ImmutableSandboxedEnvironment):
         owner = getattr(method, "__self__", None)
         if isinstance(owner, str):
             args = self._charge_text(method.__name__, owner, args, kwargs)
-        return super().call(context, function, *args, **kwargs)
+        if self.depth >= _DEEPEST_CALL:
+            raise ChatTemplateError("the chat template was stopped: its calls nest too deep")
+        self.depth += 1
+        try:
+            return super().call(context, function, *args, **kwargs)
+        finally:
+            self.depth -= 1
 
     def _charged_filter(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         # some filters take the environment or the context first
@@ -270,6 +329,17 @@ class _Generator(CodeGenerator):
 _Environment.code_generator_class = _Generator
 
 
+class _StoredValues(NodeTransformer):
+    """Passes the value of each {% set %} through _Environment.stored."""
+
+    def visit_Assign(self, node: nodes.Assign) -> nodes.Assign:  # noqa: N802
+        in_namespace = nodes.Const(node.find(nodes.NSRef) is not None)
+        node.node = nodes.Filter(
+            node.node, _STORED, [in_namespace], [], None, None, lineno=node.lineno
+        )
+        return node
+
+
 class _GenerationTag(Extension):
     """{% generation %} marks the assistant's text for training; here it only shows its content."""
 
@@ -279,6 +349,36 @@ class _GenerationTag(Extension):
         """The nodes between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _check_nesting(environment: _Environment, source: str) -> None:
+    """Refuses what would be parsed into too deep a tree."""
+    n_operators = depth = 0
+    at_start = False
+    for _, kind, text in environment.lex(source):
+        if kind in ("block_begin", "variable_begin"):
+            n_operators = 0
+            at_start = kind == "block_begin"
+        elif kind == "name" and at_start:
+            at_start = False
+            depth += -1 if text.startswith("end") else text in _OPENING_TAGS
+        elif (kind == "operator" and text not in ",:") or text in ("not", "and", "or", "if"):
+            n_operators += 1
+        if n_operators > _MOST_OPERATORS or depth > _DEEPEST_TAG:
+            raise ChatTemplateError(
+                "the chat template cannot be read: its expressions or tags nest too deep"
+            )
+
+
+def _depth(root: nodes.Node) -> int:
+    """Levels of a syntax tree; found without recursion."""
+    deepest = 0
+    waiting = [(root, 1)]
+    while waiting:
+        node, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        waiting += [(child, depth + 1) for child in node.iter_child_nodes()]
+    return deepest
 
 
 def _to_json(
@@ -329,6 +429,13 @@ def _size(value: Any, most: int) -> int:
         else:
             total += 32 + (_bits(item) if isinstance(item, int) else 0) // 3
     return total
+
+
+def _contents(value: Any) -> list[Any]:
+    """What is in a container."""
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 def _length(value: Any) -> int:

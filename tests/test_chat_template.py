@@ -48,6 +48,13 @@ CHATML = """\
     {% if loop.index > 100 %}{% break %}{% endif %}
 {% endfor %}
 {{ ns.last }} {{ ns.text }} {{ messages[1:] | map(attribute='role') | join(', ') }}
+{% set ns.kept = messages | selectattr('role', 'eq', 'user') %}
+{% set keys = messages[0].keys() %}
+{% for kept in ns.kept %}
+{% set outer = loop %}
+{% for x in 'ab' %}{{ outer.index }}{{ x }}{% endfor %}
+{% endfor %}
+{{ keys | list }} {% set a, b = (1, [2]) %}{{ b }}
 {{ tools is defined and tools is not none }} {{ undefined_name is defined }}
 {{ '{}-{}'.format(1, 'b') }} {{ (messages | tojson(indent=2)).replace('nice', 'kind') }}
 {% if add_generation_prompt %}
@@ -156,6 +163,28 @@ HOSTILE = [
     "{{ lipsum(n=100000) }}",
     "{% set x %}{% for i in range(9999) %}{{ 'a' * 9999 }}{% endfor %}{% endset %}{{ x }}",
     "{% for i in range(99999) %}{{ messages }}{{ 'aaaaaaaaaaaa' * 99 }}{% endfor %}",
+    # depth: in a browser the end of the stack is the end of Python
+    *(
+        f"{{% set n = namespace(x=[]) %}}{{% for i in range(9000) %}}{{% set n.x = {deeper} %}}"
+        "{% endfor %}{{ n.x }}"
+        for deeper in (
+            "[n.x]",
+            "(n.x,)",
+            "{'a': n.x}",
+            "dict(a=n.x)",
+            "n",
+            "[[n.x], n.x] | batch(1) | list",
+            "namespace(x=n.x)",
+            "n.x.append",
+        )
+    ),
+    "{% set x = [] %}" + "{% set x = [x] %}" * 9000,
+    "{{ a" + ".b" * 9000 + " }}",
+    "{{ 'a'" + " | upper" * 9000 + " }}",
+    "{{ " + "not " * 9000 + "1 }}",
+    "{{ " + "[" * 150 + "]" * 150 + " }}",
+    "{{ 1" + " + 1" * 150 + " }}",
+    "{% if 1 %}" * 500 + "{% endif %}" * 500,
     # reaching into Python
     "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "{{ raise_exception.__globals__ }}",
@@ -170,7 +199,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("template", HOSTILE)
+@pytest.mark.parametrize("template", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_templates_end_soon(template: str) -> None:
     started = time.process_time()
     with pytest.raises(ChatTemplateError):
