@@ -213,11 +213,20 @@ V_INLINE void multiply_step(const float *a, size_t a_stride, const uint8_t *b, s
     }
 }
 
+/* How many keys of a tile the rows r .. r + STEP - 1 see; those behind are left out. */
+static uint32_t count_keys(const tile *t, uint32_t r, uint32_t first_key) {
+    const uint32_t end = t->positions[r + STEP - 1] + 1;
+    const uint32_t n = end > first_key ? end - first_key : 0;
+    return n < KEYS ? n : KEYS;
+}
+
 /* scores = queries . keys for a tile of keys [k_dim][KEYS]. */
-V_INLINE void multiply_keys(const tile *t, const uint8_t *keys, const int is_f16) {
+V_INLINE void multiply_keys(const tile *t, uint32_t first_key, const uint8_t *keys,
+                            const int is_f16) {
     const size_t value_bytes = is_f16 ? 2 : 4;
     for (uint32_t r = 0; r < t->n_rows; r += STEP) {
-        for (uint32_t j = 0; j < KEYS; j += 2 * VF) {
+        const uint32_t n_keys = count_keys(t, r, first_key);
+        for (uint32_t j = 0; j < n_keys; j += 2 * VF) {
             multiply_step(t->queries + (size_t)r * t->k_stride, t->k_stride, keys + j * value_bytes,
                           KEYS * value_bytes, t->layer->k_dim, t->scores + (size_t)r * KEYS + j,
                           KEYS, 0, is_f16);
@@ -225,11 +234,12 @@ V_INLINE void multiply_keys(const tile *t, const uint8_t *keys, const int is_f16
     }
 }
 
-/* sums += scores . values for n_keys values, each v_dim (the cache) or v_stride wide. */
-V_INLINE void multiply_values(const tile *t, const uint8_t *values, uint32_t width, uint32_t n_keys,
-                              const int is_f16) {
+/* sums += scores . values, each v_dim (the cache) or v_stride wide. */
+V_INLINE void multiply_values(const tile *t, uint32_t first_key, const uint8_t *values,
+                              uint32_t width, const int is_f16) {
     const size_t value_bytes = is_f16 ? 2 : 4;
     for (uint32_t r = 0; r < t->n_rows; r += STEP) {
+        const uint32_t n_keys = count_keys(t, r, first_key);
         for (uint32_t i = 0; i + 2 * VF <= width; i += 2 * VF) {
             multiply_step(t->scores + (size_t)r * KEYS, KEYS, values + i * value_bytes,
                           width * value_bytes, n_keys, t->sums + (size_t)r * t->v_stride + i,
@@ -332,17 +342,17 @@ static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
 V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, const int is_f16) {
     const int few = t->n_rows <= FEW_ROWS;
     if (few || !is_f16) {
-        multiply_keys(t, keys_at(t, first_key), is_f16);
+        multiply_keys(t, first_key, keys_at(t, first_key), is_f16);
     } else {
         load_keys(t, first_key);
-        multiply_keys(t, (const uint8_t *)t->keys, 0);
+        multiply_keys(t, first_key, (const uint8_t *)t->keys, 0);
     }
     for (uint32_t r = 0; r < t->n_rows; r++) online_softmax(t, r, first_key);
     if (t->v_stride == t->layer->v_dim && (few || !is_f16)) {
-        multiply_values(t, values_at(t, first_key), t->v_stride, n_keys, is_f16);
+        multiply_values(t, first_key, values_at(t, first_key), t->v_stride, is_f16);
     } else {
         load_values(t, first_key, n_keys, is_f16);
-        multiply_values(t, (const uint8_t *)t->values, t->v_stride, n_keys, 0);
+        multiply_values(t, first_key, (const uint8_t *)t->values, t->v_stride, 0);
     }
 }
 
