@@ -29,7 +29,9 @@ ox_activations ox_activations_at(uint8_t *memory, uint32_t n_in, uint32_t n_rows
 /* Adding 1.5 * 2^23 rounds to an integer, and leaves it in the low bits. */
 #define ROUND 0x1.8p23f
 
+/* 0 for NaN. */
 static int32_t rounded_integer(float x) {
+    if (x != x) return 0;
     return (int32_t)(v_bits_of_float(x + ROUND) - v_bits_of_float(ROUND));
 }
 

@@ -74,8 +74,8 @@ typedef struct ox_format {
     X(OX_Q4_0)                                                                                     \
     X(OX_Q4_1)                                                                                     \
     X(OX_Q5_0)                                                                                     \
-    X(OX_Q5_1) X(OX_Q8_0) X(OX_Q2_K) X(OX_Q3_K) X(OX_Q4_K) X(OX_Q5_K) X(OX_Q6_K) X(OX_IQ4_NL)      \
-        X(OX_IQ4_XS)
+    X(OX_Q5_1)                                                                                     \
+    X(OX_Q8_0) X(OX_Q2_K) X(OX_Q3_K) X(OX_Q4_K) X(OX_Q5_K) X(OX_Q6_K) X(OX_IQ4_NL) X(OX_IQ4_XS)
 
 enum { OX_F32 = 0, OX_F16 = 1, OX_BF16 = 30 };
 

@@ -8,11 +8,11 @@
 typedef struct ox_run {
     const ox_model *model;
     const ox_batch *batch;
-    uint8_t *shared;       /* scratch of all threads: the quantized input of a linear operation */
+    uint8_t *shared; /* scratch of all threads: the quantized input of a linear operation */
     uint64_t shared_bytes;
-    uint8_t *local;        /* scratch of this thread */
+    uint8_t *local; /* scratch of this thread */
     uint64_t local_bytes;
-    uint32_t thread;       /* 0 .. n_threads - 1 */
+    uint32_t thread; /* 0 .. n_threads - 1 */
     uint32_t n_threads;
     struct ox_barrier *barrier; /* NULL with one thread */
 } ox_run;

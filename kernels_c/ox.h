@@ -1,8 +1,8 @@
 /* The interface between Python (or JavaScript) and the kernels.
  *
  * Every struct has one layout on wasm32 and on 64-bit machines: addresses are uint64_t, and members
- * are ordered so that there is no padding. oxillama_web/executors/abi.py writes the same layouts with
- * `struct`, and a test compares the sizes.
+ * are ordered so that there is no padding. oxillama_web/executors/abi.py writes the same layouts
+ * with `struct`, and a test compares the sizes.
  *
  * The caller owns all memory. Kernels allocate nothing, keep no state between calls, and check what
  * they are given once per model (ox_check_model) and once per call (ox_forward).
@@ -24,7 +24,8 @@
 /* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
 #define OX_PANEL_ROWS 16
 
-/* A weight: n_out rows of n_in elements, row-major as in GGUF (ne[0] = n_in), or packed in panels. */
+/* A weight: n_out rows of n_in elements, row-major as in GGUF (ne[0] = n_in), or packed in panels.
+ */
 typedef struct ox_tensor {
     uint64_t data;   /* address of the first byte; any alignment */
     uint64_t bytes;  /* size of the data */
@@ -59,15 +60,16 @@ typedef struct ox_op {
 enum ox_kind {
     /* dst[t] = tensor0.row(token[t]) * f0 */
     OX_EMBED = 1,
-    /* dst = src0 / sqrt(mean(src0^2) + f0) * tensor0, over groups of i0 values (a row, or one head);
-     * tensor0 has i0 values, or is absent */
+    /* dst = src0 / sqrt(mean(src0^2) + f0) * tensor0, over groups of i0 values (a row, or one
+     * head); tensor0 has i0 values, or is absent */
     OX_RMS_NORM = 2,
     /* dst[t] = tensor0 @ src0[t] (+ tensor1) */
     OX_LINEAR = 3,
-    /* dst[t] = f0*cos(pos[t]*tensor0[0..n)), then f0*sin(...): width 2n; tensor0 = inverse frequencies */
+    /* dst[t] = f0*cos(pos[t]*tensor0[0..n)), then f0*sin(...): width 2n; tensor0 = inverse
+       frequencies */
     OX_ROPE_TABLE = 4,
-    /* rotates the first i1 values of each head of i0 values, in place (dst == src0), with the table in
-     * src1; pairs are (2j, 2j+1) if i2 == 0 and (j, j + i1/2) if i2 == 1 */
+    /* rotates the first i1 values of each head of i0 values, in place (dst == src0), with the table
+     * in src1; pairs are (2j, 2j+1) if i2 == 0 and (j, j + i1/2) if i2 == 1 */
     OX_ROPE = 5,
     /* writes keys src0 and values src1 of the batch into cache layer i0 */
     OX_KV_STORE = 6,
@@ -119,14 +121,16 @@ typedef struct ox_model {
 typedef struct ox_batch {
     uint64_t tokens;  /* address of int32_t[n_tokens] */
     uint64_t outputs; /* address of uint32_t[n_outputs]: rows for OX_SELECT_ROWS, ascending */
-    uint64_t pages;   /* address of uint64_t[n_pages]: addresses of the cache's pages, 64-byte aligned */
+    uint64_t
+        pages; /* address of uint64_t[n_pages]: addresses of the cache's pages, 64-byte aligned */
     uint32_t n_tokens;
     uint32_t n_outputs;
     uint32_t n_pages;
     uint32_t position; /* of the first token */
 } ox_batch;
 
-/* What the functions below return; ox_forward and ox_check_model add (index of the operation << 8). */
+/* What the functions below return; ox_forward and ox_check_model add (index of the operation << 8).
+ */
 enum ox_status {
     OX_OK = 0,
     OX_BAD_MODEL = 1,   /* a number points outside of its table, or sizes do not fit together */
@@ -144,10 +148,10 @@ OX_EXPORT uint32_t ox_struct_size(uint32_t index);
 /* 1 if tensors of this ggml type can be the weight of OX_LINEAR and OX_EMBED. */
 OX_EXPORT int32_t ox_format_supported(uint32_t format);
 
-/* Interleaves panels first_panel .. first_panel + n_panels - 1 of a row-major tensor in place, so that
- * one vector load brings the same columns of several rows. The bytes stay as many as they were. Rows
- * after the last whole panel, and formats that gain nothing, stay as they are. The caller sets
- * `packed` when all panels are done. scratch: ox_pack_scratch_bytes(tensor). */
+/* Interleaves panels first_panel .. first_panel + n_panels - 1 of a row-major tensor in place, so
+ * that one vector load brings the same columns of several rows. The bytes stay as many as they
+ * were. Rows after the last whole panel, and formats that gain nothing, stay as they are. The
+ * caller sets `packed` when all panels are done. scratch: ox_pack_scratch_bytes(tensor). */
 OX_EXPORT uint64_t ox_pack_scratch_bytes(const ox_tensor *tensor);
 OX_EXPORT int32_t ox_pack(const ox_tensor *tensor, uint32_t first_panel, uint32_t n_panels,
                           uint8_t *scratch, uint64_t scratch_bytes);
@@ -155,7 +159,8 @@ OX_EXPORT int32_t ox_pack(const ox_tensor *tensor, uint32_t first_panel, uint32_
 /* Checks every number in the model against its table; call once before ox_forward. */
 OX_EXPORT int32_t ox_check_model(const ox_model *model);
 
-/* Scratch memory (64-byte aligned) that a forward pass of so many tokens on so many threads needs. */
+/* Scratch memory (64-byte aligned) that a forward pass of so many tokens on so many threads needs.
+ */
 OX_EXPORT uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_threads);
 
 /* Runs the whole plan on the calling thread. */

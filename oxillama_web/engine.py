@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .executors.base import Executor, KVCache
-    from .tokenizer import Tokenizer
+    from .tokenizer import StreamDecoder, Tokenizer
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
 Message = Mapping[str, Any]
@@ -323,7 +323,7 @@ class InferenceEngine:
             starts_anew = not model.tokens and not model.pending
             prompt = model.tokenizer.encode(prompt, add_bos=None if starts_anew else False)
         tokens = model.pending + list(prompt)
-        return self._start(tokens, max_tokens, sampler)
+        return self._start(tokens, max_tokens, sampler, continues_text=True)
 
     def chat_events(
         self,
@@ -339,11 +339,18 @@ class InferenceEngine:
         # most templates write the BOS token themselves
         add_bos = False if bos and text.startswith(bos) else None
         tokens = model.tokenizer.encode(text, add_bos=add_bos)
-        model.rewind(min(_common_prefix(model.tokens, tokens), len(tokens) - 1))
-        return self._start(tokens[model.cache.length :], max_tokens, sampler)
+        # at least one token is computed anew: its logits choose the first token of the answer
+        model.rewind(max(min(_common_prefix(model.tokens, tokens), len(tokens) - 1), 0))
+        new_tokens = tokens[model.cache.length :]
+        return self._start(new_tokens, max_tokens, sampler, continues_text=False)
 
     def _start(
-        self, tokens: list[int], max_tokens: int, sampler: SamplerConfig | None
+        self,
+        tokens: list[int],
+        max_tokens: int,
+        sampler: SamplerConfig | None,
+        *,
+        continues_text: bool,
     ) -> Iterator[GenerationEvent]:
         if not tokens:
             raise InvalidRequestError("the prompt is empty; give at least one token")
@@ -351,17 +358,19 @@ class InferenceEngine:
             raise InvalidRequestError(f"max_tokens is {max_tokens}; it must be 0 or more")
         self._model.require_room(len(tokens))
         return self._generate(
-            tokens, max_tokens, Sampler(sampler or self._config.sampler, self._model.executor)
+            tokens,
+            max_tokens,
+            Sampler(sampler or self._config.sampler, self._model.executor),
+            self._model.tokenizer.stream_decoder(continues_text=continues_text),
         )
 
     def _generate(
-        self, tokens: list[int], max_tokens: int, sampler: Sampler
+        self, tokens: list[int], max_tokens: int, sampler: Sampler, decoder: StreamDecoder
     ) -> Iterator[GenerationEvent]:
         model = self._model
         model.pending = []
         for n_done in model.prefill(tokens, self._config.prefill_chunk_size):
             yield GenerationEvent("prefill", "", None, n_done, len(tokens))
-        decoder = model.tokenizer.stream_decoder()
         finish_reason: FinishReason = "length"
         n_generated = 0
         while n_generated < max_tokens:
@@ -505,15 +514,22 @@ def _open_model(path: Path, policy: OffloadPolicy) -> bytearray | mmap.mmap:
 def _load_tokenizer(
     gguf: GGUFFile, tokenizer_json: str | bytes | None, folder: Path | None
 ) -> Tokenizer:
-    if tokenizer_json is not None:
-        return load_tokenizer_json(tokenizer_json)
-    if _TOKENIZER_IN_GGUF in gguf.metadata:
-        return load_tokenizer_json(gguf.get_str(_TOKENIZER_IN_GGUF))
-    if "tokenizer.ggml.model" in gguf.metadata:
+    if tokenizer_json is None and _TOKENIZER_IN_GGUF in gguf.metadata:
+        tokenizer_json = gguf.get_str(_TOKENIZER_IN_GGUF)
+    if tokenizer_json is None and "tokenizer.ggml.model" in gguf.metadata:
         return load_gguf_vocabulary(gguf.metadata)
-    if folder is not None and (folder / "tokenizer.json").is_file():
-        return load_tokenizer_json((folder / "tokenizer.json").read_bytes())
+    if tokenizer_json is None and folder is not None and (folder / "tokenizer.json").is_file():
+        tokenizer_json = (folder / "tokenizer.json").read_bytes()
+    if tokenizer_json is not None:
+        bos, eos = (
+            _optional_id(gguf, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")
+        )
+        return load_tokenizer_json(tokenizer_json, bos, eos)
     raise TokenizerError("the model file holds no vocabulary; give a tokenizer.json with the model")
+
+
+def _optional_id(gguf: GGUFFile, key: str) -> int | None:
+    return gguf.get_int(key) if key in gguf.metadata else None
 
 
 def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -25,11 +25,11 @@ Spec = Mapping[str, Any]
 _Model = Callable[[Iterable[str]], list[int]]
 
 # most likely first; used where the file's template and the caller name none
-_BOS_NAMES = ("<|begin_of_text|>", "<bos>", "<s>", "<|startoftext|>", "<｜begin▁of▁sentence｜>")  # noqa: RUF001
+_BOS_NAMES = ("<|begin_of_text|>", "<bos>", "<s>", "<|startoftext|>", "<｜begin▁of▁sentence｜>")
 _EOS_NAMES = (
     "<eos>",
     "</s>",
-    "<｜end▁of▁sentence｜>",  # noqa: RUF001
+    "<｜end▁of▁sentence｜>",
     "<|end_of_text|>",
     "<|im_end|>",
     "<|endoftext|>",

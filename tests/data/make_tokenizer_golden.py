@@ -21,7 +21,7 @@ TEXTS = [
     "  leading and   runs    of spaces \n\n\t tabs\r\n x ",
     "def f(x):\n    return x  # 123 4567\n",
     "Ünïcödé ﬁ ½ ² Ⅷ ñandú ÉCOLE 漢字かな交じり文 한국어 العربية हिन्दी ไทย",
-    "👩‍👩‍👧‍👦 🇩🇪 👍🏽 e\u0301 \u200d x 𝔘𝔫𝔦 𐐀𐐨",  # noqa: RUF001
+    "👩‍👩‍👧‍👦 🇩🇪 👍🏽 e\u0301 \u200d x 𝔘𝔫𝔦 𐐀𐐨",
     "I'm YOU'LL 'S don't we're",
     "a" * 300,
     " " * 200,
