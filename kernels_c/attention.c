@@ -8,9 +8,9 @@
  * Tiles and segments begin at fixed positions: a row's result does not depend on how queries are
  * split into batches or threads.
  *
- * A row is one query head of one token. The rows of a tile share a key head. A few rows (decode)
- * are multiplied straight from the cache; for more (prefill) a tile's keys and values first become
- * float32, the keys transposed, so that every lane of a vector is another key.
+ * A row is one query head of one token. The rows of a tile share a key head. The cache keeps keys
+ * transposed, so that every lane of a vector is another key. A few rows (decode) are multiplied
+ * straight from the cache; for more (prefill) a tile's keys and values first become float32.
  */
 #include "internal.h"
 #include "vmath.h"
