@@ -24,8 +24,7 @@
 /* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
 #define OX_PANEL_ROWS 16
 
-/* A weight: n_out rows of n_in elements, row-major as in GGUF (ne[0] = n_in), or packed in panels.
- */
+/* A weight: n_out rows of n_in elements, row-major as in GGUF (ne[0] = n_in), or in panels. */
 typedef struct ox_tensor {
     uint64_t data;   /* address of the first byte; any alignment */
     uint64_t bytes;  /* size of the data */
@@ -121,8 +120,7 @@ typedef struct ox_model {
 typedef struct ox_batch {
     uint64_t tokens;  /* address of int32_t[n_tokens] */
     uint64_t outputs; /* address of uint32_t[n_outputs]: rows for OX_SELECT_ROWS, ascending */
-    uint64_t
-        pages; /* address of uint64_t[n_pages]: addresses of the cache's pages, 64-byte aligned */
+    uint64_t pages;   /* address of uint64_t[n_pages]: the pages' addresses, 64-byte aligned */
     uint32_t n_tokens;
     uint32_t n_outputs;
     uint32_t n_pages;

@@ -35,9 +35,13 @@ class ProgressBar:
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stderr
         self._painted = 0.0
+        self._finished = ""
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
         finished = done == total
+        if finished and self._finished == name:
+            return
+        self._finished = name if finished else ""
         terminal = self._stream.isatty()
         now = time.monotonic()
         if not finished and (not terminal or now - self._painted < 0.1):

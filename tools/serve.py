@@ -174,10 +174,13 @@ def main() -> int:
     arguments = parser.parse_args()
     if not (arguments.site / "index.html").is_file():
         raise SystemExit(f"{arguments.site} holds no page; run ./build_wasm.sh first")
-    server = make_server(
-        arguments.site, arguments.models, arguments.port, not arguments.no_isolation
-    )
-    print(f"http://127.0.0.1:{server.server_port}/", flush=True)
+    try:
+        server = make_server(
+            arguments.site, arguments.models, arguments.port, not arguments.no_isolation
+        )
+    except OSError as error:
+        raise SystemExit(f"cannot serve on port {arguments.port}: {error.strerror}") from error
+    print(f"http://localhost:{server.server_port}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0
