@@ -16,15 +16,13 @@
 #include "vmath.h"
 
 enum {
-    KEYS = 64,    /* divides a page, which has a power of two and at least 64 */
+    KEYS = OX_KEY_TILE,
     ROWS = 64,    /* rows in a tile at most, unless one token alone has more */
     FEW_ROWS = 8, /* at most so many are multiplied straight from the cache */
     STEP = 4,     /* rows that go through the inner loops together */
     SEGMENT = 4 * KEYS,
     SHARED_SEGMENTS = 128 /* threads share a row's segments if there are not more */
 };
-
-#define NEGATIVE_INFINITY (-__builtin_inff())
 
 /* The cache's float16 values are finite and never subnormal: see cached_f16. */
 V_INLINE vf32 load_cached(const uint8_t *p, const int is_f16) {
@@ -42,7 +40,7 @@ static uint8_t *key_at(const ox_run *run, const ox_kv_layer *layer, uint32_t hea
     const uint32_t page_tokens = run->model->page_tokens, in_page = position % page_tokens;
     const uint64_t row = (uint64_t)head * page_tokens + in_page / KEYS * KEYS;
     const uint64_t index = row * layer->k_dim + in_page % KEYS;
-    return page_at(run, position) + layer->k_offset + index * (run->model->kv_format == 0 ? 4 : 2);
+    return page_at(run, position) + layer->k_offset + index * ox_kv_value_bytes(run->model);
 }
 
 static uint8_t *value_at(const ox_run *run, const ox_kv_layer *layer, uint32_t head,
@@ -50,7 +48,7 @@ static uint8_t *value_at(const ox_run *run, const ox_kv_layer *layer, uint32_t h
     const uint32_t page_tokens = run->model->page_tokens;
     const uint64_t row = (uint64_t)head * page_tokens + position % page_tokens;
     return page_at(run, position) + layer->v_offset +
-           row * layer->v_dim * (run->model->kv_format == 0 ? 4 : 2);
+           row * layer->v_dim * ox_kv_value_bytes(run->model);
 }
 
 /* What would be subnormal becomes 0 and what would be infinite the largest number: then reading
@@ -75,7 +73,7 @@ static void store_values(const float *x, uint32_t n, uint32_t stride, uint32_t k
 }
 
 void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_kv_layer *layer = (const ox_kv_layer *)(uintptr_t)run->model->kv_layers + op->i[0];
+    const ox_kv_layer *layer = ox_kv_layer_at(run->model, op->i[0]);
     const ox_buffer *keys = ox_buffer_at(run, op->src[0]), *values = ox_buffer_at(run, op->src[1]);
     uint32_t first, last;
     ox_share(run, n_rows * layer->n_heads, &first, &last);
@@ -114,11 +112,10 @@ static uint32_t pad(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
 
 static uint32_t most_rows(uint32_t group) { return pad(group > ROWS ? group : ROWS, STEP); }
 
-uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op, uint32_t n_rows) {
-    const ox_kv_layer *layer = (const ox_kv_layer *)(uintptr_t)model->kv_layers + op->i[0];
+uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op) {
+    const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
     const uint64_t k_stride = pad(layer->k_dim, 2 * VF), v_stride = pad(layer->v_dim, 2 * VF);
     const uint64_t rows = most_rows((uint32_t)op->i[1] / layer->n_heads);
-    (void)n_rows;
     return 4 * (rows * (k_stride + KEYS + 2 * v_stride + 5) + KEYS * (k_stride + v_stride)) + 64;
 }
 
@@ -126,13 +123,13 @@ uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op, uint32
 static uint32_t part_stride(const ox_kv_layer *layer) { return pad(layer->v_dim + 2, 16); }
 
 uint64_t ox_attention_shared_bytes(const ox_model *model, const ox_op *op, uint32_t n_threads) {
-    const ox_kv_layer *layer = (const ox_kv_layer *)(uintptr_t)model->kv_layers + op->i[0];
+    const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
     if (n_threads == 1) return 0;
     return (uint64_t)SHARED_SEGMENTS * (uint32_t)op->i[1] * part_stride(layer) * sizeof(float);
 }
 
 static tile tile_at(const ox_run *run, const ox_op *op) {
-    const ox_kv_layer *layer = (const ox_kv_layer *)(uintptr_t)run->model->kv_layers + op->i[0];
+    const ox_kv_layer *layer = ox_kv_layer_at(run->model, op->i[0]);
     const uint32_t rows = most_rows((uint32_t)op->i[1] / layer->n_heads);
     tile t = {.run = run, .op = op, .layer = layer};
     t.k_stride = pad(layer->k_dim, 2 * VF);

@@ -51,8 +51,9 @@ void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     float *to = ox_row(dst, 0);
     size_t i, last;
     share_values(run, dst, n_rows, &i, &last);
-    for (; i + VF <= last; i += VF) v_store(to + i, v_add(v_load(a + i), v_load(b + i)));
-    for (; i < last; i++) to[i] = a[i] + b[i];
+    for (; i < last; i += VF) {
+        store_values(to, i, last, v_add(load_values(a, i, last), load_values(b, i, last)));
+    }
 }
 
 void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows) {

@@ -27,6 +27,12 @@ static inline const ox_tensor *ox_tensor_at(const ox_run *run, int32_t index) {
 static inline const ox_buffer *ox_buffer_at(const ox_run *run, int32_t index) {
     return (const ox_buffer *)(uintptr_t)run->model->buffers + index;
 }
+static inline const ox_kv_layer *ox_kv_layer_at(const ox_model *model, int32_t index) {
+    return (const ox_kv_layer *)(uintptr_t)model->kv_layers + index;
+}
+static inline uint32_t ox_kv_value_bytes(const ox_model *model) {
+    return model->kv_format == 0 ? 4 : 2;
+}
 static inline float *ox_row(const ox_buffer *buffer, uint32_t row) {
     return (float *)(uintptr_t)buffer->data + (size_t)row * buffer->width;
 }
@@ -57,7 +63,7 @@ void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_rows);
-uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op, uint32_t n_rows);
+uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op);
 uint64_t ox_attention_shared_bytes(const ox_model *model, const ox_op *op, uint32_t n_threads);
 void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows);

@@ -31,9 +31,6 @@ static const ox_buffer *buffers_of(const ox_model *model) {
 static const ox_tensor *tensors_of(const ox_model *model) {
     return (const ox_tensor *)(uintptr_t)model->tensors;
 }
-static const ox_kv_layer *layers_of(const ox_model *model) {
-    return (const ox_kv_layer *)(uintptr_t)model->kv_layers;
-}
 
 /* NULL where the number is outside of its table. */
 static const ox_buffer *find_buffer(const ox_model *model, int32_t index) {
@@ -43,7 +40,7 @@ static const ox_tensor *find_tensor(const ox_model *model, int32_t index) {
     return index >= 0 && (uint32_t)index < model->n_tensors ? tensors_of(model) + index : NULL;
 }
 static const ox_kv_layer *find_layer(const ox_model *model, int32_t index) {
-    return index >= 0 && (uint32_t)index < model->n_kv_layers ? layers_of(model) + index : NULL;
+    return index >= 0 && (uint32_t)index < model->n_kv_layers ? ox_kv_layer_at(model, index) : NULL;
 }
 
 /* A float32 vector of n values. */
@@ -158,14 +155,14 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
 
 /* Keys and values of all layers must lie inside of a page. */
 static int32_t check_kv_layout(const ox_model *model) {
-    const uint64_t value_bytes = model->kv_format == 0 ? 4 : 2;
+    const uint64_t value_bytes = ox_kv_value_bytes(model);
     if (model->n_kv_layers == 0) return 1;
     if (model->kv_format > 1 || model->page_tokens < OX_KEY_TILE || model->page_tokens > 1u << 16 ||
         (model->page_tokens & (model->page_tokens - 1)) || model->page_bytes > 1ull << 48) {
         return 0;
     }
     for (uint32_t i = 0; i < model->n_kv_layers; i++) {
-        const ox_kv_layer *layer = layers_of(model) + i;
+        const ox_kv_layer *layer = ox_kv_layer_at(model, (int32_t)i);
         const uint64_t limit = 1u << 20, unit = model->page_tokens * value_bytes;
         if (layer->n_heads == 0 || layer->k_dim == 0 || layer->v_dim == 0) return 0;
         if (layer->n_heads > limit || layer->k_dim > limit || layer->v_dim > limit) return 0;
@@ -217,7 +214,7 @@ static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_t
             op_local = ox_linear_local_bytes(weight, n_tokens);
         } else if (op->kind == OX_ATTENTION && find_layer(model, op->i[0])) {
             op_shared = ox_attention_shared_bytes(model, op, n_threads);
-            op_local = ox_attention_local_bytes(model, op, n_tokens);
+            op_local = ox_attention_local_bytes(model, op);
         }
         if (op_shared > *shared) *shared = op_shared;
         if (op_local > *local) *local = op_local;

@@ -2,8 +2,6 @@
 #include "ox.h"
 #include "simd.h"
 
-#define NEGATIVE_INFINITY (-__builtin_inff())
-
 enum { BLOCK = 256 /* logits that are weighed together */ };
 
 /* Whether candidate a ranks behind b: a smaller logit, or an equal one of a larger id. */

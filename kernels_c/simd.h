@@ -38,6 +38,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define NEGATIVE_INFINITY (-__builtin_inff())
+
 /* The kernels rely on formats being constants of inlined functions; under the sanitizers that would
  * take minutes to compile, and speed does not matter. */
 #ifdef __SANITIZE_ADDRESS__

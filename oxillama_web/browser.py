@@ -122,6 +122,7 @@ class Session:
                 "hiddenSize": model.hidden_size,
                 "vocabularySize": model.vocab_size,
                 "executor": engine.executor_name,
+                "kernels": engine.executor_name.removeprefix("kernels-"),
                 "memoryBytes": engine.memory_bytes,
             }
         )
@@ -227,8 +228,8 @@ def prepare_snapshot() -> None:
     os.environ.pop("_", None)
 
 
-def resume_snapshot(kernels: str) -> None:
-    """Bring back what a memory snapshot lacks: files, settings of this page, and chance."""
+def resume_snapshot() -> None:
+    """Bring back what a memory snapshot lacks: files, and chance."""
     import os
 
     for path, content in _frozen_files.items():
@@ -240,7 +241,6 @@ def resume_snapshot(kernels: str) -> None:
         with open(path, "wb") as file:
             file.write(content)
     _frozen_files.clear()
-    os.environ["OXILLAMA_KERNELS"] = kernels
     random = sys.modules.get("random")
     if random is not None:
         # every page would draw the same numbers

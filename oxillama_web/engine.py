@@ -18,7 +18,7 @@ from .errors import (
     TokenizerError,
 )
 from .executors import create_executor
-from .gguf import GGUFFile
+from .gguf import GGUFFile, map_file
 from .offload import OffloadPolicy
 from .sampling import Sampler
 from .tokenizer import load_gguf_vocabulary, load_tokenizer_json
@@ -504,9 +504,7 @@ def _open_model(path: Path, policy: OffloadPolicy) -> bytearray | mmap.mmap:
             return data
         try:
             # copy on write: interleaving the weights never reaches the file
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        except ValueError as error:
-            raise ModelFormatError(f"{path} is empty; download it again") from error
+            return map_file(file, mmap.ACCESS_COPY)
         except OSError as error:
             raise OutOfMemoryError(f"cannot map {path} into memory: {error}") from error
 

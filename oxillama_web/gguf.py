@@ -7,10 +7,11 @@ header is checked against the file's size before anything is made from it.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from .errors import ModelFormatError, UnsupportedModelError
 from .quants import FORMATS, REMOVED_FORMATS
@@ -158,6 +159,21 @@ class GGUFFile:
             for name, (shape, number, offset) in records.items()
         }
         _check_layout(self.tensors, reader.file_size)
+
+
+def map_file(file: BinaryIO, access: int) -> mmap:
+    """Maps an open file into memory; `access` is one of the mmap module's constants.
+
+    Raises:
+        ModelFormatError: it is empty.
+        OSError: it cannot be mapped.
+    """
+    from mmap import mmap
+
+    try:
+        return mmap(file.fileno(), 0, access=access)
+    except ValueError as error:
+        raise ModelFormatError(f"{file.name} is empty; download it again") from error
 
 
 def try_parse_header(prefix: Buffer, file_size: int) -> GGUFFile | None:
@@ -433,9 +449,7 @@ def _locate(
             f"tensor {_quote(name)} has rows of {shape[0]} values, and {known.name} needs a "
             f"multiple of {known.block_size}: the file is broken"
         )
-    n_elements = 1
-    for size in shape:
-        n_elements *= size
+    n_elements = math.prod(shape)
     if not 0 < n_elements < 1 << 63:
         raise ModelFormatError(f"tensor {_quote(name)} has the impossible shape {shape}")
     if offset % alignment:

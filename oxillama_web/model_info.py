@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .architectures import supported_architectures
-from .errors import ModelFormatError
-from .gguf import GGUFFile
+from .gguf import GGUFFile, map_file
 from .quants import FORMATS
 
 _VALUE_COLUMNS = 80
@@ -24,10 +23,7 @@ def open_header(path: Path) -> GGUFFile:
         ModelFormatError, UnsupportedModelError: it is no GGUF file that can be read.
     """
     with path.open("rb") as file:
-        try:
-            return GGUFFile(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except ValueError as error:
-            raise ModelFormatError(f"{path} is empty; download it again") from error
+        return GGUFFile(map_file(file, mmap.ACCESS_READ))
 
 
 def describe(gguf: GGUFFile) -> list[str]:

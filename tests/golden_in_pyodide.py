@@ -1,4 +1,4 @@
-"""Runs in Pyodide (tests/test_golden_browser.py): golden cases on the kernels, without NumPy."""
+"""Golden cases on the kernels, without NumPy: tests/test_golden_browser.py runs it in Pyodide."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def run_case(engine: InferenceEngine, case: dict) -> dict:
     same_ids = engine.tokenize(case["text"]) == case["ids"]
     logits = executor.forward(cache, case["ids"], "all")
     n_vocab = len(logits) // len(case["ids"])
-    divergences = [
-        divergence(executor, logits[t * n_vocab : (t + 1) * n_vocab], case, t)
-        for t in range(len(case["ids"]))
-    ]
+    divergences = []
+    for t, top_ids in enumerate(case["top_ids"]):
+        row = logits[t * n_vocab : (t + 1) * n_vocab]
+        listed = [row[token] for token in top_ids]
+        divergences.append(divergence(listed, executor.log_sum_exp(row, 1.0), case, t))
     row = logits[-n_vocab:]
     wrong = []
     for token, margin in case["greedy_ids_and_margins"]:
@@ -39,11 +40,13 @@ def run_case(engine: InferenceEngine, case: dict) -> dict:
     return {"kl": sum(divergences) / len(divergences), "wrong": wrong, "same_ids": same_ids}
 
 
-def divergence(executor, row: memoryview, case: dict, t: int) -> float:
-    """KL(exact || ours) over the listed tokens and one bucket for the rest."""
-    total = executor.log_sum_exp(row, 1.0)
+def divergence(listed: list[float], total: float, case: dict, t: int) -> float:
+    """KL(exact || ours) at position t, over the listed tokens and one bucket for the rest.
+
+    listed: our logits of the tokens in case["top_ids"][t]; total: the logsumexp of all of them.
+    """
     exact = [math.exp(x - case["logsumexp"][t]) for x in case["top_logits"][t]]
-    ours = [math.exp(row[token] - total) for token in case["top_ids"][t]]
+    ours = [math.exp(x - total) for x in listed]
     pairs = zip([*exact, rest(exact)], [*ours, rest(ours)], strict=True)
     return sum(p * math.log(p / q) for p, q in pairs)
 

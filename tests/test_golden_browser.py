@@ -11,6 +11,8 @@ from browser_helpers import serving
 from playwright.sync_api import Browser
 from serve import make_server
 
+from oxillama_web.executors.library import RELAXED_SIMD_PROBE
+
 pytest_plugins = ["browser_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -72,3 +74,11 @@ def test_kernels_in_chromium_stray_no_further_than_llama_cpp(
         assert result["same_ids"]
         assert result["kl"] < max(1.1 * case["llamacpp_kl"], 1e-4)
         assert result["wrong"] == []
+
+
+def test_chromium_takes_the_probe_for_relaxed_simd(browser: Browser) -> None:
+    page = browser.new_page()
+    assert page.evaluate(
+        "(bytes) => WebAssembly.validate(new Uint8Array(bytes))", list(RELAXED_SIMD_PROBE)
+    )
+    page.close()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +11,8 @@ from hypothesis import strategies as st
 from linear_driver import (
     FLOAT_FORMATS,
     QUANTIZED_FORMATS,
-    SANITIZE,
     SCALE_OFFSETS,
     Weight,
-    build,
     libraries,
     load,
     quantize_activations,
@@ -209,32 +203,3 @@ def test_supported_formats(library: ctypes.CDLL) -> None:
     numbers = {*FLOAT_FORMATS.values(), *QUANTIZED_FORMATS.values()}
     assert {n for n in range(256) if library.ox_format_supported(n)} == numbers
     assert abi.PANEL_ROWS == 16
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(SANITIZE or sys.platform != "linux", reason="needs gcc's libasan")
-def test_under_sanitizers() -> None:
-    """Runs this file and test_pack.py again, with libraries that stop at any misstep."""
-    asan = subprocess.run(
-        [*build.find_compiler(), "-print-file-name=libasan.so"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    if not Path(asan).is_file():
-        pytest.skip("the compiler has no libasan")
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": asan,
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "OXILLAMA_TEST_SANITIZE": "1",
-    }
-    files = [__file__, str(Path(__file__).with_name("test_pack.py"))]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -72,7 +72,7 @@ export const PROTOCOL_VERSION = 1;
  * @property {string} executor
  * @property {number} memoryBytes
  * @property {number} heapBytes  Python's whole memory, the model included
- * @property {"relaxed" | "simd128"} kernels  which kernel library this browser can run
+ * @property {"relaxed" | "simd128"} kernels  the kernel library in use
  * @property {StartupTimes} startup
  *
  * @typedef {"stop" | "length" | "aborted" | string} FinishReason

@@ -15,7 +15,6 @@ import { OxiLlamaError } from "./protocol.js";
  *
  * @typedef {object} Runtime
  * @property {PyodideAPI} pyodide
- * @property {"relaxed" | "simd128"} kernels
  * @property {boolean} snapshot
  */
 
@@ -24,7 +23,6 @@ const PYODIDE_URL = new URL("./pyodide/", import.meta.url).href;
 /** @returns {Promise<Runtime>} */
 export async function startRuntime() {
   try {
-    const kernels = chooseKernels();
     // all at once: none needs another to begin
     const [manifest, { loadPyodide }] = await Promise.all([
       fetchManifest(),
@@ -35,11 +33,10 @@ export async function startRuntime() {
       indexURL: PYODIDE_URL,
       packageBaseUrl: PYODIDE_URL,
       lockFileContents: JSON.stringify(manifest.lock),
-      env: { OXILLAMA_KERNELS: kernels },
     };
-    const resumed = await startFromSnapshot(loadPyodide, options, manifest, kernels);
+    const resumed = await startFromSnapshot(loadPyodide, options, manifest);
     const pyodide = resumed ?? (await startPlainly(loadPyodide, options, manifest));
-    return { pyodide, kernels, snapshot: resumed !== null };
+    return { pyodide, snapshot: resumed !== null };
   } catch (error) {
     if (error instanceof OxiLlamaError) throw error;
     throw new OxiLlamaError({
@@ -57,16 +54,15 @@ export async function startRuntime() {
  * @param {LoadPyodide} loadPyodide
  * @param {PyodideConfig} options
  * @param {Manifest} manifest
- * @param {string} kernels
  * @returns {Promise<PyodideAPI | null>}
  */
-async function startFromSnapshot(loadPyodide, options, manifest, kernels) {
+async function startFromSnapshot(loadPyodide, options, manifest) {
   if (manifest.snapshot === null) return null;
   try {
     const snapshot = fetchGzipped(manifest.snapshot);
     const pyodide = await loadPyodide({ ...options, _loadSnapshot: snapshot });
     const browser = pyodide.pyimport("oxillama_web.browser");
-    browser.resume_snapshot(kernels);
+    browser.resume_snapshot();
     browser.destroy();
     return pyodide;
   } catch (error) {
@@ -125,21 +121,6 @@ async function fetchFile(path) {
   const response = await fetch(new URL(path, import.meta.url));
   if (!response.ok) throw new Error(`${path}: HTTP status ${response.status}`);
   return response;
-}
-
-/**
- * `relaxed` where the browser knows i32x4.relaxed_dot_i8x16_i7x16_add_s, which the faster library
- * needs: an engine without it refuses the whole library.
- */
-function chooseKernels() {
-  // (func (param v128 v128 v128) (result v128)
-  //   (i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get 0) (local.get 1) (local.get 2)))
-  const relaxed = [
-    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x01, 0x60, 0x03, 0x7b, 0x7b, 0x7b,
-    0x01, 0x7b, 0x03, 0x02, 0x01, 0x00, 0x0a, 0x0d, 0x01, 0x0b, 0x00, 0x20, 0x00, 0x20, 0x01, 0x20,
-    0x02, 0xfd, 0x93, 0x02, 0x0b,
-  ];
-  return WebAssembly.validate(new Uint8Array(relaxed)) ? "relaxed" : "simd128";
 }
 
 /** @param {unknown} error */

@@ -46,7 +46,7 @@ export class Session {
   /**
    * @param {string | null} tokenizerJson
    * @param {number | null} contextSize
-   * @returns {Omit<ModelInfo, "heapBytes" | "kernels" | "startup">}
+   * @returns {Omit<ModelInfo, "heapBytes" | "startup">}
    */
   load(tokenizerJson, contextSize) {
     return JSON.parse(this.#invoke("load", tokenizerJson ?? undefined, contextSize ?? undefined));

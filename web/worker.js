@@ -95,7 +95,7 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize }, si
     tokenizer === null ? null : readText(tokenizer, signal),
   ]);
   opening.catch(() => {});
-  const { pyodide, kernels, snapshot } = await Promise.race([runtime, failed(opening)]);
+  const { pyodide, snapshot } = await Promise.race([runtime, failed(opening)]);
   const runtimeTime = elapsed();
   post({ type: "progress", id, stage: "runtime", loaded: 1, total: 1 });
 
@@ -125,7 +125,7 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize }, si
     ready,
     snapshot,
   };
-  return { ...info, heapBytes: heapBytes(pyodide), kernels, startup };
+  return { ...info, heapBytes: heapBytes(pyodide), startup };
 }
 
 /**

@@ -7,6 +7,7 @@ units: in place where the file's buffer was handed over, else in a copy.
 from __future__ import annotations
 
 import ctypes
+import math
 from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -266,7 +267,7 @@ def _load_weights(plan: Plan, gguf: GGUFFile, library: Library, *, consume: bool
             bytes=info.nbytes,
             format=info.format,
             n_in=info.shape[0],
-            n_out=_product(info.shape[1:]),
+            n_out=math.prod(info.shape[1:]),
         )
         for info, address in zip(infos, addresses, strict=True)
     ]
@@ -311,10 +312,3 @@ def _lay_out_page(plan: Plan, value_bytes: int) -> tuple[ctypes.Array[abi.KVLaye
 
 def _align(n_bytes: int) -> int:
     return -(-n_bytes // ALIGNMENT) * ALIGNMENT
-
-
-def _product(sizes: Sequence[int]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result

@@ -16,11 +16,10 @@ from .abi import ABI_VERSION
 SUFFIXES = {"win32": ".dll", "darwin": ".dylib", "emscripten": ".wasm"}
 KERNELS_FOLDER = Path(__file__).parent.parent / "kernels"
 
-# (module (func (result v128) (i32x4.relaxed_dot_i8x16_i7x16_add_s (v128.const 0) (same) (same))))
-_RELAXED_SIMD_PROBE = bytes.fromhex(
-    "0061736d0100000001050160000" "17b" "03020100" "0a3b0139" "00"
-    + "fd0c" + "00" * 16 + "fd0c" + "00" * 16 + "fd0c" + "00" * 16
-    + "fd9302" "0b"
+# (module (func (param v128 v128 v128) (result v128)
+#   (i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get 0) (local.get 1) (local.get 2))))
+RELAXED_SIMD_PROBE = bytes.fromhex(
+    "0061736d01000000" "01080160037b7b7b017b" "03020100" "0a0d010b00200020012002fd93020b"
 )  # fmt: skip
 
 _AVX2, _AVX512, _ARM_DOT = 1, 2, 4
@@ -76,8 +75,8 @@ def _best_variant() -> str:
 def _engine_has_relaxed_simd() -> bool:
     import js
 
-    probe = js.Uint8Array.new(len(_RELAXED_SIMD_PROBE))
-    probe.assign(_RELAXED_SIMD_PROBE)
+    probe = js.Uint8Array.new(len(RELAXED_SIMD_PROBE))
+    probe.assign(RELAXED_SIMD_PROBE)
     return bool(js.WebAssembly.validate(probe))
 
 

@@ -5,6 +5,7 @@ Slow, and as plain as can be: the kernels are compared with it, and it is compar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -183,10 +184,8 @@ class _Batch:
 
 def _load_weight(gguf: GGUFFile, name: str) -> Array:
     info = gguf.tensors[name]
-    count = 1
-    for size in info.shape:
-        count *= size
-    return dequantize(gguf.tensor_data(name), info.format, count).reshape(info.shape[::-1])
+    values = dequantize(gguf.tensor_data(name), info.format, math.prod(info.shape))
+    return values.reshape(info.shape[::-1])
 
 
 def _rms_norm(x: Array, weight: Array, group: int, eps: float) -> Array:

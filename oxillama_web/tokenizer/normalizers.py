@@ -128,18 +128,20 @@ def _bert(spec: Spec) -> Normalizer:
 def _clean_text(text: str) -> str:
     from unicodedata import category
 
-    spaced = (" " if char in WHITE_SPACE else char for char in text)
-    return "".join(
+    # controls go first, those that are white space too: U+000B, U+000C and U+0085
+    kept = (
         char
-        for char in spaced
-        if char not in "\0\ufffd" and (char == " " or category(char) not in ("Cc", "Cf", "Co"))
+        for char in text
+        if char not in "\0\ufffd" and (char in "\t\n\r" or category(char) not in _CONTROLS)
     )
+    return "".join(" " if char in WHITE_SPACE else char for char in kept)
 
 
 def _is_chinese(code_point: int) -> bool:
     return any(first <= code_point <= last for first, last in _CHINESE)
 
 
+_CONTROLS = ("Cc", "Cf", "Co")
 _CHINESE = (
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),
