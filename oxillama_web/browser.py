@@ -146,6 +146,10 @@ class Session:
         self._emit(event.phase, event.text, event.n_done, event.n_total, event.finish_reason or "")
         return True
 
+    def context_tokens(self) -> int:
+        """How many tokens of the context are in use."""
+        return self._loaded().kv_cache_seq_len
+
     def stop(self) -> None:
         """Drop the answer under way; the tokens so far stay in the cache."""
         events, self._events = self._events, None

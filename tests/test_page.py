@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser_helpers import LARGER, LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
+from page_helpers import ask, change_settings, last_answer, open_bundled
 from playwright.sync_api import Browser, Page, expect
 from serve import make_server
 
@@ -16,31 +17,6 @@ pytest_plugins = ["browser_fixtures"]
 PICTURES = ROOT / "test-results"
 # the most probable token of random weights is hardly ever the one that ends an answer
 LONG = {"maxTokens": "5000", "temperature": "0", "repetitionPenalty": "1"}
-
-
-def open_bundled(page: Page, file: str = TINY) -> None:
-    page.locator("#bundled-models button", has_text=file.removesuffix(".gguf")).click()
-    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
-
-
-def ask(page: Page, text: str) -> None:
-    page.fill("#prompt", text)
-    page.keyboard.press("Enter")
-
-
-def last_answer(page: Page) -> str:
-    """The text of the last answer, once it is whole."""
-    answer = page.locator(".message.assistant").last
-    expect(answer).to_have_attribute("aria-busy", "false", timeout=LOAD_TIMEOUT_MS)
-    return answer.locator(".text").text_content() or ""
-
-
-def change_settings(page: Page, values: dict[str, str]) -> None:
-    page.click("#open-settings")
-    for name, value in values.items():
-        page.fill(f"#setting-{name}", value)
-    page.keyboard.press("Escape")
-    expect(page.locator("#settings")).to_be_hidden()
 
 
 def test_a_question_a_second_one_and_a_new_chat(page: Page) -> None:
@@ -205,8 +181,8 @@ def test_settings_are_kept_and_can_be_reset(page: Page) -> None:
 
 def test_every_field_has_a_name_and_an_explanation(page: Page) -> None:
     page.click("#open-settings")
-    fields = page.locator("#fields input, #fields textarea")
-    assert fields.count() == 8
+    fields = page.locator("#fields input, #fields textarea, #fields select")
+    assert fields.count() == 9
     for field in fields.all():
         assert field.evaluate("f => f.labels[0].textContent.length > 3")
         hint = field.get_attribute("aria-describedby")

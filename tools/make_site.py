@@ -18,7 +18,13 @@ from pathlib import Path
 
 WEB = Path(__file__).resolve().parent.parent / "web"
 MAKE_SNAPSHOT = Path(__file__).resolve().parent / "make_snapshot.mjs"
-WEB_SUFFIXES = (".html", ".css", ".js", ".svg")
+WEB_SUFFIXES = (".html", ".css", ".js", ".svg", ".png", ".webmanifest")
+# ES modules of npm packages, for the demo page
+PAGE_MODULES = {
+    "marked.js": "marked/lib/marked.esm.js",
+    "dompurify.js": "dompurify/dist/purify.es.mjs",
+    "idb-keyval.js": "idb-keyval/dist/index.js",
+}
 RUNTIME_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 
 
@@ -35,15 +41,17 @@ def make_site(
         out: the folder to fill.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("pyodide", "wheels"):
+    for name in ("pyodide", "wheels", "page"):
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).mkdir()
     for stale in out.iterdir():
         if stale.is_file():
             stale.unlink()
-    for source in sorted(WEB.iterdir()):
-        if source.suffix in WEB_SUFFIXES:
-            shutil.copy(source, out / source.name)
+    copy_web(WEB, out)
+    copy_web(WEB / "page", out / "page")
+    (out / "page" / "vendor").mkdir()
+    for name, module in PAGE_MODULES.items():
+        shutil.copy(pyodide.parent / module, out / "page" / "vendor" / name)
     for name in RUNTIME_FILES:
         shutil.copy(pyodide / name, out / "pyodide" / name)
     wheels = [wheel, *sorted(extra_wheels)]
@@ -61,6 +69,12 @@ def make_site(
     snapshot = make_snapshot(out, snapshots, fingerprint([MAKE_SNAPSHOT, *wheels], manifest))
     shutil.copy(snapshot, out / "pyodide" / snapshot.name)
     write_manifest(out, {**manifest, "snapshot": f"pyodide/{snapshot.name}"})
+
+
+def copy_web(source: Path, target: Path) -> None:
+    for path in sorted(source.iterdir()):
+        if path.suffix in WEB_SUFFIXES:
+            shutil.copy(path, target / path.name)
 
 
 def write_model_list(folder: Path) -> None:

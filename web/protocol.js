@@ -83,6 +83,7 @@ export const PROTOCOL_VERSION = 1;
  * @property {number} prefillTokensPerSecond
  * @property {number} decodeTokensPerSecond  from the second token on; 0 for shorter answers
  * @property {number} timeToFirstToken  milliseconds
+ * @property {number} contextTokens  of the whole conversation, in the model's cache now
  * @property {FinishReason} finishReason
  */
 

@@ -83,9 +83,9 @@ export class Session {
       await yieldToMessages();
       if (signal.aborted) {
         this.#invoke("stop");
-        return this.#answer.stats("aborted");
+        return this.#stats("aborted");
       }
-      if (!this.#invoke("step")) return this.#answer.stats();
+      if (!this.#invoke("step")) return this.#stats();
       const { phase, text, done, total } = this.#answer;
       if (phase === "prefill") post({ type: "prefill", id, done, total });
       if (text !== "") post({ type: "piece", id, text });
@@ -107,6 +107,17 @@ export class Session {
 
   reset() {
     this.#invoke("reset");
+  }
+
+  /**
+   * @param {string} [finishReason]
+   * @returns {AnswerStats}
+   */
+  #stats(finishReason) {
+    return {
+      ...this.#answer.stats(finishReason),
+      contextTokens: this.#invoke("context_tokens"),
+    };
   }
 
   /**
@@ -172,7 +183,7 @@ class Answer {
 
   /**
    * @param {string} [finishReason]
-   * @returns {AnswerStats}
+   * @returns {Omit<AnswerStats, "contextTokens">}
    */
   stats(finishReason = this.#finishReason) {
     return {

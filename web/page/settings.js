@@ -1,8 +1,9 @@
 /** The sampling settings: their fields in the dialog, and where they are kept. */
 
-/** @import { GenerateOptions } from "./oxillama.js" */
+/** @import { GenerateOptions } from "../oxillama.js" */
 
 const STORAGE_KEY = "oxillama-settings";
+const THEMES = { system: "As the device", light: "Light", dark: "Dark" };
 
 /**
  * @typedef {object} NumberField
@@ -60,6 +61,7 @@ export class Settings {
   /** @type {Map<string, HTMLInputElement>} */
   #inputs = new Map();
   #instructions;
+  #theme;
 
   /** @param {HTMLElement} container  the fields go in here */
   constructor(container) {
@@ -67,7 +69,11 @@ export class Settings {
     this.#instructions = textarea;
     container.append(field);
     for (const description of FIELDS) container.append(this.#numberField(description));
+    const theme = themeField();
+    this.#theme = theme.select;
+    container.append(theme.field);
     this.#restore();
+    this.#applyTheme();
     container.addEventListener("input", () => this.#store());
   }
 
@@ -89,6 +95,7 @@ export class Settings {
 
   reset() {
     this.#instructions.value = "";
+    this.#theme.value = "system";
     for (const { name, initial } of FIELDS) this.#set(name, initial);
     this.#store();
   }
@@ -127,13 +134,18 @@ export class Settings {
 
   #store() {
     /** @type {Record<string, string>} */
-    const values = { instructions: this.#instructions.value };
+    const values = { instructions: this.#instructions.value, theme: this.#theme.value };
     for (const [name, input] of this.#inputs) values[name] = input.value;
     try {
       localStorage.setItem(STORAGE_KEY, JSON.stringify(values));
     } catch {
       // storage is switched off: the settings last as long as the page
     }
+    this.#applyTheme();
+  }
+
+  #applyTheme() {
+    document.documentElement.dataset.theme = this.#theme.value;
   }
 
   #restore() {
@@ -150,6 +162,7 @@ export class Settings {
       if (this.#inputs.get(name)?.validity.valid === false) this.#set(name, initial);
     }
     this.#instructions.value = stored.instructions ?? "";
+    if (Object.hasOwn(THEMES, stored.theme ?? "")) this.#theme.value = stored.theme;
   }
 }
 
@@ -159,6 +172,13 @@ function instructionsField() {
   textarea.placeholder = "You are a helpful assistant.";
   const hint = "What the model is told before the conversation. Takes effect with a new chat.";
   return { field: labelled(textarea, "Instructions", hint), textarea };
+}
+
+function themeField() {
+  const select = document.createElement("select");
+  select.id = "setting-theme";
+  for (const [value, label] of Object.entries(THEMES)) select.append(new Option(label, value));
+  return { field: labelled(select, "Colours", "Of this page."), select };
 }
 
 /**

@@ -1,28 +1,46 @@
 /** The page: choose a model, load it, talk to it. */
 
-import { Conversation, describe } from "./chat.js";
-import { LoadView, megabytes } from "./loading.js";
-import { OxiLlama, OxiLlamaError } from "./oxillama.js";
+import { OxiLlama, OxiLlamaError } from "../oxillama.js";
+import { Chat, describe } from "./chat.js";
+import { ConversationList, ConversationStore, toMarkdown } from "./conversations.js";
+import { element, saveFile, show } from "./dom.js";
+import { Figures } from "./figures.js";
+import { LoadView } from "./loading.js";
+import { fileName, showBundledModels, showKnownModels } from "./models.js";
 import { Settings } from "./settings.js";
 
-/** @import { Source } from "./oxillama.js" */
+/** @import { Source } from "../oxillama.js" */
+
+/** What is only on the page while a model is loaded. */
+const CHAT_PARTS = ["chat", "new-chat", "change-model", "toggle-sidebar", "sidebar"];
 
 /** @type {OxiLlama | null} */
 let llm = null;
-/** @type {Conversation | null} */
-let conversation = null;
+/** @type {Chat | null} */
+let chat = null;
 /** @type {AbortController | null} */
 let loading = null;
 
 const log = element("log", HTMLElement);
 const prompt = element("prompt", HTMLTextAreaElement);
+const sidebarButton = element("toggle-sidebar", HTMLButtonElement);
 const settings = new Settings(element("fields", HTMLElement));
 const settingsDialog = element("settings", HTMLDialogElement);
+const figures = new Figures();
+const store = new ConversationStore();
+const list = new ConversationList(
+  element("conversations", HTMLElement),
+  store,
+  (id) => void openConversation(id),
+  (id) => void afterRemoval(id),
+);
 
 connectStart();
 connectChat();
+connectSidebar();
 connectSettings();
-void offerBundledModels();
+showKnownModels((url, name) => void load(url, name));
+void showBundledModels((url, name) => void load(url, name));
 
 OxiLlama.prepare();
 const requested = new URLSearchParams(location.search).get("model");
@@ -53,8 +71,7 @@ async function load(model, name) {
       signal: loading.signal,
       onProgress: (event) => progress.update(event),
     });
-    conversation = new Conversation(llm, log);
-    openChat(llm.info.name || name);
+    openChat(llm, llm.info.name || name);
   } catch (error) {
     const stopped = error instanceof OxiLlamaError && error.code === "aborted";
     if (!stopped) showError(describe(error));
@@ -63,28 +80,6 @@ async function load(model, name) {
     show("loading", false);
     show("choices", true);
   }
-}
-
-async function offerBundledModels() {
-  let models;
-  try {
-    const response = await fetch("models/models.json");
-    if (!response.ok) return;
-    models = /** @type {{file: string, bytes: number}[]} */ (await response.json());
-  } catch {
-    return; // the page offers its other ways
-  }
-  const list = element("bundled-models", HTMLElement);
-  for (const { file, bytes } of models) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(span("name", file.replace(/\.gguf$/i, "")), span("size", megabytes(bytes)));
-    button.addEventListener("click", () => void load(`models/${encodeURIComponent(file)}`, file));
-    const item = document.createElement("li");
-    item.append(button);
-    list.append(item);
-  }
-  show("bundled", models.length > 0);
 }
 
 function connectStart() {
@@ -137,14 +132,21 @@ function connectChat() {
     }
   });
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !settingsDialog.open) conversation?.stop();
+    if (event.key === "Escape" && !settingsDialog.open) chat?.stop();
   });
-  element("stop", HTMLElement).addEventListener("click", () => conversation?.stop());
+  element("stop", HTMLElement).addEventListener("click", () => chat?.stop());
   element("new-chat", HTMLElement).addEventListener("click", () => void newChat());
+  element("export", HTMLElement).addEventListener("click", exportConversation);
   element("change-model", HTMLElement).addEventListener("click", () => void openStart());
   element("ideas", HTMLElement).addEventListener("click", (event) => {
     const idea = event.target instanceof HTMLButtonElement ? event.target.textContent : null;
     if (idea) void ask(idea);
+  });
+}
+
+function connectSidebar() {
+  sidebarButton.addEventListener("click", () => {
+    showSidebar(sidebarButton.getAttribute("aria-expanded") !== "true");
   });
 }
 
@@ -158,55 +160,123 @@ function connectSettings() {
 
 /** @param {string} text */
 async function ask(text) {
-  if (text === "" || conversation === null || conversation.busy) return;
+  if (text === "" || chat === null || chat.busy) return;
   prompt.value = "";
+  const asked = chat;
+  await whileAnswering(() => asked.send(text, settings.instructions(), settings.options()));
+}
+
+async function regenerate() {
+  if (chat === null || chat.busy) return;
+  const asked = chat;
+  await whileAnswering(() => asked.regenerate(settings.options()));
+}
+
+/** @param {() => Promise<void>} answer */
+async function whileAnswering(answer) {
   show("empty", false);
   show("send", false);
   show("stop", true);
   prompt.focus();
   try {
-    await conversation.send(text, settings.instructions(), settings.options());
+    await answer();
   } finally {
     show("send", true);
     show("stop", false);
   }
 }
 
+/** @param {string} text  of a message that is to be written anew */
+function edit(text) {
+  prompt.value = text;
+  prompt.focus();
+}
+
 async function newChat() {
   try {
-    await conversation?.clear();
+    await chat?.open();
   } catch (error) {
     await openStart();
     showError(describe(error));
     return;
   }
-  show("empty", true);
+  afterOpening();
+}
+
+/** @param {string} id */
+async function openConversation(id) {
+  const conversation = await store.load(id);
+  if (conversation === undefined || chat === null) return;
+  await chat.open(conversation);
+  afterOpening();
+}
+
+function afterOpening() {
+  show("empty", chat?.conversation.messages.length === 0);
+  if (isNarrow()) showSidebar(false);
+  log.scrollTop = log.scrollHeight;
+  void refreshList();
   prompt.focus();
 }
 
-/** @param {string} name */
-function openChat(name) {
+/** @param {string} id */
+async function afterRemoval(id) {
+  if (chat?.conversation.id === id) await newChat();
+  else await refreshList();
+}
+
+async function refreshList() {
+  await list.refresh(chat?.conversation.id ?? "");
+}
+
+function exportConversation() {
+  if (chat === null) return;
+  const { conversation } = chat;
+  const name = conversation.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "");
+  const content = new Blob([toMarkdown(conversation)], { type: "text/markdown" });
+  saveFile(`${name || "conversation"}.md`, content);
+}
+
+/**
+ * @param {OxiLlama} loaded
+ * @param {string} name
+ */
+function openChat(loaded, name) {
   document.body.dataset.view = "chat";
-  for (const message of log.querySelectorAll(".message")) message.remove();
-  show("empty", true);
+  chat = new Chat(loaded, {
+    log,
+    store,
+    figures,
+    onSaved: () => void refreshList(),
+    onEdit: edit,
+    onRegenerate: () => void regenerate(),
+  });
+  figures.open(loaded.info);
   show("start", false);
-  show("chat", true);
-  show("new-chat", true);
-  show("change-model", true);
+  for (const part of CHAT_PARTS) show(part, true);
+  showSidebar(!isNarrow());
   element("model-name", HTMLElement).textContent = name;
-  prompt.focus();
+  afterOpening();
 }
 
 async function openStart() {
-  conversation = null;
+  chat = null;
   llm?.dispose();
   llm = null;
   OxiLlama.prepare();
   document.body.dataset.view = "start";
-  show("chat", false);
-  show("new-chat", false);
-  show("change-model", false);
+  for (const part of CHAT_PARTS) show(part, false);
   show("start", true);
+}
+
+/** @param {boolean} visible */
+function showSidebar(visible) {
+  sidebarButton.setAttribute("aria-expanded", String(visible));
+  show("sidebar", visible);
+}
+
+function isNarrow() {
+  return matchMedia("(max-width: 900px)").matches;
 }
 
 /** @param {string} message  "" takes the last one away */
@@ -214,40 +284,4 @@ function showError(message) {
   const notice = element("start-error", HTMLElement);
   notice.textContent = message;
   notice.hidden = message === "";
-}
-
-/**
- * @param {string} id
- * @param {boolean} visible
- */
-function show(id, visible) {
-  element(id, HTMLElement).hidden = !visible;
-}
-
-/**
- * @template {HTMLElement} T
- * @param {string} id
- * @param {new () => T} type
- * @returns {T}
- */
-function element(id, type) {
-  const found = document.getElementById(id);
-  if (!(found instanceof type)) throw new Error(`the page has no #${id}`);
-  return found;
-}
-
-/**
- * @param {string} className
- * @param {string} text
- */
-function span(className, text) {
-  const result = document.createElement("span");
-  result.className = className;
-  result.textContent = text;
-  return result;
-}
-
-/** @param {string} url */
-function fileName(url) {
-  return url.split(/[?#]/)[0]?.split("/").pop() || url;
 }

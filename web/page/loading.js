@@ -1,6 +1,8 @@
 /** How far the loading of a model is. */
 
-/** @import { LoadProgress } from "./oxillama.js" */
+import { megabytes } from "./dom.js";
+
+/** @import { LoadProgress } from "../oxillama.js" */
 
 const STAGES = {
   runtime: "Starting Python",
@@ -42,9 +44,4 @@ export class LoadView {
       this.#detail.textContent = STAGES[stage];
     }
   }
-}
-
-/** @param {number} bytes */
-export function megabytes(bytes) {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -1,0 +1,224 @@
+/** The conversation on the page: its messages, and the answer that is being written. */
+
+import { OxiLlamaError } from "../oxillama.js";
+import { AnswerView, userMessage } from "./answer.js";
+import { newConversation, titleOf } from "./conversations.js";
+
+/** @import { OxiLlama, GenerateOptions } from "../oxillama.js" */
+/** @import { ChatMessage } from "../protocol.js" */
+/** @import { Conversation, ConversationStore } from "./conversations.js" */
+/** @import { Figures } from "./figures.js" */
+/** @import { MessageActions } from "./answer.js" */
+
+/**
+ * @typedef {object} ChatParts
+ * @property {HTMLElement} log
+ * @property {ConversationStore} store
+ * @property {Figures} figures
+ * @property {() => void} onSaved
+ * @property {(text: string) => void} onEdit  the text of a message that is to be written anew
+ * @property {() => void} onRegenerate
+ */
+
+export class Chat {
+  #llm;
+  #parts;
+  /** @type {Conversation} */
+  #conversation = newConversation();
+  /** @type {AbortController | null} */
+  #abort = null;
+  /** @type {Promise<void>} */
+  #answering = Promise.resolve();
+  #hasTemplate = true;
+
+  /**
+   * @param {OxiLlama} llm
+   * @param {ChatParts} parts
+   */
+  constructor(llm, parts) {
+    this.#llm = llm;
+    this.#parts = parts;
+    this.#show();
+  }
+
+  get busy() {
+    return this.#abort !== null;
+  }
+
+  get conversation() {
+    return this.#conversation;
+  }
+
+  /**
+   * Show the user's message and stream the model's answer to it. Errors are told in the page.
+   *
+   * @param {string} text
+   * @param {string} instructions
+   * @param {GenerateOptions} options
+   * @returns {Promise<void>}
+   */
+  send(text, instructions, options) {
+    const messages = this.#conversation.messages;
+    if (messages.length === 0 && instructions !== "") {
+      messages.push({ role: "system", content: instructions });
+    }
+    messages.push({ role: "user", content: text });
+    this.#parts.log.append(userMessage(text, messages.length - 1, this.#actions));
+    return this.#run(text, options);
+  }
+
+  /**
+   * Write the last answer anew.
+   *
+   * @param {GenerateOptions} options
+   * @returns {Promise<void>}
+   */
+  regenerate(options) {
+    const question = this.#conversation.messages.at(-1);
+    return question?.role === "user" ? this.#run(question.content, options) : Promise.resolve();
+  }
+
+  stop() {
+    this.#abort?.abort();
+  }
+
+  /**
+   * Leave this conversation for another one, or for a new one.
+   *
+   * @param {Conversation} [conversation]
+   */
+  async open(conversation) {
+    this.stop();
+    await this.#answering;
+    if (conversation === undefined) await this.#llm.reset();
+    this.#conversation = conversation ?? newConversation();
+    this.#show();
+  }
+
+  /** @type {MessageActions} */
+  #actions = {
+    edit: (index) => {
+      const message = this.#conversation.messages[index];
+      if (message === undefined || this.busy) return;
+      this.#cut(index);
+      this.#parts.onEdit(message.content);
+    },
+    regenerate: (index) => {
+      if (this.busy) return;
+      this.#cut(index);
+      this.#parts.onRegenerate();
+    },
+  };
+
+  /**
+   * Take away the messages from this one on.
+   *
+   * @param {number} index
+   */
+  #cut(index) {
+    const messages = this.#conversation.messages;
+    messages.length = index;
+    if (messages.length === 1 && messages[0]?.role === "system") messages.length = 0;
+    this.#show();
+  }
+
+  #show() {
+    for (const message of this.#parts.log.querySelectorAll(".message")) message.remove();
+    this.#conversation.messages.forEach(({ role, content }, index) => {
+      if (role === "user") {
+        this.#parts.log.append(userMessage(content, index, this.#actions));
+      } else if (role === "assistant") {
+        const view = new AnswerView(this.#parts.log);
+        view.text = content;
+        view.finish(null, index, this.#actions);
+      }
+    });
+  }
+
+  /**
+   * @param {string} text
+   * @param {GenerateOptions} options
+   */
+  #run(text, options) {
+    this.#abort = new AbortController();
+    this.#answering = this.#answer(text, { ...options, signal: this.#abort.signal });
+    return this.#answering.finally(() => (this.#abort = null));
+  }
+
+  /**
+   * @param {string} text
+   * @param {GenerateOptions} options
+   */
+  async #answer(text, options) {
+    const { messages } = this.#conversation;
+    const view = new AnswerView(this.#parts.log);
+    await this.#save();
+    try {
+      this.#parts.figures.begin();
+      await this.#stream(text, view, options);
+      messages.push({ role: "assistant", content: view.text });
+      view.finish(this.#llm.stats, messages.length - 1, this.#actions);
+      this.#parts.figures.end(this.#llm.stats);
+    } catch (error) {
+      // the question goes with its answer, so that the next one can be asked
+      messages.pop();
+      view.fail(describe(error));
+    }
+    await this.#save();
+  }
+
+  /**
+   * @param {string} text
+   * @param {AnswerView} view
+   * @param {GenerateOptions} options
+   */
+  async #stream(text, view, options) {
+    const onPrefill = (/** @type {number} */ done, /** @type {number} */ total) =>
+      view.reading(done, total);
+    if (this.#hasTemplate) {
+      const { messages } = this.#conversation;
+      try {
+        await this.#follow(this.#llm.chat(messages, { ...options, onPrefill }), view);
+        return;
+      } catch (error) {
+        if (!(error instanceof OxiLlamaError && error.code === "chat_template")) throw error;
+        this.#hasTemplate = false;
+        view.note("This model was not trained to chat: it continues your text instead.");
+      }
+    }
+    await this.#follow(this.#llm.generate(text, { ...options, onPrefill }), view);
+  }
+
+  /**
+   * @param {AsyncGenerator<string, void, void>} pieces
+   * @param {AnswerView} view
+   */
+  async #follow(pieces, view) {
+    for await (const piece of pieces) {
+      view.add(piece);
+      this.#parts.figures.tick();
+    }
+  }
+
+  async #save() {
+    const conversation = this.#conversation;
+    if (conversation.messages.length === 0) return;
+    conversation.title ||= titleOf(conversation.messages);
+    conversation.model = this.#llm.info.name;
+    conversation.updated = Date.now();
+    await this.#parts.store.save(conversation);
+    this.#parts.onSaved();
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @returns {string}
+ */
+export function describe(error) {
+  if (error instanceof OxiLlamaError && error.code === "context_length") {
+    return "The conversation is longer than the model can take in. Start a new chat.";
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return message.charAt(0).toUpperCase() + message.slice(1);
+}

@@ -1,0 +1,158 @@
+/** The conversations that the browser keeps, and their list on the page. */
+
+import { createStore, del, get, set, values } from "./vendor/idb-keyval.js";
+import { make, makeButton } from "./dom.js";
+
+/** @import { ChatMessage } from "../protocol.js" */
+
+/**
+ * @typedef {object} Conversation
+ * @property {string} id
+ * @property {string} title
+ * @property {string} model  the name of the model that answered last
+ * @property {number} updated  milliseconds since 1970
+ * @property {ChatMessage[]} messages
+ */
+
+const TITLE_LENGTH = 60;
+
+/** Conversations in IndexedDB; where the browser forbids that, as long as the page lasts. */
+export class ConversationStore {
+  #store = createStore("oxillama-conversations", "conversations");
+  /** @type {Map<string, Conversation> | null} */
+  #memory = null;
+
+  /** @returns {Promise<Conversation[]>} the newest first */
+  async list() {
+    const all = await this.#attempt(() => values(this.#store), (memory) => [...memory.values()]);
+    return /** @type {Conversation[]} */ (all).sort((a, b) => b.updated - a.updated);
+  }
+
+  /**
+   * @param {string} id
+   * @returns {Promise<Conversation | undefined>}
+   */
+  load(id) {
+    return this.#attempt(() => get(id, this.#store), (memory) => memory.get(id));
+  }
+
+  /** @param {Conversation} conversation */
+  save(conversation) {
+    const copy = structuredClone(conversation);
+    return this.#attempt(
+      () => set(copy.id, copy, this.#store),
+      (memory) => void memory.set(copy.id, copy),
+    );
+  }
+
+  /** @param {string} id */
+  remove(id) {
+    return this.#attempt(() => del(id, this.#store), (memory) => void memory.delete(id));
+  }
+
+  /**
+   * @template T
+   * @param {() => Promise<T>} inDatabase
+   * @param {(memory: Map<string, Conversation>) => T} inMemory
+   * @returns {Promise<T>}
+   */
+  async #attempt(inDatabase, inMemory) {
+    if (this.#memory === null) {
+      try {
+        return await inDatabase();
+      } catch {
+        this.#memory = new Map();
+      }
+    }
+    return inMemory(this.#memory);
+  }
+}
+
+/** @returns {Conversation} */
+export function newConversation() {
+  return { id: crypto.randomUUID(), title: "", model: "", updated: Date.now(), messages: [] };
+}
+
+/**
+ * The first words of the first question.
+ *
+ * @param {ChatMessage[]} messages
+ */
+export function titleOf(messages) {
+  const question = messages.find(({ role }) => role === "user")?.content ?? "";
+  const line = question.trim().split("\n", 1)[0] ?? "";
+  return line.length > TITLE_LENGTH ? `${line.slice(0, TITLE_LENGTH - 1)}…` : line;
+}
+
+/**
+ * A conversation as a file for people.
+ *
+ * @param {Conversation} conversation
+ */
+export function toMarkdown({ title, model, messages }) {
+  const names = { user: "You", assistant: model || "Model", system: "Instructions" };
+  const parts = messages.map(({ role, content }) => {
+    const name = names[/** @type {keyof typeof names} */ (role)] ?? role;
+    return `**${name}**\n\n${content.trim()}\n`;
+  });
+  return `# ${title || "Conversation"}\n\n${parts.join("\n")}`;
+}
+
+/** The list beside the chat. */
+export class ConversationList {
+  #list;
+  #store;
+  #onOpen;
+  #onRemove;
+
+  /**
+   * @param {HTMLElement} list
+   * @param {ConversationStore} store
+   * @param {(id: string) => void} onOpen
+   * @param {(id: string) => void} onRemove  after it was removed from the store
+   */
+  constructor(list, store, onOpen, onRemove) {
+    this.#list = list;
+    this.#store = store;
+    this.#onOpen = onOpen;
+    this.#onRemove = onRemove;
+  }
+
+  /** @param {string} current  the id of the conversation on the page */
+  async refresh(current) {
+    const conversations = await this.#store.list();
+    this.#list.replaceChildren(...conversations.map((one) => this.#item(one, one.id === current)));
+  }
+
+  /**
+   * @param {Conversation} conversation
+   * @param {boolean} isCurrent
+   */
+  #item({ id, title }, isCurrent) {
+    const open = makeButton("conversation", title || "Untitled", () => this.#onOpen(id));
+    if (isCurrent) open.setAttribute("aria-current", "true");
+    const remove = makeButton("quiet icon", "×", () => void this.#remove(id, remove));
+    remove.setAttribute("aria-label", `Delete “${title || "Untitled"}”`);
+    return make("li", "", open, remove);
+  }
+
+  /**
+   * The first click asks, the second one deletes.
+   *
+   * @param {string} id
+   * @param {HTMLButtonElement} button
+   */
+  async #remove(id, button) {
+    if (button.dataset.asked === undefined) {
+      button.dataset.asked = "";
+      button.textContent = "Delete?";
+      button.addEventListener("blur", () => {
+        delete button.dataset.asked;
+        button.textContent = "×";
+      }, { once: true });
+      return;
+    }
+    await this.#store.remove(id);
+    this.#onRemove(id);
+  }
+}
