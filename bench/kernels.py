@@ -118,7 +118,8 @@ def _measure_case(library: ctypes.CDLL, name: str, case: Case) -> float:
     addresses = [ctypes.addressof(table) for table in (tensor, buffers, operations)]
     model = abi.Model(*addresses, 0, 1, 2, repeats, 0, 64, 0, 64)
     token_table = (ctypes.c_int32 * n_tokens)()
-    batch = abi.Batch(ctypes.addressof(token_table), 0, 0, n_tokens, 0, 0, 0)
+    sequence = abi.Sequence(n_tokens=n_tokens)
+    batch = abi.Batch(ctypes.addressof(token_table), 0, ctypes.addressof(sequence), n_tokens, 0, 1)
     assert library.ox_check_model(ctypes.byref(model)) == 0
     scratch = Memory(library.ox_scratch_bytes(ctypes.byref(model), n_tokens, 1) or 64)
     arguments = [ctypes.c_void_p(scratch.address), ctypes.c_uint64(scratch.n_bytes)]

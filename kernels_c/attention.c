@@ -1,4 +1,4 @@
-/* OX_KV_STORE and OX_ATTENTION: causal grouped-query attention over the paged cache.
+/* OX_KV_STORE and OX_ATTENTION: grouped-query attention over the paged cache.
  *
  * Keys are taken 64 positions at a time, with an online softmax (Milakov and Gimelshein 2018,
  * https://arxiv.org/abs/1805.02867; Dao et al. 2022, https://arxiv.org/abs/2205.14135): a row keeps
@@ -6,11 +6,12 @@
  * rescales them when a larger score comes. No score outlives its tile. A segment of 256 positions
  * is begun anew and then folded into what came before, so that threads can share a row's segments.
  * Tiles and segments begin at fixed positions: a row's result does not depend on how queries are
- * split into batches or threads.
+ * split into batches or threads, nor on other sequences in its batch.
  *
- * A row is one query head of one token. The rows of a tile share a key head. The cache keeps keys
- * transposed, so that every lane of a vector is another key. A few rows (decode) are multiplied
- * straight from the cache; for more (prefill) a tile's keys and values first become float32.
+ * A row is one query head of one token. The rows of a tile share a sequence and a key head. The
+ * cache keeps keys transposed, so that every lane of a vector is another key. A few rows (decode)
+ * are multiplied straight from the cache; for more (prefill) a tile's keys and values first become
+ * float32.
  */
 #include "internal.h"
 #include "vmath.h"
@@ -29,26 +30,26 @@ V_INLINE vf32 load_cached(const uint8_t *p, const int is_f16) {
     return is_f16 ? v_load_f16_normal(p) : v_load((const float *)p);
 }
 
-static uint8_t *page_at(const ox_run *run, uint32_t position) {
-    const uint64_t *pages = (const uint64_t *)(uintptr_t)run->batch->pages;
-    return (uint8_t *)(uintptr_t)pages[position / run->model->page_tokens];
+static uint8_t *page_at(const ox_model *model, const ox_sequence *sequence, uint32_t position) {
+    const uint64_t *pages = (const uint64_t *)(uintptr_t)sequence->pages;
+    return (uint8_t *)(uintptr_t)pages[position / model->page_tokens];
 }
 
 /* Where a position's first key value stands; the next one is KEYS values further on. */
-static uint8_t *key_at(const ox_run *run, const ox_kv_layer *layer, uint32_t head,
-                       uint32_t position) {
-    const uint32_t page_tokens = run->model->page_tokens, in_page = position % page_tokens;
+static uint8_t *key_at(const ox_model *model, const ox_kv_layer *layer, const ox_sequence *sequence,
+                       uint32_t head, uint32_t position) {
+    const uint32_t page_tokens = model->page_tokens, in_page = position % page_tokens;
     const uint64_t row = (uint64_t)head * page_tokens + in_page / KEYS * KEYS;
     const uint64_t index = row * layer->k_dim + in_page % KEYS;
-    return page_at(run, position) + layer->k_offset + index * ox_kv_value_bytes(run->model);
+    return page_at(model, sequence, position) + layer->k_offset + index * ox_kv_value_bytes(model);
 }
 
-static uint8_t *value_at(const ox_run *run, const ox_kv_layer *layer, uint32_t head,
-                         uint32_t position) {
-    const uint32_t page_tokens = run->model->page_tokens;
+static uint8_t *value_at(const ox_model *model, const ox_kv_layer *layer,
+                         const ox_sequence *sequence, uint32_t head, uint32_t position) {
+    const uint32_t page_tokens = model->page_tokens;
     const uint64_t row = (uint64_t)head * page_tokens + position % page_tokens;
-    return page_at(run, position) + layer->v_offset +
-           row * layer->v_dim * ox_kv_value_bytes(run->model);
+    return page_at(model, sequence, position) + layer->v_offset +
+           row * layer->v_dim * ox_kv_value_bytes(model);
 }
 
 /* What would be subnormal becomes 0 and what would be infinite the largest number: then reading
@@ -79,11 +80,12 @@ void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     ox_share(run, n_rows * layer->n_heads, &first, &last);
     for (uint32_t i = first; i < last; i++) {
         const uint32_t t = i / layer->n_heads, head = i % layer->n_heads;
-        const uint32_t position = run->batch->position + t, format = run->model->kv_format;
+        const ox_sequence *sequence = ox_sequence_of(run, t);
+        const uint32_t position = ox_position(sequence, t), format = run->model->kv_format;
         store_values(ox_row(keys, t) + (size_t)head * layer->k_dim, layer->k_dim, KEYS, format,
-                     key_at(run, layer, head, position));
+                     key_at(run->model, layer, sequence, head, position));
         store_values(ox_row(values, t) + (size_t)head * layer->v_dim, layer->v_dim, 1, format,
-                     value_at(run, layer, head, position));
+                     value_at(run->model, layer, sequence, head, position));
     }
 }
 
@@ -92,6 +94,7 @@ typedef struct tile {
     const ox_run *run;
     const ox_op *op;
     const ox_kv_layer *layer;
+    const ox_sequence *sequence;
     uint32_t kv_head;
     uint32_t n_rows; /* padded to STEP with rows that nobody reads */
     uint32_t k_stride, v_stride;
@@ -103,9 +106,9 @@ typedef struct tile {
     float *all_sums; /* the same of all segments so far */
     float *all_largest;
     float *all_totals;
-    uint32_t *positions; /* [n_rows] */
-    float *keys;         /* [k_dim][KEYS] */
-    float *values;       /* [KEYS][v_stride] */
+    uint32_t *ends; /* [n_rows] a row sees keys before this position */
+    float *keys;    /* [k_dim][KEYS] */
+    float *values;  /* [KEYS][v_stride] */
 } tile;
 
 static uint32_t pad(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
@@ -144,27 +147,38 @@ static tile tile_at(const ox_run *run, const ox_op *op) {
     t.totals = t.largest + rows;
     t.all_largest = t.totals + rows;
     t.all_totals = t.all_largest + rows;
-    t.positions = (uint32_t *)(t.all_totals + rows);
+    t.ends = (uint32_t *)(t.all_totals + rows);
     return t;
 }
 
-/* Where row i of the batch's rows for one key head stands in the query and output buffers. */
+/* Rows of one key head count from the sequence's first token on: where one of them stands in the
+ * query and output buffers. */
+static uint32_t token_of(const tile *t, uint32_t row) {
+    return t->sequence->first_token + row / ((uint32_t)t->op->i[1] / t->layer->n_heads);
+}
 static size_t head_of(const tile *t, uint32_t row) {
     const uint32_t group = (uint32_t)t->op->i[1] / t->layer->n_heads;
     return (size_t)t->kv_head * group + row % group;
 }
 
+/* The first position that a token does not see. */
+static uint32_t end_of(const tile *t, uint32_t token) {
+    const ox_sequence *sequence = t->sequence;
+    const int all = t->op->i[3] == 1;
+    return all ? sequence->position + sequence->n_tokens : ox_position(sequence, token) + 1;
+}
+
 static void begin_rows(tile *t, uint32_t first, uint32_t last) {
     const ox_buffer *q = ox_buffer_at(t->run, t->op->src[0]);
-    const uint32_t group = (uint32_t)t->op->i[1] / t->layer->n_heads, dim = t->layer->k_dim;
+    const uint32_t dim = t->layer->k_dim;
     t->n_rows = pad(last - first, STEP);
     for (uint32_t r = 0; r < t->n_rows; r++) {
         const uint32_t row = first + r < last ? first + r : last - 1;
-        const float *from = ox_row(q, row / group) + head_of(t, row) * dim;
+        const float *from = ox_row(q, token_of(t, row)) + head_of(t, row) * dim;
         float *to = t->queries + (size_t)r * t->k_stride;
         for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->op->f[0];
         for (uint32_t i = dim; i < t->k_stride; i++) to[i] = 0.0f;
-        t->positions[r] = t->run->batch->position + row / group;
+        t->ends[r] = end_of(t, token_of(t, row));
     }
 }
 
@@ -178,11 +192,11 @@ static void clear_rows(const tile *t, float *sums, float *largest, float *totals
 
 static void end_rows(const tile *t, uint32_t first, uint32_t last) {
     const ox_buffer *dst = ox_buffer_at(t->run, t->op->dst);
-    const uint32_t group = (uint32_t)t->op->i[1] / t->layer->n_heads, dim = t->layer->v_dim;
+    const uint32_t dim = t->layer->v_dim;
     for (uint32_t row = first; row < last; row++) {
         const float *from = t->all_sums + (size_t)(row - first) * t->v_stride;
         const float factor = 1.0f / t->all_totals[row - first];
-        float *to = ox_row(dst, row / group) + head_of(t, row) * dim;
+        float *to = ox_row(dst, token_of(t, row)) + head_of(t, row) * dim;
         for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * factor;
     }
 }
@@ -212,7 +226,7 @@ V_INLINE void multiply_step(const float *a, size_t a_stride, const uint8_t *b, s
 
 /* How many keys of a tile the rows r .. r + STEP - 1 see; those behind are left out. */
 static uint32_t count_keys(const tile *t, uint32_t r, uint32_t first_key) {
-    const uint32_t end = t->positions[r + STEP - 1] + 1;
+    const uint32_t end = t->ends[r + STEP - 1];
     const uint32_t n = end > first_key ? end - first_key : 0;
     return n < KEYS ? n : KEYS;
 }
@@ -246,10 +260,10 @@ V_INLINE void multiply_values(const tile *t, uint32_t first_key, const uint8_t *
 }
 
 static const uint8_t *keys_at(const tile *t, uint32_t first_key) {
-    return key_at(t->run, t->layer, t->kv_head, first_key);
+    return key_at(t->run->model, t->layer, t->sequence, t->kv_head, first_key);
 }
 static const uint8_t *values_at(const tile *t, uint32_t first_key) {
-    return value_at(t->run, t->layer, t->kv_head, first_key);
+    return value_at(t->run->model, t->layer, t->sequence, t->kv_head, first_key);
 }
 
 /* A tile's keys as float32. */
@@ -295,13 +309,13 @@ static void softcap_scores(float *scores, float cap) {
  * has summed up so far. */
 static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
     float *scores = t->scores + (size_t)r * KEYS;
-    const uint32_t position = t->positions[r], window = (uint32_t)t->op->i[2];
-    const uint32_t first_seen = window && position >= window ? position - window + 1 : 0;
+    const uint32_t end = t->ends[r], window = (uint32_t)t->op->i[2];
+    const uint32_t first_seen = window && end > window ? end - window : 0;
     if (t->op->f[1] > 0.0f) softcap_scores(scores, t->op->f[1]);
-    if (first_key < first_seen || first_key + KEYS - 1 > position) {
+    if (first_key < first_seen || first_key + KEYS > end) {
         for (uint32_t j = 0; j < KEYS; j++) {
             const uint32_t key = first_key + j;
-            if (key < first_seen || key > position) scores[j] = NEGATIVE_INFINITY;
+            if (key < first_seen || key >= end) scores[j] = NEGATIVE_INFINITY;
         }
     }
     vf32 most = v_load(scores);
@@ -380,9 +394,9 @@ static void fold_segment(float largest, float total, const float *sums, uint32_t
 
 /* The keys that any row of a tile sees, from the beginning of a tile of keys on. */
 static void visible_keys(const tile *t, uint32_t *first_key, uint32_t *end_key) {
-    const uint32_t window = (uint32_t)t->op->i[2], oldest = t->positions[0];
-    *first_key = window && oldest >= window ? (oldest - window + 1) / KEYS * KEYS : 0;
-    *end_key = t->positions[t->n_rows - 1] + 1;
+    const uint32_t window = (uint32_t)t->op->i[2], end = t->ends[0];
+    *first_key = window && end > window ? (end - window) / KEYS * KEYS : 0;
+    *end_key = t->ends[t->n_rows - 1];
 }
 
 static uint32_t segment_end(uint32_t key, uint32_t end_key) {
@@ -457,18 +471,30 @@ static void share_segments(tile *t, uint32_t n_segments) {
 
 /* How many segments the only token of a batch sees. */
 static uint32_t count_segments(const ox_run *run, const ox_op *op) {
-    const uint32_t position = run->batch->position, window = (uint32_t)op->i[2];
+    const uint32_t position = ox_sequence_at(run, 0)->position, window = (uint32_t)op->i[2];
     const uint32_t first = window && position >= window ? position - window + 1 : 0;
     return position / SEGMENT - first / SEGMENT + 1;
 }
 
-/* Tiles of one key head's rows are dealt out to the threads in turn: later ones see more keys. */
+/* Tiles of one key head's rows are dealt out to the threads in turn: later ones see more keys.
+ * turn: the tile that this thread begins with. Returns the same for the next sequence. */
+static uint32_t attend_sequence(tile *t, uint32_t n_rows, uint32_t rows, uint32_t turn) {
+    const uint32_t n_kv_heads = t->layer->n_heads;
+    const uint32_t n_tiles = (n_rows + rows - 1) / rows * n_kv_heads;
+    for (; turn < n_tiles; turn += t->run->n_threads) {
+        const uint32_t first = turn / n_kv_heads * rows;
+        t->kv_head = turn % n_kv_heads;
+        attend_rows(t, first, first + rows < n_rows ? first + rows : n_rows);
+    }
+    return turn - n_tiles;
+}
+
 void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
     tile t = tile_at(run, op);
     const uint32_t n_kv_heads = t.layer->n_heads, group = (uint32_t)op->i[1] / n_kv_heads;
-    const uint32_t n_rows = n_tokens * group;
     uint32_t rows = group >= ROWS ? group : ROWS / group * group;
     if (n_tokens == 1 && run->n_threads > 1) {
+        t.sequence = ox_sequence_at(run, 0);
         const uint32_t n_segments = count_segments(run, op);
         if (n_segments > 1 && n_segments <= SHARED_SEGMENTS) {
             share_segments(&t, n_segments);
@@ -479,10 +505,9 @@ void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
             rows = pad((group + parts - 1) / parts, STEP);
         }
     }
-    const uint32_t n_tiles = (n_rows + rows - 1) / rows;
-    for (uint32_t i = run->thread; i < n_tiles * n_kv_heads; i += run->n_threads) {
-        const uint32_t first = i / n_kv_heads * rows;
-        t.kv_head = i % n_kv_heads;
-        attend_rows(&t, first, first + rows < n_rows ? first + rows : n_rows);
+    uint32_t turn = run->thread;
+    for (uint32_t s = 0; s < run->batch->n_sequences; s++) {
+        t.sequence = ox_sequence_at(run, s);
+        turn = attend_sequence(&t, t.sequence->n_tokens * group, rows, turn);
     }
 }

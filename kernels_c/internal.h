@@ -30,6 +30,26 @@ static inline const ox_buffer *ox_buffer_at(const ox_run *run, int32_t index) {
 static inline const ox_kv_layer *ox_kv_layer_at(const ox_model *model, int32_t index) {
     return (const ox_kv_layer *)(uintptr_t)model->kv_layers + index;
 }
+static inline const ox_sequence *ox_sequence_at(const ox_run *run, uint32_t index) {
+    return (const ox_sequence *)(uintptr_t)run->batch->sequences + index;
+}
+/* The sequence that a row of the batch belongs to. */
+static inline const ox_sequence *ox_sequence_of(const ox_run *run, uint32_t row) {
+    uint32_t first = 0, end = run->batch->n_sequences;
+    while (end - first > 1) {
+        const uint32_t middle = first + (end - first) / 2;
+        if (ox_sequence_at(run, middle)->first_token <= row) {
+            first = middle;
+        } else {
+            end = middle;
+        }
+    }
+    return ox_sequence_at(run, first);
+}
+/* The position in `sequence` of a row that belongs to it. */
+static inline uint32_t ox_position(const ox_sequence *sequence, uint32_t row) {
+    return sequence->position + (row - sequence->first_token);
+}
 static inline uint32_t ox_kv_value_bytes(const ox_model *model) {
     return model->kv_format == 0 ? 4 : 2;
 }

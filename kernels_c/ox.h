@@ -19,7 +19,7 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 1
+#define OX_ABI_VERSION 2
 
 /* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
 #define OX_PANEL_ROWS 16
@@ -72,8 +72,10 @@ enum ox_kind {
     OX_ROPE = 5,
     /* writes keys src0 and values src1 of the batch into cache layer i0 */
     OX_KV_STORE = 6,
-    /* dst = softmax(f0 * q k^T, causal) v with q = src0, over cache layer i0, i1 query heads;
-     * i2 > 0: only the last i2 positions, the token's own included, are seen;
+    /* dst = softmax(f0 * q k^T) v with q = src0, over cache layer i0 of the token's own sequence,
+     * i1 query heads; a token sees itself and what came before it, or with i3 == 1 its sequence to
+     * the end of the batch;
+     * i2 > 0 (then i3 == 0): only the last i2 positions, the token's own included, are seen;
      * f1 > 0: scores become f1 * tanh(score / f1) before the softmax */
     OX_ATTENTION = 7,
     /* dst = act(src0) * src1, i0: 0 silu, 1 gelu (tanh form) */
@@ -116,15 +118,25 @@ typedef struct ox_model {
     uint64_t page_bytes;
 } ox_model;
 
-/* Consecutive tokens of one sequence. */
+/* Consecutive tokens of one sequence in a batch, and the sequence's cache. */
+typedef struct ox_sequence {
+    uint64_t pages; /* address of uint64_t[n_pages]: the pages' addresses, 64-byte aligned */
+    uint32_t n_pages;
+    uint32_t position;    /* of the first of these tokens in the sequence */
+    uint32_t first_token; /* its row in the batch: the tokens of the sequences before it */
+    uint32_t n_tokens;
+} ox_sequence;
+
+/* Tokens of one or more sequences, sequence after sequence. No page of positions that one of them
+ * writes may belong to another. */
 typedef struct ox_batch {
-    uint64_t tokens;  /* address of int32_t[n_tokens] */
-    uint64_t outputs; /* address of uint32_t[n_outputs]: rows for OX_SELECT_ROWS, ascending */
-    uint64_t pages;   /* address of uint64_t[n_pages]: the pages' addresses, 64-byte aligned */
+    uint64_t tokens;    /* address of int32_t[n_tokens] */
+    uint64_t outputs;   /* address of uint32_t[n_outputs]: rows for OX_SELECT_ROWS, ascending */
+    uint64_t sequences; /* address of ox_sequence[n_sequences] */
     uint32_t n_tokens;
     uint32_t n_outputs;
-    uint32_t n_pages;
-    uint32_t position; /* of the first token */
+    uint32_t n_sequences;
+    uint32_t reserved;
 } ox_batch;
 
 /* What the functions below return; ox_forward and ox_check_model add (index of the operation << 8).

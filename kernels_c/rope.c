@@ -30,7 +30,7 @@ void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     uint32_t first, last;
     ox_share(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
-        const double position = (double)run->batch->position + t;
+        const double position = (double)ox_position(ox_sequence_of(run, t), t);
         float *row = ox_row(dst, t);
         for (uint32_t j = 0; j < half; j++) {
             const double angle = position * v_float_of_bits(v_load_u32(frequencies + 4 * j));

@@ -18,6 +18,8 @@ uint32_t ox_struct_size(uint32_t index) {
     case 4:
         return sizeof(ox_model);
     case 5:
+        return sizeof(ox_sequence);
+    case 6:
         return sizeof(ox_batch);
     default:
         return 0;
@@ -105,6 +107,7 @@ static int32_t check_attention(const ox_model *model, const ox_op *op) {
     const int32_t n_heads = op->i[1];
     return is_batch(q) && is_batch(dst) && q != dst && layer && n_heads > 0 &&
            (uint32_t)n_heads % layer->n_heads == 0 && op->i[2] >= 0 &&
+           (op->i[3] == 0 || (op->i[3] == 1 && op->i[2] == 0)) &&
            q->width == (uint64_t)n_heads * layer->k_dim &&
            dst->width == (uint64_t)n_heads * layer->v_dim;
 }
@@ -241,16 +244,32 @@ static int32_t buffers_fit(const ox_model *model, const ox_batch *batch) {
     return 1;
 }
 
-static int32_t pages_fit(const ox_model *model, const ox_batch *batch) {
-    const uint64_t end = (uint64_t)batch->position + batch->n_tokens;
-    const uint64_t *pages = (const uint64_t *)(uintptr_t)batch->pages;
+static int32_t pages_fit(const ox_model *model, const ox_sequence *sequence) {
+    const uint64_t end = (uint64_t)sequence->position + sequence->n_tokens;
+    const uint64_t *pages = (const uint64_t *)(uintptr_t)sequence->pages;
     if (end > INT32_MAX) return 0;
     if (model->n_kv_layers == 0) return 1;
-    if (!pages || end > (uint64_t)batch->n_pages * model->page_tokens) return 0;
+    if (!pages || end > (uint64_t)sequence->n_pages * model->page_tokens) return 0;
     for (uint64_t i = 0; i * model->page_tokens < end; i++) {
         if (pages[i] == 0 || pages[i] % 64) return 0;
     }
     return 1;
+}
+
+/* The tokens of the sequences are those of the batch, one after the other. */
+static int32_t sequences_fit(const ox_model *model, const ox_batch *batch) {
+    const ox_sequence *sequences = (const ox_sequence *)(uintptr_t)batch->sequences;
+    uint32_t n_tokens = 0;
+    if (!sequences || batch->n_sequences == 0) return 0;
+    for (uint32_t i = 0; i < batch->n_sequences; i++) {
+        const ox_sequence *sequence = sequences + i;
+        if (sequence->first_token != n_tokens || sequence->n_tokens == 0 ||
+            sequence->n_tokens > batch->n_tokens - n_tokens || !pages_fit(model, sequence)) {
+            return 0;
+        }
+        n_tokens += sequence->n_tokens;
+    }
+    return n_tokens == batch->n_tokens;
 }
 
 static int32_t outputs_ascend(const ox_batch *batch) {
@@ -278,7 +297,7 @@ static int32_t tokens_exist(const ox_model *model, const ox_batch *batch) {
 
 static int32_t check_batch(const ox_model *model, const ox_batch *batch) {
     if (batch->n_tokens == 0 || batch->tokens == 0 || !buffers_fit(model, batch) ||
-        !pages_fit(model, batch) || !outputs_ascend(batch)) {
+        !sequences_fit(model, batch) || !outputs_ascend(batch)) {
         return OX_BAD_BATCH;
     }
     return tokens_exist(model, batch) ? OX_OK : OX_BAD_TOKEN;

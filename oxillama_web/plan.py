@@ -94,10 +94,11 @@ class KVStore:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """dst = softmax(scale * q k^T) v, causal, grouped queries, over the cache of `layer`.
+    """dst = softmax(scale * q k^T) v, grouped queries, over the cache of `layer`.
 
-    A token sees itself and what came before it; with window > 0 only the last `window` positions,
-    its own included. softcap > 0 bounds the scores: softcap * tanh(score / softcap).
+    A token sees itself and what came before it in its sequence; with window > 0 only the last
+    `window` positions, its own included; if not causal, its sequence to the end of the batch.
+    softcap > 0 bounds the scores: softcap * tanh(score / softcap).
     """
 
     dst: str
@@ -107,6 +108,7 @@ class Attention:
     scale: float
     window: int
     softcap: float
+    causal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ class PlanBuilder:
     def __init__(self, tensors: Mapping[str, TensorInfo]) -> None:
         self._tensors = tensors
         self._plan = Plan()
+        self._shared_kv_layers: dict[KVLayer, int] = {}
 
     def has(self, weight: str) -> bool:
         """Whether the model file holds this tensor."""
@@ -265,8 +268,13 @@ class PlanBuilder:
         scale: float,
         window: int = 0,
         softcap: float = 0.0,
+        causal: bool = True,
     ) -> None:
-        """Stores keys and values in a new layer of the cache, then attends over it."""
+        """Stores keys and values in a layer of the cache, then attends over it.
+
+        All layers that are not causal use one layer of the cache: what such a layer stores is not
+        needed after it, for its sequence must come in one batch.
+        """
         k_dim, k_rest = divmod(self._width(keys), n_kv_heads)
         v_dim, v_rest = divmod(self._width(values), n_kv_heads)
         if k_rest or v_rest or self._width(queries) != n_heads * k_dim or n_heads % n_kv_heads:
@@ -274,11 +282,14 @@ class PlanBuilder:
                 f"attention of {n_heads} query and {n_kv_heads} key heads does not fit rows of "
                 f"{self._width(queries)}, {self._width(keys)} and {self._width(values)} values"
             )
-        layer = len(self._plan.kv_layers)
-        self._plan.kv_layers.append(KVLayer(n_kv_heads, k_dim, v_dim))
+        if window and not causal:
+            raise ModelFormatError("attention with a window must be causal")
+        layer = self._kv_layer(KVLayer(n_kv_heads, k_dim, v_dim), shared=not causal)
         self._declare(dst, n_heads * v_dim, self._rows(queries))
         self._plan.ops.append(KVStore(keys, values, layer))
-        self._plan.ops.append(Attention(dst, queries, layer, n_heads, scale, window, softcap))
+        self._plan.ops.append(
+            Attention(dst, queries, layer, n_heads, scale, window, softcap, causal)
+        )
 
     def glu(self, dst: str, gate: str, up: str, activation: Activation) -> None:
         """A gated linear unit's product."""
@@ -309,6 +320,15 @@ class PlanBuilder:
         weights = dict.fromkeys(name for op in self._plan.ops for name in op_weights(op))
         self._plan.weights = list(weights)
         return self._plan
+
+    def _kv_layer(self, layer: KVLayer, *, shared: bool) -> int:
+        if shared and layer in self._shared_kv_layers:
+            return self._shared_kv_layers[layer]
+        self._plan.kv_layers.append(layer)
+        index = len(self._plan.kv_layers) - 1
+        if shared:
+            self._shared_kv_layers[layer] = index
+        return index
 
     def _declare(self, name: str, width: int, rows: Rows) -> None:
         buffer = Buffer(width, rows)

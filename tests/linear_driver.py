@@ -226,7 +226,10 @@ def _forward(
         *[ctypes.addressof(table) for table in tables], 0, len(tensors), len(buffers),
         len(operations), 0, 64, 0, 64,
     )  # fmt: skip
-    batch = abi.Batch(ctypes.addressof(token_table), 0, 0, len(tokens), 0, 0, 0)
+    sequence = abi.Sequence(n_tokens=len(tokens))
+    batch = abi.Batch(
+        ctypes.addressof(token_table), 0, ctypes.addressof(sequence), len(tokens), 0, 1
+    )
     assert library.ox_check_model(ctypes.byref(model)) == 0
     scratch = Block(library.ox_scratch_bytes(ctypes.byref(model), len(tokens), n_threads) or 64)
     arguments = [

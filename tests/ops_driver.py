@@ -117,14 +117,16 @@ class KernelPlan:
         self._page_table = (ctypes.c_uint64 * max(len(self.pages), 1))(
             *(page.address for page in self.pages)
         )
+        self._sequence_table = (abi.Sequence * 1)(
+            abi.Sequence(ctypes.addressof(self._page_table), len(self.pages), position, 0, n_tokens)
+        )
         return abi.Batch(
             ctypes.addressof(self._token_table),
             ctypes.addressof(self._output_table),
-            ctypes.addressof(self._page_table),
+            ctypes.addressof(self._sequence_table),
             n_tokens,
             len(outputs),
-            len(self.pages),
-            position,
+            1,
         )
 
     def check(self, library: ctypes.CDLL) -> int:

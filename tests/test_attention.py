@@ -36,12 +36,13 @@ class Case:
         kv_format: int = F32,
         page_tokens: int = 64,
         size: float = 1.0,
+        causal: bool = True,
         seed: int = 0,
     ) -> None:
         rng = np.random.default_rng(seed)
         v_dim = v_dim or k_dim
         self.n_heads, self.n_kv_heads, self.k_dim, self.v_dim = n_heads, n_kv_heads, k_dim, v_dim
-        self.window, self.softcap = window, softcap
+        self.window, self.softcap, self.causal = window, softcap, causal
         self.scale = np.float32(scale or k_dim**-0.5)
         self.kv_format, self.page_tokens = kv_format, page_tokens
         shape = (n_tokens, n_heads, k_dim)
@@ -63,7 +64,7 @@ class Case:
         if self.softcap:
             scores = self.softcap * np.tanh(scores / self.softcap)
         behind = np.arange(n_tokens)[:, None] - np.arange(n_tokens)[None, :]
-        visible = (behind >= 0) & (behind < (self.window or n_tokens))
+        visible = (behind >= 0) & (behind < (self.window or n_tokens)) | (not self.causal)
         scores = np.where(visible, scores, -np.inf)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
@@ -86,7 +87,7 @@ class Case:
             abi.ATTENTION,
             src=(q,),
             dst=out,
-            i=(layer, self.n_heads, self.window),
+            i=(layer, self.n_heads, self.window, int(not self.causal)),
             f=(self.scale, self.softcap),
         )
         assert plan.check(library) == 0
@@ -135,6 +136,18 @@ def test_window(library: ctypes.CDLL, window: int, page_tokens: int) -> None:
     assert_attention(case, case.run(library))
     assert_attention(case, case.run(library, [63, 1, 1, 64, 2, 60, 109]))
     assert_attention(case, case.run(library, [256] + [1] * 44))
+
+
+@pytest.mark.parametrize("kv_format", [F32, F16])
+@pytest.mark.parametrize("n_tokens", [1, 2, 63, 64, 65, 257, 600])
+def test_every_token_sees_all(library: ctypes.CDLL, n_tokens: int, kv_format: int) -> None:
+    case = Case(
+        n_tokens, n_heads=6, n_kv_heads=2, k_dim=20, causal=False, kv_format=kv_format, softcap=9.0
+    )
+    result = case.run(library)
+    assert_attention(case, result, 4e-6)
+    with Pool(library, 3) as pool:
+        np.testing.assert_array_equal(case.run(library, pool=pool), result)
 
 
 @pytest.mark.parametrize("softcap", [0.5, 30.0, 50.0])

@@ -152,6 +152,8 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
         (ATTENTION, "i", 1, 8),
         (ATTENTION, "i", 1, -4),
         (ATTENTION, "i", 2, -1),
+        (ATTENTION, "i", 3, 1),  # with a window
+        (ATTENTION, "i", 3, 2),
         (ATTENTION, "dst", None, 2),  # its own input
         (ATTENTION, "dst", None, 6),
         (ADD, "src", 1, 3),
@@ -251,12 +253,10 @@ def test_cache_layers_that_do_not_fit(library: ctypes.CDLL, member: str, value: 
         (lambda batch: setattr(batch, "n_tokens", 2**32 - 1), BAD_BATCH),
         (lambda batch: setattr(batch, "n_outputs", 3), BAD_BATCH),
         (lambda batch: setattr(batch, "n_outputs", 2**32 - 1), BAD_BATCH),
-        (lambda batch: setattr(batch, "n_pages", 1), BAD_BATCH),
-        (lambda batch: setattr(batch, "position", 128 - N_TOKENS + 1), BAD_BATCH),
-        (lambda batch: setattr(batch, "position", 2**32 - 1), BAD_BATCH),
+        (lambda batch: setattr(batch, "n_sequences", 0), BAD_BATCH),
+        (lambda batch: setattr(batch, "sequences", 0), BAD_BATCH),
         (lambda batch: setattr(batch, "tokens", 0), BAD_BATCH),
         (lambda batch: setattr(batch, "outputs", 0), BAD_BATCH),
-        (lambda batch: setattr(batch, "pages", 0), BAD_BATCH),
     ],
 )
 def test_batches_that_do_not_fit(
@@ -267,6 +267,52 @@ def test_batches_that_do_not_fit(
     batch = tiny.batch()
     change(batch)
     assert tiny.forward(library, batch) == status
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("n_pages", 1),
+        ("position", 128 - N_TOKENS + 1),
+        ("position", 2**32 - 1),
+        ("pages", 0),
+        ("n_tokens", 0),
+        ("n_tokens", N_TOKENS - 1),
+        ("n_tokens", N_TOKENS + 1),
+        ("n_tokens", 2**32 - 1),
+        ("first_token", 1),
+        ("first_token", 2**32 - 1),
+    ],
+)
+def test_sequences_that_do_not_fit(library: ctypes.CDLL, member: str, value: int) -> None:
+    tiny = TinyModel()
+    assert tiny.check(library) == 0
+    batch = tiny.batch()
+    setattr(tiny.plan._sequence_table[0], member, value)
+    assert tiny.forward(library, batch) == BAD_BATCH
+
+
+def test_tokens_that_are_not_those_of_the_sequences(library: ctypes.CDLL) -> None:
+    """Two sequences: every token belongs to one, in order."""
+    tiny = TinyModel()
+    assert tiny.check(library) == 0
+    batch = tiny.batch()
+    pages, n_pages = tiny.plan._sequence_table[0].pages, len(tiny.plan.pages)
+    for first, second, fits in (
+        ((0, 2), (2, 3), True),
+        ((0, 4), (4, 1), True),
+        ((0, 2), (2, 2), False),
+        ((0, 2), (2, 4), False),
+        ((0, 2), (3, 2), False),
+        ((0, 5), (5, 0), False),
+        ((0, 2), (2, 2**32 - 1), False),
+        ((2, 3), (0, 2), False),
+    ):
+        table = (abi.Sequence * 2)(
+            abi.Sequence(pages, n_pages, 62, *first), abi.Sequence(pages, n_pages, 80, *second)
+        )
+        batch.sequences, batch.n_sequences = ctypes.addressof(table), 2
+        assert tiny.forward(library, batch) == (0 if fits else BAD_BATCH)
 
 
 def test_outputs_tokens_pages_and_scratch_that_do_not_fit(library: ctypes.CDLL) -> None:

@@ -103,5 +103,8 @@ def test_any_weights_run(
     cache = executor.new_cache()
     for tokens in (list(range(70)), [5], [6, 7], [8]):
         assert len(executor.forward(cache, tokens, "last")) == config.vocab_size
-    assert cache.length == 74
+    other = executor.new_cache()
+    batch = [(cache, [9]), (other, list(range(65)))]
+    assert len(executor.forward_batch(batch, "all")) == 66 * config.vocab_size
+    assert (cache.length, other.length) == (75, 65)
     executor.close()

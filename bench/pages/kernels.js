@@ -46,8 +46,10 @@ async function measure(module, job) {
   const model = allocate(64);
   const tables = [tensor, 0, buffers, 0, operations, 0, 0, 0];
   words(model, [...tables, 1, 2, job.repeats, 0, 64, 0, 64, 0]);
+  const sequence = allocate(24);
+  words(sequence, [0, 0, 0, 0, 0, nTokens]);
   const batch = allocate(40);
-  words(batch, [allocate(4 * nTokens), 0, 0, 0, 0, 0, nTokens, 0, 0, 0]);
+  words(batch, [allocate(4 * nTokens), 0, 0, 0, sequence, 0, nTokens, 0, 1, 0]);
 
   const packScratch = kernels.ox_pack_scratch_bytes(tensor);
   check(kernels.ox_pack(tensor, 0, nOut >> 4, allocate(Number(packScratch)), packScratch));

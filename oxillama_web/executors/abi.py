@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_float, c_int32, c_uint32, c_uint64
 from typing import ClassVar
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 PANEL_ROWS = 16
 
 
@@ -80,21 +80,33 @@ class Model(ctypes.Structure):
     ]
 
 
+class Sequence(ctypes.Structure):
+    """Consecutive tokens of one sequence, and its cache."""
+
+    _fields_: ClassVar = [
+        ("pages", c_uint64),
+        ("n_pages", c_uint32),
+        ("position", c_uint32),
+        ("first_token", c_uint32),
+        ("n_tokens", c_uint32),
+    ]
+
+
 class Batch(ctypes.Structure):
-    """Consecutive tokens of one sequence."""
+    """Tokens of one or more sequences."""
 
     _fields_: ClassVar = [
         ("tokens", c_uint64),
         ("outputs", c_uint64),
-        ("pages", c_uint64),
+        ("sequences", c_uint64),
         ("n_tokens", c_uint32),
         ("n_outputs", c_uint32),
-        ("n_pages", c_uint32),
-        ("position", c_uint32),
+        ("n_sequences", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
-STRUCTS = (Tensor, Buffer, Op, KVLayer, Model, Batch)
+STRUCTS = (Tensor, Buffer, Op, KVLayer, Model, Sequence, Batch)
 
 # enum ox_kind
 EMBED = 1

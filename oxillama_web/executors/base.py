@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from ..errors import InvalidRequestError
+
 Outputs = Literal["last", "all"]
 
 
@@ -17,6 +19,17 @@ class KVCache(Protocol):
 
     def truncate(self, length: int) -> None:
         """Forgets all tokens from position `length` on and frees what they held."""
+
+
+Batch = Sequence[tuple[KVCache, Sequence[int]]]
+
+
+def check_batch(batch: Batch) -> None:
+    """Raises InvalidRequestError if a sequence has no tokens, or a cache comes twice."""
+    if not batch or not all(tokens for _, tokens in batch):
+        raise InvalidRequestError("a forward pass needs at least one token of each sequence")
+    if len({id(cache) for cache, _ in batch}) < len(batch):
+        raise InvalidRequestError("a batch has one cache twice; give its tokens together")
 
 
 class Executor(Protocol):
@@ -43,6 +56,18 @@ class Executor(Protocol):
         Raises:
             InvalidRequestError: no tokens, or a token outside of the vocabulary.
             OutOfMemoryError: the cache cannot grow.
+        """
+
+    def forward_batch(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """As `forward`, for several sequences in one pass.
+
+        Args:
+            batch: caches, each at most once, and the tokens to append to each.
+            outputs: logits of each sequence's last token, or of every token.
+
+        Returns:
+            As `forward`, in the order of the batch. A sequence's logits do not depend on the
+            others: kernels compute the same bits as in a pass of its own.
         """
 
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:

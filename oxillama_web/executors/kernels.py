@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import InvalidRequestError, KernelError, UnsupportedModelError
 from ..quants import FORMATS
 from . import abi
+from .base import check_batch
 from .lowering import lower_ops
 from .memory import ALIGNMENT, Memory, address_of, is_writable
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..config import EngineConfig
     from ..gguf import GGUFFile
     from ..plan import Plan
-    from .base import KVCache, Outputs
+    from .base import Batch, KVCache, Outputs
     from .library import Library
 
 PAGE_TOKENS = 256
@@ -86,26 +87,42 @@ class KernelExecutor:
 
     def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
         """See `Executor.forward`."""
-        assert isinstance(cache, PagedKVCache)
-        if not tokens:
-            raise InvalidRequestError("a forward pass needs at least one token")
-        n_tokens = len(tokens)
-        rows = array("I", [n_tokens - 1] if outputs == "last" else range(n_tokens))
-        ids = array("i", tokens)
-        self._fit_buffers(n_tokens, len(rows))
-        cache.reserve(cache.length + n_tokens)
-        pages = array("Q", [page.address for page in cache.pages])
-        batch = abi.Batch(
-            tokens=ids.buffer_info()[0],
-            outputs=rows.buffer_info()[0],
-            pages=pages.buffer_info()[0],
-            n_tokens=n_tokens,
-            n_outputs=len(rows),
-            n_pages=len(pages),
-            position=cache.length,
+        return self.forward_batch([(cache, tokens)], outputs)
+
+    def forward_batch(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """See `Executor.forward_batch`."""
+        check_batch(batch)
+        ids, last_rows = array("i"), array("I")
+        page_tables = []  # what the structs' addresses point to
+        sequences = (abi.Sequence * len(batch))()
+        for row, (cache, tokens) in zip(sequences, batch, strict=True):
+            assert isinstance(cache, PagedKVCache)
+            cache.reserve(cache.length + len(tokens))
+            pages = array("Q", [page.address for page in cache.pages])
+            page_tables.append(pages)
+            row.pages, row.n_pages = pages.buffer_info()
+            row.position = cache.length
+            row.first_token = len(ids)
+            row.n_tokens = len(tokens)
+            ids.extend(tokens)
+            last_rows.append(len(ids) - 1)
+        rows = last_rows if outputs == "last" else array("I", range(len(ids)))
+        self._fit_buffers(len(ids), len(rows))
+        self._check(
+            self._call_forward(
+                abi.Batch(
+                    tokens=ids.buffer_info()[0],
+                    outputs=rows.buffer_info()[0],
+                    sequences=ctypes.addressof(sequences),
+                    n_tokens=len(ids),
+                    n_outputs=len(rows),
+                    n_sequences=len(sequences),
+                )
+            )
         )
-        self._check(self._call_forward(batch))
-        cache.length += n_tokens
+        for cache, tokens in batch:
+            assert isinstance(cache, PagedKVCache)
+            cache.length += len(tokens)
         return self._logits(len(rows))
 
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:

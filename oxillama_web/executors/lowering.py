@@ -80,7 +80,7 @@ def _lower(
                 abi.ATTENTION,
                 src=(buffers[op.queries],),
                 dst=buffers[op.dst],
-                i=(op.layer, op.n_heads, op.window),
+                i=(op.layer, op.n_heads, op.window, int(not op.causal)),
                 f=(op.scale, op.softcap),
             )
         case p.GLU():

@@ -29,10 +29,11 @@ from ..plan import (
     Softcap,
 )
 from ..quants_numpy import dequantize
+from .base import check_batch
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
-    from .base import KVCache, Outputs
+    from .base import Batch, KVCache, Outputs
 
 Array = NDArray[np.float32]
 
@@ -57,19 +58,17 @@ class NumpyExecutor:
 
     def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
         """See `Executor.forward`."""
-        assert isinstance(cache, NumpyKVCache)
-        if not tokens:
-            raise InvalidRequestError("a forward pass needs at least one token")
-        batch = _Batch(
-            tokens=np.asarray(tokens, np.int64),
-            positions=np.arange(cache.length, cache.length + len(tokens)),
-            outputs=slice(-1, None) if outputs == "last" else slice(None),
-            cache=cache,
-        )
+        return self.forward_batch([(cache, tokens)], outputs)
+
+    def forward_batch(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """See `Executor.forward_batch`."""
+        check_batch(batch)
+        rows = _BatchRows(batch, outputs)
         buffers: dict[str, Array] = {}
         for op in self._plan.ops:
-            self._run(op, buffers, batch)
-        cache.length += len(tokens)
+            self._run(op, buffers, rows)
+        for sequence in rows.sequences:
+            sequence.cache.length += len(sequence.positions)
         logits = np.ascontiguousarray(buffers[self._plan.output], np.float32)
         return logits.reshape(-1).data.cast("B").cast("f")
 
@@ -98,7 +97,7 @@ class NumpyExecutor:
         """Frees the weights."""
         self._weights = {}
 
-    def _run(self, op: object, buffers: dict[str, Array], batch: _Batch) -> None:
+    def _run(self, op: object, buffers: dict[str, Array], batch: _BatchRows) -> None:
         match op:
             case Embed():
                 table = self._weights[op.weight]
@@ -119,10 +118,16 @@ class NumpyExecutor:
             case Rope():
                 buffers[op.buffer] = _rope(buffers[op.buffer], buffers[op.table], op)
             case KVStore():
-                batch.cache.store(op.layer, buffers[op.keys], buffers[op.values])
+                for sequence in batch.sequences:
+                    rows = sequence.rows
+                    sequence.cache.store(op.layer, buffers[op.keys][rows], buffers[op.values][rows])
             case Attention():
-                keys, values = batch.cache.read(op.layer, len(batch.tokens))
-                buffers[op.dst] = _attention(buffers[op.queries], keys, values, op)
+                attended = []
+                for sequence in batch.sequences:
+                    keys, values = sequence.cache.read(op.layer, len(sequence.positions))
+                    queries = buffers[op.queries][sequence.rows]
+                    attended.append(_attention(queries, keys, values, op))
+                buffers[op.dst] = np.concatenate(attended)
             case GLU():
                 activate = _silu if op.activation == "silu" else _gelu
                 buffers[op.dst] = activate(buffers[op.gate]) * buffers[op.up]
@@ -168,18 +173,29 @@ class NumpyKVCache:
         return self._keys[layer][:end], self._values[layer][:end]
 
 
-class _Batch:
-    def __init__(
-        self,
-        tokens: NDArray[np.int64],
-        positions: NDArray[np.int64],
-        outputs: slice,
-        cache: NumpyKVCache,
-    ) -> None:
-        self.tokens = tokens
-        self.positions = positions
-        self.outputs = outputs
+class _SequenceRows:
+    """One sequence's cache, its rows in the batch, and their positions."""
+
+    def __init__(self, cache: NumpyKVCache, first_row: int, n_tokens: int) -> None:
         self.cache = cache
+        self.rows = slice(first_row, first_row + n_tokens)
+        self.positions = np.arange(cache.length, cache.length + n_tokens)
+
+
+class _BatchRows:
+    """The rows of a batch, sequence after sequence."""
+
+    def __init__(self, batch: Batch, outputs: Outputs) -> None:
+        self.sequences: list[_SequenceRows] = []
+        ids: list[int] = []
+        for cache, tokens in batch:
+            assert isinstance(cache, NumpyKVCache)
+            self.sequences.append(_SequenceRows(cache, len(ids), len(tokens)))
+            ids.extend(tokens)
+        self.tokens = np.asarray(ids, np.int64)
+        self.positions = np.concatenate([sequence.positions for sequence in self.sequences])
+        last_rows = np.array([sequence.rows.stop - 1 for sequence in self.sequences])
+        self.outputs = last_rows if outputs == "last" else np.arange(len(ids))
 
 
 def _load_weight(gguf: GGUFFile, name: str) -> Array:
@@ -226,7 +242,7 @@ def _attention(q: Array, keys: Array, values: Array, op: Attention) -> Array:
         scores = op.softcap * np.tanh(scores / np.float32(op.softcap))
     query_position = np.arange(n_keys - n_tokens, n_keys)[:, None]
     key_position = np.arange(n_keys)[None, :]
-    visible = key_position <= query_position
+    visible = key_position <= (query_position if op.causal else n_keys)
     if op.window > 0:
         visible &= key_position > query_position - op.window
     scores = np.where(visible, scores, np.float32(-np.inf))
