@@ -49,10 +49,12 @@ void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const float *b = ox_row(ox_buffer_at(run, op->src[1]), 0);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     float *to = ox_row(dst, 0);
+    const vf32 scale = v_splat(op->f[0]);
     size_t i, last;
     share_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
-        store_values(to, i, last, v_add(load_values(a, i, last), load_values(b, i, last)));
+        const vf32 scaled = v_fma(load_values(b, i, last), scale, load_values(a, i, last));
+        store_values(to, i, last, scaled);
     }
 }
 

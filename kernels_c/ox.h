@@ -80,7 +80,7 @@ enum ox_kind {
     OX_ATTENTION = 7,
     /* dst = act(src0) * src1, i0: 0 silu, 1 gelu (tanh form) */
     OX_GLU = 8,
-    /* dst = src0 + src1 */
+    /* dst = src0 + f0 * src1 */
     OX_ADD = 9,
     /* dst = the rows of src0 that the batch asks for */
     OX_SELECT_ROWS = 10,

@@ -123,11 +123,12 @@ class GLU:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """dst = a + b."""
+    """dst = a + scale * b."""
 
     dst: str
     a: str
     b: str
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,11 +298,11 @@ class PlanBuilder:
         self._declare(dst, self._width(gate), self._rows(gate))
         self._plan.ops.append(GLU(dst, gate, up, activation))
 
-    def add(self, dst: str, a: str, b: str) -> None:
-        """An elementwise sum, as of a residual connection."""
+    def add(self, dst: str, a: str, b: str, scale: float = 1.0) -> None:
+        """A sum a + scale * b, as of a residual connection."""
         self._same_width(a, b)
         self._declare(dst, self._width(a), self._rows(a))
-        self._plan.ops.append(Add(dst, a, b))
+        self._plan.ops.append(Add(dst, a, b, scale))
 
     def select_rows(self, dst: str, src: str) -> None:
         """Drops the tokens whose logits nobody asked for."""

@@ -51,7 +51,7 @@ class TinyModel:
         plan.op(abi.KV_STORE, src=(keys, values), i=(layer,))
         plan.op(abi.ATTENTION, src=(queries,), dst=h, i=(layer, 4, 3), f=(0.25, 5.0))
         plan.op(abi.LINEAR, src=(h,), dst=queries, tensor=(out,))
-        plan.op(abi.ADD, src=(x, queries), dst=x)
+        plan.op(abi.ADD, src=(x, queries), dst=x, f=(1.0,))
         plan.op(abi.GLU, src=(x, h), dst=x, i=(1,))
         plan.op(abi.SELECT_ROWS, src=(x,), dst=last)
         plan.op(abi.LINEAR, src=(last,), dst=logits, tensor=(head,))

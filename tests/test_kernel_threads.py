@@ -42,7 +42,7 @@ class Chain:
                 norm = {"tensor": (weight,), "i": (width,), "f": (1e-5,)}
                 plan.op(abi.RMS_NORM, src=(source,), dst=target, **norm)
             else:
-                plan.op(abi.ADD, src=(source, source), dst=target)
+                plan.op(abi.ADD, src=(source, source), dst=target, f=(1.0,))
         assert plan.check(library) == 0
         self._model, self._batch = plan.model(), plan.batch(1)
         self._scratch = Block(4096)
@@ -138,7 +138,7 @@ def test_impossible_numbers_of_threads(library: ctypes.CDLL) -> None:
 def test_a_refused_batch_leaves_the_pool_usable(library: ctypes.CDLL) -> None:
     plan = KernelPlan()
     x = plan.filled(np.ones((1, 8), np.float32))
-    plan.op(abi.ADD, src=(x, x), dst=x)
+    plan.op(abi.ADD, src=(x, x), dst=x, f=(1.0,))
     chain = Chain(library, 3)
     expected = chain.run().copy()
     with Pool(library, 2) as pool:

@@ -214,19 +214,20 @@ def test_glu_keeps_what_is_no_number(library: ctypes.CDLL, activation: int) -> N
     np.testing.assert_array_equal(y[~np.isnan(y)], clean[~np.isnan(y)])
 
 
-@given(n_rows=st.integers(1, 4), width=st.integers(1, 90))
+@given(n_rows=st.integers(1, 4), width=st.integers(1, 90), scale=st.sampled_from([1.0, -0.125]))
 @settings(max_examples=30, deadline=None)
-def test_add(n_rows: int, width: int) -> None:
+def test_add(n_rows: int, width: int, scale: float) -> None:
     a, b = normal(n_rows, width), normal(n_rows, width, seed=1)
     for isa in libraries():
         plan = KernelPlan()
         first, second = plan.filled(a), plan.filled(b)
         out = plan.buffer(n_rows, width)
-        plan.op(abi.ADD, src=(first, second), dst=out)
-        plan.op(abi.ADD, src=(first, out), dst=first)
+        plan.op(abi.ADD, src=(first, second), dst=out, f=(scale,))
+        plan.op(abi.ADD, src=(first, out), dst=first, f=(1.0,))
         forward(plan, load(isa), n_rows)
-        np.testing.assert_array_equal(plan.read(out), a + b)
-        np.testing.assert_array_equal(plan.read(first), a + (a + b))
+        # a power of two, so that the product is exact
+        np.testing.assert_array_equal(plan.read(out), a + np.float32(scale) * b)
+        np.testing.assert_array_equal(plan.read(first), a + plan.read(out))
 
 
 @pytest.mark.parametrize("cap", [30.0, 1.0])
@@ -265,7 +266,7 @@ def all_operations(n_tokens: int, width: int) -> tuple[KernelPlan, list[int]]:
     plan.op(abi.ROPE_TABLE, dst=table, tensor=(frequencies,), f=(1.0,), barrier=0)
     plan.op(abi.ROPE, src=(normed, table), dst=normed, i=(width // 3, 4, 1))
     plan.op(abi.GLU, src=(normed, b), dst=product, i=(1,))
-    plan.op(abi.ADD, src=(product, a), dst=a)
+    plan.op(abi.ADD, src=(product, a), dst=a, f=(1.0,))
     plan.op(abi.SELECT_ROWS, src=(a,), dst=selected)
     plan.op(abi.SOFTCAP, src=(selected,), dst=selected, f=(5.0,))
     return plan, [normed, product, table, selected]

@@ -91,7 +91,9 @@ def _lower(
                 i=(int(op.activation == "gelu"),),
             )
         case p.Add():
-            return _op(abi.ADD, src=(buffers[op.a], buffers[op.b]), dst=buffers[op.dst])
+            return _op(
+                abi.ADD, src=(buffers[op.a], buffers[op.b]), dst=buffers[op.dst], f=(op.scale,)
+            )
         case p.SelectRows():
             return _op(abi.SELECT_ROWS, src=(buffers[op.src],), dst=buffers[op.dst])
         case p.Softcap():

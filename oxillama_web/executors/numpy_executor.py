@@ -132,7 +132,7 @@ class NumpyExecutor:
                 activate = _silu if op.activation == "silu" else _gelu
                 buffers[op.dst] = activate(buffers[op.gate]) * buffers[op.up]
             case Add():
-                buffers[op.dst] = buffers[op.a] + buffers[op.b]
+                buffers[op.dst] = buffers[op.a] + np.float32(op.scale) * buffers[op.b]
             case SelectRows():
                 buffers[op.dst] = buffers[op.src][batch.outputs]
             case Softcap():
