@@ -30,8 +30,11 @@ PREFILL_CHUNK_SIZE = 32
 # What a page uses sooner or later; a memory snapshot has it imported.
 PRELOADED_MODULES = (
     "traceback",
+    "oxillama_web.executors.host",
     "oxillama_web.executors.kernels",
     "oxillama_web.executors.library",
+    "oxillama_web.executors.lowering",
+    "oxillama_web.executors.weights",
 )
 
 # The most specific class comes first: the code of an error is that of the first class it is of.

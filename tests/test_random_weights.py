@@ -7,7 +7,7 @@ libraries that stop at a misplaced access.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ from linear_driver import SANITIZE, Block, build, libraries, load
 
 from oxillama_web.architectures import read_model
 from oxillama_web.config import EngineConfig
-from oxillama_web.executors import abi, kernels
+from oxillama_web.executors import abi, host, kernel_executor, weights
 from oxillama_web.executors import library as executors_library
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.executors.memory import Memory
+from oxillama_web.gguf import GGUFFile, TensorInfo
 
 SIZES = {"width": 256, "ffn": 256, "n_layers": 2, "with_vocabulary": False}
 
@@ -40,27 +41,21 @@ class ExactMemory:
         self.address, self.n_bytes = self._block.address, n_bytes
         self.view = memoryview((ctypes.c_ubyte * n_bytes).from_address(self.address)).cast("B")
 
-    @classmethod
-    def of_floats(cls, values: Sequence[float]) -> ExactMemory:
-        memory = cls(4 * len(values))
-        memory.view.cast("f")[:] = memoryview(np.asarray(values, np.float32))
-        return memory
+    write, read, floats = Memory.write, Memory.read, Memory.floats
 
 
 @pytest.fixture(autouse=True)
 def exact_memory(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     """Makes executors take exact memory, and a block of its own for every weight."""
     homes: list[Block] = []
-    pack = kernels._pack
+    make_tensor = weights._tensor
 
-    def pack_in_exact_memory(tensors: list[abi.Tensor], library: executors_library.Library) -> None:
-        for tensor in tensors:
-            homes.append(Block(tensor.bytes, ctypes.string_at(tensor.data, tensor.bytes)))
-            tensor.data = homes[-1].address
-        pack(tensors, library)
+    def in_exact_memory(info: TensorInfo, address: int) -> abi.Tensor:
+        homes.append(Block(info.nbytes, ctypes.string_at(address, info.nbytes)))
+        return make_tensor(info, homes[-1].address)
 
-    monkeypatch.setattr(kernels, "_pack", pack_in_exact_memory)
-    monkeypatch.setattr(kernels, "Memory", ExactMemory)
+    monkeypatch.setattr(weights, "_tensor", in_exact_memory)
+    monkeypatch.setattr(host, "Memory", ExactMemory)
     if SANITIZE:
         monkeypatch.setattr(executors_library, "KERNELS_FOLDER", build.SANITIZED)
     return homes
@@ -99,7 +94,7 @@ def test_any_weights_run(
     gguf = GGUFFile(bytes(model_bytes))
     config, plan = read_model(gguf)
     engine_config = EngineConfig(num_threads=n_threads, kv_cache_type=kv_cache_type)
-    executor = kernels.KernelExecutor(plan, gguf, engine_config, library, consume=False)
+    executor = kernel_executor(plan, gguf, engine_config, library, consume=False)
     cache = executor.new_cache()
     for tokens in (list(range(70)), [5], [6, 7], [8]):
         assert len(executor.forward(cache, tokens, "last")) == config.vocab_size

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..gguf import GGUFFile
     from ..plan import Plan
     from .base import Executor
+    from .library import Library
 
 
 def create_executor(plan: Plan, gguf: GGUFFile, config: EngineConfig, *, consume: bool) -> Executor:
@@ -35,9 +36,21 @@ def create_executor(plan: Plan, gguf: GGUFFile, config: EngineConfig, *, consume
                 raise
             warnings.warn(f"{error}; falling back to the slow NumPy executor", stacklevel=2)
         else:
-            from .kernels import KernelExecutor
-
-            return KernelExecutor(plan, gguf, config, library, consume=consume)
+            return kernel_executor(plan, gguf, config, library, consume=consume)
     from .numpy_executor import NumpyExecutor
 
     return NumpyExecutor(plan, gguf)
+
+
+def kernel_executor(
+    plan: Plan, gguf: GGUFFile, config: EngineConfig, library: Library, *, consume: bool
+) -> Executor:
+    """The executor for one kernel library in this process; as `create_executor`."""
+    from .host import LocalHost
+    from .kernels import KernelExecutor
+    from .lowering import lower_ops
+    from .weights import weights_in_process
+
+    host, lowered = LocalHost(library, config.num_threads), lower_ops(plan)
+    weights = weights_in_process(plan, gguf, host, lowered.constants, consume=consume)
+    return KernelExecutor(plan, lowered, config, host, weights)

@@ -25,6 +25,19 @@ class Memory:
         self.n_bytes = n_bytes
         self.view = memoryview(self._owner)[skip : skip + n_bytes]
 
+    def write(self, offset: int, data: Any) -> None:
+        """Copies the bytes of a buffer into the block."""
+        source = memoryview(data).cast("B")
+        self.view[offset : offset + len(source)] = source
+
+    def read(self, offset: int, n_bytes: int) -> bytes:
+        """A copy of a part."""
+        return bytes(self.view[offset : offset + n_bytes])
+
+    def floats(self, offset: int, count: int) -> memoryview[float]:
+        """float32 values, the memory itself."""
+        return self.view[offset : offset + 4 * count].cast("f")
+
     @classmethod
     def of_floats(cls, values: Sequence[float]) -> Memory:
         """A block that holds float32 values."""

@@ -1,0 +1,166 @@
+"""A model's weights in kernel memory, interleaved for the vector units as their bytes arrive."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from array import array
+from typing import TYPE_CHECKING
+
+from ..errors import KernelError, UnsupportedModelError
+from ..quants import FORMATS
+from . import abi
+from .memory import ALIGNMENT, address_of, is_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..gguf import GGUFFile, TensorInfo
+    from ..plan import Plan
+    from .host import Block, KernelHost
+
+
+class Weights:
+    """The table of a plan's tensors (ox_tensor in kernels_c/ox.h), and what it points to.
+
+    Args:
+        infos: the tensors in the plan's order.
+        addresses: where their data is, or will be once it has arrived.
+        owner: what keeps that memory alive.
+        constants: float32 vectors that become tensors behind the weights.
+
+    Raises:
+        UnsupportedModelError: a tensor's format has no kernel.
+    """
+
+    def __init__(
+        self,
+        host: KernelHost,
+        infos: Sequence[TensorInfo],
+        addresses: Sequence[int],
+        owner: object,
+        constants: Sequence[Sequence[float]],
+    ) -> None:
+        _check_formats(host, infos)
+        self.n_bytes = sum(info.nbytes for info in infos)
+        self._host = host
+        self._constants = [_place_floats(host, values) for values in constants]
+        self._owner = owner
+        self._tensors = (abi.Tensor * (len(infos) + len(constants)))(
+            *map(_tensor, infos, addresses), *map(_constant_tensor, self._constants)
+        )
+        self._table = host.allocate(ctypes.sizeof(self._tensors))
+        self._table.write(0, self._tensors)
+        ends = [info.offset + info.nbytes for info in infos]
+        # the next one to pack stands last
+        self._unpacked = sorted(range(len(infos)), key=ends.__getitem__, reverse=True)
+        self._ends = ends
+
+    @property
+    def address(self) -> int:
+        """Of the table."""
+        return self._table.address
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def pack(self, n_received: int | None = None) -> int | None:
+        """Interleaves the tensors that are complete once the file's first bytes are here.
+
+        Args:
+            n_received: bytes of the file that are here; None: all.
+
+        Returns:
+            How many bytes must be here for the next tensor; None when all are packed.
+        """
+        ready = []
+        while self._unpacked:
+            index = self._unpacked[-1]
+            if n_received is not None and self._ends[index] > n_received:
+                break
+            ready.append(self._unpacked.pop())
+        if ready:
+            self._pack(ready)
+        return self._ends[self._unpacked[-1]] if self._unpacked else None
+
+    def _pack(self, indices: Sequence[int]) -> None:
+        functions, stride = self._host.functions, ctypes.sizeof(abi.Tensor)
+        needed = max(functions.ox_pack_scratch_bytes(self.address + i * stride) for i in indices)
+        scratch = self._host.allocate(needed)
+        for index in indices:
+            tensor = self._tensors[index]
+            if tensor.n_out < abi.PANEL_ROWS:
+                continue
+            status = functions.ox_pack(
+                self.address + index * stride,
+                0,
+                tensor.n_out // abi.PANEL_ROWS,
+                scratch.address,
+                scratch.n_bytes,
+            )
+            if status:
+                raise KernelError(f"packing a tensor failed: {abi.STATUS_TEXT.get(status, status)}")
+            tensor.packed = 1
+        self._table.write(0, self._tensors)
+
+
+def weights_in_process(
+    plan: Plan,
+    gguf: GGUFFile,
+    host: KernelHost,
+    constants: Sequence[Sequence[float]],
+    *,
+    consume: bool,
+) -> Weights:
+    """Weights from a whole file in Python's memory, packed: in place if it may be consumed."""
+    infos = [gguf.tensors[name] for name in plan.weights]
+    owner: object
+    if consume and is_writable(gguf.buffer):
+        owner = gguf.buffer
+        start = address_of(gguf.buffer)
+        addresses = [start + info.offset for info in infos]
+    else:
+        _check_formats(host, infos)
+        arena = host.allocate(sum(_align(info.nbytes) for info in infos))
+        owner, addresses, position = arena, [], 0
+        for info in infos:
+            arena.write(position, gguf.tensor_data(info.name))
+            addresses.append(arena.address + position)
+            position += _align(info.nbytes)
+    weights = Weights(host, infos, addresses, owner, constants)
+    weights.pack()
+    return weights
+
+
+def _check_formats(host: KernelHost, infos: Sequence[TensorInfo]) -> None:
+    for info in infos:
+        if len(info.shape) > 1 and not host.functions.ox_format_supported(info.format):
+            known = FORMATS.get(info.format)
+            raise UnsupportedModelError(
+                f"tensor {info.name!r} has format {known.name if known else info.format}, for "
+                f"which there is no kernel yet; executor='numpy' reads it"
+            )
+
+
+def _tensor(info: TensorInfo, address: int) -> abi.Tensor:
+    return abi.Tensor(
+        data=address,
+        bytes=info.nbytes,
+        format=info.format,
+        n_in=info.shape[0],
+        n_out=math.prod(info.shape[1:]),
+    )
+
+
+def _constant_tensor(block: Block) -> abi.Tensor:
+    return abi.Tensor(data=block.address, bytes=block.n_bytes, n_in=block.n_bytes // 4, n_out=1)
+
+
+def _place_floats(host: KernelHost, values: Sequence[float]) -> Block:
+    block = host.allocate(4 * len(values))
+    block.write(0, array("f", values))
+    return block
+
+
+def _align(n_bytes: int) -> int:
+    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
