@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from oxillama_web.architectures import read_model
 from oxillama_web.config import EngineConfig
 from oxillama_web.errors import InvalidRequestError
+from oxillama_web.executors import kernel_executor
 from oxillama_web.executors.base import Executor, KVCache, Outputs
-from oxillama_web.executors.kernels import KernelExecutor
 from oxillama_web.executors.library import load_library
 from oxillama_web.executors.numpy_executor import NumpyExecutor
 from oxillama_web.gguf import GGUFFile
@@ -33,10 +33,10 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return GGUFFile(path.read_bytes())
 
 
-def kernels(model: GGUFFile, variant: str, n_threads: int, kv: str) -> KernelExecutor:
+def kernels(model: GGUFFile, variant: str, n_threads: int, kv: str) -> Executor:
     config = EngineConfig(num_threads=n_threads, kv_cache_type=kv)
     _, plan = read_model(model)
-    return KernelExecutor(plan, model, config, load_library(variant), consume=False)
+    return kernel_executor(plan, model, config, load_library(variant), consume=False)
 
 
 def rows(logits: memoryview, n_rows: int) -> Array:
