@@ -182,13 +182,25 @@ class KVLayer:
 
 @dataclass(slots=True)
 class Plan:
-    """What an executor runs. `output` names the buffer that holds the logits."""
+    """What an executor runs.
+
+    `output` names the buffer that holds the logits. `hidden` names the buffer of the hidden states
+    that the output head takes, which the first `n_hidden_ops` operations compute. A model without
+    an output head (an encoder) has only those: its `output` is its `hidden`.
+    """
 
     ops: list[Op] = field(default_factory=list)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     kv_layers: list[KVLayer] = field(default_factory=list)
     weights: list[str] = field(default_factory=list)
     output: str = ""
+    hidden: str = ""
+    n_hidden_ops: int = 0
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether the model gives hidden states and no logits."""
+        return self.output == self.hidden
 
 
 class PlanBuilder:
@@ -315,9 +327,22 @@ class PlanBuilder:
         self._plan.ops.append(Softcap(dst, src, cap))
 
     def build(self, output: str) -> Plan:
-        """Ends the plan; `output` is the buffer of the logits."""
+        """Ends the plan; `output` is the buffer of the logits.
+
+        The input of the last matrix product, the output head, counts as the hidden states.
+        """
+        head = [op for op in self._plan.ops if isinstance(op, Linear)][-1]
+        return self._end(output, head.src)
+
+    def build_encoder(self, output: str) -> Plan:
+        """Ends the plan of a model without output head; `output` is the buffer of hidden states."""
+        return self._end(output, output)
+
+    def _end(self, output: str, hidden: str) -> Plan:
         self._width(output)
-        self._plan.output = output
+        self._plan.output, self._plan.hidden = output, hidden
+        writers = [n for n, op in enumerate(self._plan.ops, 1) if op_writes(op) == hidden]
+        self._plan.n_hidden_ops = writers[-1]
         weights = dict.fromkeys(name for op in self._plan.ops for name in op_weights(op))
         self._plan.weights = list(weights)
         return self._plan

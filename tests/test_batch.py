@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from oxillama_web.executors.base import Executor, KVCache, Outputs
 from oxillama_web.executors.library import load_library
 from oxillama_web.executors.numpy_executor import NumpyExecutor
 from oxillama_web.gguf import GGUFFile
+from oxillama_web.quants_numpy import dequantize
 
 Array = NDArray[np.float32]
 # how many tokens each of six sequences gets, call by call; 0: it is left out of that pass
@@ -94,13 +96,38 @@ def test_numpy_agrees(model: GGUFFile) -> None:
             assert np.abs(one - other).max() < 2e-5 * np.abs(one).max()
 
 
-@pytest.mark.parametrize("kind", ["numpy", "kernels"])
-def test_batches_that_make_no_sense(model: GGUFFile, kind: str) -> None:
-    executor: Executor
-    if kind == "numpy":
-        executor = NumpyExecutor(read_model(model)[1], model)
-    else:
-        executor = kernels(model, libraries()[0], 1, "f16")
+@pytest.fixture(params=["numpy", "kernels"])
+def executor(model: GGUFFile, request: pytest.FixtureRequest) -> Executor:
+    if request.param == "numpy":
+        return NumpyExecutor(read_model(model)[1], model)
+    return kernels(model, libraries()[0], 1, "f16")
+
+
+def test_hidden_states_are_what_the_output_head_takes(model: GGUFFile, executor: Executor) -> None:
+    tokens = list(range(20))
+    hidden = rows(executor.hidden_states([(executor.new_cache(), tokens)], "all"), 20)
+    logits = rows(executor.forward(executor.new_cache(), tokens, "all"), 20)
+    name = "output.weight" if "output.weight" in model.tensors else "token_embd.weight"
+    info = model.tensors[name]
+    head = dequantize(model.tensor_data(name), info.format, math.prod(info.shape))
+    expected = hidden @ head.reshape(info.shape[::-1]).T
+    # the kernels round their inputs to 8 bits
+    assert np.abs(logits - expected).max() < 0.02 * np.abs(expected).max()
+
+
+def test_hidden_states_of_many_tokens_need_no_room_for_logits(model: GGUFFile) -> None:
+    executor = kernels(model, libraries()[0], 1, "f16")
+    before = executor.memory_bytes
+    executor.hidden_states([(executor.new_cache(), [1] * 500)], "all")
+    cache = executor.new_cache()
+    without_logits = executor.memory_bytes
+    executor.forward(cache, [1] * 500, "all")
+    vocabulary = model.tensors["token_embd.weight"].shape[1]
+    assert executor.memory_bytes - without_logits >= 499 * 4 * vocabulary
+    assert without_logits > before
+
+
+def test_batches_that_make_no_sense(executor: Executor) -> None:
     one, other = executor.new_cache(), executor.new_cache()
     batches: list[list[tuple[KVCache, list[int]]]] = [
         [],

@@ -70,6 +70,13 @@ class Executor(Protocol):
             others: kernels compute the same bits as in a pass of its own.
         """
 
+    def hidden_states(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """As `forward_batch`, but stops before the output head: the hidden states that it takes.
+
+        Returns:
+            Float32 [rows * hidden size], valid until the next call.
+        """
+
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """The k largest logits, descending: token ids and values."""
 

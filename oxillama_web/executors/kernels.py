@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidRequestError, KernelError
+from ..plan import op_writes
 from . import abi
 from .base import check_batch
 from .memory import ALIGNMENT, address_of
@@ -51,7 +52,7 @@ class KernelExecutor:
         kv_layers, self._page_bytes = _lay_out_page(plan, value_bytes)
         self._cached_bytes = 0
         self._buffer_memory = self._scratch = host.allocate(0)
-        self._buffer_rows = (0, 0)
+        self._capacities = {"batch": 0, "output": 0, "head": 0}
         self._buffers = (abi.Buffer * len(plan.buffers))()
         ops = (abi.Op * len(lowered.ops))(*lowered.ops)
         self._buffer_table = self._place(self._buffers)
@@ -71,10 +72,16 @@ class KernelExecutor:
             page_bytes=self._page_bytes,
         )
         self._model = self._place(model)
+        # the same up to the output head; buffers are numbered in the order of their first use
+        self._buffer_numbers = {name: number for number, name in enumerate(plan.buffers)}
+        body = {op_writes(op) for op in plan.ops[: plan.n_hidden_ops]}
+        model.n_ops = plan.n_hidden_ops
+        model.n_buffers = 1 + max(self._buffer_numbers.get(name, 0) for name in body)
+        self._n_body_buffers = model.n_buffers
+        self._hidden_model = self._place(model)
         self._batch = host.allocate(ctypes.sizeof(abi.Batch))
         self._batch_arrays, self._batch_sequences = _Arguments(host), _Arguments(host)
-        self._output_buffer = list(plan.buffers).index(plan.output)
-        self._fit_buffers(1, 1)
+        self._fit_buffers(1, 1, with_head=True)
         self._check(host.functions.ox_check_model(self._model.address))
 
     @property
@@ -94,6 +101,15 @@ class KernelExecutor:
 
     def forward_batch(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
         """See `Executor.forward_batch`."""
+        return self._run_batch(batch, outputs, self._model, self._plan.output)
+
+    def hidden_states(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """See `Executor.hidden_states`."""
+        return self._run_batch(batch, outputs, self._hidden_model, self._plan.hidden)
+
+    def _run_batch(
+        self, batch: Batch, outputs: Outputs, model: Block, result: str
+    ) -> memoryview[float]:
         check_batch(batch)
         ids, last_rows, pages = array("i"), array("I"), array("Q")
         sequences = (abi.Sequence * len(batch))()
@@ -109,7 +125,7 @@ class KernelExecutor:
             ids.extend(tokens)
             last_rows.append(len(ids) - 1)
         rows = last_rows if outputs == "last" else array("I", range(len(ids)))
-        self._fit_buffers(len(ids), len(rows))
+        self._fit_buffers(len(ids), len(rows), with_head=model is self._model)
         page_table, id_table, row_table = self._batch_arrays.place(pages, ids, rows)
         for row in sequences:
             row.pages += page_table
@@ -125,11 +141,11 @@ class KernelExecutor:
                 n_sequences=len(sequences),
             ),
         )
-        self._check(self._host.forward(self._model.address, self._batch.address, self._scratch))
+        self._check(self._host.forward(model.address, self._batch.address, self._scratch))
         for cache, tokens in batch:
             assert isinstance(cache, PagedKVCache)
             cache.length += len(tokens)
-        return self._logits(len(rows))
+        return self._result(result, len(rows))
 
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """See `Executor.top_k`."""
@@ -161,27 +177,36 @@ class KernelExecutor:
         block.write(0, table)
         return block
 
-    def _logits(self, n_rows: int) -> memoryview[float]:
-        output = self._buffers[self._output_buffer]
+    def _result(self, buffer: str, n_rows: int) -> memoryview[float]:
+        output = self._buffers[self._buffer_numbers[buffer]]
         start = output.data - self._buffer_memory.address
         return self._buffer_memory.floats(start, output.width * n_rows)
 
-    def _fit_buffers(self, n_tokens: int, n_outputs: int) -> None:
-        """Makes room for a batch; memory that is large enough stays."""
-        have_tokens, have_outputs = self._buffer_rows
-        if n_tokens <= have_tokens and n_outputs <= have_outputs:
+    def _fit_buffers(self, n_tokens: int, n_outputs: int, *, with_head: bool) -> None:
+        """Makes room for a batch; memory that is large enough stays.
+
+        Buffers of the output head have a capacity of their own: logits of many tokens are large.
+        """
+        buffers = self._plan.buffers
+        n_head = n_tokens if buffers[self._plan.output].rows == "batch" else n_outputs
+        needed = {"batch": n_tokens, "output": n_outputs, "head": n_head if with_head else 0}
+        if all(n <= self._capacities[kind] for kind, n in needed.items()):
             return
-        rows = {"batch": max(n_tokens, have_tokens), "output": max(n_outputs, have_outputs)}
+        rows = {kind: max(n, self._capacities[kind]) for kind, n in needed.items()}
+        capacities = [
+            rows["head" if number >= self._n_body_buffers else buffer.rows]
+            for number, buffer in enumerate(buffers.values())
+        ]
         offsets, total = [], 0
-        for buffer in self._plan.buffers.values():
+        for buffer, capacity in zip(buffers.values(), capacities, strict=True):
             offsets.append(total)
-            total += _align(4 * buffer.width * rows[buffer.rows])
+            total += _align(4 * buffer.width * capacity)
         self._buffer_memory = self._host.allocate(total)
-        for table_row, buffer, offset in zip(
-            self._buffers, self._plan.buffers.values(), offsets, strict=True
+        for table_row, buffer, capacity, offset in zip(
+            self._buffers, buffers.values(), capacities, offsets, strict=True
         ):
             table_row.data = self._buffer_memory.address + offset
-            table_row.capacity = rows[buffer.rows]
+            table_row.capacity = capacity
             table_row.width = buffer.width
             table_row.rows = 0 if buffer.rows == "batch" else 1
         self._buffer_table.write(0, self._buffers)
@@ -189,7 +214,7 @@ class KernelExecutor:
         self._scratch = self._host.allocate(
             self._host.functions.ox_scratch_bytes(self._model.address, rows["batch"], n_threads)
         )
-        self._buffer_rows = (rows["batch"], rows["output"])
+        self._capacities = rows
 
     def _check(self, status: int) -> None:
         if status == 0:

@@ -62,15 +62,24 @@ class NumpyExecutor:
 
     def forward_batch(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
         """See `Executor.forward_batch`."""
+        return self._forward(batch, outputs, len(self._plan.ops), self._plan.output)
+
+    def hidden_states(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """See `Executor.hidden_states`."""
+        return self._forward(batch, outputs, self._plan.n_hidden_ops, self._plan.hidden)
+
+    def _forward(
+        self, batch: Batch, outputs: Outputs, n_ops: int, result: str
+    ) -> memoryview[float]:
         check_batch(batch)
         rows = _BatchRows(batch, outputs)
         buffers: dict[str, Array] = {}
-        for op in self._plan.ops:
+        for op in self._plan.ops[:n_ops]:
             self._run(op, buffers, rows)
         for sequence in rows.sequences:
             sequence.cache.length += len(sequence.positions)
-        logits = np.ascontiguousarray(buffers[self._plan.output], np.float32)
-        return logits.reshape(-1).data.cast("B").cast("f")
+        values = np.ascontiguousarray(buffers[result], np.float32)
+        return values.reshape(-1).data.cast("B").cast("f")
 
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """See `Executor.top_k`."""
