@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..lora import LoraWeight
+    from ..plan import Plan
 
 Outputs = Literal["last", "all"]
 
@@ -75,6 +81,19 @@ class Executor(Protocol):
 
         Returns:
             Float32 [rows * hidden size], valid until the next call.
+        """
+
+    def use_plan(self, plan: Plan, loras: Mapping[str, LoraWeight]) -> None:
+        """Runs another plan over the model's weights from now on: one with adapters, or without.
+
+        Caches keep their layout, but what they hold was computed with the plan before.
+
+        Args:
+            loras: what the plan's weights that are not the model's stand for (lora.apply_loras).
+
+        Raises:
+            UnsupportedModelError: an adapter's format has no kernel. The plan before stays.
+            OutOfMemoryError: the adapters do not fit. The plan before stays.
         """
 
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:

@@ -32,7 +32,10 @@ from ..quants_numpy import dequantize
 from .base import check_batch
 
 if TYPE_CHECKING:
-    from ..gguf import GGUFFile
+    from collections.abc import Mapping
+
+    from ..gguf import GGUFFile, TensorInfo
+    from ..lora import LoraWeight
     from .base import Batch, KVCache, Outputs
 
 Array = NDArray[np.float32]
@@ -46,6 +49,13 @@ class NumpyExecutor:
     def __init__(self, plan: Plan, gguf: GGUFFile) -> None:
         self._plan = plan
         self._weights = {name: _load_weight(gguf, name) for name in plan.weights}
+
+    def use_plan(self, plan: Plan, loras: Mapping[str, LoraWeight]) -> None:
+        """See `Executor.use_plan`."""
+        weights = {name: array for name, array in self._weights.items() if name in plan.weights}
+        for name, (adapter, info) in loras.items():
+            weights[name] = _dequantized(adapter.data(info), info)
+        self._plan, self._weights = plan, weights
 
     @property
     def memory_bytes(self) -> int:
@@ -208,8 +218,11 @@ class _BatchRows:
 
 
 def _load_weight(gguf: GGUFFile, name: str) -> Array:
-    info = gguf.tensors[name]
-    values = dequantize(gguf.tensor_data(name), info.format, math.prod(info.shape))
+    return _dequantized(gguf.tensor_data(name), gguf.tensors[name])
+
+
+def _dequantized(data: memoryview, info: TensorInfo) -> Array:
+    values = dequantize(data, info.format, math.prod(info.shape))
     return values.reshape(info.shape[::-1])
 
 

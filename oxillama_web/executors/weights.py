@@ -13,9 +13,10 @@ from . import abi
 from .memory import ALIGNMENT, address_of, is_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..gguf import GGUFFile, TensorInfo
+    from ..lora import LoraWeight
     from ..plan import Plan
     from .host import Block, KernelHost
 
@@ -44,6 +45,7 @@ class Weights:
         _check_formats(host, infos)
         self.n_bytes = sum(info.nbytes for info in infos)
         self._host = host
+        self._infos = infos
         self._constants = [_place_floats(host, values) for values in constants]
         self._owner = owner
         self._tensors = (abi.Tensor * (len(infos) + len(constants)))(
@@ -63,6 +65,40 @@ class Weights:
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+    def for_plan(
+        self,
+        names: Sequence[str],
+        loras: Mapping[str, LoraWeight],
+        constants: Sequence[Sequence[float]],
+    ) -> Weights:
+        """The table for another plan of the same model.
+
+        Args:
+            names: the plan's weights: of the model file, or keys of `loras`.
+            loras: adapters' tensors, which are copied into the host's memory.
+            constants: as for the class.
+        """
+        own = {info.name: index for index, info in enumerate(self._infos)}
+        infos, addresses, blocks = [], [], []
+        for name in names:
+            if name in own:
+                infos.append(self._infos[own[name]])
+                addresses.append(self._tensors[own[name]].data)
+                continue
+            adapter, info = loras[name]
+            block = self._host.allocate(info.nbytes)
+            block.write(0, adapter.data(info))
+            blocks.append(block)
+            infos.append(info)
+            addresses.append(block.address)
+        weights = Weights(self._host, infos, addresses, (self, blocks), constants)
+        for index, name in enumerate(names):
+            if name in own:
+                weights._tensors[index].packed = self._tensors[own[name]].packed
+                weights._unpacked.remove(index)
+        weights.pack()
+        return weights
 
     def pack(self, n_received: int | None = None) -> int | None:
         """Interleaves the tensors that are complete once the file's first bytes are here.
