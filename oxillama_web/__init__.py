@@ -9,7 +9,7 @@ for piece in engine.stream("Once upon a time", max_tokens=50):
 """
 
 from .config import EngineConfig, ModelConfig, SamplerConfig
-from .engine import GenerationEvent, InferenceEngine
+from .engine import InferenceEngine
 from .errors import (
     ChatTemplateError,
     ContextLengthError,
@@ -23,7 +23,9 @@ from .errors import (
     TokenizerError,
     UnsupportedModelError,
 )
+from .generation import GenerationEvent
 from .offload import OffloadPolicy
+from .session import Session
 
 __version__ = "0.1.0"
 
@@ -43,6 +45,7 @@ __all__ = [
     "OutOfMemoryError",
     "OxiLlamaError",
     "SamplerConfig",
+    "Session",
     "TokenizerError",
     "UnsupportedModelError",
 ]

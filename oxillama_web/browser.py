@@ -19,7 +19,7 @@ from .engine import InferenceEngine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .engine import GenerationEvent
+    from .generation import GenerationEvent
 
     # phase, text, done, total, finish reason ("" while the answer goes on)
     Emit = Callable[[str, str, int, int, str], object]

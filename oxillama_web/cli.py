@@ -16,7 +16,8 @@ from .errors import ChatTemplateError, InvalidRequestError, OxiLlamaError
 
 if TYPE_CHECKING:
     from .config import EngineConfig, SamplerConfig
-    from .engine import GenerationEvent, InferenceEngine
+    from .engine import InferenceEngine
+    from .generation import GenerationEvent
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 

@@ -16,7 +16,8 @@ from gguf_files import write_tiny_llama
 from oxillama_web import models
 from oxillama_web.cli import main
 from oxillama_web.download import file_sha256
-from oxillama_web.engine import GenerationEvent, InferenceEngine
+from oxillama_web.engine import InferenceEngine
+from oxillama_web.generation import GenerationEvent
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"

@@ -1,0 +1,146 @@
+"""From a GGUF file to a model that can run: its plan, its tokenizer, and an executor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .architectures import read_model
+from .errors import (
+    InvalidRequestError,
+    ModelFormatError,
+    OutOfMemoryError,
+    TokenizerError,
+)
+from .executors import create_executor
+from .gguf import GGUFFile, map_file
+from .tokenizer import load_gguf_vocabulary, load_tokenizer_json
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Mapping
+
+    from .config import EngineConfig, ModelConfig
+    from .executors.base import Executor
+    from .gguf import TensorInfo
+    from .offload import OffloadPolicy
+    from .plan import Plan
+    from .tokenizer import Tokenizer
+
+    ModelBytes = bytes | bytearray | memoryview | mmap.mmap
+
+_TOKENIZER_IN_GGUF = "tokenizer.huggingface.json"
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """What all sessions of a model share."""
+
+    config: ModelConfig
+    plan: Plan
+    tensors: Mapping[str, TensorInfo]
+    tokenizer: Tokenizer
+    executor: Executor
+    context_size: int
+    prefill_chunk_size: int
+    chat_template: str
+
+    def checked_token(self, token: int) -> int:
+        """The token.
+
+        Raises:
+            InvalidRequestError: it is outside of the vocabulary.
+        """
+        if not 0 <= token < self.config.vocab_size:
+            raise InvalidRequestError(
+                f"token {token} is outside of the vocabulary, 0 to {self.config.vocab_size - 1}"
+            )
+        return token
+
+    def token_text(self, token: int | None) -> str:
+        """The text of a special token; "" for None."""
+        if token is None:
+            return ""
+        return self.tokenizer.token_bytes(token).decode("utf-8", "replace")
+
+
+def load_model(
+    data: ModelBytes,
+    tokenizer_json: str | bytes | None,
+    folder: Path | None,
+    config: EngineConfig,
+    *,
+    consume: bool,
+) -> LoadedModel:
+    """Reads a model from the bytes of its file.
+
+    Args:
+        tokenizer_json: a tokenizer to use instead of the file's own.
+        folder: where a tokenizer.json may lie if neither is there.
+        consume: the data may be kept and overwritten.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
+        OutOfMemoryError: it does not fit into memory.
+    """
+    gguf = GGUFFile(data)
+    model_config, plan = read_model(gguf)
+    tokenizer = _load_tokenizer(gguf, tokenizer_json, folder)
+    if tokenizer.n_vocab > model_config.vocab_size:
+        raise ModelFormatError(
+            f"the tokenizer knows {tokenizer.n_vocab} tokens and the model only "
+            f"{model_config.vocab_size}; they do not belong together"
+        )
+    return LoadedModel(
+        config=model_config,
+        plan=plan,
+        tensors=gguf.tensors,
+        tokenizer=tokenizer,
+        executor=create_executor(plan, gguf, config, consume=consume),
+        context_size=config.context_size or model_config.context_length,
+        prefill_chunk_size=config.prefill_chunk_size,
+        chat_template=gguf.get_str("tokenizer.chat_template", ""),
+    )
+
+
+def open_model(path: Path, policy: OffloadPolicy) -> bytearray | mmap.mmap:
+    """A model file's bytes, which the engine may overwrite.
+
+    Raises:
+        OSError: it cannot be read.
+        OutOfMemoryError: it cannot be mapped.
+    """
+    import mmap
+
+    with path.open("rb") as file:
+        if policy.kind == "none":
+            data = bytearray(path.stat().st_size)
+            file.readinto(data)
+            return data
+        try:
+            # copy on write: interleaving the weights never reaches the file
+            return map_file(file, mmap.ACCESS_COPY)
+        except OSError as error:
+            raise OutOfMemoryError(f"cannot map {path} into memory: {error}") from error
+
+
+def _load_tokenizer(
+    gguf: GGUFFile, tokenizer_json: str | bytes | None, folder: Path | None
+) -> Tokenizer:
+    if tokenizer_json is None and _TOKENIZER_IN_GGUF in gguf.metadata:
+        tokenizer_json = gguf.get_str(_TOKENIZER_IN_GGUF)
+    if tokenizer_json is None and "tokenizer.ggml.model" in gguf.metadata:
+        return load_gguf_vocabulary(gguf.metadata)
+    if tokenizer_json is None and folder is not None and (folder / "tokenizer.json").is_file():
+        tokenizer_json = (folder / "tokenizer.json").read_bytes()
+    if tokenizer_json is not None:
+        bos, eos = (
+            _optional_id(gguf, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")
+        )
+        return load_tokenizer_json(tokenizer_json, bos, eos)
+    raise TokenizerError("the model file holds no vocabulary; give a tokenizer.json with the model")
+
+
+def _optional_id(gguf: GGUFFile, key: str) -> int | None:
+    return gguf.get_int(key) if key in gguf.metadata else None
