@@ -1,4 +1,4 @@
-/* OX_GLU, OX_ADD, OX_SOFTCAP, OX_SELECT_ROWS. */
+/* OX_GLU, OX_ACTIVATE, OX_SCALE, OX_ADD, OX_SOFTCAP, OX_SELECT_ROWS. */
 #include "internal.h"
 #include "vmath.h"
 
@@ -9,6 +9,8 @@ V_INLINE vf32 gelu(vf32 x) {
     const vf32 cubic = v_fma(v_mul(v_mul(x, x), x), v_splat(0.044715f), x);
     return v_mul(x, v_sigmoid(v_mul(cubic, v_splat(2.0f * 0.7978845608028654f))));
 }
+
+V_INLINE vf32 activation(int32_t kind, vf32 x) { return kind == OX_SILU ? silu(x) : gelu(x); }
 
 /* This thread's part of rows that lie side by side, in whole vectors but for the last one. */
 static void share_values(const ox_run *run, const ox_buffer *buffer, uint32_t n_rows, size_t *first,
@@ -40,7 +42,30 @@ void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     share_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
         const vf32 g = load_values(gate, i, last), u = load_values(up, i, last);
-        store_values(to, i, last, v_mul(op->i[0] == 0 ? silu(g) : gelu(g), u));
+        store_values(to, i, last, v_mul(activation(op->i[0], g), u));
+    }
+}
+
+void ox_activate(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    const float *x = ox_row(ox_buffer_at(run, op->src[0]), 0);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    float *to = ox_row(dst, 0);
+    size_t i, last;
+    share_values(run, dst, n_rows, &i, &last);
+    for (; i < last; i += VF) {
+        store_values(to, i, last, activation(op->i[0], load_values(x, i, last)));
+    }
+}
+
+void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    const float *x = ox_row(ox_buffer_at(run, op->src[0]), 0);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    float *to = ox_row(dst, 0);
+    const vf32 factor = v_splat(op->f[0]);
+    size_t i, last;
+    share_values(run, dst, n_rows, &i, &last);
+    for (; i < last; i += VF) {
+        store_values(to, i, last, v_mul(load_values(x, i, last), factor));
     }
 }
 

@@ -1,4 +1,4 @@
-/* OX_EMBED: rows of a weight as float32. */
+/* OX_EMBED and OX_POSITION_EMBED: rows of a weight as float32. */
 #include "panel.h"
 
 /* One row of a panel's column, or the only row of a column that was packed for it. */
@@ -59,20 +59,32 @@ static void float_row(const ox_tensor *tensor, uint32_t row, float scale, float 
     }
 }
 
+static void any_row(const ox_tensor *tensor, uint32_t row, float scale, float *to) {
+    ox_format format;
+    if (ox_find_format(tensor->format, &format)) {
+        dequantize_row(format, tensor, row, scale, to);
+    } else {
+        float_row(tensor, row, scale, to);
+    }
+}
+
 void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const int32_t *tokens = (const int32_t *)(uintptr_t)run->batch->tokens;
-    ox_format format;
-    const int32_t quantized = ox_find_format(tensor->format, &format);
     uint32_t first, last;
     ox_share(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
-        const uint32_t row = (uint32_t)tokens[t];
-        if (quantized) {
-            dequantize_row(format, tensor, row, op->f[0], ox_row(dst, t));
-        } else {
-            float_row(tensor, row, op->f[0], ox_row(dst, t));
-        }
+        any_row(tensor, (uint32_t)tokens[t], op->f[0], ox_row(dst, t));
+    }
+}
+
+void ox_position_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    uint32_t first, last;
+    ox_share(run, n_rows, &first, &last);
+    for (uint32_t t = first; t < last; t++) {
+        any_row(tensor, ox_position(ox_sequence_of(run, t), t), 1.0f, ox_row(dst, t));
     }
 }

@@ -71,6 +71,7 @@ void ox_walk(const ox_run *prepared, uint32_t thread);
 /* linear.c, embed.c: sizes were checked by ox_check_model and ox_forward */
 void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_position_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
 /* scratch that ox_linear needs for one tensor and so many rows */
 uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows);
 uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows);
@@ -79,6 +80,7 @@ int32_t ox_check_weight(const ox_tensor *weight);
 
 /* norm.c, rope.c, attention.c, elementwise.c */
 void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows);
@@ -86,6 +88,8 @@ void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_rows);
 uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op);
 uint64_t ox_attention_shared_bytes(const ox_model *model, const ox_op *op, uint32_t n_threads);
 void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_activate(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_select_rows(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows);

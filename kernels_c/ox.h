@@ -78,7 +78,7 @@ enum ox_kind {
      * i2 > 0 (then i3 == 0): only the last i2 positions, the token's own included, are seen;
      * f1 > 0: scores become f1 * tanh(score / f1) before the softmax */
     OX_ATTENTION = 7,
-    /* dst = act(src0) * src1, i0: 0 silu, 1 gelu (tanh form) */
+    /* dst = act(src0) * src1, i0: enum ox_activation */
     OX_GLU = 8,
     /* dst = src0 + f0 * src1 */
     OX_ADD = 9,
@@ -86,8 +86,20 @@ enum ox_kind {
     OX_SELECT_ROWS = 10,
     /* dst = f0 * tanh(src0 / f0) */
     OX_SOFTCAP = 11,
+    /* dst = (src0 - mean) / sqrt(variance + f0) * tensor0 (+ tensor1), over groups of i0 values;
+     * tensor0 and tensor1 have as many float32 values, one group's or several groups' */
+    OX_LAYER_NORM = 12,
+    /* dst = act(src0), i0: enum ox_activation */
+    OX_ACTIVATE = 13,
+    /* dst = f0 * src0 */
+    OX_SCALE = 14,
+    /* dst[t] = tensor0.row(position[t]) */
+    OX_POSITION_EMBED = 15,
     OX_KIND_END
 };
+
+/* gelu: the tanh form */
+enum ox_activation { OX_SILU = 0, OX_GELU = 1 };
 
 /* Positions whose keys are stored transposed together. */
 #define OX_KEY_TILE 64

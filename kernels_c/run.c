@@ -51,6 +51,15 @@ static int32_t is_vector(const ox_tensor *tensor, uint32_t n) {
            tensor->bytes == (uint64_t)n * 4 && tensor->data != 0;
 }
 
+/* A float32 vector or matrix of whole groups that divide a row. */
+static int32_t is_group_weight(const ox_tensor *tensor, uint32_t group, uint32_t width) {
+    if (!tensor || tensor->format != 0 || tensor->data == 0) return 0;
+    const uint64_t n = (uint64_t)tensor->n_in * tensor->n_out;
+    return n > 0 && n <= width && width % n == 0 && n % group == 0 && tensor->bytes == n * 4;
+}
+
+static int32_t is_activation(int32_t kind) { return kind == OX_SILU || kind == OX_GELU; }
+
 static int32_t is_batch(const ox_buffer *buffer) { return buffer && buffer->rows == OX_ROWS_BATCH; }
 
 static int32_t same_shape(const ox_buffer *a, const ox_buffer *b) {
@@ -70,6 +79,17 @@ static int32_t check_embed(const ox_model *model, const ox_op *op) {
     const int32_t status = check_matrix(weight);
     if (status) return status;
     return is_batch(dst) && weight->n_in == dst->width ? OX_OK : OX_BAD_MODEL;
+}
+
+static int32_t check_layer_norm(const ox_model *model, const ox_op *op) {
+    const ox_buffer *src = find_buffer(model, op->src[0]), *dst = find_buffer(model, op->dst);
+    const ox_tensor *weight = find_tensor(model, op->tensor[0]);
+    if (!same_shape(src, dst) || op->i[0] <= 0 ||
+        !is_group_weight(weight, (uint32_t)op->i[0], src->width)) {
+        return 0;
+    }
+    return op->tensor[1] < 0 ||
+           is_vector(find_tensor(model, op->tensor[1]), weight->n_in * weight->n_out);
 }
 
 static int32_t check_linear(const ox_model *model, const ox_op *op) {
@@ -119,10 +139,14 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     int32_t fits = 0;
     switch (op->kind) {
     case OX_EMBED:
+    case OX_POSITION_EMBED:
         return check_embed(model, op);
     case OX_RMS_NORM:
         fits = same_shape(a, dst) && op->i[0] > 0 && a->width % (uint32_t)op->i[0] == 0 &&
                (op->tensor[0] < 0 || is_vector(tensor, (uint32_t)op->i[0]));
+        break;
+    case OX_LAYER_NORM:
+        fits = check_layer_norm(model, op);
         break;
     case OX_LINEAR:
         return check_linear(model, op);
@@ -139,7 +163,13 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
         fits = check_attention(model, op);
         break;
     case OX_GLU:
-        fits = same_shape(a, b) && same_shape(a, dst) && (op->i[0] == 0 || op->i[0] == 1);
+        fits = same_shape(a, b) && same_shape(a, dst) && is_activation(op->i[0]);
+        break;
+    case OX_ACTIVATE:
+        fits = same_shape(a, dst) && is_activation(op->i[0]);
+        break;
+    case OX_SCALE:
+        fits = same_shape(a, dst);
         break;
     case OX_ADD:
         fits = same_shape(a, b) && same_shape(a, dst);
@@ -295,9 +325,23 @@ static int32_t tokens_exist(const ox_model *model, const ox_batch *batch) {
     return 1;
 }
 
+/* Every position must have a row in every table of positions. */
+static int32_t positions_exist(const ox_model *model, const ox_batch *batch) {
+    const ox_sequence *sequences = (const ox_sequence *)(uintptr_t)batch->sequences;
+    for (uint32_t i = 0; i < model->n_ops; i++) {
+        const ox_op *op = ops_of(model) + i;
+        if (op->kind != OX_POSITION_EMBED) continue;
+        const uint32_t n_rows = tensors_of(model)[op->tensor[0]].n_out;
+        for (uint32_t s = 0; s < batch->n_sequences; s++) {
+            if ((uint64_t)sequences[s].position + sequences[s].n_tokens > n_rows) return 0;
+        }
+    }
+    return 1;
+}
+
 static int32_t check_batch(const ox_model *model, const ox_batch *batch) {
     if (batch->n_tokens == 0 || batch->tokens == 0 || !buffers_fit(model, batch) ||
-        !sequences_fit(model, batch) || !outputs_ascend(batch)) {
+        !sequences_fit(model, batch) || !outputs_ascend(batch) || !positions_exist(model, batch)) {
         return OX_BAD_BATCH;
     }
     return tokens_exist(model, batch) ? OX_OK : OX_BAD_TOKEN;
@@ -316,8 +360,14 @@ static void run_op(const ox_run *run, const ox_op *op) {
     case OX_EMBED:
         ox_embed(run, op, n_rows);
         break;
+    case OX_POSITION_EMBED:
+        ox_position_embed(run, op, n_rows);
+        break;
     case OX_RMS_NORM:
         ox_rms_norm(run, op, n_rows);
+        break;
+    case OX_LAYER_NORM:
+        ox_layer_norm(run, op, n_rows);
         break;
     case OX_LINEAR:
         ox_linear(run, op, n_rows);
@@ -336,6 +386,12 @@ static void run_op(const ox_run *run, const ox_op *op) {
         break;
     case OX_GLU:
         ox_glu(run, op, n_rows);
+        break;
+    case OX_ACTIVATE:
+        ox_activate(run, op, n_rows);
+        break;
+    case OX_SCALE:
+        ox_scale(run, op, n_rows);
         break;
     case OX_ADD:
         ox_add(run, op, n_rows);

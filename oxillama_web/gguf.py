@@ -95,12 +95,15 @@ class GGUFFile:
         """The raw bytes of a tensor: a view of the buffer."""
         if name not in self.tensors:
             raise ModelFormatError(f"the model has no tensor {_quote(name)}")
-        info = self.tensors[name]
+        return self.data_of(self.tensors[name])
+
+    def data_of(self, info: TensorInfo) -> memoryview:
+        """The raw bytes of a tensor, or of some rows of one: a view of the buffer."""
         end = info.offset + info.nbytes
         if end > len(self.buffer):
             raise ModelFormatError(
-                f"tensor {_quote(name)} ends at byte {end}, and only {len(self.buffer)} bytes of "
-                "the file are here so far"
+                f"tensor {_quote(info.name)} ends at byte {end}, and only "
+                f"{len(self.buffer)} bytes of the file are here so far"
             )
         return self.buffer[info.offset : end]
 

@@ -145,6 +145,7 @@ class _Writer:
             output=plan.output,
             hidden=plan.hidden,
         )
+        self._model_weights = plan.weights
         self._weights: dict[str, LoraWeight] = {}
         self._waiting: list[Linear] = []
 
@@ -171,7 +172,10 @@ class _Writer:
         buffers = self._plan.buffers
         self._plan.buffers = {name: buffers[name] for name in written if name in buffers}
         names = dict.fromkeys(name for op in self._plan.ops for name in op_weights(op))
-        self._plan.weights = list(names)
+        self._plan.weights = {
+            name: self._weights[name].info if name in self._weights else self._model_weights[name]
+            for name in names
+        }
         return self._plan, self._weights
 
     def _change_linears(self) -> None:

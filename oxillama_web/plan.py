@@ -10,6 +10,7 @@ A buffer is a float32 array [rows, width]. Its rows are the tokens of the batch,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -36,6 +37,14 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionEmbed:
+    """dst[t] = weight[position[t]]: learned absolute positions."""
+
+    dst: str
+    weight: str
+
+
+@dataclass(frozen=True, slots=True)
 class RMSNorm:
     """dst = src / sqrt(mean(src^2) + eps) * weight over each group of `group` values.
 
@@ -45,6 +54,22 @@ class RMSNorm:
     dst: str
     src: str
     weight: str
+    group: int
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm:
+    """dst = (src - mean) / sqrt(variance + eps) * weight (+ bias) over each group of values.
+
+    Ba et al. 2016, https://arxiv.org/abs/1607.06450. A group is a whole row, or one head; where the
+    weight holds several groups, they are taken in turn: each head has its own.
+    """
+
+    dst: str
+    src: str
+    weight: str
+    bias: str | None
     group: int
     eps: float
 
@@ -122,6 +147,24 @@ class GLU:
 
 
 @dataclass(frozen=True, slots=True)
+class Activate:
+    """dst = activation(src)."""
+
+    dst: str
+    src: str
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """dst = factor * src."""
+
+    dst: str
+    src: str
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
 class Add:
     """dst = a + scale * b."""
 
@@ -150,13 +193,17 @@ class Softcap:
 
 Op = (
     Embed
+    | PositionEmbed
     | RMSNorm
+    | LayerNorm
     | Linear
     | RopeTable
     | Rope
     | KVStore
     | Attention
     | GLU
+    | Activate
+    | Scale
     | Add
     | SelectRows
     | Softcap
@@ -187,12 +234,14 @@ class Plan:
     `output` names the buffer that holds the logits. `hidden` names the buffer of the hidden states
     that the output head takes, which the first `n_hidden_ops` operations compute. A model without
     an output head (an encoder) has only those: its `output` is its `hidden`.
+
+    `weights` says where in the file each weight lies. A weight may be some rows of a tensor.
     """
 
     ops: list[Op] = field(default_factory=list)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     kv_layers: list[KVLayer] = field(default_factory=list)
-    weights: list[str] = field(default_factory=list)
+    weights: dict[str, TensorInfo] = field(default_factory=dict)
     output: str = ""
     hidden: str = ""
     n_hidden_ops: int = 0
@@ -211,7 +260,7 @@ class PlanBuilder:
     """
 
     def __init__(self, tensors: Mapping[str, TensorInfo]) -> None:
-        self._tensors = tensors
+        self._tensors = dict(tensors)
         self._plan = Plan()
         self._shared_kv_layers: dict[KVLayer, int] = {}
 
@@ -219,11 +268,38 @@ class PlanBuilder:
         """Whether the model file holds this tensor."""
         return weight in self._tensors
 
+    def split_rows(self, weight: str, parts: Mapping[str, int]) -> None:
+        """Names consecutive rows of a tensor as weights of their own; no byte is copied.
+
+        Args:
+            weight: a matrix, or a vector of which values count as rows.
+            parts: each new name's number of rows, which must add up to the tensor's.
+        """
+        tensor = self._tensors.pop(weight)
+        n_rows = tensor.shape[-1]
+        if sum(parts.values()) != n_rows:
+            raise ModelFormatError(
+                f"tensor {weight!r} has {n_rows} rows, not the {sum(parts.values())} of "
+                f"{', '.join(parts)}"
+            )
+        row_bytes, offset = tensor.nbytes // n_rows, tensor.offset
+        for name, n in parts.items():
+            self._tensors[name] = tensor._replace(
+                name=name, shape=(*tensor.shape[:-1], n), offset=offset, nbytes=n * row_bytes
+            )
+            offset += n * row_bytes
+
     def embed(self, dst: str, weight: str, scale: float = 1.0) -> None:
         """Looks up each token's row."""
         n_in, _ = self._matrix(weight)
         self._declare(dst, n_in, "batch")
         self._plan.ops.append(Embed(dst, weight, scale))
+
+    def position_embed(self, dst: str, weight: str) -> None:
+        """Looks up each position's row."""
+        n_in, _ = self._matrix(weight)
+        self._declare(dst, n_in, "batch")
+        self._plan.ops.append(PositionEmbed(dst, weight))
 
     def rms_norm(self, dst: str, src: str, weight: str, eps: float) -> None:
         """Normalizes rows, or heads where the weight is as long as one head."""
@@ -235,6 +311,28 @@ class PlanBuilder:
             )
         self._declare(dst, width, self._rows(src))
         self._plan.ops.append(RMSNorm(dst, src, weight, group, eps))
+
+    def layer_norm(
+        self, dst: str, src: str, weight: str, eps: float, bias: str | None = None
+    ) -> None:
+        """Normalizes rows, or heads where the weight's first dimension is as long as one head.
+
+        A bias tensor is added where the file holds one of that name.
+        """
+        shape, width = self._shape(weight), self._width(src)
+        n_values = math.prod(shape)
+        if len(shape) > 2 or n_values == 0 or width % n_values:
+            raise ModelFormatError(
+                f"tensor {weight!r} has shape {shape}, which does not fit a row of {width}"
+            )
+        if bias is not None and not self.has(bias):
+            bias = None
+        if bias is not None and self._vector(bias) != n_values:
+            raise ModelFormatError(
+                f"tensor {bias!r} does not have the {n_values} values of {weight!r}"
+            )
+        self._declare(dst, width, self._rows(src))
+        self._plan.ops.append(LayerNorm(dst, src, weight, bias, shape[0], eps))
 
     def linear(self, dst: str, src: str, weight: str, bias: str | None = None) -> None:
         """A matrix product; a bias tensor is added where the file holds one of that name."""
@@ -310,6 +408,16 @@ class PlanBuilder:
         self._declare(dst, self._width(gate), self._rows(gate))
         self._plan.ops.append(GLU(dst, gate, up, activation))
 
+    def activate(self, dst: str, src: str, activation: Activation) -> None:
+        """A function of each value."""
+        self._declare(dst, self._width(src), self._rows(src))
+        self._plan.ops.append(Activate(dst, src, activation))
+
+    def scale(self, dst: str, src: str, factor: float) -> None:
+        """Multiplies each value."""
+        self._declare(dst, self._width(src), self._rows(src))
+        self._plan.ops.append(Scale(dst, src, factor))
+
     def add(self, dst: str, a: str, b: str, scale: float = 1.0) -> None:
         """A sum a + scale * b, as of a residual connection."""
         self._same_width(a, b)
@@ -343,8 +451,8 @@ class PlanBuilder:
         self._plan.output, self._plan.hidden = output, hidden
         writers = [n for n, op in enumerate(self._plan.ops, 1) if op_writes(op) == hidden]
         self._plan.n_hidden_ops = writers[-1]
-        weights = dict.fromkeys(name for op in self._plan.ops for name in op_weights(op))
-        self._plan.weights = list(weights)
+        names = dict.fromkeys(name for op in self._plan.ops for name in op_weights(op))
+        self._plan.weights = {name: self._tensors[name] for name in names}
         return self._plan
 
     def _kv_layer(self, layer: KVLayer, *, shared: bool) -> int:
@@ -399,9 +507,9 @@ class PlanBuilder:
 
 def op_weights(op: Op) -> tuple[str, ...]:
     """The model file's tensors that an operation reads."""
-    if isinstance(op, (Embed, RMSNorm)):
+    if isinstance(op, (Embed, PositionEmbed, RMSNorm)):
         return (op.weight,)
-    if isinstance(op, Linear):
+    if isinstance(op, (Linear, LayerNorm)):
         return (op.weight,) if op.bias is None else (op.weight, op.bias)
     return ()
 
@@ -409,9 +517,9 @@ def op_weights(op: Op) -> tuple[str, ...]:
 def op_reads(op: Op) -> tuple[str, ...]:
     """The buffers that an operation reads; a cache layer counts as one named `kv.N`."""
     match op:
-        case Embed() | RopeTable():
+        case Embed() | PositionEmbed() | RopeTable():
             return ()
-        case RMSNorm() | Linear() | SelectRows() | Softcap():
+        case RMSNorm() | LayerNorm() | Linear() | Activate() | Scale() | SelectRows() | Softcap():
             return (op.src,)
         case Rope():
             return (op.buffer, op.table)

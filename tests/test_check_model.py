@@ -16,6 +16,7 @@ BAD_MODEL, BAD_FORMAT, BAD_BATCH, BAD_TOKEN, BAD_SCRATCH = 1, 2, 3, 4, 5
 N_TOKENS, VOCABULARY = 5, 40
 # the operations of tiny_model
 EMBED, TABLE, NORM, Q, K, V, ROPE, STORE, ATTENTION, OUT, ADD, GLU, SELECT, LOGITS, CAP = range(15)
+LAYER_NORM, ACTIVATE, SCALE = range(15, 18)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,9 @@ class TinyModel:
         plan.op(abi.SELECT_ROWS, src=(x,), dst=last)
         plan.op(abi.LINEAR, src=(last,), dst=logits, tensor=(head,))
         plan.op(abi.SOFTCAP, src=(logits,), dst=logits, f=(5.0,))
+        plan.op(abi.LAYER_NORM, src=(x,), dst=h, tensor=(norm, norm), i=(32,), f=(1e-5,))
+        plan.op(abi.ACTIVATE, src=(h,), dst=x, i=(1,))
+        plan.op(abi.SCALE, src=(x,), dst=x, f=(0.5,))
         self.model = plan.model()
         self.tensors, self.buffers, self.ops, self.layers = plan._tables
 
@@ -104,7 +108,7 @@ def changed_op(index: int, member: str, value: int, place: int | None = None) ->
 def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> None:
     """Numbers 8 and 9 are no buffers, 9 no tensor."""
     places: list[tuple[int, str, int | None]] = []
-    for op in range(15):
+    for op in range(18):
         if op != STORE:
             places.append((op, "dst", None))
         if op not in (EMBED, TABLE):
@@ -113,7 +117,7 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
             places.append((op, "src", 1))
         if op in (STORE, ATTENTION):
             places.append((op, "i", 0))
-        if op in (EMBED, TABLE, Q, K, V, OUT, LOGITS) and number != 8:
+        if op in (EMBED, TABLE, Q, K, V, OUT, LOGITS, LAYER_NORM) and number != 8:
             places.append((op, "tensor", 0))
     for op, member, place in places:
         tiny = changed_op(op, member, number, place)
@@ -164,7 +168,17 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
         (SELECT, "dst", None, 1),
         (CAP, "src", 0, 6),
         (ADD, "kind", None, 0),
-        (ADD, "kind", None, 12),
+        (LAYER_NORM, "i", 0, 0),
+        (LAYER_NORM, "i", 0, -32),
+        (LAYER_NORM, "i", 0, 48),
+        (LAYER_NORM, "i", 0, 128),
+        (LAYER_NORM, "tensor", 0, 1),  # of another format
+        (LAYER_NORM, "tensor", 1, 7),  # a bias of 32 values for 64
+        (LAYER_NORM, "dst", None, 3),
+        (ACTIVATE, "i", 0, 2),
+        (ACTIVATE, "dst", None, 3),
+        (SCALE, "src", 0, 6),
+        (ADD, "kind", None, 16),
         (ADD, "kind", None, 2**32 - 1),
     ],
 )
@@ -313,6 +327,19 @@ def test_tokens_that_are_not_those_of_the_sequences(library: ctypes.CDLL) -> Non
         )
         batch.sequences, batch.n_sequences = ctypes.addressof(table), 2
         assert tiny.forward(library, batch) == (0 if fits else BAD_BATCH)
+
+
+def test_positions_without_a_row(library: ctypes.CDLL) -> None:
+    plan = KernelPlan()
+    weight = random_weight("Q8_0", 12, 32)
+    dst = plan.buffer(5, 32)
+    plan.op(abi.POSITION_EMBED, dst=dst, tensor=(plan.tensor(weight.struct()),))
+    assert plan.check(library) == 0
+    assert plan.run(library, 5, position=7) == 0
+    for position in (8, 12, 2**31 - 8):
+        assert plan.run(library, 5, position=position) == BAD_BATCH
+    plan.tensors[0].format = 16
+    assert plan.check(library) == BAD_FORMAT
 
 
 def test_outputs_tokens_pages_and_scratch_that_do_not_fit(library: ctypes.CDLL) -> None:

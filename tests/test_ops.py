@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_driver import libraries, load
+from linear_driver import libraries, load, random_weight
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.executors import abi
@@ -93,6 +93,76 @@ def test_rms_norm_takes_weights_at_any_address(library: ctypes.CDLL) -> None:
         forward(plan, library, 2)
         expected = expected_rms_norm(x, weight, 37, 1e-5)
         np.testing.assert_allclose(plan.read(dst), expected, rtol=1e-6)
+
+
+def layer_norm(
+    library: ctypes.CDLL,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    group: int,
+    in_place: bool = False,
+) -> np.ndarray:
+    plan = KernelPlan()
+    src = plan.filled(x)
+    dst = src if in_place else plan.buffer(*x.shape)
+    tensors = [plan.vector(v) for v in (weight, bias) if v is not None]
+    plan.op(abi.LAYER_NORM, src=(src,), dst=dst, tensor=tuple(tensors), i=(group,), f=(1e-5,))
+    forward(plan, library, len(x))
+    return plan.read(dst)
+
+
+def expected_layer_norm(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, group: int
+) -> np.ndarray:
+    groups = x.astype(np.float64).reshape(len(x), -1, group)
+    centered = groups - groups.mean(axis=-1, keepdims=True)
+    normed = centered / np.sqrt(np.mean(centered**2, axis=-1, keepdims=True) + 1e-5)
+    repeated = normed.reshape(len(x), -1, weight.size) * weight
+    return (repeated + (0 if bias is None else bias)).reshape(x.shape)
+
+
+@given(
+    n_rows=st.integers(1, 4),
+    n_repeats=st.integers(1, 3),
+    n_groups=st.integers(1, 3),
+    group=st.integers(2, 100),
+    in_place=st.booleans(),
+    biased=st.booleans(),
+    offset=st.sampled_from([0.0, 3.0, -50.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_layer_norm_of_any_shape(
+    n_rows: int, n_repeats: int, n_groups: int, group: int, in_place: bool, biased: bool,
+    offset: float,
+) -> None:  # fmt: skip
+    """One weight for all groups, or several in turn; also where the mean is far from 0."""
+    x = normal(n_rows, n_repeats * n_groups * group) + np.float32(offset)
+    weight = normal(n_groups * group, seed=1)
+    bias = normal(n_groups * group, seed=2) if biased else None
+    for isa in libraries():
+        y = layer_norm(load(isa), x, weight, bias, group, in_place)
+        expected = expected_layer_norm(x, weight, bias, group)
+        np.testing.assert_allclose(y, expected, rtol=2e-6, atol=3e-6 + 1e-6 * abs(offset))
+
+
+def test_layer_norm_of_equal_values_is_its_bias(library: ctypes.CDLL) -> None:
+    x, bias = np.full((2, 64), 2.5, np.float32), normal(64)
+    np.testing.assert_array_equal(layer_norm(library, x, np.ones(64), bias, 64), [bias, bias])
+
+
+@pytest.mark.parametrize("name", ["F32", "F16", "Q8_0", "Q4_K"])
+def test_position_embed(library: ctypes.CDLL, name: str) -> None:
+    """The rows of an embedding of the same tensor."""
+    weight = random_weight(name, 40, 256)
+    plan = KernelPlan()
+    tensor = plan.tensor(weight.struct())
+    by_position, by_token = plan.buffer(6, 256), plan.buffer(6, 256)
+    plan.op(abi.POSITION_EMBED, dst=by_position, tensor=(tensor,))
+    plan.op(abi.EMBED, dst=by_token, tensor=(tensor,), f=(1.0,))
+    forward(plan, library, 6, position=34, tokens=range(34, 40))
+    np.testing.assert_array_equal(plan.read(by_position), plan.read(by_token))
+    assert plan.read(by_position).any()
 
 
 def rope_table(
@@ -214,6 +284,31 @@ def test_glu_keeps_what_is_no_number(library: ctypes.CDLL, activation: int) -> N
     np.testing.assert_array_equal(y[~np.isnan(y)], clean[~np.isnan(y)])
 
 
+@given(n_rows=st.integers(1, 4), width=st.integers(1, 90), activation=st.sampled_from([0, 1]))
+@settings(max_examples=30, deadline=None)
+def test_activate_is_a_glu_of_ones(n_rows: int, width: int, activation: int) -> None:
+    x = normal(n_rows, width, size=3.0)
+    for isa in libraries():
+        plan = KernelPlan()
+        src, out = plan.filled(x), plan.buffer(n_rows, width)
+        plan.op(abi.ACTIVATE, src=(src,), dst=out, i=(activation,))
+        forward(plan, load(isa), n_rows)
+        expected = glu(load(isa), x, np.ones_like(x), activation)
+        np.testing.assert_array_equal(plan.read(out), expected)
+
+
+@given(n_rows=st.integers(1, 4), width=st.integers(1, 90))
+@settings(max_examples=30, deadline=None)
+def test_scale(n_rows: int, width: int) -> None:
+    x = normal(n_rows, width)
+    for isa in libraries():
+        plan = KernelPlan()
+        src, out = plan.filled(x), plan.buffer(n_rows, width)
+        plan.op(abi.SCALE, src=(src,), dst=out, f=(0.3,))
+        forward(plan, load(isa), n_rows)
+        np.testing.assert_array_equal(plan.read(out), np.float32(0.3) * x)
+
+
 @given(n_rows=st.integers(1, 4), width=st.integers(1, 90), scale=st.sampled_from([1.0, -0.125]))
 @settings(max_examples=30, deadline=None)
 def test_add(n_rows: int, width: int, scale: float) -> None:
@@ -269,6 +364,11 @@ def all_operations(n_tokens: int, width: int) -> tuple[KernelPlan, list[int]]:
     plan.op(abi.ADD, src=(product, a), dst=a, f=(1.0,))
     plan.op(abi.SELECT_ROWS, src=(a,), dst=selected)
     plan.op(abi.SOFTCAP, src=(selected,), dst=selected, f=(5.0,))
+    plan.op(abi.SCALE, src=(a,), dst=a, f=(0.3,))
+    plan.op(
+        abi.LAYER_NORM, src=(a,), dst=normed, tensor=(weight, weight), i=(width // 3,), f=(1e-5,)
+    )
+    plan.op(abi.ACTIVATE, src=(normed,), dst=product, i=(1,))
     return plan, [normed, product, table, selected]
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from oxillama_web.errors import ModelFormatError
 from oxillama_web.executors.lowering import lower_ops
-from oxillama_web.plan import Attention, KVLayer, Linear, Plan, PlanBuilder, SelectRows
+from oxillama_web.gguf import TensorInfo
+from oxillama_web.plan import Attention, KVLayer, LayerNorm, Linear, Plan, PlanBuilder, SelectRows
 
 
 @dataclass
@@ -58,7 +59,40 @@ def test_widths_follow_from_the_weights() -> None:
 
 def test_each_weight_is_listed_once() -> None:
     plan = one_layer()
-    assert plan.weights == ["embedding", "norm", "q", "k", "v", "o", "gate", "up", "down"]
+    assert list(plan.weights) == ["embedding", "norm", "q", "k", "v", "o", "gate", "up", "down"]
+
+
+def test_rows_of_a_merged_tensor_are_weights_of_their_own() -> None:
+    tensors = {
+        "embedding": TensorInfo("embedding", (32, 50), 8, 0, 50 * 34),
+        "qkv": TensorInfo("qkv", (32, 12), 8, 4096, 12 * 34),
+        "bias": TensorInfo("bias", (12,), 0, 8192, 48),
+    }
+    plan = PlanBuilder(tensors)
+    plan.split_rows("qkv", {"q": 8, "k": 2, "v": 2})
+    plan.split_rows("bias", {"q.bias": 8, "k.bias": 2, "v.bias": 2})
+    plan.embed("x", "embedding")
+    plan.linear("y", "x", "k", "k.bias")
+    weights = plan.build("y").weights
+    assert weights["k"] == TensorInfo("k", (32, 2), 8, 4096 + 8 * 34, 2 * 34)
+    assert weights["k.bias"] == TensorInfo("k.bias", (2,), 0, 8192 + 32, 8)
+    assert not plan.has("qkv")
+    assert "qkv" in tensors
+    with pytest.raises(ModelFormatError, match=r"embedding.*50 rows, not the 40 of a, b"):
+        plan.split_rows("embedding", {"a": 20, "b": 20})
+
+
+def test_norms_of_heads_with_a_weight_each() -> None:
+    plan = builder(embedding=(12, 50), heads=(4, 3), bias=(12,), wrong=(5,))
+    plan.embed("x", "embedding")
+    plan.layer_norm("y", "x", "heads", 1e-5, "bias")
+    norm = plan.build_encoder("y").ops[1]
+    assert isinstance(norm, LayerNorm)
+    assert (norm.group, norm.bias) == (4, "bias")
+    with pytest.raises(ModelFormatError, match=r"wrong.*row of 12"):
+        plan.layer_norm("y", "x", "wrong", 1e-5)
+    with pytest.raises(ModelFormatError, match=r"wrong.*12 values of 'heads'"):
+        plan.layer_norm("y", "x", "heads", 1e-5, "wrong")
 
 
 def test_what_does_not_fit_is_refused_by_name() -> None:

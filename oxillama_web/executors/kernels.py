@@ -61,7 +61,7 @@ class KernelExecutor:
         if self._model_weights is None:
             raise KernelError("the model was closed")
         lowered = lower_ops(plan)
-        weights = self._model_weights.for_plan(plan.weights, loras, lowered.constants)
+        weights = self._model_weights.for_plan(list(plan.weights), loras, lowered.constants)
         self._program = Program(self._host, plan, lowered, weights, self._cache_layout)
         self._weights = weights
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from ..plan import Op, Plan
 
 
+# in the order of enum ox_activation
+_ACTIVATIONS = ("silu", "gelu")
+
+
 class LoweredOps:
     """Operations as C structs, and the constants that become tensors behind the weights."""
 
@@ -41,12 +45,24 @@ def _lower(
     match op:
         case p.Embed():
             return _op(abi.EMBED, dst=buffers[op.dst], tensor=(weights[op.weight],), f=(op.scale,))
+        case p.PositionEmbed():
+            return _op(abi.POSITION_EMBED, dst=buffers[op.dst], tensor=(weights[op.weight],))
         case p.RMSNorm():
             return _op(
                 abi.RMS_NORM,
                 src=(buffers[op.src],),
                 dst=buffers[op.dst],
                 tensor=(weights[op.weight],),
+                i=(op.group,),
+                f=(op.eps,),
+            )
+        case p.LayerNorm():
+            bias = -1 if op.bias is None else weights[op.bias]
+            return _op(
+                abi.LAYER_NORM,
+                src=(buffers[op.src],),
+                dst=buffers[op.dst],
+                tensor=(weights[op.weight], bias),
                 i=(op.group,),
                 f=(op.eps,),
             )
@@ -88,8 +104,17 @@ def _lower(
                 abi.GLU,
                 src=(buffers[op.gate], buffers[op.up]),
                 dst=buffers[op.dst],
-                i=(int(op.activation == "gelu"),),
+                i=(_ACTIVATIONS.index(op.activation),),
             )
+        case p.Activate():
+            return _op(
+                abi.ACTIVATE,
+                src=(buffers[op.src],),
+                dst=buffers[op.dst],
+                i=(_ACTIVATIONS.index(op.activation),),
+            )
+        case p.Scale():
+            return _op(abi.SCALE, src=(buffers[op.src],), dst=buffers[op.dst], f=(op.factor,))
         case p.Add():
             return _op(
                 abi.ADD, src=(buffers[op.a], buffers[op.b]), dst=buffers[op.dst], f=(op.scale,)

@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 from ..errors import InvalidRequestError
 from ..plan import (
     GLU,
+    Activate,
+    Activation,
     Add,
     Attention,
     Embed,
     KVLayer,
     KVStore,
+    LayerNorm,
     Linear,
     Plan,
+    PositionEmbed,
     RMSNorm,
     Rope,
     RopeTable,
+    Scale,
     SelectRows,
     Softcap,
 )
@@ -48,7 +53,9 @@ class NumpyExecutor:
 
     def __init__(self, plan: Plan, gguf: GGUFFile) -> None:
         self._plan = plan
-        self._weights = {name: _load_weight(gguf, name) for name in plan.weights}
+        self._weights = {
+            name: _dequantized(gguf.data_of(info), info) for name, info in plan.weights.items()
+        }
 
     def use_plan(self, plan: Plan, loras: Mapping[str, LoraWeight]) -> None:
         """See `Executor.use_plan`."""
@@ -123,10 +130,18 @@ class NumpyExecutor:
                 if batch.tokens.min() < 0 or batch.tokens.max() >= len(table):
                     raise InvalidRequestError(f"a token is outside of 0..{len(table) - 1}")
                 buffers[op.dst] = table[batch.tokens] * np.float32(op.scale)
+            case PositionEmbed():
+                table = self._weights[op.weight]
+                if batch.positions.max() >= len(table):
+                    raise InvalidRequestError(f"the model knows {len(table)} positions")
+                buffers[op.dst] = table[batch.positions]
             case RMSNorm():
                 buffers[op.dst] = _rms_norm(
                     buffers[op.src], self._weights[op.weight], op.group, op.eps
                 )
+            case LayerNorm():
+                bias = None if op.bias is None else self._weights[op.bias]
+                buffers[op.dst] = _layer_norm(buffers[op.src], self._weights[op.weight], bias, op)
             case Linear():
                 product = buffers[op.src] @ self._weights[op.weight].T
                 if op.bias is not None:
@@ -148,8 +163,11 @@ class NumpyExecutor:
                     attended.append(_attention(queries, keys, values, op))
                 buffers[op.dst] = np.concatenate(attended)
             case GLU():
-                activate = _silu if op.activation == "silu" else _gelu
-                buffers[op.dst] = activate(buffers[op.gate]) * buffers[op.up]
+                buffers[op.dst] = _activate(buffers[op.gate], op.activation) * buffers[op.up]
+            case Activate():
+                buffers[op.dst] = _activate(buffers[op.src], op.activation)
+            case Scale():
+                buffers[op.dst] = np.float32(op.factor) * buffers[op.src]
             case Add():
                 buffers[op.dst] = buffers[op.a] + np.float32(op.scale) * buffers[op.b]
             case SelectRows():
@@ -217,10 +235,6 @@ class _BatchRows:
         self.outputs = last_rows if outputs == "last" else np.arange(len(ids))
 
 
-def _load_weight(gguf: GGUFFile, name: str) -> Array:
-    return _dequantized(gguf.tensor_data(name), gguf.tensors[name])
-
-
 def _dequantized(data: memoryview, info: TensorInfo) -> Array:
     values = dequantize(data, info.format, math.prod(info.shape))
     return values.reshape(info.shape[::-1])
@@ -231,6 +245,17 @@ def _rms_norm(x: Array, weight: Array, group: int, eps: float) -> Array:
     mean_square = np.mean(groups * groups, axis=-1, keepdims=True)
     normed: Array = groups / np.sqrt(mean_square + np.float32(eps)) * weight
     return normed.reshape(x.shape)
+
+
+def _layer_norm(x: Array, weight: Array, bias: Array | None, op: LayerNorm) -> Array:
+    groups = x.reshape(len(x), -1, op.group)
+    centered = groups - groups.mean(axis=-1, keepdims=True)
+    variance = np.mean(centered * centered, axis=-1, keepdims=True)
+    normed = (centered / np.sqrt(variance + np.float32(op.eps))).reshape(len(x), -1, weight.size)
+    weighted = normed * weight.reshape(-1)
+    if bias is not None:
+        weighted += bias
+    return _as_float32(weighted.reshape(x.shape))
 
 
 def _rope_table(positions: NDArray[np.int64], op: RopeTable) -> Array:
@@ -272,6 +297,10 @@ def _attention(q: Array, keys: Array, values: Array, op: Attention) -> Array:
     weights /= weights.sum(axis=-1, keepdims=True)
     attended: Array = (weights @ values).transpose(1, 0, 2).reshape(n_tokens, -1)
     return attended.astype(np.float32)
+
+
+def _activate(x: Array, activation: Activation) -> Array:
+    return _silu(x) if activation == "silu" else _gelu(x)
 
 
 def _silu(x: Array) -> Array:

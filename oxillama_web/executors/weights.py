@@ -149,7 +149,7 @@ def weights_in_process(
     consume: bool,
 ) -> Weights:
     """Weights from a whole file in Python's memory, packed: in place if it may be consumed."""
-    infos = [gguf.tensors[name] for name in plan.weights]
+    infos = list(plan.weights.values())
     owner: object
     if consume and is_writable(gguf.buffer):
         owner = gguf.buffer
@@ -160,7 +160,7 @@ def weights_in_process(
         arena = host.allocate(sum(_align(info.nbytes) for info in infos))
         owner, addresses, position = arena, [], 0
         for info in infos:
-            arena.write(position, gguf.tensor_data(info.name))
+            arena.write(position, gguf.data_of(info))
             addresses.append(arena.address + position)
             position += _align(info.nbytes)
     weights = Weights(host, infos, addresses, owner, constants)
