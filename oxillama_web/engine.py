@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .generation import GenerationEvent
     from .loading import LoadedModel, ModelBytes
+    from .lora import AppliedLora, LoraAdapter
     from .tokenizer import Tokenizer
 
 
@@ -146,6 +147,62 @@ class InferenceEngine:
     def is_eos(self, token: int) -> bool:
         """Whether the token ends an answer."""
         return token in self._model.tokenizer.eog_ids
+
+    # LoRA adapters
+
+    @property
+    def lora_stack(self) -> tuple[AppliedLora, ...]:
+        """The adapters that are applied, the first pushed first."""
+        return self._model.lora_stack
+
+    def push_lora(self, adapter: LoraAdapter | str | Path, scale: float = 1.0) -> None:
+        """Applies one more adapter; changes of the same weight add up.
+
+        The model is not loaded again, and its own weights stay as they are. Every session begins
+        anew, because what its cache holds was computed without the adapter.
+
+        Args:
+            adapter: a LoraAdapter, or a file in llama.cpp's format.
+            scale: 1 applies it as it was trained, 0.5 half as strongly.
+
+        Raises:
+            ModelFormatError, UnsupportedModelError: it does not fit the model; nothing has changed.
+        """
+        self.apply_lora_adapters([(adapter, scale)])
+
+    def apply_lora_adapters(
+        self, adapters: Sequence[tuple[LoraAdapter | str | Path, float]]
+    ) -> None:
+        """Applies several more adapters, each with its scale: as `push_lora`, all or none."""
+        from .lora import AppliedLora, LoraAdapter
+
+        opened = [
+            AppliedLora(
+                adapter if isinstance(adapter, LoraAdapter) else LoraAdapter.open(adapter), scale
+            )
+            for adapter, scale in adapters
+        ]
+        self.apply_lora_stack([*self.lora_stack, *opened])
+
+    def apply_lora_stack(self, stack: Sequence[AppliedLora]) -> None:
+        """Applies exactly these adapters, such as an earlier `lora_stack`."""
+        self._model.use_loras(stack)
+
+    def pop_lora(self) -> AppliedLora:
+        """Takes away the adapter that was pushed last, and returns it with its scale.
+
+        Raises:
+            InvalidRequestError: there is none.
+        """
+        stack = self.lora_stack
+        if not stack:
+            raise InvalidRequestError("no LoRA adapter is applied")
+        self.apply_lora_stack(stack[:-1])
+        return stack[-1]
+
+    def clear_loras(self) -> None:
+        """Takes all adapters away: the model computes the same bits as before the first one."""
+        self.apply_lora_stack([])
 
     # the conversation: see Session
 

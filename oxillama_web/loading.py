@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from .architectures import read_model
 from .errors import (
@@ -19,13 +20,15 @@ from .tokenizer import load_gguf_vocabulary, load_tokenizer_json
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .config import EngineConfig, ModelConfig
     from .executors.base import Executor
     from .gguf import TensorInfo
+    from .lora import AppliedLora
     from .offload import OffloadPolicy
     from .plan import Plan
+    from .session import Session
     from .tokenizer import Tokenizer
 
     ModelBytes = bytes | bytearray | memoryview | mmap.mmap
@@ -45,6 +48,21 @@ class LoadedModel:
     context_size: int
     prefill_chunk_size: int
     chat_template: str
+    lora_stack: tuple[AppliedLora, ...] = ()
+    sessions: WeakSet[Session] = field(default_factory=WeakSet)
+
+    def use_loras(self, stack: Sequence[AppliedLora]) -> None:
+        """Runs with these adapters from now on; all sessions begin anew.
+
+        Raises:
+            ModelFormatError, UnsupportedModelError: an adapter does not fit; nothing has changed.
+        """
+        from .lora import apply_loras
+
+        self.executor.use_plan(*apply_loras(self.plan, self.config, self.tensors, stack))
+        self.lora_stack = tuple(stack)
+        for session in self.sessions:
+            session.reset()
 
     def checked_token(self, token: int) -> int:
         """The token.

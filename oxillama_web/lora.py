@@ -8,7 +8,7 @@ embedding `lora_a` is stored transposed, [n_vocab, rank]: one row a token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from .plan import Add, Buffer, Embed, Linear, Op, Plan, op_weights, op_writes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .config import ModelConfig
     from .gguf import Buffer as Bytes
     from .gguf import TensorInfo
 
@@ -75,7 +76,7 @@ class LoraAdapter:
 
     def data(self, tensor: TensorInfo) -> memoryview:
         """The raw bytes of one of the adapter's tensors."""
-        return self._gguf.tensor_data(tensor.name)
+        return self._gguf.data_of(tensor)
 
 
 class LoraPair(NamedTuple):
@@ -90,39 +91,43 @@ class LoraPair(NamedTuple):
 
 
 class AppliedLora(NamedTuple):
-    """An adapter on a model's stack."""
+    """An adapter on a model's stack; a scale of 1 applies it as it was trained."""
 
     adapter: LoraAdapter
-    scale: float
-
-
-class LoraWeight(NamedTuple):
-    """Where an executor finds a tensor that a plan with adapters reads."""
-
-    adapter: LoraAdapter
-    info: TensorInfo
+    scale: float = 1.0
 
 
 def apply_loras(
-    plan: Plan, tensors: Mapping[str, TensorInfo], stack: Sequence[AppliedLora]
-) -> tuple[Plan, dict[str, LoraWeight]]:
+    plan: Plan,
+    config: ModelConfig,
+    tensors: Mapping[str, TensorInfo],
+    stack: Sequence[AppliedLora],
+) -> tuple[Plan, dict[str, LoraAdapter]]:
     """A plan with the stack's changes added to it.
 
     Args:
         plan: the model's own plan, which stays as it is.
+        config: the model's.
         tensors: the model file's tensors.
         stack: adapters with their scales; changes of the same weight add up.
 
     Returns:
-        The new plan, and what its `weights` that are not in `tensors` stand for.
+        The new plan, and whose tensors those of its `weights` are that are not the model's.
 
     Raises:
         ModelFormatError: an adapter does not fit the model's weights.
         UnsupportedModelError: it changes a weight that cannot be changed so.
     """
-    for adapter, _ in stack:
+    for adapter, scale in stack:
+        if not abs(scale) < 1e6:
+            raise InvalidRequestError(f"scale is {scale!r}; it must be a number below a million")
+        if adapter.architecture != config.architecture:
+            raise UnsupportedModelError(
+                f"the adapter {adapter.name!r} is for {adapter.architecture} models; this one is "
+                f"of {config.architecture}"
+            )
         _check_weights(adapter, plan, tensors)
-    writer = _Writer(plan, stack)
+    writer = _Writer(plan, tensors, stack)
     for index, op in enumerate(plan.ops):
         if index == plan.n_hidden_ops:
             writer.end_hidden()
@@ -137,16 +142,19 @@ class _Writer:
     changes wait until the last of them.
     """
 
-    def __init__(self, plan: Plan, stack: Sequence[AppliedLora]) -> None:
+    def __init__(
+        self, plan: Plan, tensors: Mapping[str, TensorInfo], stack: Sequence[AppliedLora]
+    ) -> None:
         self._stack = stack
+        self._tensors = tensors
         self._plan = Plan(
             buffers=dict(plan.buffers),
             kv_layers=plan.kv_layers,
+            weights=dict(plan.weights),
             output=plan.output,
             hidden=plan.hidden,
         )
-        self._model_weights = plan.weights
-        self._weights: dict[str, LoraWeight] = {}
+        self._adapters: dict[str, LoraAdapter] = {}
         self._waiting: list[Linear] = []
 
     def take(self, op: Op) -> None:
@@ -163,7 +171,7 @@ class _Writer:
         self._change_linears()
         self._plan.n_hidden_ops = len(self._plan.ops)
 
-    def finish(self) -> tuple[Plan, dict[str, LoraWeight]]:
+    def finish(self) -> tuple[Plan, dict[str, LoraAdapter]]:
         self._change_linears()
         # an encoder ends with its hidden states
         self._plan.n_hidden_ops = self._plan.n_hidden_ops or len(self._plan.ops)
@@ -171,51 +179,82 @@ class _Writer:
         written = dict.fromkeys(op_writes(op) for op in self._plan.ops)
         buffers = self._plan.buffers
         self._plan.buffers = {name: buffers[name] for name in written if name in buffers}
-        names = dict.fromkeys(name for op in self._plan.ops for name in op_weights(op))
-        self._plan.weights = {
-            name: self._weights[name].info if name in self._weights else self._model_weights[name]
-            for name in names
-        }
-        return self._plan, self._weights
+        return self._plan, self._adapters
 
     def _change_linears(self) -> None:
         waiting, self._waiting = self._waiting, []
         for op in waiting:
-            for index, (adapter, scale) in enumerate(self._stack):
-                if op.weight in adapter.weights:
-                    a, b = self._add_weights(index, adapter, op.weight)
-                    low = self._low_buffer(adapter.rank(op.weight), like=op.src)
-                    self._plan.ops.append(Linear(low, op.src, a, None))
-                    self._add_change(op.dst, low, b, adapter.scale(op.weight, scale))
+            for low, change in self._changes(op.weight, like=op.src):
+                self._plan.ops.append(Linear(low, op.src, change.a, None))
+                self._add_change(op.dst, low, change)
 
     def _change_embedding(self, op: Embed) -> None:
-        for index, (adapter, scale) in enumerate(self._stack):
-            if op.weight in adapter.weights:
-                a, b = self._add_weights(index, adapter, op.weight)
-                low = self._low_buffer(adapter.rank(op.weight), like=op.dst)
-                self._plan.ops.append(Embed(low, a, op.scale))
-                self._add_change(op.dst, low, b, adapter.scale(op.weight, scale))
+        for low, change in self._changes(op.weight, like=op.dst):
+            self._plan.ops.append(Embed(low, change.a, op.scale))
+            self._add_change(op.dst, low, change)
 
-    def _add_change(self, dst: str, low: str, b: str, scale: float) -> None:
+    def _changes(self, weight: str, *, like: str) -> Iterator[tuple[str, _Change]]:
+        """The stack's changes of a weight, each with a buffer for its low-rank product."""
+        part = _find_part(self._plan.weights[weight], self._tensors)
+        rows = self._plan.buffers[like].rows
+        for index, (adapter, scale) in enumerate(self._stack):
+            if part.tensor not in adapter.weights:
+                continue
+            rank = adapter.rank(part.tensor)
+            low = f"lora.low.{rank}.{rows}"
+            self._plan.buffers[low] = Buffer(rank, rows)
+            a, b = adapter.pair(part.tensor)
+            if part.n_rows != self._tensors[part.tensor].shape[-1]:
+                row_bytes = b.nbytes // b.shape[1]
+                b = b._replace(
+                    name=f"{b.name}[{part.first_row}:]",
+                    shape=(rank, part.n_rows),
+                    offset=b.offset + part.first_row * row_bytes,
+                    nbytes=part.n_rows * row_bytes,
+                )
+            change = _Change(
+                f"lora.{index}:{a.name}",
+                f"lora.{index}:{b.name}",
+                adapter.scale(part.tensor, scale),
+            )
+            for name, info in ((change.a, a), (change.b, b)):
+                self._plan.weights[name] = info
+                self._adapters[name] = adapter
+            yield low, change
+
+    def _add_change(self, dst: str, low: str, change: _Change) -> None:
         """dst += scale * b @ low."""
         buffer = self._plan.buffers[dst]
-        change = f"lora.change.{buffer.width}.{buffer.rows}"
-        self._plan.buffers[change] = buffer
-        self._plan.ops += [Linear(change, low, b, None), Add(dst, dst, change, scale)]
+        product = f"lora.change.{buffer.width}.{buffer.rows}"
+        self._plan.buffers[product] = buffer
+        self._plan.ops += [
+            Linear(product, low, change.b, None),
+            Add(dst, dst, product, change.scale),
+        ]
 
-    def _low_buffer(self, rank: int, *, like: str) -> str:
-        rows = self._plan.buffers[like].rows
-        name = f"lora.low.{rank}.{rows}"
-        self._plan.buffers[name] = Buffer(rank, rows)
-        return name
 
-    def _add_weights(self, index: int, adapter: LoraAdapter, weight: str) -> tuple[str, str]:
-        names = []
-        for info in adapter.pair(weight):
-            name = f"lora.{index}:{info.name}"
-            self._weights[name] = LoraWeight(adapter, info)
-            names.append(name)
-        return names[0], names[1]
+class _Change(NamedTuple):
+    """The names of two weights, and what multiplies their product."""
+
+    a: str
+    b: str
+    scale: float
+
+
+class _Part(NamedTuple):
+    """Rows of a tensor of the model file: a plan may split merged tensors."""
+
+    tensor: str
+    first_row: int
+    n_rows: int
+
+
+def _find_part(weight: TensorInfo, tensors: Mapping[str, TensorInfo]) -> _Part:
+    whole = tensors.get(weight.name)
+    if whole is None:
+        whole = next(t for t in tensors.values() if 0 <= weight.offset - t.offset < t.nbytes)
+    row_bytes = whole.nbytes // whole.shape[-1]
+    return _Part(whole.name, (weight.offset - whole.offset) // row_bytes, weight.shape[-1])
 
 
 def _read_pairs(tensors: Mapping[str, TensorInfo]) -> dict[str, LoraPair]:
@@ -236,8 +275,11 @@ def _read_pairs(tensors: Mapping[str, TensorInfo]) -> dict[str, LoraPair]:
 
 
 def _check_weights(adapter: LoraAdapter, plan: Plan, tensors: Mapping[str, TensorInfo]) -> None:
-    embedded = {op.weight for op in plan.ops if isinstance(op, Embed)}
-    multiplied = {op.weight for op in plan.ops if isinstance(op, Linear)}
+    def used_by(kind: type[Op]) -> set[str]:
+        names = {name for op in plan.ops if isinstance(op, kind) for name in op_weights(op)[:1]}
+        return {_find_part(plan.weights[name], tensors).tensor for name in names}
+
+    embedded, multiplied = used_by(Embed), used_by(Linear)
     for weight in adapter.weights:
         if weight in embedded & multiplied:
             raise UnsupportedModelError(
@@ -248,7 +290,7 @@ def _check_weights(adapter: LoraAdapter, plan: Plan, tensors: Mapping[str, Tenso
                 f"the adapter changes {weight!r}, which this model "
                 + ("does not multiply by" if weight in tensors else "does not have")
             )
-        n_in, n_out = tensors[weight].shape[:2]
+        n_in, n_out = tensors[weight].shape
         a, b = adapter.pair(weight)
         rank = b.shape[0]
         wanted = ((rank, n_out), (rank, n_in)) if weight in embedded else (
@@ -259,10 +301,3 @@ def _check_weights(adapter: LoraAdapter, plan: Plan, tensors: Mapping[str, Tenso
                 f"the adapter's tensors for {weight!r} have shapes {a.shape} and {b.shape}; "
                 f"{wanted[0]} and {wanted[1]} would fit the model"
             )
-
-
-def check_scale(scale: float) -> float:
-    """The scale, if it is a number that can be computed with."""
-    if not abs(scale) < 1e6:
-        raise InvalidRequestError(f"scale is {scale!r}; it must be a number below a million")
-    return scale

@@ -40,6 +40,7 @@ class Session:
         self.logits: memoryview[float] = memoryview(b"").cast("B").cast("f")
         self._cache: KVCache = model.executor.new_cache()
         self._sampler = sampler
+        model.sessions.add(self)
 
     @property
     def kv_cache_seq_len(self) -> int:

@@ -11,13 +11,14 @@ import pytest
 from gguf import GGMLQuantizationType
 from gguf_files import write_tiny_llama
 
-from oxillama_web import EngineConfig
+from oxillama_web import EngineConfig, InferenceEngine
 from oxillama_web.architectures import read_model
-from oxillama_web.errors import ModelFormatError, UnsupportedModelError
+from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.executors import create_executor
 from oxillama_web.executors.base import Executor
 from oxillama_web.gguf import GGUFFile
 from oxillama_web.lora import AppliedLora, LoraAdapter, apply_loras
+from oxillama_web.plan import Plan, PlanBuilder
 from oxillama_web.quants_numpy import dequantize
 
 TOKENS = [5, 9, 200, 31, 7, 7, 90]
@@ -97,7 +98,8 @@ def logits(runner: Executor) -> np.ndarray:
 
 
 def use(runner: Executor, model: GGUFFile, stack: list[AppliedLora]) -> None:
-    runner.use_plan(*apply_loras(read_model(model)[1], model.tensors, stack))
+    config, plan = read_model(model)
+    runner.use_plan(*apply_loras(plan, config, model.tensors, stack))
 
 
 @pytest.fixture(params=["numpy", "kernels"])
@@ -198,7 +200,7 @@ def test_an_adapter_that_does_not_fit_is_refused(
     spoil(pairs)
     adapter = write_adapter(tmp_path / "adapter.gguf", pairs)
     with pytest.raises(ModelFormatError, match=words):
-        apply_loras(read_model(model)[1], model.tensors, [AppliedLora(adapter, 1.0)])
+        use(executor(model, "numpy"), model, [AppliedLora(adapter)])
 
 
 def test_a_tied_embedding_is_refused(tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ def test_a_tied_embedding_is_refused(tmp_path: Path) -> None:
     pairs = {"token_embd.weight": changes(model, seed=1)["token_embd.weight"]}
     adapter = write_adapter(tmp_path / "adapter.gguf", pairs)
     with pytest.raises(UnsupportedModelError, match="output head"):
-        apply_loras(read_model(model)[1], model.tensors, [AppliedLora(adapter, 1.0)])
+        use(executor(model, "numpy"), model, [AppliedLora(adapter)])
 
 
 def test_other_files_are_refused(model: GGUFFile, tmp_path: Path) -> None:
@@ -250,3 +252,75 @@ def test_half_a_pair_is_refused(tmp_path: Path, keep: str) -> None:
     writer.close()
     with pytest.raises(ModelFormatError, match="only one of the two"):
         LoraAdapter.open(tmp_path / "half.gguf")
+
+
+def test_the_engine_stacks_adapters(model: GGUFFile, tmp_path: Path, kind: str) -> None:
+    write_adapter(tmp_path / "1.gguf", changes(model, seed=1))
+    second = write_adapter(tmp_path / "2.gguf", changes(model, seed=2))
+    engine = InferenceEngine(EngineConfig(executor=kind, num_threads=1))
+    engine.load_model_from_bytes(bytes(model.buffer))
+    session = engine.session()
+    session.forward_prefill(TOKENS, 0)
+    plain = engine.forward_prefill(TOKENS, 0)
+    engine.push_lora(tmp_path / "1.gguf")
+    assert engine.kv_cache_seq_len == session.kv_cache_seq_len == 0
+    one = engine.forward_prefill(TOKENS, 0)
+    engine.push_lora(second, scale=0.5)
+    both = engine.forward_prefill(TOKENS, 0)
+    assert not np.array_equal(plain, one) and not np.array_equal(one, both)
+    assert [scale for _, scale in engine.lora_stack] == [1.0, 0.5]
+    stack = engine.lora_stack
+    assert engine.pop_lora() == (second, 0.5)
+    np.testing.assert_array_equal(engine.forward_prefill(TOKENS, 0), one)
+    engine.clear_loras()
+    assert engine.lora_stack == ()
+    np.testing.assert_array_equal(engine.forward_prefill(TOKENS, 0), plain)
+    engine.apply_lora_stack(stack)
+    np.testing.assert_array_equal(engine.forward_prefill(TOKENS, 0), both)
+    engine.clear_loras()
+    engine.apply_lora_adapters([(tmp_path / "1.gguf", 1.0), (second, 0.5)])
+    np.testing.assert_array_equal(session.forward_prefill(TOKENS, 0), both)
+    engine.clear_loras()
+    with pytest.raises(InvalidRequestError, match="no LoRA"):
+        engine.pop_lora()
+
+
+def test_an_adapter_that_is_refused_changes_nothing(model: GGUFFile, tmp_path: Path) -> None:
+    engine = InferenceEngine(EngineConfig(executor="kernels", num_threads=1))
+    engine.load_model_from_bytes(bytes(model.buffer))
+    good = write_adapter(tmp_path / "good.gguf", changes(model, seed=1))
+    other = write_adapter(tmp_path / "other.gguf", changes(model, seed=1), architecture="gemma3")
+    engine.push_lora(good)
+    expected = engine.forward_prefill(TOKENS, 0)
+    with pytest.raises(UnsupportedModelError, match="gemma3"):
+        engine.apply_lora_adapters([(good, 1.0), (other, 1.0)])
+    with pytest.raises(InvalidRequestError, match="scale"):
+        engine.push_lora(good, float("nan"))
+    with pytest.raises(OSError, match="missing"):
+        engine.push_lora(tmp_path / "missing.gguf")
+    assert engine.lora_stack == ((good, 1.0),)
+    assert engine.kv_cache_seq_len == len(TOKENS)
+    engine.reset()
+    np.testing.assert_array_equal(engine.forward_prefill(TOKENS, 0), expected)
+
+
+def test_a_merged_tensor_that_the_plan_splits(model: GGUFFile, tmp_path: Path, kind: str) -> None:
+    """As phi3's, whose Q, K and V are rows of one tensor: the rows of B go to their parts."""
+    name = "output.weight"
+    n_out = model.tensors[name].shape[1]
+
+    def split_plan() -> Plan:
+        builder = PlanBuilder(model.tensors)
+        builder.embed("x", "token_embd.weight")
+        builder.split_rows(name, {"first": 24, "second": n_out - 24})
+        builder.linear("a", "x", "first")
+        builder.linear("b", "x", "second")
+        return builder.build("b")
+
+    config = EngineConfig(executor=kind, num_threads=1)
+    pairs = {name: changes(model, seed=1)[name]}
+    stack = [AppliedLora(write_adapter(tmp_path / "adapter.gguf", pairs))]
+    runner = create_executor(split_plan(), model, config, consume=False)
+    runner.use_plan(*apply_loras(split_plan(), read_model(model)[0], model.tensors, stack))
+    expected = create_executor(split_plan(), merged(model, [(pairs, 2.0)]), config, consume=False)
+    assert np.abs(logits(runner) - logits(expected)).max() < 1e-3 * np.abs(logits(expected)).max()

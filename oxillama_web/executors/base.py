@@ -10,7 +10,7 @@ from ..errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..lora import LoraWeight
+    from ..lora import LoraAdapter
     from ..plan import Plan
 
 Outputs = Literal["last", "all"]
@@ -83,13 +83,13 @@ class Executor(Protocol):
             Float32 [rows * hidden size], valid until the next call.
         """
 
-    def use_plan(self, plan: Plan, loras: Mapping[str, LoraWeight]) -> None:
+    def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """Runs another plan over the model's weights from now on: one with adapters, or without.
 
         Caches keep their layout, but what they hold was computed with the plan before.
 
         Args:
-            loras: what the plan's weights that are not the model's stand for (lora.apply_loras).
+            adapters: whose the plan's weights are that are not the model's (lora.apply_loras).
 
         Raises:
             UnsupportedModelError: an adapter's format has no kernel. The plan before stays.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..config import EngineConfig
-    from ..lora import LoraWeight
+    from ..lora import LoraAdapter
     from ..plan import Plan
     from .base import Batch, KVCache, Outputs
     from .host import Block, KernelHost
@@ -56,12 +56,12 @@ class KernelExecutor:
         self._batch_arrays, self._batch_sequences = _Arguments(host), _Arguments(host)
         self._program = Program(host, plan, lowered, weights, self._cache_layout)
 
-    def use_plan(self, plan: Plan, loras: Mapping[str, LoraWeight]) -> None:
+    def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
         if self._model_weights is None:
             raise KernelError("the model was closed")
         lowered = lower_ops(plan)
-        weights = self._model_weights.for_plan(list(plan.weights), loras, lowered.constants)
+        weights = self._model_weights.for_plan(plan, adapters, lowered.constants)
         self._program = Program(self._host, plan, lowered, weights, self._cache_layout)
         self._weights = weights
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..gguf import GGUFFile, TensorInfo
-    from ..lora import LoraWeight
+    from ..lora import LoraAdapter
     from .base import Batch, KVCache, Outputs
 
 Array = NDArray[np.float32]
@@ -57,10 +57,11 @@ class NumpyExecutor:
             name: _dequantized(gguf.data_of(info), info) for name, info in plan.weights.items()
         }
 
-    def use_plan(self, plan: Plan, loras: Mapping[str, LoraWeight]) -> None:
+    def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
         weights = {name: array for name, array in self._weights.items() if name in plan.weights}
-        for name, (adapter, info) in loras.items():
+        for name, adapter in adapters.items():
+            info = plan.weights[name]
             weights[name] = _dequantized(adapter.data(info), info)
         self._plan, self._weights = plan, weights
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..gguf import GGUFFile, TensorInfo
-    from ..lora import LoraWeight
+    from ..lora import LoraAdapter
     from ..plan import Plan
     from .host import Block, KernelHost
 
@@ -68,33 +68,31 @@ class Weights:
 
     def for_plan(
         self,
-        names: Sequence[str],
-        loras: Mapping[str, LoraWeight],
+        plan: Plan,
+        adapters: Mapping[str, LoraAdapter],
         constants: Sequence[Sequence[float]],
     ) -> Weights:
         """The table for another plan of the same model.
 
         Args:
-            names: the plan's weights: of the model file, or keys of `loras`.
-            loras: adapters' tensors, which are copied into the host's memory.
+            adapters: whose the plan's weights are that are not the model's; their data is copied
+                into the host's memory.
             constants: as for the class.
         """
         own = {info.name: index for index, info in enumerate(self._infos)}
-        infos, addresses, blocks = [], [], []
-        for name in names:
-            if name in own:
-                infos.append(self._infos[own[name]])
+        addresses, blocks = [], []
+        for name, info in plan.weights.items():
+            if name not in adapters:
                 addresses.append(self._tensors[own[name]].data)
                 continue
-            adapter, info = loras[name]
             block = self._host.allocate(info.nbytes)
-            block.write(0, adapter.data(info))
+            block.write(0, adapters[name].data(info))
             blocks.append(block)
-            infos.append(info)
             addresses.append(block.address)
+        infos = list(plan.weights.values())
         weights = Weights(self._host, infos, addresses, (self, blocks), constants)
-        for index, name in enumerate(names):
-            if name in own:
+        for index, name in enumerate(plan.weights):
+            if name not in adapters:
                 weights._tensors[index].packed = self._tensors[own[name]].packed
                 weights._unpacked.remove(index)
         weights.pack()
