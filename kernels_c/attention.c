@@ -292,12 +292,6 @@ V_INLINE void load_values(const tile *t, uint32_t first_key, uint32_t n_keys, co
     }
 }
 
-static float exp_one(float x) {
-    float lanes[VF];
-    v_store(lanes, v_exp(v_splat(x)));
-    return lanes[0];
-}
-
 static void softcap_scores(float *scores, float cap) {
     for (uint32_t j = 0; j < KEYS; j += VF) {
         const vf32 tanh = v_tanh(v_div(v_load(scores + j), v_splat(cap)));
@@ -336,7 +330,7 @@ static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
         total = v_add(total, e);
     }
     if (largest > before) {
-        const float factor = before == NEGATIVE_INFINITY ? 0.0f : exp_one(before - largest);
+        const float factor = before == NEGATIVE_INFINITY ? 0.0f : v_exp_one(before - largest);
         float *sums = t->sums + (size_t)r * t->v_stride;
         for (uint32_t i = 0; i < t->v_stride; i += VF) {
             v_store(sums + i, v_mul(v_load(sums + i), v_splat(factor)));
@@ -385,8 +379,8 @@ static void fold_segment(float largest, float total, const float *sums, uint32_t
                          float *all_largest, float *all_total, float *all_sums) {
     if (total == 0.0f) return; /* it was out of sight */
     const float most = largest > *all_largest ? largest : *all_largest;
-    const float before = *all_largest == NEGATIVE_INFINITY ? 0.0f : exp_one(*all_largest - most);
-    const float factor = exp_one(largest - most);
+    const float before = *all_largest == NEGATIVE_INFINITY ? 0.0f : v_exp_one(*all_largest - most);
+    const float factor = v_exp_one(largest - most);
     for (uint32_t i = 0; i < n; i++) all_sums[i] = all_sums[i] * before + sums[i] * factor;
     *all_total = *all_total * before + total * factor;
     *all_largest = most;

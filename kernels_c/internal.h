@@ -78,6 +78,13 @@ uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows);
 /* 1 if n_in, n_out, bytes, packed and format of a weight fit together and have kernels */
 int32_t ox_check_weight(const ox_tensor *weight);
 
+/* experts.c; n_pairs: tokens times the experts that each uses */
+void ox_select_experts(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_expert_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_expert_sum(const ox_run *run, const ox_op *op, uint32_t n_rows);
+uint64_t ox_expert_shared_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs);
+uint64_t ox_expert_local_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs);
+
 /* norm.c, rope.c, attention.c, elementwise.c */
 void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);

@@ -40,9 +40,8 @@ uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
 /* Rows of a panel for a group of tokens into dst, of which the first n_valid exist. */
 static void store_panel(const ox_product *product, uint32_t panel, uint32_t n_valid, uint32_t token,
                         uint32_t n_tokens, const float (*rows)[PANEL]) {
-    const uint32_t n_out = product->weight->n_out;
     for (uint32_t t = 0; t < n_tokens; t++) {
-        float *to = product->dst + (size_t)(token + t) * n_out + (size_t)panel * PANEL;
+        float *to = ox_product_row(product, token + t) + (size_t)panel * PANEL;
         const float *bias = product->bias ? product->bias + (size_t)panel * PANEL : NULL;
         if (n_valid == PANEL) {
             for (int i = 0; i < PANEL; i += VF) {
@@ -69,8 +68,8 @@ static void add_rows(float (*to)[PANEL], const float (*rows)[PANEL], uint32_t n_
 }
 
 /* Panels of 16 rows are shared between threads. Rows that are not packed are packed on the way. */
-static void multiply_panels(const ox_run *run, const ox_product *product, const ox_format *format,
-                            const ox_activations *acts) {
+void ox_linear_quantized(const ox_run *run, const ox_product *product, const ox_format *format,
+                         const ox_activations *acts) {
     const ox_tensor *weight = product->weight;
     const uint8_t *data = (const uint8_t *)(uintptr_t)weight->data;
     const uint32_t n_columns = weight->n_in / format->block;
@@ -149,5 +148,5 @@ void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
         ox_quantize_rows(run, &acts, product.src, n_rows);
         ox_barrier_wait(run);
     }
-    multiply_panels(run, &product, &format, &acts);
+    ox_linear_quantized(run, &product, &format, &acts);
 }

@@ -2,16 +2,28 @@
 #ifndef OX_LINEAR_H
 #define OX_LINEAR_H
 
-#include "internal.h"
+#include "activations.h"
+#include "formats.h"
 
-/* bias may be NULL. src: n_rows x n_in, dst: n_rows x n_out. */
+/* bias may be NULL. src: n_rows x n_in; dst: rows of n_out, 0 .. n_rows - 1 or those in dst_rows.
+ */
 typedef struct ox_product {
     const ox_tensor *weight;
     const float *bias;
     const float *src;
     float *dst;
+    const uint32_t *dst_rows; /* [n_rows], or NULL */
     uint32_t n_rows;
 } ox_product;
+
+static inline float *ox_product_row(const ox_product *product, uint32_t row) {
+    const size_t at = product->dst_rows ? product->dst_rows[row] : row;
+    return product->dst + at * product->weight->n_out;
+}
+
+/* Quantized weights, with the input quantized by ox_quantize_rows. */
+void ox_linear_quantized(const ox_run *run, const ox_product *product, const ox_format *format,
+                         const ox_activations *acts);
 
 /* F32, F16, BF16 */
 uint64_t ox_linear_float_local_bytes(const ox_tensor *weight, uint32_t n_rows);

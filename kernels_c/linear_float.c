@@ -58,7 +58,7 @@ V_INLINE void tile(const uint32_t format, const int n_rows, const int n_tokens, 
 /* Rows r .. r + n_rows - 1 of the product, for all tokens. */
 V_INLINE void row_group(const uint32_t format, const ox_product *product, uint32_t r,
                         uint32_t n_rows, const uint8_t *rows) {
-    const uint32_t n_in = product->weight->n_in, n_out = product->weight->n_out;
+    const uint32_t n_in = product->weight->n_in;
     const uint64_t row_bytes = (uint64_t)n_in * (format == OX_F32 ? 4 : 2);
     for (uint32_t t = 0; t < product->n_rows; t += TILE_TOKENS) {
         const uint32_t left = product->n_rows - t;
@@ -73,7 +73,7 @@ V_INLINE void row_group(const uint32_t format, const ox_product *product, uint32
             tile(format, (int)n_rows, (int)n_tokens, rows, row_bytes, src, n_in, out);
         }
         for (uint32_t j = 0; j < n_tokens; j++) {
-            float *to = product->dst + (size_t)(t + j) * n_out + r;
+            float *to = ox_product_row(product, t + j) + r;
             for (uint32_t i = 0; i < n_rows; i++) {
                 to[i] = out[j][i] + (product->bias ? product->bias[r + i] : 0.0f);
             }

@@ -95,6 +95,15 @@ enum ox_kind {
     OX_SCALE = 14,
     /* dst[t] = tensor0.row(position[t]) */
     OX_POSITION_EMBED = 15,
+    /* dst[t] = the numbers of the i0 largest logits src0[t], as floats, largest first, then their
+     * softmax weights: over all logits, or with i1 == 1 over the largest ones only */
+    OX_SELECT_EXPERTS = 16,
+    /* for the n experts of each token in src1 (from OX_SELECT_EXPERTS, width 2n): dst[t][k] =
+     * matrix of expert k of token t @ src0[t], or @ src0[t][k] if src0 has n inputs a token;
+     * tensor0 holds the matrices of i0 experts, one after the other, each packed on its own */
+    OX_EXPERT_LINEAR = 17,
+    /* dst[t] = sum over k of src0[t][k] * weight k of token t in src1 */
+    OX_EXPERT_SUM = 18,
     OX_KIND_END
 };
 

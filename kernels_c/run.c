@@ -132,6 +132,41 @@ static int32_t check_attention(const ox_model *model, const ox_op *op) {
            dst->width == (uint64_t)n_heads * layer->v_dim;
 }
 
+/* Experts' numbers must be exact as floats. */
+static int32_t check_select_experts(const ox_model *model, const ox_op *op) {
+    const ox_buffer *logits = find_buffer(model, op->src[0]), *dst = find_buffer(model, op->dst);
+    const int32_t n_used = op->i[0];
+    return logits && dst && logits != dst && logits->rows == dst->rows &&
+           logits->width <= 1u << 16 && n_used > 0 && (uint32_t)n_used <= logits->width &&
+           dst->width == 2 * (uint32_t)n_used && (op->i[1] == 0 || op->i[1] == 1);
+}
+
+static int32_t check_expert_linear(const ox_model *model, const ox_op *op) {
+    const ox_buffer *src = find_buffer(model, op->src[0]), *dst = find_buffer(model, op->dst);
+    const ox_buffer *routes = find_buffer(model, op->src[1]);
+    const ox_tensor *weight = find_tensor(model, op->tensor[0]);
+    const int32_t n_experts = op->i[0], status = check_matrix(weight);
+    if (status) return status;
+    if (!src || !dst || !routes || dst == src || dst == routes || src->rows != dst->rows ||
+        routes->rows != dst->rows || routes->width % 2 || n_experts <= 0 || n_experts > 1 << 16 ||
+        weight->n_out % (uint32_t)n_experts) {
+        return OX_BAD_MODEL;
+    }
+    const uint64_t n_used = routes->width / 2;
+    return dst->width == n_used * (weight->n_out / (uint32_t)n_experts) &&
+                   (src->width == weight->n_in || src->width == n_used * weight->n_in)
+               ? OX_OK
+               : OX_BAD_MODEL;
+}
+
+static int32_t check_expert_sum(const ox_model *model, const ox_op *op) {
+    const ox_buffer *src = find_buffer(model, op->src[0]), *dst = find_buffer(model, op->dst);
+    const ox_buffer *routes = find_buffer(model, op->src[1]);
+    return src && dst && routes && dst != src && dst != routes && src->rows == dst->rows &&
+           routes->rows == dst->rows && routes->width % 2 == 0 &&
+           src->width == (uint64_t)(routes->width / 2) * dst->width;
+}
+
 static int32_t check_op(const ox_model *model, const ox_op *op) {
     const ox_buffer *a = find_buffer(model, op->src[0]), *b = find_buffer(model, op->src[1]);
     const ox_buffer *dst = find_buffer(model, op->dst);
@@ -179,6 +214,14 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
         break;
     case OX_SOFTCAP:
         fits = same_shape(a, dst) && op->f[0] != 0.0f;
+        break;
+    case OX_SELECT_EXPERTS:
+        fits = check_select_experts(model, op);
+        break;
+    case OX_EXPERT_LINEAR:
+        return check_expert_linear(model, op);
+    case OX_EXPERT_SUM:
+        fits = check_expert_sum(model, op);
         break;
     default:
         break;
@@ -248,6 +291,13 @@ static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_t
         } else if (op->kind == OX_ATTENTION && find_layer(model, op->i[0])) {
             op_shared = ox_attention_shared_bytes(model, op, n_threads);
             op_local = ox_attention_local_bytes(model, op);
+        } else if (op->kind == OX_EXPERT_LINEAR) {
+            const ox_tensor *weight = find_tensor(model, op->tensor[0]);
+            const ox_buffer *routes = find_buffer(model, op->src[1]);
+            if (!weight || !routes || op->i[0] <= 0) continue;
+            const uint32_t n_pairs = n_tokens * (routes->width / 2);
+            op_shared = ox_expert_shared_bytes(weight, (uint32_t)op->i[0], n_pairs);
+            op_local = ox_expert_local_bytes(weight, (uint32_t)op->i[0], n_pairs);
         }
         if (op_shared > *shared) *shared = op_shared;
         if (op_local > *local) *local = op_local;
@@ -401,6 +451,15 @@ static void run_op(const ox_run *run, const ox_op *op) {
         break;
     case OX_SOFTCAP:
         ox_softcap(run, op, n_rows);
+        break;
+    case OX_SELECT_EXPERTS:
+        ox_select_experts(run, op, n_rows);
+        break;
+    case OX_EXPERT_LINEAR:
+        ox_expert_linear(run, op, n_rows);
+        break;
+    case OX_EXPERT_SUM:
+        ox_expert_sum(run, op, n_rows);
         break;
     default:
         break;

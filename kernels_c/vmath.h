@@ -30,4 +30,11 @@ V_INLINE vf32 v_tanh(vf32 x) {
     return v_div(v_mul(x, p), q);
 }
 
+/* exp(x) as v_exp gives it */
+V_INLINE float v_exp_one(float x) {
+    float lanes[VF];
+    v_store(lanes, v_exp(v_splat(x)));
+    return lanes[0];
+}
+
 #endif

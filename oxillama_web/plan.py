@@ -191,6 +191,39 @@ class Softcap:
     cap: float
 
 
+@dataclass(frozen=True, slots=True)
+class SelectExperts:
+    """dst[t] = the experts with the `n_used` largest logits src[t], then their softmax weights.
+
+    The softmax is over all experts, or over those used if `normalize`.
+    """
+
+    dst: str
+    src: str
+    n_used: int
+    normalize: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertLinear:
+    """dst[t, k] = weight[expert k of token t] @ src[t], or @ src[t, k] where that has its own."""
+
+    dst: str
+    src: str
+    routes: str
+    weight: str
+    n_experts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertSum:
+    """dst[t] = the sum of src[t, k] * weight k of token t over the experts k of a token."""
+
+    dst: str
+    src: str
+    routes: str
+
+
 Op = (
     Embed
     | PositionEmbed
@@ -207,6 +240,9 @@ Op = (
     | Add
     | SelectRows
     | Softcap
+    | SelectExperts
+    | ExpertLinear
+    | ExpertSum
 )
 
 
@@ -263,6 +299,7 @@ class PlanBuilder:
         self._tensors = dict(tensors)
         self._plan = Plan()
         self._shared_kv_layers: dict[KVLayer, int] = {}
+        self._n_experts: dict[str, int] = {}
 
     def has(self, weight: str) -> bool:
         """Whether the model file holds this tensor."""
@@ -434,6 +471,39 @@ class PlanBuilder:
         self._declare(dst, self._width(src), self._rows(src))
         self._plan.ops.append(Softcap(dst, src, cap))
 
+    def select_experts(self, dst: str, src: str, n_used: int, *, normalize: bool) -> None:
+        """Chooses each token's experts by their logits."""
+        if not 0 < n_used <= self._width(src):
+            raise ModelFormatError(f"a token cannot use {n_used} of {self._width(src)} experts")
+        self._declare(dst, 2 * n_used, self._rows(src))
+        self._n_experts[dst] = self._width(src)
+        self._plan.ops.append(SelectExperts(dst, src, n_used, normalize))
+
+    def expert_linear(self, dst: str, src: str, routes: str, weight: str) -> None:
+        """Products with the matrices of each token's experts: rows of n_used results.
+
+        The tensor is [n_experts, n_out, n_in]; `src` has n_in values, or those for each expert.
+        """
+        shape = self._tensors[weight].shape if self.has(weight) else self._shape(weight)
+        n_experts, n_used = self._n_experts[routes], self._width(routes) // 2
+        if len(shape) != 3 or shape[2] != n_experts:
+            raise ModelFormatError(
+                f"tensor {weight!r} has shape {shape}; it must hold a matrix for each of "
+                f"{n_experts} experts"
+            )
+        if self._width(src) not in (shape[0], n_used * shape[0]):
+            raise ModelFormatError(
+                f"tensor {weight!r} takes {shape[0]} inputs, but its input has {self._width(src)}"
+            )
+        self._declare(dst, n_used * shape[1], self._rows(src))
+        self._plan.ops.append(ExpertLinear(dst, src, routes, weight, n_experts))
+
+    def expert_sum(self, dst: str, src: str, routes: str) -> None:
+        """Adds up the results of each token's experts by their weights."""
+        n_used = self._width(routes) // 2
+        self._declare(dst, self._width(src) // n_used, self._rows(src))
+        self._plan.ops.append(ExpertSum(dst, src, routes))
+
     def build(self, output: str) -> Plan:
         """Ends the plan; `output` is the buffer of the logits.
 
@@ -507,7 +577,7 @@ class PlanBuilder:
 
 def op_weights(op: Op) -> tuple[str, ...]:
     """The model file's tensors that an operation reads."""
-    if isinstance(op, (Embed, PositionEmbed, RMSNorm)):
+    if isinstance(op, (Embed, PositionEmbed, RMSNorm, ExpertLinear)):
         return (op.weight,)
     if isinstance(op, (Linear, LayerNorm)):
         return (op.weight,) if op.bias is None else (op.weight, op.bias)
@@ -521,6 +591,10 @@ def op_reads(op: Op) -> tuple[str, ...]:
             return ()
         case RMSNorm() | LayerNorm() | Linear() | Activate() | Scale() | SelectRows() | Softcap():
             return (op.src,)
+        case SelectExperts():
+            return (op.src,)
+        case ExpertLinear() | ExpertSum():
+            return (op.src, op.routes)
         case Rope():
             return (op.buffer, op.table)
         case KVStore():

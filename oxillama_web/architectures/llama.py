@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..plan import Plan, PlanBuilder
 from .common import TOKEN_EMBEDDING, inverse_frequencies, output_head, read_config
+from .experts import count_experts, mixture_of_experts
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 def read(gguf: GGUFFile) -> tuple[ModelConfig, Plan]:
     """The sizes and the plan of a Llama-family file."""
     config = read_config(gguf)
+    _, n_used = count_experts(gguf)
     eps = config.rms_norm_eps
     plan = PlanBuilder(gguf.tensors)
     plan.embed("x", TOKEN_EMBEDDING)
@@ -44,10 +46,13 @@ def read(gguf: GGUFFile) -> tuple[ModelConfig, Plan]:
         plan.linear("delta", "attended", block + "attn_output.weight", block + "attn_output.bias")
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)
-        plan.linear("gate", "h", block + "ffn_gate.weight", block + "ffn_gate.bias")
-        plan.linear("up", "h", block + "ffn_up.weight", block + "ffn_up.bias")
-        plan.glu("gate", "gate", "up", "silu")
-        plan.linear("delta", "gate", block + "ffn_down.weight", block + "ffn_down.bias")
+        if n_used:
+            mixture_of_experts(plan, "delta", "h", block, n_used, normalize=True)
+        else:
+            plan.linear("gate", "h", block + "ffn_gate.weight", block + "ffn_gate.bias")
+            plan.linear("up", "h", block + "ffn_up.weight", block + "ffn_up.bias")
+            plan.glu("gate", "gate", "up", "silu")
+            plan.linear("delta", "gate", block + "ffn_down.weight", block + "ffn_down.bias")
         plan.add("x", "x", "delta")
     plan.select_rows("last", "x")
     plan.rms_norm("last", "last", "output_norm.weight", eps)

@@ -123,6 +123,23 @@ def _lower(
             return _op(abi.SELECT_ROWS, src=(buffers[op.src],), dst=buffers[op.dst])
         case p.Softcap():
             return _op(abi.SOFTCAP, src=(buffers[op.src],), dst=buffers[op.dst], f=(op.cap,))
+        case p.SelectExperts() | p.ExpertLinear() | p.ExpertSum():
+            return _lower_experts(op, buffers, weights)
+
+
+def _lower_experts(
+    op: p.SelectExperts | p.ExpertLinear | p.ExpertSum,
+    buffers: dict[str, int],
+    weights: dict[str, int],
+) -> abi.Op:
+    dst = buffers[op.dst]
+    if isinstance(op, p.SelectExperts):
+        i = (op.n_used, int(op.normalize))
+        return _op(abi.SELECT_EXPERTS, src=(buffers[op.src],), dst=dst, i=i)
+    src = (buffers[op.src], buffers[op.routes])
+    if isinstance(op, p.ExpertSum):
+        return _op(abi.EXPERT_SUM, src=src, dst=dst)
+    return _op(abi.EXPERT_LINEAR, src=src, dst=dst, tensor=(weights[op.weight],), i=(op.n_experts,))
 
 
 def _op(
@@ -152,7 +169,8 @@ def _barriers(plan: Plan) -> list[bool]:
 
     An operation waits if, since the threads last met, another one wrote what it reads or writes, or
     read what it writes. A linear operation quantizes its input (a write), meets the other threads,
-    and multiplies (a read); one that follows another with the same input only reads.
+    and multiplies (a read); one that follows another with the same input only reads. So does one
+    of experts, after it has sorted its inputs by expert.
     """
     barriers = []
     read: set[str] = set()
@@ -161,8 +179,8 @@ def _barriers(plan: Plan) -> list[bool]:
     for op in plan.ops:
         reads, writes = set(p.op_reads(op)), {p.op_writes(op)}
         quantizes = False
-        if isinstance(op, p.Linear):
-            quantizes = not (isinstance(previous, p.Linear) and previous.src == op.src)
+        if isinstance(op, (p.Linear, p.ExpertLinear)):
+            quantizes = not (type(previous) is type(op) and p.op_reads(previous) == p.op_reads(op))
             (writes if quantizes else reads).add(_QUANTIZED)
         barrier = bool(reads & written or writes & written or writes & read)
         if barrier:

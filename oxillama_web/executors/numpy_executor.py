@@ -20,6 +20,8 @@ from ..plan import (
     Add,
     Attention,
     Embed,
+    ExpertLinear,
+    ExpertSum,
     KVLayer,
     KVStore,
     LayerNorm,
@@ -30,11 +32,13 @@ from ..plan import (
     Rope,
     RopeTable,
     Scale,
+    SelectExperts,
     SelectRows,
     Softcap,
 )
 from ..quants_numpy import dequantize
 from .base import check_batch
+from .numpy_experts import expert_linear, expert_sum, select_experts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,6 +180,14 @@ class NumpyExecutor:
             case Softcap():
                 cap = np.float32(op.cap)
                 buffers[op.dst] = cap * np.tanh(buffers[op.src] / cap)
+            case SelectExperts():
+                buffers[op.dst] = select_experts(buffers[op.src], op.n_used, normalize=op.normalize)
+            case ExpertLinear():
+                buffers[op.dst] = expert_linear(
+                    buffers[op.src], buffers[op.routes], self._weights[op.weight]
+                )
+            case ExpertSum():
+                buffers[op.dst] = expert_sum(buffers[op.src], buffers[op.routes])
             case _:
                 raise NotImplementedError(type(op).__name__)
 

@@ -121,19 +121,20 @@ class Weights:
         functions, stride = self._host.functions, ctypes.sizeof(abi.Tensor)
         needed = max(functions.ox_pack_scratch_bytes(self.address + i * stride) for i in indices)
         scratch = self._host.allocate(needed)
+        one = self._host.allocate(stride)
         for index in indices:
             tensor = self._tensors[index]
             if tensor.n_out < abi.PANEL_ROWS:
                 continue
-            status = functions.ox_pack(
-                self.address + index * stride,
-                0,
-                tensor.n_out // abi.PANEL_ROWS,
-                scratch.address,
-                scratch.n_bytes,
-            )
-            if status:
-                raise KernelError(f"packing a tensor failed: {abi.STATUS_TEXT.get(status, status)}")
+            for matrix in _matrices(self._infos[index], tensor):
+                one.write(0, matrix)
+                n_panels = matrix.n_out // abi.PANEL_ROWS
+                status = functions.ox_pack(
+                    one.address, 0, n_panels, scratch.address, scratch.n_bytes
+                )
+                if status:
+                    reason = abi.STATUS_TEXT.get(status, status)
+                    raise KernelError(f"packing a tensor failed: {reason}")
             tensor.packed = 1
         self._table.write(0, self._tensors)
 
@@ -184,6 +185,17 @@ def _tensor(info: TensorInfo, address: int) -> abi.Tensor:
         n_in=info.shape[0],
         n_out=math.prod(info.shape[1:]),
     )
+
+
+def _matrices(info: TensorInfo, tensor: abi.Tensor) -> list[abi.Tensor]:
+    """The experts' matrices of a tensor with three dimensions, else the tensor itself."""
+    if len(info.shape) < 3:
+        return [tensor]
+    n_experts, n_bytes = tensor.n_out // info.shape[1], tensor.bytes * info.shape[1] // tensor.n_out
+    return [
+        abi.Tensor(tensor.data + expert * n_bytes, n_bytes, tensor.format, 0, *info.shape[:2])
+        for expert in range(n_experts)
+    ]
 
 
 def _constant_tensor(block: Block) -> abi.Tensor:
