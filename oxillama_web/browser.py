@@ -30,6 +30,9 @@ PREFILL_CHUNK_SIZE = 32
 # What a page uses sooner or later; a memory snapshot has it imported.
 PRELOADED_MODULES = (
     "traceback",
+    "oxillama_web.architectures.gemma3",
+    "oxillama_web.architectures.llama",
+    "oxillama_web.architectures.qwen",
     "oxillama_web.executors.host",
     "oxillama_web.executors.kernels",
     "oxillama_web.executors.library",

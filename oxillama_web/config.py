@@ -111,7 +111,10 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What a model file says of itself. Sizes count elements, not bytes."""
+    """What a model file says of itself. Sizes count elements, not bytes.
+
+    `context_length` is what the model was trained for, `context_size` what it is loaded for.
+    """
 
     architecture: str
     name: str
@@ -123,7 +126,8 @@ class ModelConfig:
     ffn_size: int
     vocab_size: int
     context_length: int
-    rms_norm_eps: float
+    context_size: int
+    norm_eps: float
     rope_dim: int
     rope_base: float
     sliding_window: int = 0

@@ -103,7 +103,7 @@ def load_model(
         OutOfMemoryError: it does not fit into memory.
     """
     gguf = GGUFFile(data)
-    model_config, plan = read_model(gguf)
+    model_config, plan = read_model(gguf, config.context_size)
     tokenizer = _load_tokenizer(gguf, tokenizer_json, folder)
     if tokenizer.n_vocab > model_config.vocab_size:
         raise ModelFormatError(
@@ -116,7 +116,7 @@ def load_model(
         tensors=gguf.tensors,
         tokenizer=tokenizer,
         executor=create_executor(plan, gguf, config, consume=consume),
-        context_size=config.context_size or model_config.context_length,
+        context_size=model_config.context_size,
         prefill_chunk_size=config.prefill_chunk_size,
         chat_template=gguf.get_str("tokenizer.chat_template", ""),
     )

@@ -1,22 +1,28 @@
-"""What the architectures share: reading sizes, rotary frequencies, the output head."""
+"""What the architectures share: reading sizes, and the parts that their layers are made of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..config import ModelConfig
-from ..errors import ModelFormatError, UnsupportedModelError
+from ..errors import ModelFormatError
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
-    from ..plan import PlanBuilder
+    from ..plan import Activation, PlanBuilder, RopeStyle
 
 TOKEN_EMBEDDING = "token_embd.weight"
+OUTPUT_NORM = "output_norm.weight"
 OUTPUT_HEAD = "output.weight"
 
 
-def read_config(gguf: GGUFFile, default_rope_base: float = 10000.0) -> ModelConfig:
+def read_config(
+    gguf: GGUFFile, context_size: int | None, default_rope_base: float = 10000.0
+) -> ModelConfig:
     """The sizes that every decoder states in its metadata, checked against each other.
+
+    Args:
+        context_size: how long a context the model is loaded for; None: what it was trained for.
 
     Raises:
         ModelFormatError: a size is missing, zero, or does not fit the others.
@@ -38,6 +44,7 @@ def read_config(gguf: GGUFFile, default_rope_base: float = 10000.0) -> ModelConf
         )
     if TOKEN_EMBEDDING not in gguf.tensors:
         raise ModelFormatError(f"the file holds no tensor {TOKEN_EMBEDDING!r}")
+    context_length = _positive(gguf, f"{arch}.context_length")
     return ModelConfig(
         architecture=arch,
         name=gguf.get_str("general.name", arch),
@@ -48,37 +55,92 @@ def read_config(gguf: GGUFFile, default_rope_base: float = 10000.0) -> ModelConf
         head_dim=head_dim,
         ffn_size=_positive(gguf, f"{arch}.feed_forward_length"),
         vocab_size=gguf.tensors[TOKEN_EMBEDDING].shape[-1],
-        context_length=_positive(gguf, f"{arch}.context_length"),
-        rms_norm_eps=gguf.get_float(f"{arch}.attention.layer_norm_rms_epsilon"),
+        context_length=context_length,
+        context_size=context_size or context_length,
+        norm_eps=_norm_eps(gguf, arch),
         rope_dim=rope_dim,
         rope_base=gguf.get_float(f"{arch}.rope.freq_base", default_rope_base),
         sliding_window=gguf.get_int(f"{arch}.attention.sliding_window", 0),
     )
 
 
-def inverse_frequencies(
-    gguf: GGUFFile, config: ModelConfig, base: float, *, scaled: bool = True
-) -> list[float]:
-    """Rotary frequencies base^(-2j/n), linearly scaled and divided by `rope_freqs` where given.
+def project_qkv(plan: PlanBuilder, config: ModelConfig, block: str, src: str) -> None:
+    """Queries, keys and values of a layer into "q", "k" and "v", from one matrix or from three."""
+    query_size, key_size = (n * config.head_dim for n in (config.n_heads, config.n_kv_heads))
+    for kind in ("weight", "bias"):
+        if plan.has(merged := f"{block}attn_qkv.{kind}"):
+            sizes = (("q", query_size), ("k", key_size), ("v", key_size))
+            plan.split_rows(merged, {f"{block}attn_{name}.{kind}": n for name, n in sizes})
+    for name in ("q", "k", "v"):
+        plan.linear(name, src, f"{block}attn_{name}.weight", f"{block}attn_{name}.bias")
 
-    Su et al. 2021, https://arxiv.org/abs/2104.09864; linear scaling: Chen et al. 2023,
-    https://arxiv.org/abs/2306.15595; `rope_freqs.weight` holds Llama 3's divisors.
+
+def rotate(plan: PlanBuilder, config: ModelConfig, table: str, style: RopeStyle) -> None:
+    """Rotary positions of "q" and "k"."""
+    plan.rope("q", table, config.head_dim, style)
+    plan.rope("k", table, config.head_dim, style)
+
+
+def attend(
+    plan: PlanBuilder,
+    config: ModelConfig,
+    block: str,
+    *,
+    scale: float | None = None,
+    window: int = 0,
+    softcap: float = 0.0,
+) -> None:
+    """Attention of "q" over "k", "v" and what the cache holds, and its product, into "delta".
+
+    Scores are divided by the square root of the head size, unless another scale is given.
     """
-    n = config.rope_dim
-    frequencies = [base ** (-2.0 * j / n) for j in range(n // 2)]
-    if not scaled:
-        return frequencies
-    factor = _linear_scaling(gguf, config.architecture)
-    frequencies = [frequency / factor for frequency in frequencies]
-    if "rope_freqs.weight" in gguf.tensors:
-        divisors = _float32_values(gguf, "rope_freqs.weight", n // 2)
-        frequencies = [f / d for f, d in zip(frequencies, divisors, strict=True)]
-    return frequencies
+    plan.attention(
+        "attended",
+        "q",
+        "k",
+        "v",
+        n_heads=config.n_heads,
+        n_kv_heads=config.n_kv_heads,
+        scale=config.head_dim**-0.5 if scale is None else scale,
+        window=window,
+        softcap=softcap,
+    )
+    plan.linear("delta", "attended", block + "attn_output.weight", block + "attn_output.bias")
+
+
+def gated_feed_forward(
+    plan: PlanBuilder, config: ModelConfig, block: str, src: str, activation: Activation
+) -> None:
+    """down(activation(gate(src)) * up(src)) into "delta".
+
+    A matrix of twice the size holds the gate, then the other factor.
+    """
+    gate, up = block + "ffn_gate", block + "ffn_up"
+    if not plan.has(gate + ".weight"):
+        n = config.ffn_size
+        plan.split_rows(up + ".weight", {gate + ".weight": n, up + ".weight": n})
+    plan.linear("gate", src, gate + ".weight", gate + ".bias")
+    plan.linear("up", src, up + ".weight", up + ".bias")
+    plan.glu("gate", "gate", "up", activation)
+    plan.linear("delta", "gate", block + "ffn_down.weight", block + "ffn_down.bias")
+
+
+def feed_forward(plan: PlanBuilder, block: str, src: str, activation: Activation) -> None:
+    """down(activation(up(src))) into "delta"."""
+    plan.linear("up", src, block + "ffn_up.weight", block + "ffn_up.bias")
+    plan.activate("up", "up", activation)
+    plan.linear("delta", "up", block + "ffn_down.weight", block + "ffn_down.bias")
+
+
+def layer_norm(plan: PlanBuilder, config: ModelConfig, dst: str, src: str, name: str) -> None:
+    """A layer norm of `name`.weight and, where the file holds it, `name`.bias."""
+    plan.layer_norm(dst, src, name + ".weight", config.norm_eps, name + ".bias")
 
 
 def output_head(plan: PlanBuilder, logits: str, src: str) -> None:
     """The product with the vocabulary; the embedding serves where there is no own matrix."""
-    plan.linear(logits, src, OUTPUT_HEAD if plan.has(OUTPUT_HEAD) else TOKEN_EMBEDDING)
+    weight = OUTPUT_HEAD if plan.has(OUTPUT_HEAD) else TOKEN_EMBEDDING
+    plan.linear(logits, src, weight, "output.bias")
 
 
 def _positive(gguf: GGUFFile, key: str, default: int | None = None) -> int:
@@ -88,22 +150,8 @@ def _positive(gguf: GGUFFile, key: str, default: int | None = None) -> int:
     return value
 
 
-def _linear_scaling(gguf: GGUFFile, arch: str) -> float:
-    kind = gguf.get_str(f"{arch}.rope.scaling.type", "none")
-    if kind == "none":
-        return 1.0
-    if kind != "linear":
-        raise UnsupportedModelError(
-            f"rotary scaling {kind!r} is not supported; these are: none, linear, llama3"
-        )
-    factor = gguf.get_float(f"{arch}.rope.scaling.factor")
-    if not factor > 0.0:
-        raise ModelFormatError(f"{arch}.rope.scaling.factor is {factor}; it must be above 0")
-    return factor
-
-
-def _float32_values(gguf: GGUFFile, tensor: str, count: int) -> list[float]:
-    info = gguf.tensors[tensor]
-    if info.format != 0 or info.shape != (count,):
-        raise ModelFormatError(f"tensor {tensor!r} must be {count} F32 values")
-    return list(gguf.tensor_data(tensor).cast("B").cast("f"))
+def _norm_eps(gguf: GGUFFile, arch: str) -> float:
+    layer_norm_key = f"{arch}.attention.layer_norm_epsilon"
+    if layer_norm_key in gguf.metadata:
+        return gguf.get_float(layer_norm_key)
+    return gguf.get_float(f"{arch}.attention.layer_norm_rms_epsilon")

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
 from ..plan import Plan, PlanBuilder
-from .common import TOKEN_EMBEDDING, inverse_frequencies, output_head, read_config
+from .common import (
+    OUTPUT_NORM,
+    TOKEN_EMBEDDING,
+    attend,
+    gated_feed_forward,
+    output_head,
+    project_qkv,
+    read_config,
+    rotate,
+)
+from .rope import add_rope_table, plain_frequencies
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
@@ -22,51 +32,40 @@ GLOBAL_LAYER_PERIOD = 6
 LOCAL_ROPE_BASE = 10000.0
 
 
-def read(gguf: GGUFFile) -> tuple[ModelConfig, Plan]:
+def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
     """The sizes and the plan of a Gemma 3 file."""
-    config = read_config(gguf, default_rope_base=1e6)
+    config = read_config(gguf, context_size, default_rope_base=1e6)
     if config.sliding_window < 1:
         raise ModelFormatError("gemma3.attention.sliding_window is missing or zero")
-    eps = config.rms_norm_eps
+    eps = config.norm_eps
     local_base = gguf.get_float("gemma3.rope.freq_base_swa", LOCAL_ROPE_BASE)
     plan = PlanBuilder(gguf.tensors)
     plan.embed("x", TOKEN_EMBEDDING, scale=config.hidden_size**0.5)
-    plan.rope_table("rope_local", inverse_frequencies(gguf, config, local_base, scaled=False))
-    plan.rope_table("rope_global", inverse_frequencies(gguf, config, config.rope_base))
+    plan.rope_table("rope_local", plain_frequencies(config.rope_dim, local_base))
+    add_rope_table(plan, "rope_global", gguf, config)
     for layer in range(config.n_layers):
         block = f"blk.{layer}."
         is_global = (layer + 1) % GLOBAL_LAYER_PERIOD == 0
-        rope = "rope_global" if is_global else "rope_local"
         plan.rms_norm("h", "x", block + "attn_norm.weight", eps)
-        plan.linear("q", "h", block + "attn_q.weight")
-        plan.linear("k", "h", block + "attn_k.weight")
-        plan.linear("v", "h", block + "attn_v.weight")
+        project_qkv(plan, config, block, "h")
         plan.rms_norm("q", "q", block + "attn_q_norm.weight", eps)
         plan.rms_norm("k", "k", block + "attn_k_norm.weight", eps)
-        plan.rope("q", rope, config.head_dim, "halves")
-        plan.rope("k", rope, config.head_dim, "halves")
-        plan.attention(
-            "attended",
-            "q",
-            "k",
-            "v",
-            n_heads=config.n_heads,
-            n_kv_heads=config.n_kv_heads,
+        rotate(plan, config, "rope_global" if is_global else "rope_local", "halves")
+        attend(
+            plan,
+            config,
+            block,
             scale=_attention_scale(config),
             window=0 if is_global else config.sliding_window,
         )
-        plan.linear("delta", "attended", block + "attn_output.weight")
         plan.rms_norm("delta", "delta", block + "post_attention_norm.weight", eps)
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)
-        plan.linear("gate", "h", block + "ffn_gate.weight")
-        plan.linear("up", "h", block + "ffn_up.weight")
-        plan.glu("gate", "gate", "up", "gelu")
-        plan.linear("delta", "gate", block + "ffn_down.weight")
+        gated_feed_forward(plan, config, block, "h", "gelu")
         plan.rms_norm("delta", "delta", block + "post_ffw_norm.weight", eps)
         plan.add("x", "x", "delta")
     plan.select_rows("last", "x")
-    plan.rms_norm("last", "last", "output_norm.weight", eps)
+    plan.rms_norm("last", "last", OUTPUT_NORM, eps)
     output_head(plan, "logits", "last")
     return config, plan.build("logits")
 

@@ -1,0 +1,56 @@
+"""OLMo 2 and 3: norms behind attention and feed-forward, not before; Q and K normalized whole.
+
+OLMo Team 2025, https://arxiv.org/abs/2501.00656. OLMo 3, of the same architecture name, has a
+sliding window in three of four layers; those rotate unscaled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..plan import Plan, PlanBuilder
+from .common import (
+    OUTPUT_NORM,
+    TOKEN_EMBEDDING,
+    attend,
+    gated_feed_forward,
+    output_head,
+    project_qkv,
+    read_config,
+    rotate,
+)
+from .rope import add_rope_table, plain_frequencies
+
+if TYPE_CHECKING:
+    from ..config import ModelConfig
+    from ..gguf import GGUFFile
+
+GLOBAL_LAYER_PERIOD = 4
+
+
+def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
+    """The sizes and the plan of an OLMo 2 or OLMo 3 file."""
+    config = read_config(gguf, context_size)
+    eps = config.norm_eps
+    plan = PlanBuilder(gguf.tensors)
+    plan.embed("x", TOKEN_EMBEDDING)
+    add_rope_table(plan, "rope_global", gguf, config)
+    if config.sliding_window:
+        plan.rope_table("rope_local", plain_frequencies(config.rope_dim, config.rope_base))
+    for layer in range(config.n_layers):
+        block = f"blk.{layer}."
+        is_local = config.sliding_window > 0 and (layer + 1) % GLOBAL_LAYER_PERIOD != 0
+        project_qkv(plan, config, block, "x")
+        plan.rms_norm("q", "q", block + "attn_q_norm.weight", eps)
+        plan.rms_norm("k", "k", block + "attn_k_norm.weight", eps)
+        rotate(plan, config, "rope_local" if is_local else "rope_global", "halves")
+        attend(plan, config, block, window=config.sliding_window if is_local else 0)
+        plan.rms_norm("delta", "delta", block + "post_attention_norm.weight", eps)
+        plan.add("x", "x", "delta")
+        gated_feed_forward(plan, config, block, "x", "silu")
+        plan.rms_norm("delta", "delta", block + "post_ffw_norm.weight", eps)
+        plan.add("x", "x", "delta")
+    plan.select_rows("last", "x")
+    plan.rms_norm("last", "last", OUTPUT_NORM, eps)
+    output_head(plan, "logits", "last")
+    return config, plan.build("logits")
