@@ -206,6 +206,9 @@ OX_EXPORT uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_
 /* log(sum(exp(logits / temperature))) */
 OX_EXPORT float ox_logsumexp(const float *logits, uint32_t n, float temperature);
 
+/* The entropy of softmax(logits / temperature), in nats. */
+OX_EXPORT float ox_entropy(const float *logits, uint32_t n, float temperature);
+
 /* The first index whose cumulative softmax(logits / temperature) exceeds u (0 <= u < 1). */
 OX_EXPORT uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u);
 

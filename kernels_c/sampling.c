@@ -147,6 +147,32 @@ float ox_logsumexp(const float *logits, uint32_t n, float temperature) {
                    natural_log(weight_sum(s, logits, n)));
 }
 
+/* sum(w * log(w)) of up to BLOCK weights w; what weighs nothing adds nothing. */
+static float weighted_logs(softmax s, const float *logits, uint32_t n, const float *block) {
+    vf32 total = v_zero();
+    for (uint32_t i = 0; i < n; i += VF) {
+        const vf32 x = n - i < VF ? v_load_part(logits + i, n - i) : v_load(logits + i);
+        const vf32 below = v_min(v_zero(), v_sub(x, v_splat(s.largest)));
+        /* -infinity times 0 would be no number */
+        const vf32 log_weight = v_max(v_splat(-1e4f), v_mul(below, v_splat(s.inverse_temperature)));
+        total = v_fma(v_load(block + i), log_weight, total);
+    }
+    return v_hsum(total);
+}
+
+float ox_entropy(const float *logits, uint32_t n, float temperature) {
+    const softmax s = softmax_of(logits, n, temperature);
+    if (s.largest == NEGATIVE_INFINITY) return 0.0f;
+    float block[BLOCK];
+    double total = 0.0, logs = 0.0;
+    for (uint32_t i = 0; i < n; i += BLOCK) {
+        const uint32_t n_block = n - i < BLOCK ? n - i : BLOCK;
+        total += weigh_block(s, logits + i, n_block, block);
+        logs += weighted_logs(s, logits + i, n_block, block);
+    }
+    return (float)(natural_log(total) - logs / total);
+}
+
 uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u) {
     const softmax s = softmax_of(logits, n, temperature);
     const double total = weight_sum(s, logits, n), limit = total * (1.0 - 0x1p-52);

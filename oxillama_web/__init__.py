@@ -8,7 +8,7 @@ for piece in engine.stream("Once upon a time", max_tokens=50):
     print(piece, end="", flush=True)
 """
 
-from .config import EngineConfig, ModelConfig, SamplerConfig
+from .config import EngineConfig, ModelConfig
 from .engine import InferenceEngine
 from .errors import (
     ChatTemplateError,
@@ -25,6 +25,7 @@ from .errors import (
 )
 from .generation import GenerationEvent
 from .offload import OffloadPolicy
+from .sampling import SamplerConfig
 from .session import Session
 
 __version__ = "0.1.0"

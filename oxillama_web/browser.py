@@ -13,8 +13,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import errors
-from .config import EngineConfig, SamplerConfig
+from .config import EngineConfig
 from .engine import InferenceEngine
+from .sampling import SamplerConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

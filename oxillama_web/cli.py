@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from .errors import ChatTemplateError, InvalidRequestError, OxiLlamaError
 
 if TYPE_CHECKING:
-    from .config import EngineConfig, SamplerConfig
+    from .config import EngineConfig
     from .engine import InferenceEngine
     from .generation import GenerationEvent
+    from .sampling import SamplerConfig
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -143,7 +144,7 @@ def _model_path(model: str) -> Path:
 
 
 def _sampler(options: argparse.Namespace) -> SamplerConfig:
-    from .config import SamplerConfig
+    from .sampling import SamplerConfig
 
     return SamplerConfig(
         temperature=options.temperature,

@@ -1,64 +1,17 @@
-"""What a caller chooses (EngineConfig, SamplerConfig) and what a file says (ModelConfig)."""
+"""What a caller chooses (EngineConfig) and what a file says (ModelConfig)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from .errors import InvalidRequestError
+from .sampling.config import SamplerConfig, require
 
 if TYPE_CHECKING:
     from .offload import OffloadPolicy
 
 ExecutorChoice = Literal["auto", "kernels", "numpy"]
 KVCacheType = Literal["f16", "f32"]
-
-
-@dataclass(frozen=True, slots=True)
-class SamplerConfig:
-    """How the next token is chosen from the logits.
-
-    Attributes:
-        temperature: 0 chooses the most probable token (greedy); higher is more varied.
-        top_k: keep the k most probable tokens; 0 keeps all.
-        top_p: keep the smallest set whose probabilities sum to at least this (nucleus sampling).
-        min_p: keep tokens at least this fraction as probable as the most probable one.
-        repetition_penalty: divides positive and multiplies negative logits of recent tokens
-            (Keskar et al. 2019, https://arxiv.org/abs/1909.05858); 1 switches it off.
-        repetition_penalty_window: how many of the last tokens count as recent.
-        seed: the same seed gives the same text; None draws one from the system.
-    """
-
-    temperature: float = 0.7
-    top_k: int = 40
-    top_p: float = 0.9
-    min_p: float = 0.0
-    repetition_penalty: float = 1.1
-    repetition_penalty_window: int = 64
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        _require(0.0 <= self.temperature <= 1e4, "temperature", self.temperature, "0 to 10000")
-        _require(self.top_k >= 0, "top_k", self.top_k, "0 or more")
-        _require(0.0 < self.top_p <= 1.0, "top_p", self.top_p, "above 0, at most 1")
-        _require(0.0 <= self.min_p <= 1.0, "min_p", self.min_p, "0 to 1")
-        _require(
-            1e-3 <= self.repetition_penalty <= 1e3,
-            "repetition_penalty",
-            self.repetition_penalty,
-            "0.001 to 1000",
-        )
-        _require(
-            self.repetition_penalty_window >= 0,
-            "repetition_penalty_window",
-            self.repetition_penalty_window,
-            "0 or more",
-        )
-
-    @classmethod
-    def greedy(cls) -> SamplerConfig:
-        """Always the most probable token, with no penalty."""
-        return cls(temperature=0.0, repetition_penalty=1.0)
 
 
 @dataclass(slots=True)
@@ -89,19 +42,19 @@ class EngineConfig:
     kv_cache_type: KVCacheType = "f16"
 
     def __post_init__(self) -> None:
-        _require(self.num_threads >= 1, "num_threads", self.num_threads, "1 or more")
-        _require(
+        require(self.num_threads >= 1, "num_threads", self.num_threads, "1 or more")
+        require(
             self.prefill_chunk_size >= 0, "prefill_chunk_size", self.prefill_chunk_size, "0 or more"
         )
         if self.context_size is not None:
-            _require(self.context_size >= 1, "context_size", self.context_size, "1 or more")
-        _require(
+            require(self.context_size >= 1, "context_size", self.context_size, "1 or more")
+        require(
             self.executor in ("auto", "kernels", "numpy"),
             "executor",
             self.executor,
             '"auto", "kernels" or "numpy"',
         )
-        _require(
+        require(
             self.kv_cache_type in ("f16", "f32"),
             "kv_cache_type",
             self.kv_cache_type,
@@ -131,8 +84,3 @@ class ModelConfig:
     rope_dim: int
     rope_base: float
     sliding_window: int = 0
-
-
-def _require(condition: bool, name: str, value: object, allowed: str) -> None:
-    if not condition:
-        raise InvalidRequestError(f"{name} is {value!r}; it must be {allowed}")

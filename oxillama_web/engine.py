@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import EngineConfig, ModelConfig, SamplerConfig
+from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, ModelNotLoadedError
 from .loading import load_model, open_model
 from .offload import OffloadPolicy
+from .sampling import SamplerConfig
 from .session import DEFAULT_MAX_TOKENS, Message, Session
 
 if TYPE_CHECKING:

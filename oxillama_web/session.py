@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .config import SamplerConfig
     from .executors.base import KVCache
     from .loading import LoadedModel
+    from .sampling import SamplerConfig
 
 Message = Mapping[str, Any]
 
@@ -231,7 +231,7 @@ class Session:
             self,
             tokens,
             max_tokens,
-            Sampler(sampler or self._sampler, self.model.executor),
+            Sampler(sampler or self._sampler, self.model.executor, self.model.token_text),
             self.model.tokenizer.stream_decoder(continues_text=continues_text),
         )
 

@@ -102,6 +102,9 @@ class Executor(Protocol):
     def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
         """log(sum(exp(logits / temperature)))."""
 
+    def entropy(self, logits: memoryview[float], temperature: float) -> float:
+        """The entropy of softmax(logits / temperature), in nats."""
+
     def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
         """The first token whose cumulative probability exceeds `uniform`, in [0, 1)."""
 

@@ -140,6 +140,11 @@ class KernelExecutor:
         functions = self._host.library.functions
         return float(functions.ox_logsumexp(address_of(logits), len(logits), temperature))
 
+    def entropy(self, logits: memoryview[float], temperature: float) -> float:
+        """See `Executor.entropy`."""
+        functions = self._host.library.functions
+        return float(functions.ox_entropy(address_of(logits), len(logits), temperature))
+
     def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
         """See `Executor.sample`."""
         functions = self._host.library.functions

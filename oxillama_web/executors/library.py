@@ -109,6 +109,8 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.ox_top_k.restype = u32
     functions.ox_logsumexp.argtypes = [address, u32, ctypes.c_float]
     functions.ox_logsumexp.restype = ctypes.c_float
+    functions.ox_entropy.argtypes = [address, u32, ctypes.c_float]
+    functions.ox_entropy.restype = ctypes.c_float
     functions.ox_sample.argtypes = [address, u32, ctypes.c_float, ctypes.c_double]
     functions.ox_sample.restype = u32
     if hasattr(functions, "ox_pool_create"):

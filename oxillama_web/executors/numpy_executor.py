@@ -117,6 +117,14 @@ class NumpyExecutor:
         largest = scaled.max()
         return float(largest + np.log(np.exp(scaled - largest).sum()))
 
+    def entropy(self, logits: memoryview[float], temperature: float) -> float:
+        """See `Executor.entropy`."""
+        scaled = np.asarray(logits, np.float64) / temperature
+        scaled = np.maximum(scaled - scaled.max(), -1e4)
+        weights = np.exp(scaled)
+        total = weights.sum()
+        return float(np.log(total) - (weights * scaled).sum() / total)
+
     def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
         """See `Executor.sample`."""
         scaled = np.asarray(logits, np.float64) / temperature

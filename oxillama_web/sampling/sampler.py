@@ -1,98 +1,119 @@
-"""The sampler chain: repetition penalty, top-k, top-p, min-p, temperature, a draw.
+"""The sampler chain: the stages of SamplerConfig in order, and a draw.
 
-The order is llama.cpp's: the filters see probabilities before the temperature is applied. Only the
-candidates that can survive ever leave the kernels; Python never walks the whole vocabulary.
+Filters see the probabilities that the stages before have left. Only candidates that can survive
+ever leave the kernels.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..config import SamplerConfig
-    from ..executors.base import Executor
+from . import filters, penalties
+from .candidates import Candidates
 
-# First guess of how many candidates a top-p or min-p cut keeps when there is no top-k.
-_FIRST_CANDIDATES = 256
+if TYPE_CHECKING:
+    from ..executors.base import Executor
+    from .config import SamplerConfig
 
 
 class Sampler:
-    """Draws tokens as `config` says. One sampler an answer: it holds the random state."""
+    """Draws tokens as `config` says. One sampler an answer: it holds the random state.
 
-    def __init__(self, config: SamplerConfig, executor: Executor) -> None:
+    Args:
+        token_text: a token's text, for `dry_sequence_breakers`.
+    """
+
+    def __init__(
+        self,
+        config: SamplerConfig,
+        executor: Executor,
+        token_text: Callable[[int], str] = lambda token: "",
+    ) -> None:
         self._config = config
         self._executor = executor
         self._random = random.Random(config.seed)
+        self._token_text = token_text
+        self._breaks: dict[int, bool] = {}
+        self._mirostat = None
+        if config.mirostat:
+            from .mirostat import Mirostat
+
+            self._mirostat = Mirostat(config)
 
     def sample(self, logits: memoryview[float], recent: Sequence[int]) -> int:
         """The next token.
 
         Args:
-            logits: float32 [vocabulary], changed in place by the repetition penalty.
+            logits: float32 [vocabulary], changed in place by biases and penalties.
             recent: tokens so far, oldest first.
         """
-        config = self._config
-        self._penalize(logits, recent)
-        if config.temperature == 0.0:
+        self._change(logits, recent)
+        if self._config.temperature == 0.0 and self._config.dynatemp_range == 0.0:
             return self._executor.top_k(logits, 1)[0][0]
-        if config.top_k == 0 and config.top_p == 1.0 and config.min_p == 0.0:
-            return self._executor.sample(logits, config.temperature, self._random.random())
-        ids, values = self._candidates(logits)
-        largest = values[0]
-        weights = [math.exp((value - largest) / config.temperature) for value in values]
-        return ids[_draw(weights, self._random.random())]
+        candidates = self._filter(Candidates(logits, self._executor))
+        uniform = self._random.random()
+        if self._mirostat is not None:
+            return self._mirostat.draw(candidates, uniform)
+        return candidates.draw(uniform)
 
-    def _penalize(self, logits: memoryview[float], recent: Sequence[int]) -> None:
-        penalty, window = self._config.repetition_penalty, self._config.repetition_penalty_window
-        if penalty == 1.0 or window == 0:
-            return
-        for token in set(recent[-window:]):
-            value = logits[token]
-            logits[token] = value / penalty if value > 0.0 else value * penalty
+    def _change(self, logits: memoryview[float], recent: Sequence[int]) -> None:
+        """The stages that change logits."""
+        config = self._config
+        penalties.bias(logits, config)
+        for stage in config.stages:
+            if stage == "penalties":
+                penalties.penalize(logits, recent, config)
+            elif stage == "dry":
+                penalties.penalize_repetitions(logits, recent, config, self._is_breaker)
 
-    def _candidates(self, logits: memoryview[float]) -> tuple[list[int], list[float]]:
-        """Tokens and logits that survive top-k, top-p and min-p, most probable first."""
-        if self._config.top_k > 0:
-            ids, values = self._executor.top_k(logits, self._config.top_k)
-            total = sum(math.exp(value - values[0]) for value in values)
-            keep = self._cut(values, total)
-            return ids[: keep or len(ids)], values[: keep or len(values)]
-        count = _FIRST_CANDIDATES
-        log_total = self._executor.log_sum_exp(logits, 1.0)
-        while True:
-            ids, values = self._executor.top_k(logits, count)
-            keep = self._cut(values, math.exp(log_total - values[0]))
-            if keep is not None or len(ids) == len(logits):
-                return ids[:keep], values[:keep]
-            count *= 4
+    def _filter(self, candidates: Candidates) -> Candidates:
+        """The stages that drop tokens, and the temperature."""
+        for stage in self._config.stages:
+            if stage == "temperature":
+                self._temper(candidates)
+            elif self._mirostat is not None:
+                continue
+            elif stage == "xtc":
+                self._exclude_top_choices(candidates)
+            elif stage in _FILTERS:
+                _FILTERS[stage](candidates, getattr(self._config, stage))
+        return candidates
 
-    def _cut(self, values: list[float], total: float) -> int | None:
-        """How many of the descending logits top-p and min-p keep; None if the list is too short.
+    def _temper(self, candidates: Candidates) -> None:
+        config = self._config
+        temperature = config.temperature
+        if config.dynatemp_range > 0.0:
+            lowest = max(0.0, temperature - config.dynatemp_range)
+            highest = temperature + config.dynatemp_range
+            most = math.log(len(candidates))
+            share = min(candidates.entropy / most, 1.0) if most > 0.0 else 0.0
+            temperature = lowest + (highest - lowest) * share**config.dynatemp_exponent
+            # nothing is colder than choosing the most probable token
+            temperature = max(temperature, 1e-4)
+        if temperature != 1.0:
+            candidates.divide(temperature)
 
-        Args:
-            total: the sum of exp(value - values[0]) over all tokens that the filters see.
-        """
-        top_p, min_p = self._config.top_p, self._config.min_p
-        largest, cumulative = values[0], 0.0
-        for index, value in enumerate(values):
-            weight = math.exp(value - largest)
-            if weight < min_p and index > 0:
-                return index
-            cumulative += weight
-            if top_p < 1.0 and cumulative >= top_p * total:
-                return index + 1
-        return None
+    def _exclude_top_choices(self, candidates: Candidates) -> None:
+        threshold, probability = self._config.xtc_threshold, self._config.xtc_probability
+        if threshold > 0.0 and self._random.random() < probability:
+            filters.exclude_top_choices(candidates, threshold)
+
+    def _is_breaker(self, token: int) -> bool:
+        if token not in self._breaks:
+            text = self._token_text(token)
+            self._breaks[token] = any(b in text for b in self._config.dry_sequence_breakers)
+        return self._breaks[token]
 
 
-def _draw(weights: list[float], uniform: float) -> int:
-    """The first index whose cumulative share of the weights exceeds `uniform`, in [0, 1)."""
-    target = uniform * sum(weights)
-    cumulative = 0.0
-    for index, weight in enumerate(weights):
-        cumulative += weight
-        if cumulative > target:
-            return index
-    return len(weights) - 1
+_FILTERS: dict[str, Callable[[Candidates, float], None]] = {
+    "top_k": lambda candidates, k: filters.top_k(candidates, int(k)),
+    "top_p": filters.top_p,
+    "min_p": filters.min_p,
+    "typical_p": filters.typical_p,
+    "top_a": filters.top_a,
+    "epsilon_cutoff": filters.epsilon_cutoff,
+    "eta_cutoff": filters.eta_cutoff,
+}
