@@ -23,20 +23,34 @@ from oxillama_web.executors import abi
 from oxillama_web.executors.memory import Memory
 from tools.chromium import FLAGS, find_chromium
 
-# ggml type, weights in a block, bytes in a block, where its float16 scales stand
+# ggml type, weights in a block, bytes in a block, where its scales have their highest bits
 FORMATS: dict[str, tuple[int, int, int, list[int]]] = {
-    "Q4_0": (2, 32, 18, [0]),
-    "Q4_1": (3, 32, 20, [0, 2]),
-    "Q5_0": (6, 32, 22, [0]),
-    "Q5_1": (7, 32, 24, [0, 2]),
-    "Q8_0": (8, 32, 34, [0]),
-    "Q2_K": (10, 256, 84, [80, 82]),
-    "Q3_K": (11, 256, 110, [108]),
-    "Q4_K": (12, 256, 144, [0, 2]),
-    "Q5_K": (13, 256, 176, [0, 2]),
-    "Q6_K": (14, 256, 210, [208]),
-    "IQ4_NL": (20, 32, 18, [0]),
-    "IQ4_XS": (23, 256, 136, [0]),
+    "Q4_0": (2, 32, 18, [1]),
+    "Q4_1": (3, 32, 20, [1, 3]),
+    "Q5_0": (6, 32, 22, [1]),
+    "Q5_1": (7, 32, 24, [1, 3]),
+    "Q8_0": (8, 32, 34, [1]),
+    "Q2_K": (10, 256, 84, [81, 83]),
+    "Q3_K": (11, 256, 110, [109]),
+    "Q4_K": (12, 256, 144, [1, 3]),
+    "Q5_K": (13, 256, 176, [1, 3]),
+    "Q6_K": (14, 256, 210, [209]),
+    "IQ4_NL": (20, 32, 18, [1]),
+    "IQ4_XS": (23, 256, 136, [1]),
+    "IQ1_S": (19, 256, 50, [1]),
+    "IQ1_M": (29, 256, 56, [55]),
+    "IQ2_XXS": (16, 256, 66, [1]),
+    "IQ2_XS": (17, 256, 74, [1]),
+    "IQ2_S": (22, 256, 82, [1]),
+    "IQ3_XXS": (18, 256, 98, [1]),
+    "IQ3_S": (21, 256, 110, [1]),
+    "TQ1_0": (34, 256, 54, [53]),
+    "TQ2_0": (35, 256, 66, [65]),
+    "MXFP4": (39, 32, 17, [0]),
+    "NVFP4": (40, 64, 36, [0, 1, 2, 3]),
+    "Q1_0": (41, 128, 18, [1]),
+    "Q8_1": (9, 32, 36, [1, 3]),
+    "Q8_K": (15, 256, 292, [3]),
     "F32": (0, 1, 4, []),
     "F16": (1, 1, 2, []),
     "BF16": (30, 1, 2, []),
@@ -137,7 +151,7 @@ def _row(row_bytes: int, block_bytes: int, scales: list[int]) -> bytes:
     row = bytearray(i * 37 % 251 for i in range(row_bytes))
     for block in range(0, row_bytes, block_bytes):
         for offset in scales:
-            row[block + offset + 1] = 0x20
+            row[block + offset] = 0x20
     if not scales:  # floats of about 0.01
         row[block_bytes - 1 :: block_bytes] = bytes([0x3C]) * (row_bytes // block_bytes)
     return bytes(row)

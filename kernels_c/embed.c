@@ -4,11 +4,12 @@
 /* One row of a panel's column, or the only row of a column that was packed for it. */
 static void dequantize_column(const ox_format f, const uint8_t *column, uint32_t row, float scale,
                               float *to) {
-    const uint8_t *tile = column + format_header_bytes(f);
+    uint8_t expanded[OX_EXPANDED_BYTES];
+    const uint8_t *tile = column_tiles(f, column, expanded);
     const uint32_t v = row / VF, lane = row % VF;
     ox_panel_scales scales;
     panel_scales(f, column, &scales);
-    for (uint32_t sub = 0; sub < format_subs(f); sub++, tile += format_tile_bytes(f)) {
+    for (uint32_t sub = 0; sub < format_subs(f); sub++, tile += ready_tile_bytes(f)) {
         for (int group = 0; group < 8; group++) {
             const uint32_t part = sub * f.halves + (f.halves == 2 ? (uint32_t)group / 4 : 0);
             const float d = scales.d[part][row];
@@ -30,7 +31,7 @@ static void dequantize_row(const ox_format f, const ox_tensor *tensor, uint32_t 
     const uint64_t row_bytes = format_row_bytes(f, tensor->n_in);
     const uint32_t panel = row / PANEL;
     const int packed = tensor->packed && panel < tensor->n_out / PANEL;
-    uint8_t column[PANEL * 256];
+    uint8_t column[PANEL * OX_LARGEST_BLOCK];
     for (uint32_t c = 0; c < tensor->n_in / f.block; c++) {
         if (packed) {
             const uint8_t *at = data + panel * PANEL * row_bytes;

@@ -2,9 +2,6 @@
  * rows: see formats.h for the layout. */
 #include "panel.h"
 
-/* Spreads the low four bits of x over the lowest bits of four bytes. */
-static inline uint32_t spread4(uint32_t x) { return ((x & 0xf) * 0x00204081u) & 0x01010101u; }
-
 /* The u of weights 32 * sub + 4 * group .. + 3 of a block as GGUF stores it, a byte each. */
 V_INLINE uint32_t read_group(const ox_format f, const uint8_t *block, int sub, int group) {
     const uint32_t nibbles = 0x0f0f0f0fu, pairs = 0x03030303u, bits = 0x01010101u;
@@ -23,6 +20,8 @@ V_INLINE uint32_t read_group(const ox_format f, const uint8_t *block, int sub, i
                spread4(v_load_u32(block + 4) >> (4 * group)) << 4;
     case 8: /* Q8_0 */
         return v_load_u32(block + 2 + 4 * group);
+    case 9: /* Q8_1 */
+        return v_load_u32(block + 4 + 4 * group);
     case 10: /* Q2_K */
         return v_load_u32(block + 16 + 32 * (sub / 4) + 4 * group) >> (2 * (sub & 3)) & pairs;
     case 11: /* Q3_K */
@@ -39,8 +38,20 @@ V_INLINE uint32_t read_group(const ox_format f, const uint8_t *block, int sub, i
         return (v_load_u32(low) >> (sub & 2 ? 4 : 0) & nibbles) |
                (v_load_u32(top) >> (2 * (sub & 3)) & pairs) << 4;
     }
+    case 15: /* Q8_K */
+        return v_load_u32(block + 4 + 32 * sub + 4 * group);
     case 23: /* IQ4_XS */
         return v_load_u32(block + 8 + 16 * sub + at) >> high & nibbles;
+    case 35: /* TQ2_0 */
+        return v_load_u32(block + 32 * (sub / 4) + 4 * group) >> (2 * (sub & 3)) & pairs;
+    case 39: /* MXFP4 */
+        return v_load_u32(block + 1 + at) >> high & nibbles;
+    case 40: /* NVFP4: eight bytes for sixteen weights */
+        return v_load_u32(block + 4 + 16 * sub + 8 * (group / 4) + 4 * (group & 1)) >>
+                   (4 * (group / 2 & 1)) &
+               nibbles;
+    case 41: /* Q1_0 */
+        return spread4(block[2 + 4 * sub + group / 2] >> (4 * (group & 1)));
     default:
         return 0;
     }
@@ -55,6 +66,11 @@ V_INLINE void write_tile_row(const ox_format f, const uint32_t u[8], uint8_t *to
         return;
     }
     uint32_t plane = 0;
+    if (f.bits == 1) {
+        for (int g = 0; g < 8; g++) plane |= u[g] << g;
+        put_u32(to, plane);
+        return;
+    }
     if (f.bits <= 3) {
         for (int j = 0; j < 2; j++) {
             uint32_t x = 0;
@@ -87,14 +103,19 @@ V_INLINE void pack_rows(const ox_format f, const uint8_t *rows, uint64_t row_byt
         for (uint32_t r = 0; r < n_rows; r++) {
             const uint8_t *block = rows + r * row_bytes + (size_t)c * f.block_bytes;
             uint8_t *to = panel;
-            __builtin_memcpy(to + 2 * r, block + f.d_offset, 2);
-            to += 2 * PANEL;
+            const uint32_t d_bytes = format_d_bytes(f);
+            __builtin_memcpy(to + d_bytes * r, block + f.d_offset, d_bytes);
+            to += d_bytes * PANEL;
             if (format_has_m(f)) {
                 __builtin_memcpy(to + 2 * r, block + f.m_offset, 2);
                 to += 2 * PANEL;
             }
             for (int i = 0; i < f.n_bytes; i++) to[PANEL * i + r] = block[f.bytes_offset + i];
             to += PANEL * f.n_bytes;
+            if (format_is_coded(f)) {
+                ox_pack_coded_row(f.number, block, r, to);
+                continue;
+            }
             for (int sub = 0; sub < (int)format_subs(f); sub++) {
                 uint32_t u[8];
                 V_UNROLL

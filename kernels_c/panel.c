@@ -19,7 +19,7 @@ V_INLINE void block_product(const ox_format f, const int unpacked, const uint8_t
                             const ox_act_block *acts, const int n_tokens, const int n_vectors,
                             const vf32 *d, const vf32 *m, vf32 *sums) {
     vacc acc[2][VECTORS][V_TILE_TOKENS];
-    const int run = f.is_signed ? V_RUN(8) : V_RUN(f.bits);
+    const int run = V_RUN(f.range);
     const int halves = f.halves;
     V_UNROLL
     for (int t = 0; t < n_tokens; t++) {
@@ -96,16 +96,16 @@ V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, 
     vf32 sums[V_TILE_TOKENS * VECTORS];
     clear_sums(sums, n_tokens);
     for (uint32_t c = 0; c < n_columns; c++) {
-        const uint8_t *tile = panel + format_header_bytes(f);
-        ox_panel_scales expanded;
-        if (f.block > 32) panel_scales(f, panel, &expanded);
+        uint8_t expanded[OX_EXPANDED_BYTES];
+        const uint8_t *tile = column_tiles(f, panel, expanded);
+        ox_panel_scales scales;
+        if (f.block > 32) panel_scales(f, panel, &scales);
         for (uint32_t sub = 0; sub < format_subs(f); sub++) {
             vf32 d[2 * VECTORS], m[2 * VECTORS];
             if (f.block > 32) {
-                load_scales(f, expanded.d + sub * f.halves, expanded.m + sub * f.halves, VECTORS, d,
-                            m);
+                load_scales(f, scales.d + sub * f.halves, scales.m + sub * f.halves, VECTORS, d, m);
             } else {
-                v_load_f16_panel(panel, d);
+                load_d(f, panel, d);
                 if (format_has_m(f)) v_load_f16_panel(panel + 2 * PANEL, m);
             }
             V_UNROLL
@@ -113,7 +113,7 @@ V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, 
                 block_product(f, 0, tile + v0 * VECTOR_BYTES, acts, n_tokens, n_vectors, d + v0,
                               m + v0, sums + v0);
             }
-            tile += format_tile_bytes(f);
+            tile += ready_tile_bytes(f);
             acts += n_tokens;
         }
         panel += format_column_bytes(f);
@@ -131,7 +131,8 @@ V_INLINE uint32_t unpacked_block_bytes(const ox_format f) {
 
 V_INLINE void unpack(const ox_format f, const uint8_t *panel, uint32_t n_columns, uint8_t *to) {
     for (uint32_t c = 0; c < n_columns; c++) {
-        const uint8_t *tile = panel + format_header_bytes(f);
+        uint8_t expanded[OX_EXPANDED_BYTES];
+        const uint8_t *tile = column_tiles(f, panel, expanded);
         ox_panel_scales scales;
         panel_scales(f, panel, &scales);
         for (uint32_t sub = 0; sub < format_subs(f); sub++) {
@@ -149,7 +150,7 @@ V_INLINE void unpack(const ox_format f, const uint8_t *panel, uint32_t n_columns
                 __builtin_memcpy(to + UNPACKED_WEIGHTS + bytes, scales.m[sub * f.halves], bytes);
             }
             to += unpacked_block_bytes(f);
-            tile += format_tile_bytes(f);
+            tile += ready_tile_bytes(f);
         }
         panel += format_column_bytes(f);
     }

@@ -16,6 +16,9 @@
  * For products of small integers, a vector of bytes (vu8) holds four bytes of each of VF rows:
  *
  *   vb_load(p) vb_store(p, a) vb_splat(x) vb_and(a, b) vb_or(a, b) vb_lookup16(index, table)
+ *   vb_add(a, b) vb_sub(a, b)         modulo 256
+ *   vb_at_least(a, b)                 255 where a >= b, else 0
+ *   vb_gather(table, index)           table[index[row]], a uint32_t for each row
  *   vb_shl(a, n) vb_shr(a, n)         bits may cross into the next byte: mask them
  *   vw_unsigned(u) vw_signed(u)       weights as the dot product takes them, from 0 .. 127 or int8;
  *                                     signed ones come out with v_signed_offset() added

@@ -57,6 +57,15 @@ V_INLINE void vb_store(void *p, vu8 a) { vst1q_u8((uint8_t *)p, a); }
 V_INLINE vu8 vb_splat(uint8_t x) { return vdupq_n_u8(x); }
 V_INLINE vu8 vb_and(vu8 a, vu8 b) { return vandq_u8(a, b); }
 V_INLINE vu8 vb_or(vu8 a, vu8 b) { return vorrq_u8(a, b); }
+V_INLINE vu8 vb_add(vu8 a, vu8 b) { return vaddq_u8(a, b); }
+V_INLINE vu8 vb_sub(vu8 a, vu8 b) { return vsubq_u8(a, b); }
+V_INLINE vu8 vb_at_least(vu8 a, vu8 b) { return vcgeq_u8(a, b); }
+V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
+    uint32x4_t x = vld1q_dup_u32(table + index[0]);
+    x = vld1q_lane_u32(table + index[1], x, 1);
+    x = vld1q_lane_u32(table + index[2], x, 2);
+    return vreinterpretq_u8_u32(vld1q_lane_u32(table + index[3], x, 3));
+}
 V_INLINE vu8 vb_shl(vu8 a, int n) { return vshlq_u8(a, vdupq_n_s8((int8_t)n)); }
 V_INLINE vu8 vb_shr(vu8 a, int n) { return vshlq_u8(a, vdupq_n_s8((int8_t)-n)); }
 V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {

@@ -93,6 +93,19 @@ V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
     for (int i = 0; i < 16; i++) bytes[i] = table[bytes[i] & 15];
     return vb_load(bytes);
 }
+#define V_EACH_BYTE(expression)                                                                    \
+    uint8_t x[16], y[16];                                                                          \
+    vb_store(x, a);                                                                                \
+    vb_store(y, b);                                                                                \
+    for (int i = 0; i < 16; i++) x[i] = (uint8_t)(expression);                                     \
+    return vb_load(x)
+
+V_INLINE vu8 vb_add(vu8 a, vu8 b) { V_EACH_BYTE(x[i] + y[i]); }
+V_INLINE vu8 vb_sub(vu8 a, vu8 b) { V_EACH_BYTE(x[i] - y[i]); }
+V_INLINE vu8 vb_at_least(vu8 a, vu8 b) { V_EACH_BYTE(x[i] >= y[i] ? 255 : 0); }
+V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
+    V_EACH_ROW(vu8, table[index[i]]);
+}
 V_INLINE vw vw_load(const void *p) {
     vw r;
     __builtin_memcpy(&r, p, 16);
@@ -132,4 +145,5 @@ V_INLINE vf32 v_load_i8(const uint8_t *p) {
 V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
     for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
 }
+#undef V_EACH_BYTE
 #undef V_EACH_ROW

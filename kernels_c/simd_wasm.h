@@ -100,6 +100,15 @@ V_INLINE void vb_store(void *p, vu8 a) { wasm_v128_store(p, a); }
 V_INLINE vu8 vb_splat(uint8_t x) { return wasm_u8x16_splat(x); }
 V_INLINE vu8 vb_and(vu8 a, vu8 b) { return wasm_v128_and(a, b); }
 V_INLINE vu8 vb_or(vu8 a, vu8 b) { return wasm_v128_or(a, b); }
+V_INLINE vu8 vb_add(vu8 a, vu8 b) { return wasm_i8x16_add(a, b); }
+V_INLINE vu8 vb_sub(vu8 a, vu8 b) { return wasm_i8x16_sub(a, b); }
+V_INLINE vu8 vb_at_least(vu8 a, vu8 b) { return wasm_u8x16_ge(a, b); }
+V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
+    v128_t x = wasm_v128_load32_zero(table + index[0]);
+    x = wasm_v128_load32_lane(table + index[1], x, 1);
+    x = wasm_v128_load32_lane(table + index[2], x, 2);
+    return wasm_v128_load32_lane(table + index[3], x, 3);
+}
 V_INLINE vu8 vb_shl(vu8 a, uint32_t n) { return wasm_i16x8_shl(a, n); }
 V_INLINE vu8 vb_shr(vu8 a, uint32_t n) { return wasm_u16x8_shr(a, n); }
 V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {

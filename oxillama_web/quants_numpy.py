@@ -107,6 +107,18 @@ def _q8_0(blocks: Bytes) -> Floats:
     return _floats(values) * d
 
 
+def _q8_1(blocks: Bytes) -> Floats:
+    """As Q8_0; a float16 with the scaled sum of the values follows the scale."""
+    d, values = _f16(blocks[:, :2]), _view(blocks[:, 4:], "i1")
+    return _floats(values) * d
+
+
+def _q8_k(blocks: Bytes) -> Floats:
+    """A float32 scale; sums of 16 values each follow the values."""
+    d, values = _f32(blocks[:, :4]), _view(blocks[:, 4:260], "i1")
+    return _floats(values) * d
+
+
 def _q2_k(blocks: Bytes) -> Floats:
     scales, pairs = blocks[:, :16], blocks[:, 16:80]
     d, dmin = _f16(blocks[:, 80:82]), _f16(blocks[:, 82:84])
@@ -288,11 +300,13 @@ _FUNCTIONS: dict[int, Callable[[Bytes], Floats]] = {
     6: _q5_0,
     7: _q5_1,
     8: _q8_0,
+    9: _q8_1,
     10: _q2_k,
     11: _q3_k,
     12: _q4_k,
     13: _q5_k,
     14: _q6_k,
+    15: _q8_k,
     16: _iq2_xxs,
     17: _iq2_xs,
     18: _iq3_xxs,

@@ -8,12 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-import gguf
 import numpy as np
-from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf_files import FORMAT_BY_NAME
 
 from oxillama_web.executors import abi
 from oxillama_web.executors.memory import Memory
+from oxillama_web.quants_numpy import dequantize
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "kernels_c"))
 import build
@@ -22,17 +22,19 @@ SANITIZE = "OXILLAMA_TEST_SANITIZE" in os.environ
 
 FLOAT_FORMATS = {"F32": 0, "F16": 1, "BF16": 30}
 QUANTIZED_FORMATS = {
-    name: int(GGMLQuantizationType[name])
+    name: FORMAT_BY_NAME[name].number
     for name in (
-        *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
-        *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
+        *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1"),
+        *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K"),
+        *("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS"),
+        *("TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0"),
     )
 }
 # where a block's float16 scales stand
 SCALE_OFFSETS = {
-    **{"Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "IQ4_NL": (0,)},
-    **{"Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)},
-    **{"IQ4_XS": (0,)},
+    **{name: (0,) for name in QUANTIZED_FORMATS},
+    **{"Q4_1": (0, 2), "Q5_1": (0, 2), "Q8_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2)},
+    **{"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,), "TQ1_0": (52,), "TQ2_0": (64,)},
 }
 
 
@@ -72,8 +74,7 @@ class Weight:
         self.n_out, self.n_in = n_out, n_in
         self.packed = False
         raw = np.ascontiguousarray(data).view(np.uint8).reshape(n_out, -1)
-        dequantized = gguf.quants.dequantize(raw, GGMLQuantizationType(self.format))
-        self.values = dequantized.reshape(n_out, n_in).astype(np.float32)
+        self.values = dequantize(raw.tobytes(), self.format, n_out * n_in).reshape(n_out, n_in)
         # an odd address: kernels must take any
         self.memory = Block(raw.size + 1, b"\0" + raw.tobytes())
 
@@ -117,12 +118,35 @@ def random_weight(
             halves = (values.view(np.uint32) >> 16).astype(np.uint16)
             return Weight(format_name, n_out, n_in, halves)
         return Weight(format_name, n_out, n_in, values)
-    block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType[format_name]]
-    blocks = rng.integers(0, 256, (n_out, n_in // block, block_bytes), dtype=np.uint8)
-    for offset in SCALE_OFFSETS[format_name]:
-        scales = rng.normal(0, scale, blocks.shape[:2]).clip(-65504, 65504).astype(np.float16)
-        blocks[..., offset : offset + 2] = scales[..., None].view(np.uint8)
+    known = FORMAT_BY_NAME[format_name]
+    n_blocks = n_out * n_in // known.block_size
+    blocks = rng.integers(0, 256, (n_blocks, known.block_bytes), dtype=np.uint8)
+    for which in range(len(SCALE_OFFSETS[format_name])):
+        put_scale(blocks, format_name, rng.normal(0, scale, n_blocks), which)
     return Weight(format_name, n_out, n_in, blocks)
+
+
+def put_scale(blocks: np.ndarray, format_name: str, scales: np.ndarray, which: int = 0) -> None:
+    """Writes the scale of each block, or the nearest to it that the format can hold.
+
+    blocks: uint8 [n, block_bytes]; which: 1 for the second float16 of formats that have two.
+    """
+    if format_name == "Q8_K":
+        blocks[:, :4] = scales.astype("<f4")[:, None].view(np.uint8)
+    elif format_name == "MXFP4":
+        exponents = 128 + np.log2(np.maximum(np.abs(scales), 2.0**-128)).round()
+        blocks[:, 0] = exponents.clip(0, 255)
+    elif format_name == "NVFP4":
+        blocks[:, :4] = (np.log2(np.maximum(np.abs(scales), 2.0**-8)).clip(-7, 7) + 8)[:, None] * 8
+    else:
+        halves = scales.clip(-65504, 65504).astype("<f2")
+        if format_name == "IQ1_M":  # nibbles, the highest of four words
+            for word in range(4):
+                nibble = (halves.view("<u2") >> 4 * word & 15).astype(np.uint8)
+                blocks[:, 49 + 2 * word] = blocks[:, 49 + 2 * word] & 15 | nibble << 4
+        else:
+            offset = SCALE_OFFSETS[format_name][which]
+            blocks[:, offset : offset + 2] = halves[:, None].view(np.uint8)
 
 
 def run_linear(

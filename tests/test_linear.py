@@ -6,15 +6,16 @@ import ctypes
 
 import numpy as np
 import pytest
+from gguf_files import FORMAT_BY_NAME
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_driver import (
     FLOAT_FORMATS,
     QUANTIZED_FORMATS,
-    SCALE_OFFSETS,
     Weight,
     libraries,
     load,
+    put_scale,
     quantize_activations,
     random_weight,
     run_embed,
@@ -64,7 +65,9 @@ def test_matches_numpy(library: ctypes.CDLL, name: str, n_out: int, n_in: int) -
         np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL"])
+@pytest.mark.parametrize(
+    "name", [name for name in QUANTIZED_FORMATS if FORMAT_BY_NAME[name].block_size == 32]
+)
 def test_rows_of_one_block(library: ctypes.CDLL, name: str) -> None:
     weight = random_weight(name, 33, 32)
     weight.pack(library)
@@ -153,13 +156,15 @@ def test_random_bits_are_safe(library: ctypes.CDLL, name: str) -> None:
     weight = random_weight(name, 32, 512)
     data = np.frombuffer(weight.content(), np.uint8).reshape(32, -1).copy()
     data[::2] = rng.integers(0, 256, data[::2].shape, dtype=np.uint8)
-    data[4, SCALE_OFFSETS[name][0] : SCALE_OFFSETS[name][0] + 2] = 0xFF
+    has_nan = name not in ("MXFP4", "NVFP4")
+    if has_nan:
+        put_scale(data[4:5], name, np.array([np.nan]))
     with np.errstate(all="ignore"):
         hostile = Weight(name, 32, 512, data)
     for n_tokens in (1, 5):
         x = random_input(n_tokens, 512)
         y = run_linear(library, [hostile], x)[0]
-        assert np.isnan(y[:, 4]).all()
+        assert not has_nan or np.isnan(y[:, 4]).all()
         np.testing.assert_array_equal(y[:, 1::2], run_linear(library, [weight], x)[0][:, 1::2])
 
 

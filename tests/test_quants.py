@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import gguf
 import numpy as np
 import pytest
@@ -13,8 +16,8 @@ from oxillama_web.quants import FORMATS, REMOVED_FORMATS
 from oxillama_web.quants_codebooks import codebook
 from oxillama_web.quants_numpy import dequantize
 
-NOT_WEIGHTS = {"Q8_1", "Q8_K", "I8", "I16", "I32", "I64"}
-WITHOUT_ORACLE = {"F64", "Q1_0"}
+NOT_WEIGHTS = {"I8", "I16", "I32", "I64"}
+WITHOUT_ORACLE = {"F64", "Q1_0", "Q8_1", "Q8_K"}
 WEIGHTS = [name for name in FORMAT_BY_NAME if name not in NOT_WEIGHTS]
 WITH_ORACLE = [name for name in WEIGHTS if name not in WITHOUT_ORACLE]
 
@@ -100,6 +103,19 @@ def test_q1_0_has_a_sign_a_value_lowest_bit_first() -> None:
     assert_same_bits(ours(block, "Q1_0"), expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "scale", "values_at"), [("Q8_1", np.float16(0.3), 4), ("Q8_K", np.float32(1e-30), 4)]
+)
+def test_8_bit_formats_with_sums(name: str, scale: np.floating, values_at: int) -> None:
+    """ggml's block_q8_1 and block_q8_K: the sums kept with the values change nothing."""
+    known = FORMAT_BY_NAME[name]
+    block = np.random.default_rng(4).integers(0, 256, (1, known.block_bytes), dtype=np.uint8)
+    values = np.arange(known.block_size).astype(np.uint8).view(np.int8)
+    block[0, : scale.nbytes] = np.array([scale]).view(np.uint8)
+    block[0, values_at : values_at + known.block_size] = values.view(np.uint8)
+    assert_same_bits(ours(block, name), np.float32(scale) * values.astype(np.float32))
+
+
 def test_f64_is_rounded_to_float32() -> None:
     values = np.array([[0.1], [-2.5], [1e300]], "<f8")
     assert_same_bits(ours(values.view(np.uint8), "F64"), np.array([0.1, -2.5, np.inf], np.float32))
@@ -123,6 +139,19 @@ def test_codebooks_are_complete(name: str, entries: int, width: int) -> None:
     grid = getattr(gguf.quants, "IQ1_S" if name == "IQ1" else name)
     grid.init_grid()
     np.testing.assert_array_equal(book, grid.grid.reshape(book.shape))
+
+
+def test_the_kernels_codebooks_are_the_same() -> None:
+    source = Path(__file__).parent.parent / "kernels_c" / "codebooks.h"
+    _, *tables = re.split(r"/\* (I\w+) \*/", source.read_text())
+    assert tables[::2] == ["IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1", "IQ3_XXS", "IQ3_S"]
+    for name, table in zip(tables[::2], tables[1::2], strict=True):
+        rows = re.findall(r"R[38]\(([\d,]+)\)", table)
+        numbers = np.array([int(n) for row in rows for n in row.split(",")])
+        book = codebook(name)
+        levels = np.unique(book)
+        digits = numbers[:, None] // len(levels) ** np.arange(book.shape[1]) % len(levels)
+        np.testing.assert_array_equal(levels[digits], book)
 
 
 def test_any_buffer_will_do_and_the_result_is_new() -> None:
