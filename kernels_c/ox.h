@@ -64,8 +64,8 @@ enum ox_kind {
     OX_RMS_NORM = 2,
     /* dst[t] = tensor0 @ src0[t] (+ tensor1) */
     OX_LINEAR = 3,
-    /* dst[t] = f0*cos(pos[t]*tensor0[0..n)), then f0*sin(...): width 2n; tensor0 = inverse
-       frequencies */
+    /* dst[t] = m*cos(pos[t]*tensor0[0..n)), then m*sin(...): width 2n; tensor0 = inverse
+     * frequencies; m = tensor1[pos[t] / i0], or its last value */
     OX_ROPE_TABLE = 4,
     /* rotates the first i1 values of each head of i0 values, in place (dst == src0), with the table
      * in src1; pairs are (2j, 2j+1) if i2 == 0 and (j, j + i1/2) if i2 == 1 */

@@ -26,18 +26,23 @@ static void sin_cos(double x, float *sine, float *cosine) {
 void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const uint8_t *frequencies = (const uint8_t *)(uintptr_t)ox_tensor_at(run, op->tensor[0])->data;
-    const uint32_t half = dst->width / 2;
+    const ox_tensor *runs = ox_tensor_at(run, op->tensor[1]);
+    const uint8_t *magnitudes = (const uint8_t *)(uintptr_t)runs->data;
+    const uint32_t half = dst->width / 2, last_run = runs->n_in - 1;
     uint32_t first, last;
     ox_share(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
-        const double position = (double)ox_position(ox_sequence_of(run, t), t);
+        const uint32_t position = ox_position(ox_sequence_of(run, t), t);
+        const uint32_t n = position / (uint32_t)op->i[0], r = n < last_run ? n : last_run;
+        const float magnitude = v_float_of_bits(v_load_u32(magnitudes + 4 * (size_t)r));
         float *row = ox_row(dst, t);
         for (uint32_t j = 0; j < half; j++) {
-            const double angle = position * v_float_of_bits(v_load_u32(frequencies + 4 * j));
+            const double angle =
+                (double)position * v_float_of_bits(v_load_u32(frequencies + 4 * j));
             float sine = 0.0f, cosine = 1.0f;
             if (angle > -1e8 && angle < 1e8) sin_cos(angle, &sine, &cosine);
-            row[j] = op->f[0] * cosine;
-            row[half + j] = op->f[0] * sine;
+            row[j] = magnitude * cosine;
+            row[half + j] = magnitude * sine;
         }
     }
 }

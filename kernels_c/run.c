@@ -171,6 +171,7 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     const ox_buffer *a = find_buffer(model, op->src[0]), *b = find_buffer(model, op->src[1]);
     const ox_buffer *dst = find_buffer(model, op->dst);
     const ox_tensor *tensor = find_tensor(model, op->tensor[0]);
+    const ox_tensor *magnitudes = find_tensor(model, op->tensor[1]);
     int32_t fits = 0;
     switch (op->kind) {
     case OX_EMBED:
@@ -186,7 +187,9 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     case OX_LINEAR:
         return check_linear(model, op);
     case OX_ROPE_TABLE:
-        fits = is_batch(dst) && dst->width % 2 == 0 && is_vector(tensor, dst->width / 2);
+        fits = is_batch(dst) && dst->width % 2 == 0 && is_vector(tensor, dst->width / 2) &&
+               magnitudes && magnitudes->n_in > 0 && is_vector(magnitudes, magnitudes->n_in) &&
+               op->i[0] > 0;
         break;
     case OX_ROPE:
         fits = check_rope(model, op);

@@ -86,11 +86,16 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class RopeTable:
-    """dst[t] = magnitude * (cos a, sin a) with angles a = position[t] * inverse_frequencies."""
+    """dst[t] = magnitude * (cos a, sin a) with angles a = position[t] * inverse_frequencies.
+
+    Each run of `run_length` positions may have a magnitude of its own; the last one is that of all
+    positions behind.
+    """
 
     dst: str
     inverse_frequencies: tuple[float, ...]
-    magnitude: float
+    magnitudes: tuple[float, ...]
+    run_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,11 +393,17 @@ class PlanBuilder:
         self._plan.ops.append(Linear(dst, src, weight, bias))
 
     def rope_table(
-        self, dst: str, inverse_frequencies: Sequence[float], magnitude: float = 1.0
+        self,
+        dst: str,
+        inverse_frequencies: Sequence[float],
+        magnitudes: Sequence[float] = (1.0,),
+        run_length: int = 1,
     ) -> None:
         """Cosines and sines of the batch's positions, shared by all layers that use them."""
         self._declare(dst, 2 * len(inverse_frequencies), "batch")
-        self._plan.ops.append(RopeTable(dst, tuple(inverse_frequencies), magnitude))
+        self._plan.ops.append(
+            RopeTable(dst, tuple(inverse_frequencies), tuple(magnitudes), run_length)
+        )
 
     def rope(self, buffer: str, table: str, head_dim: int, style: RopeStyle) -> None:
         """Rotates every head of a buffer by its token's position."""

@@ -43,7 +43,7 @@ class TinyModel:
         last, logits = plan.buffer(2, 64, "output"), plan.buffer(2, VOCABULARY, "output")
         layer = plan.layer(2, 16, 16)
         plan.op(abi.EMBED, dst=x, tensor=(embedding,), f=(1.0,))
-        plan.op(abi.ROPE_TABLE, dst=table, tensor=(frequencies,), f=(1.0,))
+        plan.op(abi.ROPE_TABLE, dst=table, tensor=(frequencies, frequencies), i=(1,))
         plan.op(abi.RMS_NORM, src=(x,), dst=h, tensor=(norm,), i=(64,), f=(1e-5,))
         plan.op(abi.LINEAR, src=(h,), dst=queries, tensor=(q,))
         plan.op(abi.LINEAR, src=(h,), dst=keys, tensor=(k, bias), barrier=0)
@@ -139,6 +139,9 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
         (Q, "src", 0, 6),
         (K, "tensor", 1, 6),  # a bias of 64 values for 32
         (TABLE, "tensor", 0, 6),
+        (TABLE, "tensor", 1, -1),
+        (TABLE, "tensor", 1, 1),
+        (TABLE, "i", 0, 0),
         (TABLE, "dst", None, 6),
         (EMBED, "dst", None, 3),
         (EMBED, "dst", None, 6),
@@ -191,7 +194,7 @@ def test_operations_that_do_not_fit(
 def test_formats_without_kernels(library: ctypes.CDLL) -> None:
     for tensor, op in ((0, EMBED), (1, Q), (5, LOGITS)):
         tiny = TinyModel()
-        tiny.tensors[tensor].format = 16
+        tiny.tensors[tensor].format = 4  # a number that ggml has withdrawn
         assert tiny.check(library) == BAD_FORMAT | op << 8
 
 
@@ -338,7 +341,7 @@ def test_positions_without_a_row(library: ctypes.CDLL) -> None:
     assert plan.run(library, 5, position=7) == 0
     for position in (8, 12, 2**31 - 8):
         assert plan.run(library, 5, position=position) == BAD_BATCH
-    plan.tensors[0].format = 16
+    plan.tensors[0].format = 4  # a number that ggml has withdrawn
     assert plan.check(library) == BAD_FORMAT
 
 

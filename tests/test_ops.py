@@ -166,12 +166,17 @@ def test_position_embed(library: ctypes.CDLL, name: str) -> None:
 
 
 def rope_table(
-    library: ctypes.CDLL, frequencies: np.ndarray, position: int, n_tokens: int, magnitude: float
+    library: ctypes.CDLL,
+    frequencies: np.ndarray,
+    position: int,
+    n_tokens: int,
+    magnitudes: list[float],
+    run_length: int = 1,
 ) -> np.ndarray:
     plan = KernelPlan()
     dst = plan.buffer(n_tokens, 2 * len(frequencies))
-    tensor = plan.vector(frequencies)
-    plan.op(abi.ROPE_TABLE, dst=dst, tensor=(tensor,), f=(magnitude,))
+    tensors = plan.vector(frequencies), plan.vector(magnitudes)
+    plan.op(abi.ROPE_TABLE, dst=dst, tensor=tensors, i=(run_length,))
     forward(plan, library, n_tokens, position=position)
     return plan.read(dst)
 
@@ -181,15 +186,22 @@ def rope_table(
 def test_rope_table(library: ctypes.CDLL, position: int, magnitude: float) -> None:
     """To the last bit but one of float32, for angles up to a million."""
     frequencies = (10000.0 ** (-np.arange(33) / 33)).astype(np.float32)
-    table = rope_table(library, frequencies, position, 10, magnitude)
+    table = rope_table(library, frequencies, position, 10, [magnitude])
     angles = (position + np.arange(10))[:, None] * frequencies.astype(np.float64)
     expected = magnitude * np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
     np.testing.assert_allclose(table, expected, rtol=2e-7, atol=2e-9 * magnitude)
 
 
+def test_rope_table_with_magnitudes_of_runs(library: ctypes.CDLL) -> None:
+    """Three positions have one, the next three another, all behind the last."""
+    table = rope_table(library, np.float32([0.0]), 1, 10, [1.0, 1.5, 2.0], run_length=3)
+    np.testing.assert_array_equal(table[:, 0], [1, 1, 1.5, 1.5, 1.5, 2, 2, 2, 2, 2])
+    assert not table[:, 1].any()
+
+
 def test_rope_table_at_every_part_of_the_circle(library: ctypes.CDLL) -> None:
     frequencies = np.linspace(-4, 4, 10_001).astype(np.float32)
-    table = rope_table(library, frequencies, 1, 2, 1.0)
+    table = rope_table(library, frequencies, 1, 2, [1.0])
     for t in range(2):
         angles = (1 + t) * frequencies.astype(np.float64)
         np.testing.assert_allclose(table[t, :10_001], np.cos(angles), rtol=2e-7, atol=1e-9)
@@ -355,10 +367,11 @@ def all_operations(n_tokens: int, width: int) -> tuple[KernelPlan, list[int]]:
     normed, product = plan.buffer(n_tokens, width), plan.buffer(n_tokens, width)
     table, selected = plan.buffer(n_tokens, 4), plan.buffer(n_tokens, width, "output")
     weight, frequencies = plan.vector(normal(width // 3)), plan.vector([1.0, 0.1])
+    one = plan.vector([1.0])
     plan.op(
         abi.RMS_NORM, src=(a,), dst=normed, tensor=(weight,), i=(width // 3,), f=(1e-5,), barrier=0
     )
-    plan.op(abi.ROPE_TABLE, dst=table, tensor=(frequencies,), f=(1.0,), barrier=0)
+    plan.op(abi.ROPE_TABLE, dst=table, tensor=(frequencies, one), i=(1,), barrier=0)
     plan.op(abi.ROPE, src=(normed, table), dst=normed, i=(width // 3, 4, 1))
     plan.op(abi.GLU, src=(normed, b), dst=product, i=(1,))
     plan.op(abi.ADD, src=(product, a), dst=a, f=(1.0,))

@@ -148,5 +148,5 @@ def test_threads_meet_where_one_needs_what_another_wrote() -> None:
 def test_lowering_numbers_constants_behind_the_weights() -> None:
     plan = one_layer()
     lowered = lower_ops(plan)
-    assert lowered.constants == [(1.0, 0.5)]
+    assert lowered.constants == [(1.0, 0.5), (1.0,)]
     assert lowered.ops[1].tensor[0] == len(plan.weights)

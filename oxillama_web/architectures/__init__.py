@@ -27,6 +27,7 @@ _FAMILIES = {
     "gpt2": "gpt2",
     "granite": "granite",
     "llama": "llama",
+    "mistral3": "mistral3",
     "olmo2": "olmo2",
     "phi2": "phi2",
     "phi3": "phi3",

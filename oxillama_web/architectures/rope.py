@@ -29,7 +29,7 @@ class Rope(NamedTuple):
 def add_rope_table(plan: PlanBuilder, dst: str, gguf: GGUFFile, config: ModelConfig) -> None:
     """The cosines and sines of a model that has one set of frequencies for all layers."""
     rope = scaled_rope(gguf, config)
-    plan.rope_table(dst, rope.frequencies, rope.magnitude)
+    plan.rope_table(dst, rope.frequencies, (rope.magnitude,))
 
 
 def plain_frequencies(n_rot: int, base: float) -> list[float]:
@@ -67,6 +67,15 @@ def scaled_rope(gguf: GGUFFile, config: ModelConfig) -> Rope:
     return Rope(scaled, magnitude)
 
 
+def trained_length(gguf: GGUFFile, config: ModelConfig) -> int:
+    """Positions that the model was trained for before its context was extended."""
+    key = f"{config.architecture}.rope.scaling.original_context_length"
+    length = gguf.get_int(key, config.context_length)
+    if length < 1:
+        raise ModelFormatError(f"{key} is {length}; it must be 1 or more")
+    return length
+
+
 def _factor(gguf: GGUFFile, arch: str) -> float:
     old_factor = gguf.get_float(f"{arch}.rope.scale_linear", 0.0)
     factor = gguf.get_float(f"{arch}.rope.scaling.factor", old_factor) or 1.0
@@ -77,7 +86,7 @@ def _factor(gguf: GGUFFile, arch: str) -> float:
 
 def _divisors(gguf: GGUFFile, config: ModelConfig) -> list[float] | None:
     """Of every frequency: Llama 3's, or LongRoPE's for a context longer or not than in training."""
-    extends = config.context_size > _trained_length(gguf, config)
+    extends = config.context_size > trained_length(gguf, config)
     for name in ("rope_freqs.weight", f"rope_factors_{'long' if extends else 'short'}.weight"):
         if name in gguf.tensors:
             divisors = _float32_values(gguf, name, config.rope_dim // 2)
@@ -85,15 +94,6 @@ def _divisors(gguf: GGUFFile, config: ModelConfig) -> list[float] | None:
                 return divisors
             raise ModelFormatError(f"tensor {name!r} holds divisors that are not above 0")
     return None
-
-
-def _trained_length(gguf: GGUFFile, config: ModelConfig) -> int:
-    """Positions that the model was trained for before its context was extended."""
-    key = f"{config.architecture}.rope.scaling.original_context_length"
-    length = gguf.get_int(key, config.context_length)
-    if length < 1:
-        raise ModelFormatError(f"{key} is {length}; it must be 1 or more")
-    return length
 
 
 def _yarn_mix(
@@ -104,14 +104,14 @@ def _yarn_mix(
     Between `beta_fast` and `beta_slow` turns the two mix, in proportion to the pair's number.
     """
     arch, n_rot = config.architecture, config.rope_dim
-    trained_length = _trained_length(gguf, config)
+    length = trained_length(gguf, config)
     log_base = math.log(config.rope_base)
 
     def pair_that_turns(name: str, default: float) -> float:
         turns = gguf.get_float(f"{arch}.rope.scaling.yarn_{name}", default)
         if not turns > 0.0 or log_base == 0.0:
             raise ModelFormatError(f"{arch}.rope.scaling.yarn_{name} is {turns}, which cannot be")
-        return n_rot * math.log(trained_length / (turns * 2.0 * math.pi)) / (2.0 * log_base)
+        return n_rot * math.log(length / (turns * 2.0 * math.pi)) / (2.0 * log_base)
 
     first = max(0, math.floor(pair_that_turns("beta_fast", 32.0)))
     last = min(n_rot - 1, math.ceil(pair_that_turns("beta_slow", 1.0)))

@@ -75,12 +75,13 @@ def _lower(
                 tensor=(weights[op.weight], bias),
             )
         case p.RopeTable():
-            constants.append(op.inverse_frequencies)
+            first = first_constant + len(constants)
+            constants += [op.inverse_frequencies, op.magnitudes]
             return _op(
                 abi.ROPE_TABLE,
                 dst=buffers[op.dst],
-                tensor=(first_constant + len(constants) - 1,),
-                f=(op.magnitude,),
+                tensor=(first, first + 1),
+                i=(op.run_length,),
             )
         case p.Rope():
             return _op(

@@ -281,7 +281,9 @@ def _layer_norm(x: Array, weight: Array, bias: Array | None, op: LayerNorm) -> A
 
 def _rope_table(positions: NDArray[np.int64], op: RopeTable) -> Array:
     angles = positions[:, None] * np.asarray(op.inverse_frequencies, np.float64)
-    table = np.concatenate([np.cos(angles), np.sin(angles)], axis=1) * op.magnitude
+    runs = np.minimum(positions // op.run_length, len(op.magnitudes) - 1)
+    table = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+    table *= np.asarray(op.magnitudes)[runs, None]
     return table.astype(np.float32)
 
 

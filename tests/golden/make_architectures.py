@@ -1,0 +1,90 @@
+"""Makes the golden files of tests/golden/architectures with llama.cpp.
+
+    python tests/golden/make_architectures.py [CASE ...]
+
+Needs llama-cpp-python 0.3.36 besides the packages of the tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from architecture_files import CASES, CONTEXT_SIZES, MANY_IDS, TEXT, mean_kl, write_case  # noqa: E402
+
+N_TOKENS = 40
+POSITIONS = [0, 1, 5, 13, 26, 39]
+F32, F16 = 0, 1
+
+
+def main(cases: list[str]) -> None:
+    for case in cases or list(CASES):
+        with tempfile.TemporaryDirectory() as folder:
+            golden = make(case, Path(folder))
+        text = (
+            json.dumps(golden, separators=(",", ":"))
+            .replace("]],", "]],\n")
+            .replace("],[", "],\n[")
+        )
+        (HERE / "architectures" / f"{case}.json").write_text(text + "\n")
+        print(f"{case:14} KL of Q8_0 {golden['llamacpp_kl']:.2e}", flush=True)
+
+
+def make(case: str, folder: Path) -> dict:
+    exact_path, quantized_path = folder / "f32.gguf", folder / "q8_0.gguf"
+    write_case(exact_path, case, "F32")
+    write_case(quantized_path, case, "Q8_0")
+    n_ctx = CONTEXT_SIZES.get(case, 256)
+    exact_model = load(exact_path, n_ctx, F32)
+    ids = exact_model.tokenize(TEXT.encode(), special=True)[:N_TOKENS]
+    exact = logits(exact_model, ids)
+    quantized = load(quantized_path, n_ctx, F16)
+    divergences = [mean_kl(logits(exact_model, many), logits(quantized, many)) for many in MANY_IDS]
+    return {
+        "ids": ids,
+        "sha256": {
+            "F32": hashlib.sha256(exact_path.read_bytes()).hexdigest(),
+            "Q8_0": hashlib.sha256(quantized_path.read_bytes()).hexdigest(),
+        },
+        "llamacpp_kl": float(np.mean(divergences)),
+        "positions": POSITIONS,
+        "logits": [[round(float(x), 5) for x in exact[t]] for t in POSITIONS],
+    }
+
+
+def load(path: Path, n_ctx: int, kv_format: int) -> llama_cpp.Llama:
+    return llama_cpp.Llama(
+        str(path),
+        n_ctx=n_ctx,
+        n_threads=1,
+        n_threads_batch=1,
+        logits_all=True,
+        flash_attn=False,
+        type_k=kv_format,
+        type_v=kv_format,
+        # what the file says
+        yarn_attn_factor=-1.0,
+        yarn_beta_fast=-1.0,
+        yarn_beta_slow=-1.0,
+        verbose=False,
+    )
+
+
+def logits(model: llama_cpp.Llama, ids: list[int]) -> np.ndarray:
+    """At every position, [tokens, vocabulary]."""
+    model.reset()
+    model.eval(ids)
+    return np.array(model.scores[: len(ids)], np.float64)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
