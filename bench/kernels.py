@@ -162,7 +162,7 @@ def _measure_in_chromium(isa: str, name: str, cases: list[Case]) -> list[float]:
 
     with tempfile.TemporaryDirectory() as folder:
         paths = {path.name: path for path in build.build_pool(Path(folder))}
-        module = base64.b64encode(paths[f"ox-pool-{isa}.wasm"].read_bytes()).decode()
+        module = base64.b64encode(paths[f"ox-shared-{isa}.wasm"].read_bytes()).decode()
     number, block, block_bytes, scales = FORMATS[name]
     jobs = []
     for case in cases:

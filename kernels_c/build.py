@@ -6,9 +6,10 @@
 
 `native` writes libox-<isa> shared libraries into oxillama_web/kernels/, with $CC, gcc, cc, clang or
 ziglang's clang, whichever is there first. `wasm` writes libox-simd128.so and libox-relaxed.so, side
-modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules over a
-shared memory; both with ziglang from PyPI. A library whose sources and flags are unchanged is left
-alone.
+modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules that import
+their memory: ox-shared-<isa>.wasm a shared one, for a pool of workers, and ox-single-<isa>.wasm
+another, for one thread; both with ziglang from PyPI. A library whose sources and flags are unchanged
+is left alone.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ NATIVE_ISAS = {
     "other": {"portable": ["-O2"]},
 }
 WASM_ISAS = {"simd128": ["-msimd128"], "relaxed": ["-msimd128", "-mrelaxed-simd"]}
+
+POOL_STACK_BYTES = 1 << 17
 
 # Products and sums are fused only where the sources say so: every compiler gives the same results.
 COMMON_FLAGS = [
@@ -88,16 +91,23 @@ def build_wasm(out: Path) -> list[Path]:
 
 
 def build_pool(out: Path) -> list[Path]:
-    """Builds standalone modules over an imported shared memory. Raises BuildError.
+    """Builds standalone modules that import a memory, shared or not. Raises BuildError.
 
-    Each instance must set its own __stack_pointer before it enters a kernel."""
-    compile_flags = ["--target=wasm32-freestanding", "-matomics"]
+    Each instance over a shared memory must set its own __stack_pointer before it enters a kernel."""
+    compile_flags = ["--target=wasm32-freestanding"]
     link_flags = [
-        *["--no-entry", "--export-dynamic", "--export=__stack_pointer", "--import-memory"],
-        *["--shared-memory", "--max-memory=4294967296", "--stack-first", "-z", "stack-size=65536"],
+        *["--no-entry", "--export-dynamic", "--export=__stack_pointer", "--export=__heap_base"],
+        *["--import-memory", "--max-memory=4294967296"],
+        *["--stack-first", "-z", f"stack-size={POOL_STACK_BYTES}"],
     ]
+    kinds = {"shared": (["-matomics"], ["--shared-memory"]), "single": ([], [])}
     return [
-        _build_wasm_library(out / f"ox-pool-{name}.wasm", [*compile_flags, *flags], link_flags)
+        _build_wasm_library(
+            out / f"ox-{kind}-{name}.wasm",
+            [*compile_flags, *more_compile_flags, *flags],
+            [*link_flags, *more_link_flags],
+        )
+        for kind, (more_compile_flags, more_link_flags) in kinds.items()
         for name, flags in WASM_ISAS.items()
     ]
 

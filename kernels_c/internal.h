@@ -20,6 +20,8 @@ typedef struct ox_run {
 struct ox_barrier;
 /* Returns when all threads have come. Does nothing with one thread. */
 void ox_barrier_wait(const ox_run *run);
+/* 1 once the threads no longer wait for each other. */
+int32_t ox_pool_is_broken(const ox_run *run);
 
 static inline const ox_tensor *ox_tensor_at(const ox_run *run, int32_t index) {
     return (const ox_tensor *)(uintptr_t)run->model->tensors + index;

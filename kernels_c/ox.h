@@ -169,6 +169,7 @@ enum ox_status {
     OX_BAD_BATCH = 3,   /* more tokens, outputs or positions than buffers or pages hold */
     OX_BAD_TOKEN = 4,   /* a token number outside of the embedding */
     OX_BAD_SCRATCH = 5, /* the scratch memory is too small */
+    OX_BROKEN_POOL = 6, /* a thread of the pool has ended or hangs; the pool is of no more use */
 };
 
 OX_EXPORT uint32_t ox_abi_version(void);
@@ -212,12 +213,26 @@ OX_EXPORT float ox_entropy(const float *logits, uint32_t n, float temperature);
 /* The first index whose cumulative softmax(logits / temperature) exceeds u (0 <= u < 1). */
 OX_EXPORT uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u);
 
-#ifndef __wasm__
-/* A pool of native threads that run plans together; NULL if the threads cannot be had. */
+#if !defined(__wasm__) || defined(__wasm_atomics__)
+/* ox_forward on all threads of a pool, the caller's among them. */
 typedef struct ox_pool ox_pool;
-OX_EXPORT ox_pool *ox_pool_create(uint32_t n_threads);
 OX_EXPORT int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox_batch *batch,
                                   uint8_t *scratch, uint64_t scratch_bytes);
+#endif
+
+#ifdef __wasm_atomics__
+/* A pool of web workers: zeroed memory of ox_pool_bytes(), 64-byte aligned. Each worker but the
+ * first calls ox_pool_work, which returns when the pool stops. Threads break the pool when one of
+ * them keeps the others waiting for longer than patience_ms; a worker that fails does it itself. */
+OX_EXPORT uint32_t ox_pool_bytes(void);
+OX_EXPORT void ox_pool_init(ox_pool *pool, uint32_t n_threads, uint32_t patience_ms);
+OX_EXPORT void ox_pool_work(ox_pool *pool, uint32_t thread);
+OX_EXPORT void ox_pool_break(ox_pool *pool);
+#endif
+
+#ifndef __wasm__
+/* A pool of native threads; NULL if the threads cannot be had. */
+OX_EXPORT ox_pool *ox_pool_create(uint32_t n_threads);
 OX_EXPORT void ox_pool_destroy(ox_pool *pool);
 
 /* Instruction sets of this processor: bit 0 AVX2+FMA+F16C, bit 1 AVX-512 (F, BW, VL, VNNI),

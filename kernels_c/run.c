@@ -500,6 +500,7 @@ void ox_walk(const ox_run *prepared, uint32_t thread) {
     for (uint32_t i = 0; i < run.model->n_ops; i++) {
         const ox_op *op = ops_of(run.model) + i;
         if (op->barrier) ox_barrier_wait(&run);
+        if (ox_pool_is_broken(&run)) return;
         run_op(&run, op);
     }
 }

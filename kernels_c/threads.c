@@ -1,42 +1,26 @@
-/* A pool of native threads that walk a plan together, and the barrier between operations.
+/* A pool of threads that walk a plan together, and the barrier between operations.
  *
- * Who waits looks for a while and then sleeps. Looking is quick where every thread has a core of
- * its own. Where cores are taken by something else, a thread that keeps looking keeps those from
- * running that it waits for; one that sleeps gives them its core. So how long to look follows from
- * whether it helped lately. (sched_yield is no way out: it may give a stranger the core for
- * milliseconds.)
+ * Natively the pool starts its threads itself. In a browser each thread is a web worker with an
+ * instance of these kernels over one shared memory, which calls ox_pool_work. A worker may end
+ * without a word: who waits for it too long, or a worker that fails, breaks the pool, and then
+ * every thread leaves the plan. WebAssembly without shared memory has one thread.
  */
 #include "internal.h"
 
-#ifdef __wasm__
+#if defined(__wasm__) && !defined(__wasm_atomics__)
 void ox_barrier_wait(const ox_run *run) { (void)run; }
+int32_t ox_pool_is_broken(const ox_run *run) {
+    (void)run;
+    return 0;
+}
 #else
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdlib.h>
-#include <time.h>
-
-enum {
-    MOST_LOOK_NS = 60 * 1000, /* about what it takes to wake a thread */
-    LEAST_LOOK_NS = 1000,
-    LOOKS_A_CLOCK = 4, /* how often to look before asking for the time */
-    TRY_AGAIN = 32     /* every so many waits look as long as ever: cores may be free again */
-};
-
-/* A number that threads wait for a change of. */
-typedef struct gate {
-    atomic_uint value;
-    atomic_uint n_sleepers;
-    atomic_uint look_ns;
-    atomic_uint n_waits;
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    uint8_t own_cache_line[64];
-} gate;
+#include "gate.h"
 
 struct ox_barrier {
     gate round;
     atomic_uint n_arrived;
+    atomic_uint broken;
+    int64_t patience_ns;
 };
 
 struct ox_pool {
@@ -44,108 +28,104 @@ struct ox_pool {
     struct ox_barrier barrier;
     ox_run run; /* of the current job */
     uint32_t n_threads;
+    atomic_uint stop;
+#ifndef __wasm__
     uint32_t n_started;
-    int32_t stop;
     pthread_t *threads;
+#endif
 };
 
-typedef struct worker {
-    ox_pool *pool;
-    uint32_t thread;
-} worker;
-
-static void gate_init(gate *g) {
-    atomic_init(&g->value, 0);
-    atomic_init(&g->n_sleepers, 0);
-    atomic_init(&g->look_ns, MOST_LOOK_NS);
-    atomic_init(&g->n_waits, 0);
-    pthread_mutex_init(&g->mutex, NULL);
-    pthread_cond_init(&g->changed, NULL);
+static void pool_init(ox_pool *pool, uint32_t n_threads, int64_t patience_ns) {
+    gate_init(&pool->job);
+    gate_init(&pool->barrier.round);
+    atomic_init(&pool->barrier.n_arrived, 0);
+    atomic_init(&pool->barrier.broken, 0);
+    pool->barrier.patience_ns = patience_ns;
+    pool->n_threads = n_threads;
+    atomic_init(&pool->stop, 0);
 }
 
-static void gate_destroy(gate *g) {
-    pthread_mutex_destroy(&g->mutex);
-    pthread_cond_destroy(&g->changed);
+int32_t ox_pool_is_broken(const ox_run *run) {
+    return run->barrier && atomic_load_explicit(&run->barrier->broken, memory_order_relaxed);
 }
 
-/* Changes the value. Either a sleeper sees the change before it sleeps, or it is seen here: both
- * sides write one variable and read the other in one order for all threads. */
-static void gate_open(gate *g) {
-    atomic_fetch_add(&g->value, 1);
-    if (atomic_load(&g->n_sleepers) == 0) return;
-    pthread_mutex_lock(&g->mutex);
-    pthread_cond_broadcast(&g->changed);
-    pthread_mutex_unlock(&g->mutex);
-}
-
-static void pause_core(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* Whether the value changes from `old` within a time. */
-static int32_t gate_look(gate *g, uint32_t old, uint32_t look_ns) {
-    for (const uint64_t start = now_ns(); now_ns() - start < look_ns;) {
-        for (int32_t i = 0; i < LOOKS_A_CLOCK; i++) {
-            if (atomic_load_explicit(&g->value, memory_order_acquire) != old) return 1;
-            pause_core();
-        }
-    }
-    return 0;
-}
-
-/* Returns when the value is no longer `old`. */
-static void gate_wait(gate *g, uint32_t old) {
-    uint32_t look_ns = atomic_load_explicit(&g->look_ns, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&g->n_waits, 1, memory_order_relaxed) % TRY_AGAIN == 0) {
-        look_ns = MOST_LOOK_NS;
-    }
-    if (gate_look(g, old, look_ns)) {
-        look_ns = look_ns * 2 < MOST_LOOK_NS ? look_ns * 2 : MOST_LOOK_NS;
-        atomic_store_explicit(&g->look_ns, look_ns, memory_order_relaxed);
-        return;
-    }
-    look_ns = look_ns / 4 > LEAST_LOOK_NS ? look_ns / 4 : LEAST_LOOK_NS;
-    atomic_store_explicit(&g->look_ns, look_ns, memory_order_relaxed);
-    pthread_mutex_lock(&g->mutex);
-    atomic_fetch_add(&g->n_sleepers, 1);
-    while (atomic_load(&g->value) == old) pthread_cond_wait(&g->changed, &g->mutex);
-    atomic_fetch_sub(&g->n_sleepers, 1);
-    pthread_mutex_unlock(&g->mutex);
+static void barrier_break(struct ox_barrier *barrier) {
+    atomic_store(&barrier->broken, 1);
+    gate_open(&barrier->round);
 }
 
 void ox_barrier_wait(const ox_run *run) {
     struct ox_barrier *barrier = run->barrier;
-    if (!barrier) return;
+    if (!barrier || ox_pool_is_broken(run)) return;
     /* once the last thread has come, the pool may write the next *run */
     const uint32_t others = run->n_threads - 1;
     const uint32_t round = atomic_load_explicit(&barrier->round.value, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&barrier->n_arrived, 1, memory_order_acq_rel) == others) {
         atomic_store_explicit(&barrier->n_arrived, 0, memory_order_relaxed);
         gate_open(&barrier->round);
-    } else {
-        gate_wait(&barrier->round, round);
+    } else if (!gate_wait(&barrier->round, round, barrier->patience_ns)) {
+        barrier_break(barrier);
     }
 }
 
-static void *work(void *argument) {
+/* Walks the plan of each job until the pool stops. */
+static void work(ox_pool *pool, uint32_t thread) {
+    for (uint32_t job = 0;; job++) {
+        gate_wait(&pool->job, job, -1);
+        if (atomic_load(&pool->stop)) return;
+        ox_walk(&pool->run, thread);
+        ox_barrier_wait(&pool->run);
+    }
+}
+
+int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox_batch *batch,
+                        uint8_t *scratch, uint64_t scratch_bytes) {
+    if (atomic_load(&pool->barrier.broken)) return OX_BROKEN_POOL;
+    const int32_t status =
+        ox_prepare(model, batch, scratch, scratch_bytes, pool->n_threads, &pool->run);
+    if (status) return status;
+    if (pool->n_threads > 1) {
+        pool->run.barrier = &pool->barrier;
+        gate_open(&pool->job);
+    }
+    ox_walk(&pool->run, 0);
+    ox_barrier_wait(&pool->run);
+    return atomic_load(&pool->barrier.broken) ? OX_BROKEN_POOL : OX_OK;
+}
+
+static void pool_stop(ox_pool *pool) {
+    atomic_store(&pool->stop, 1);
+    gate_open(&pool->job);
+}
+
+#ifdef __wasm__
+
+uint32_t ox_pool_bytes(void) { return sizeof(ox_pool); }
+
+void ox_pool_init(ox_pool *pool, uint32_t n_threads, uint32_t patience_ms) {
+    pool_init(pool, n_threads, (int64_t)patience_ms * 1000000);
+}
+
+void ox_pool_work(ox_pool *pool, uint32_t thread) { work(pool, thread); }
+
+void ox_pool_break(ox_pool *pool) {
+    barrier_break(&pool->barrier);
+    pool_stop(pool);
+}
+
+#else
+#include <stdlib.h>
+
+typedef struct worker {
+    ox_pool *pool;
+    uint32_t thread;
+} worker;
+
+static void *start_worker(void *argument) {
     const worker self = *(worker *)argument;
     free(argument);
-    for (uint32_t job = 0;; job++) {
-        gate_wait(&self.pool->job, job);
-        if (self.pool->stop) return NULL;
-        ox_walk(&self.pool->run, self.thread);
-        ox_barrier_wait(&self.pool->run);
-    }
+    work(self.pool, self.thread);
+    return NULL;
 }
 
 static void start_threads(ox_pool *pool) {
@@ -154,7 +134,7 @@ static void start_threads(ox_pool *pool) {
         worker *self = malloc(sizeof *self);
         if (!self) return;
         *self = (worker){pool, i};
-        if (pthread_create(&pool->threads[pool->n_started], NULL, work, self)) {
+        if (pthread_create(&pool->threads[pool->n_started], NULL, start_worker, self)) {
             free(self);
             return;
         }
@@ -166,38 +146,21 @@ ox_pool *ox_pool_create(uint32_t n_threads) {
     if (n_threads == 0 || n_threads > 1024) return NULL;
     ox_pool *pool = calloc(1, sizeof *pool);
     if (!pool) return NULL;
-    pool->n_threads = n_threads;
-    gate_init(&pool->job);
-    gate_init(&pool->barrier.round);
-    atomic_init(&pool->barrier.n_arrived, 0);
+    pool_init(pool, n_threads, -1);
     start_threads(pool);
     if (pool->threads && pool->n_started == n_threads - 1) return pool;
     ox_pool_destroy(pool);
     return NULL;
 }
 
-int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox_batch *batch,
-                        uint8_t *scratch, uint64_t scratch_bytes) {
-    const int32_t status =
-        ox_prepare(model, batch, scratch, scratch_bytes, pool->n_threads, &pool->run);
-    if (status) return status;
-    if (pool->n_threads > 1) {
-        pool->run.barrier = &pool->barrier;
-        gate_open(&pool->job);
-    }
-    ox_walk(&pool->run, 0);
-    ox_barrier_wait(&pool->run);
-    return OX_OK;
-}
-
 void ox_pool_destroy(ox_pool *pool) {
     if (!pool) return;
-    pool->stop = 1;
-    gate_open(&pool->job);
+    pool_stop(pool);
     for (uint32_t i = 0; i < pool->n_started; i++) pthread_join(pool->threads[i], NULL);
     gate_destroy(&pool->job);
     gate_destroy(&pool->barrier.round);
     free(pool->threads);
     free(pool);
 }
+#endif
 #endif

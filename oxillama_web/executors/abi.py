@@ -135,5 +135,7 @@ STATUS_TEXT = {
     3: "more tokens, outputs or positions than the buffers or the cache hold",
     4: "a token outside of the vocabulary",
     5: "the scratch memory is too small",
+    6: "a thread ended or hangs",
 }
 STATUS_BAD_TOKEN = 4
+STATUS_BROKEN_POOL = 6
