@@ -13,6 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 KERNELS=build/wasm-kernels
+POOL_KERNELS=build/pool-kernels
 BASE=build/base-wheel
 TEMPLATE_WHEELS=build/template-wheels
 REQUIREMENTS=tools/site-requirements.txt
@@ -29,6 +30,7 @@ main() {
   python=$(build_python)
 
   "$python" kernels_c/build.py wasm --out "$KERNELS"
+  "$python" kernels_c/build.py pool --out "$POOL_KERNELS"
   rm -rf "$BASE"
   if [ "$backend" = pyodide ]; then
     pyodide_base_wheel
@@ -42,7 +44,7 @@ main() {
   runtime
   template_wheels "$python"
   "$python" tools/make_site.py --wheel "$wheel" --wheels "$TEMPLATE_WHEELS" \
-    --pyodide node_modules/pyodide --snapshots build/snapshots --out build/site
+    --kernels "$POOL_KERNELS" --pyodide node_modules/pyodide --snapshots build/snapshots --out build/site
 }
 
 usage() {

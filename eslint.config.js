@@ -17,7 +17,9 @@ export default [
   },
   { files: ["web/**/*.js"], languageOptions: { globals: globals.browser } },
   {
-    files: ["worker", "session", "runtime", "source", "download"].map((n) => `web/${n}.js`),
+    files: [
+      ...["worker", "session", "runtime", "source", "download", "kernel_pool", "kernel_thread"],
+    ].map((n) => `web/${n}.js`),
     languageOptions: { globals: globals.worker },
   },
   { files: ["tools/**/*.mjs", "tests/**/*.mjs"], languageOptions: { globals: globals.node } },

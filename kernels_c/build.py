@@ -6,10 +6,10 @@
 
 `native` writes libox-<isa> shared libraries into oxillama_web/kernels/, with $CC, gcc, cc, clang or
 ziglang's clang, whichever is there first. `wasm` writes libox-simd128.so and libox-relaxed.so, side
-modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules that import
-their memory: ox-shared-<isa>.wasm a shared one, for a pool of workers, and ox-single-<isa>.wasm
-another, for one thread; both with ziglang from PyPI. A library whose sources and flags are unchanged
-is left alone.
+modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules that
+import their memory: ox-shared-<isa>.wasm a shared one, for a pool of workers, and
+ox-single-<isa>.wasm another, for one thread; both with ziglang from PyPI. A library whose sources
+and flags are unchanged is left alone.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def build_wasm(out: Path) -> list[Path]:
 def build_pool(out: Path) -> list[Path]:
     """Builds standalone modules that import a memory, shared or not. Raises BuildError.
 
-    Each instance over a shared memory must set its own __stack_pointer before it enters a kernel."""
+    Each instance over a shared memory must set its own __stack_pointer before it enters a kernel.
+    """
     compile_flags = ["--target=wasm32-freestanding"]
     link_flags = [
         *["--no-entry", "--export-dynamic", "--export=__stack_pointer", "--export=__heap_base"],

@@ -1,9 +1,9 @@
 """The Python side of a page's worker: one model, one answer at a time, no NumPy.
 
-JavaScript owns the event loop. It writes the model's bytes into `Session.buffer`, calls `load`,
-then `start_prompt` or `start_chat`, and `step` until that returns False. Between two steps the
-worker looks at its messages, so that an answer can be stopped. Values that cross are numbers,
-strings and JSON: nothing that JavaScript would have to destroy.
+JavaScript owns the event loop. It writes the model's bytes into the kernels' memory and calls
+`receive` while they come, then `load`, then `start_prompt` or `start_chat`, and `step` until that
+returns False. Between two steps the worker looks at its messages, so that an answer can be stopped.
+Values that cross are numbers, strings and JSON: nothing that JavaScript would have to destroy.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .sampling import SamplerConfig
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .arrival import ArrivingModel
     from .generation import GenerationEvent
 
     # phase, text, done, total, finish reason ("" while the answer goes on)
@@ -34,11 +35,7 @@ PRELOADED_MODULES = (
     "oxillama_web.architectures.gemma3",
     "oxillama_web.architectures.llama",
     "oxillama_web.architectures.qwen",
-    "oxillama_web.executors.host",
-    "oxillama_web.executors.kernels",
-    "oxillama_web.executors.library",
-    "oxillama_web.executors.lowering",
-    "oxillama_web.executors.weights",
+    "oxillama_web.arrival",
 )
 
 # The most specific class comes first: the code of an error is that of the first class it is of.
@@ -50,6 +47,7 @@ ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
     (errors.ModelNotLoadedError, "not_loaded"),
     (errors.ContextLengthError, "context_length"),
     (errors.InvalidRequestError, "invalid_request"),
+    (errors.ThreadsLostError, "worker_died"),
     (errors.KernelError, "kernel"),
     (MemoryError, "out_of_memory"),
 )
@@ -63,9 +61,9 @@ class Session:
     """
 
     def __init__(self, emit: Emit) -> None:
-        self.buffer: bytearray | None = None
         self.failure = ""
         self._emit = emit
+        self._arriving: ArrivingModel | None = None
         self._engine: InferenceEngine | None = None
         self._events: Iterator[GenerationEvent] | None = None
 
@@ -77,43 +75,24 @@ class Session:
             self.failure = json.dumps(describe(error))
             raise
 
-    def allocate(self, size: int) -> None:
-        """Make `buffer` hold `size` bytes; what was written so far stays.
+    def begin(self, pool: Any, tokenizer_json: str | None, context_size: int | None) -> None:
+        """Make ready for a model in the memory of `pool`, the KernelPool of kernel_pool.js."""
+        from .arrival import ArrivingModel
 
-        Raises:
-            OutOfMemoryError: the tab cannot hold that much.
-        """
-        try:
-            if self.buffer is None:
-                self.buffer = bytearray(size)
-            elif size <= len(self.buffer):
-                del self.buffer[size:]
-            else:
-                self.buffer.extend(bytes(size - len(self.buffer)))
-        except (MemoryError, OverflowError) as error:
-            self.buffer = None
-            raise errors.OutOfMemoryError(
-                f"this tab cannot hold a model of {size / 1e6:.0f} MB; "
-                "close other tabs, or choose a smaller model"
-            ) from error
+        config = EngineConfig(context_size=context_size, prefill_chunk_size=PREFILL_CHUNK_SIZE)
+        self._arriving = ArrivingModel(pool, config, tokenizer_json)
 
-    def load(self, tokenizer_json: str | None, context_size: int | None) -> str:
-        """Load the model from `buffer`, which becomes the engine's; returns `info()`."""
-        if self.buffer is None:
-            raise errors.ModelNotLoadedError(
-                "the model's bytes must be written before it is loaded"
-            )
-        model_bytes, self.buffer = self.buffer, None
-        # never the NumPy executor: the page has no NumPy
-        config = EngineConfig(
-            context_size=context_size,
-            prefill_chunk_size=PREFILL_CHUNK_SIZE,
-            num_threads=1,
-            executor="kernels",
-        )
-        engine = InferenceEngine(config)
-        engine.load_model_from_bytes(model_bytes, tokenizer_json, consume=True)
-        self._engine = engine
+    def receive(self, address: int, n_received: int, n_total: int) -> int:
+        """See `ArrivingModel.receive`."""
+        if self._arriving is None:
+            raise errors.ModelNotLoadedError("begin() comes before receive()")
+        return self._arriving.receive(address, n_received, n_total)
+
+    def load(self) -> str:
+        """Take the model, all bytes of which were received; returns `info()`."""
+        if self._arriving is None:
+            raise errors.ModelNotLoadedError("the model's bytes must come before it is loaded")
+        self._engine, self._arriving = self._arriving.engine, None
         return self.info()
 
     def info(self) -> str:
@@ -129,7 +108,7 @@ class Session:
                 "hiddenSize": model.hidden_size,
                 "vocabularySize": model.vocab_size,
                 "executor": engine.executor_name,
-                "kernels": engine.executor_name.removeprefix("kernels-"),
+                "kernels": engine.executor_name.removeprefix("pool-"),
                 "memoryBytes": engine.memory_bytes,
             }
         )
@@ -180,7 +159,7 @@ class Session:
     def close(self) -> None:
         """Let go of the model and its memory."""
         self.stop()
-        engine, self._engine, self.buffer = self._engine, None, None
+        engine, self._engine, self._arriving = self._engine, None, None
         if engine is not None:
             engine.close()
 

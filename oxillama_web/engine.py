@@ -77,6 +77,11 @@ class InferenceEngine:
         """
         self._load(model_bytes, tokenizer_json, None, consume=consume)
 
+    def use_model(self, model: LoadedModel) -> None:
+        """Takes a model that oxillama_web.loading has loaded, instead of the one before."""
+        self.close()
+        self._session = Session(model, self._config.sampler)
+
     def close(self) -> None:
         """Frees the model; the engine can load another one."""
         session, self._session = self._session, None
@@ -286,9 +291,7 @@ class InferenceEngine:
         *,
         consume: bool,
     ) -> None:
-        model = load_model(data, tokenizer_json, folder, self._config, consume=consume)
-        self.close()
-        self._session = Session(model, self._config.sampler)
+        self.use_model(load_model(data, tokenizer_json, folder, self._config, consume=consume))
 
     @property
     def _conversation(self) -> Session:

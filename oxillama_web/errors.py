@@ -42,6 +42,10 @@ class KernelError(OxiLlamaError):
     """The kernel library cannot be loaded, or refused what it was given."""
 
 
+class ThreadsLostError(KernelError):
+    """A thread of the kernels has ended or hangs; the model is of no more use."""
+
+
 class OutOfMemoryError(OxiLlamaError, MemoryError):
     """The machine or the browser tab cannot hold the model or its cache."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mmap import mmap
 
     Buffer = bytes | bytearray | memoryview | mmap
+    ReadBytes = Callable[[int, int], memoryview]
 
 _UINT8, _INT8, _UINT16, _INT16, _UINT32, _INT32, _FLOAT32, _BOOL = range(8)
 _STRING, _ARRAY, _UINT64, _INT64, _FLOAT64 = range(8, 13)
@@ -67,6 +68,7 @@ class GGUFFile:
         buffer: the file, or (with `file_size`) its beginning; it is kept, and never copied.
         file_size: bytes of the whole file, if `buffer` is only its beginning; the buffer must hold
             at least the header.
+        read: gives bytes behind the buffer, by offset and count.
 
     Attributes:
         buffer: the buffer as a memoryview of bytes.
@@ -81,9 +83,12 @@ class GGUFFile:
         UnsupportedModelError: a version, byte order or tensor format that cannot be read.
     """
 
-    def __init__(self, buffer: Buffer, file_size: int | None = None) -> None:
+    def __init__(
+        self, buffer: Buffer, file_size: int | None = None, read: ReadBytes | None = None
+    ) -> None:
         view = memoryview(buffer).cast("B")
         self.buffer = view
+        self._read = read
         try:
             self._parse(_Reader(view, len(view) if file_size is None else file_size))
         except _NeedMoreBytesError as need:
@@ -100,6 +105,8 @@ class GGUFFile:
     def data_of(self, info: TensorInfo) -> memoryview:
         """The raw bytes of a tensor, or of some rows of one: a view of the buffer."""
         end = info.offset + info.nbytes
+        if end > len(self.buffer) and self._read is not None:
+            return self._read(info.offset, info.nbytes)
         if end > len(self.buffer):
             raise ModelFormatError(
                 f"tensor {_quote(info.name)} ends at byte {end}, and only "
@@ -179,7 +186,9 @@ def map_file(file: BinaryIO, access: int) -> mmap:
         raise ModelFormatError(f"{file.name} is empty; download it again") from error
 
 
-def try_parse_header(prefix: Buffer, file_size: int) -> GGUFFile | None:
+def try_parse_header(
+    prefix: Buffer, file_size: int, read: ReadBytes | None = None
+) -> GGUFFile | None:
     """Parses the header from a file's beginning; None when more bytes are needed.
 
     For laying out tensors while a download still runs. Each try starts at the file's first byte:
@@ -187,7 +196,7 @@ def try_parse_header(prefix: Buffer, file_size: int) -> GGUFFile | None:
     byte that shows it, not after the last.
     """
     try:
-        return GGUFFile(prefix, file_size)
+        return GGUFFile(prefix, file_size, read)
     except ModelFormatError as error:
         if isinstance(error.__cause__, _NeedMoreBytesError):
             return None

@@ -20,7 +20,7 @@ from .tokenizer import load_gguf_vocabulary, load_tokenizer_json
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .config import EngineConfig, ModelConfig
     from .executors.base import Executor
@@ -103,6 +103,23 @@ def load_model(
         OutOfMemoryError: it does not fit into memory.
     """
     gguf = GGUFFile(data)
+    return load_with_executor(
+        gguf,
+        tokenizer_json,
+        folder,
+        config,
+        lambda plan: create_executor(plan, gguf, config, consume=consume),
+    )
+
+
+def load_with_executor(
+    gguf: GGUFFile,
+    tokenizer_json: str | bytes | None,
+    folder: Path | None,
+    config: EngineConfig,
+    make_executor: Callable[[Plan], Executor],
+) -> LoadedModel:
+    """As `load_model`, with an executor of the caller's, which need not have its weights yet."""
     model_config, plan = read_model(gguf, config.context_size)
     tokenizer = _load_tokenizer(gguf, tokenizer_json, folder)
     if tokenizer.n_vocab > model_config.vocab_size:
@@ -115,7 +132,7 @@ def load_model(
         plan=plan,
         tensors=gguf.tensors,
         tokenizer=tokenizer,
-        executor=create_executor(plan, gguf, config, consume=consume),
+        executor=make_executor(plan),
         context_size=model_config.context_size,
         prefill_chunk_size=config.prefill_chunk_size,
         chat_template=gguf.get_str("tokenizer.chat_template", ""),

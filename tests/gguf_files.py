@@ -58,6 +58,7 @@ def write_tiny_llama(
     rope_base: float = 10000.0,
     chat_template: str | None = None,
     with_vocabulary: bool = True,
+    rope_divisors: bool = False,
     seed: int = 0,
 ) -> None:
     """A llama model: byte-level BPE vocabulary of at least 259 entries, no BOS added.
@@ -70,6 +71,7 @@ def write_tiny_llama(
         tied: the embedding is the output head too.
         chat_template: Jinja text, or none.
         with_vocabulary: whether the file holds its tokenizer.
+        rope_divisors: Llama 3's tensor of divisors for the rotary frequencies, behind all others.
         seed: of the random weights.
     """
     model = _Model(path, "llama", format, formats, seed)
@@ -93,6 +95,8 @@ def write_tiny_llama(
         model.norm(block + "ffn_norm.weight", width)
         model.feed_forward(block, width, ffn)
     model.norm("output_norm.weight", width)
+    if rope_divisors:
+        model.norm("rope_freqs.weight", head_dim // 2)
     model.finish()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from gguf_files import write_tiny_llama
+from native_pool import Download, NativePool
 
 from oxillama_web import errors
 from oxillama_web.browser import PREFILL_CHUNK_SIZE, Session, describe
@@ -27,10 +28,12 @@ class Page:
         self.events.append(event)
 
     def load(self, data: bytes, context_size: int | None = None) -> dict[str, Any]:
-        self.session.allocate(len(data))
-        assert self.session.buffer is not None
-        self.session.buffer[:] = data
-        return json.loads(self.session.load(None, context_size))
+        pool = NativePool()
+        download = Download(pool, data)
+        self.session.begin(pool, None, context_size)
+        download.go_on(len(data))
+        self.session.call("receive", download.address, len(data), len(data))
+        return json.loads(self.session.load())
 
     def run(self) -> list[Event]:
         self.events.clear()
@@ -59,11 +62,7 @@ def test_info_tells_of_the_model(model: bytes) -> None:
     assert info["architecture"] == "llama"
     assert info["layers"] == 2
     assert info["memoryBytes"] > 0
-    assert info["executor"].startswith("kernels")
-
-
-def test_the_buffer_becomes_the_engines(page: Page) -> None:
-    assert page.session.buffer is None
+    assert info["executor"] == f"pool-{info['kernels']}"
 
 
 def test_a_prompt_is_computed_in_pieces_so_that_it_can_be_stopped(page: Page) -> None:
@@ -102,30 +101,10 @@ def test_chat_renders_the_template(page: Page) -> None:
     assert page.run()[-1][4] in ("length", "stop")
 
 
-def test_an_unknown_size_grows_and_keeps_what_was_written() -> None:
-    session = Session(lambda *event: None)
-    session.allocate(4)
-    assert session.buffer is not None
-    session.buffer[:] = b"abcd"
-    session.allocate(8)
-    assert session.buffer == b"abcd\0\0\0\0"
-    session.allocate(3)
-    assert session.buffer == b"abc"
-
-
-def test_too_large_a_model_is_told_in_words() -> None:
-    session = Session(lambda *event: None)
-    with pytest.raises(errors.OutOfMemoryError, match="choose a smaller model"):
-        session.call("allocate", 1 << 62)
-    assert json.loads(session.failure)["code"] == "out_of_memory"
-    assert session.buffer is None
-
-
 def test_a_failure_is_described_without_its_traceback() -> None:
     page = Page()
-    page.session.allocate(8)
     with pytest.raises(errors.ModelFormatError):
-        page.session.call("load", None, None)
+        page.load(bytes(8))
     failure = json.loads(page.session.failure)
     assert failure["code"] == "bad_model"
     assert failure["type"] == "ModelFormatError"
@@ -142,7 +121,8 @@ def test_a_bad_option_is_refused_before_anything_runs(page: Page) -> None:
 def test_without_a_model_everything_says_so() -> None:
     session = Session(lambda *event: None)
     for method, arguments in (
-        ("load", (None, None)),
+        ("receive", (64, 1, 1)),
+        ("load", ()),
         ("info", ()),
         ("tokenize", ("abc",)),
         ("render_chat", ("[]",)),
@@ -168,6 +148,7 @@ def test_close_lets_go_of_the_model(page: Page) -> None:
         (errors.ContextLengthError("x"), "context_length"),
         (errors.OutOfMemoryError("x"), "out_of_memory"),
         (errors.KernelError("x"), "kernel"),
+        (errors.ThreadsLostError("x"), "worker_died"),
         (MemoryError(), "out_of_memory"),
         (ZeroDivisionError("x"), "internal"),
     ],

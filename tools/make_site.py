@@ -3,7 +3,8 @@
 GGUF files in build/site/models/ are offered by the page; they stay there between runs.
 
     python tools/make_site.py --wheel dist/x.whl --wheels build/wheels \\
-        --pyodide node_modules/pyodide --snapshots build/snapshots --out build/site
+        --kernels build/pool-kernels --pyodide node_modules/pyodide \\
+        --snapshots build/snapshots --out build/site
 """
 
 from __future__ import annotations
@@ -25,23 +26,28 @@ PAGE_MODULES = {
     "dompurify.js": "dompurify/dist/purify.es.mjs",
     "idb-keyval.js": "idb-keyval/dist/index.js",
 }
+# web/kernel_pool.js opens one of them
+KERNELS = tuple(
+    f"ox-{kind}-{isa}.wasm" for kind in ("shared", "single") for isa in ("simd128", "relaxed")
+)
 RUNTIME_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 
 
 def make_site(
-    wheel: Path, extra_wheels: list[Path], pyodide: Path, snapshots: Path, out: Path
+    wheel: Path, extra_wheels: list[Path], kernels: Path, pyodide: Path, snapshots: Path, out: Path
 ) -> None:
     """Fills the folder `out`; what the last run left there goes, except models/.
 
     Args:
         wheel: the package, with its kernels.
         extra_wheels: what chat templates need: jinja2 and markupsafe, pure Python.
+        kernels: a folder of the kernels as standalone modules.
         pyodide: the unpacked npm package.
         snapshots: a folder where the memory snapshot is kept between runs.
         out: the folder to fill.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("pyodide", "wheels", "page"):
+    for name in ("pyodide", "wheels", "kernels", "page"):
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).mkdir()
     for stale in out.iterdir():
@@ -57,11 +63,14 @@ def make_site(
     wheels = [wheel, *sorted(extra_wheels)]
     for path in wheels:
         shutil.copy(path, out / "wheels" / path.name)
+    for name in KERNELS:
+        shutil.copy(kernels / name, out / "kernels" / name)
     write_model_list(out / "models")
     manifest = {
         "version": wheel.name.split("-")[1],
         "pyodide": json.loads((pyodide / "package.json").read_text())["version"],
         "wheels": [f"wheels/{path.name}" for path in wheels],
+        "kernels": [f"kernels/{name}" for name in KERNELS],
         "snapshot": None,
         "lock": empty_lock(pyodide),
     }
@@ -118,12 +127,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wheel", type=Path, required=True, help="the package's browser wheel")
     parser.add_argument("--wheels", type=Path, required=True, help="folder of the other wheels")
+    parser.add_argument("--kernels", type=Path, required=True, help="folder of the kernel modules")
     parser.add_argument("--pyodide", type=Path, required=True, help="the npm package, unpacked")
     parser.add_argument("--snapshots", type=Path, required=True, help="cache of memory snapshots")
     parser.add_argument("--out", type=Path, required=True, help="folder to fill")
     arguments = parser.parse_args()
     extra_wheels = list(arguments.wheels.glob("*.whl"))
-    make_site(arguments.wheel, extra_wheels, arguments.pyodide, arguments.snapshots, arguments.out)
+    make_site(
+        arguments.wheel,
+        extra_wheels,
+        arguments.kernels,
+        arguments.pyodide,
+        arguments.snapshots,
+        arguments.out,
+    )
     print(arguments.out)
     return 0
 

@@ -26,6 +26,8 @@ export { OxiLlamaError } from "./protocol.js";
  * @property {Source} model  a GGUF file
  * @property {Source} [tokenizer]  a tokenizer.json to use instead of the file's own vocabulary
  * @property {number} [contextSize]  most tokens that a conversation may have
+ * @property {number} [threads]  left out: as many as help, up to 4. One, unless the page is
+ *   cross-origin isolated; `info.threads` and `info.threadsNote` tell.
  * @property {(progress: LoadProgress) => void} [onProgress]
  * @property {AbortSignal} [signal]  stops the loading, which rejects with code "aborted"
  *
@@ -41,6 +43,9 @@ export { OxiLlamaError } from "./protocol.js";
  *   `stats.finishReason` is "aborted"
  * @property {(done: number, total: number) => void} [onPrefill]  prompt tokens computed so far
  */
+
+/** How long a worker may take to end by itself. */
+const CLOSE_MS = 300;
 
 export class OxiLlama {
   #connection;
@@ -82,7 +87,7 @@ export class OxiLlama {
    * @param {LoadOptions} options
    * @returns {Promise<OxiLlama>}
    */
-  static async load({ model, tokenizer, contextSize, onProgress, signal }) {
+  static async load({ model, tokenizer, contextSize, threads, onProgress, signal }) {
     if (signal?.aborted) throw aborted();
     const calledAt = performance.timeOrigin + performance.now();
     const connection = spare ?? new Connection();
@@ -100,6 +105,7 @@ export class OxiLlama {
           model: source,
           tokenizer: vocabulary,
           contextSize: contextSize ?? null,
+          threads: threads ?? null,
         },
         (reply) => {
           if (reply.type !== "progress") return;
@@ -262,7 +268,9 @@ class Connection {
   close(reason) {
     if (this.#closed !== null) return;
     this.#closed = reason;
-    this.#worker.terminate();
+    // asked, it ends its threads and with them their memory at once; told, in some seconds
+    this.#worker.postMessage({ type: "close" });
+    setTimeout(() => this.#worker.terminate(), CLOSE_MS);
     for (const { reject } of this.#waiting.values()) reject(reason);
     this.#waiting.clear();
   }

@@ -26,8 +26,9 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {{max_tokens?: number, sampler: SamplerOptions}} AnswerOptions
  *
  * @typedef {{type: "load", id: number, version: number, calledAt: number, model: ByteSource,
- *   tokenizer: ByteSource | null, contextSize: number | null}} LoadRequest  `calledAt` is in
- *   milliseconds since 1970, with fractions
+ *   tokenizer: ByteSource | null, contextSize: number | null,
+ *   threads: number | null}} LoadRequest  `calledAt` is in milliseconds since 1970, with fractions;
+ *   `threads` null: as many as help
  * @typedef {{type: "generate", id: number, prompt: string,
  *   options: AnswerOptions}} GenerateRequest
  * @typedef {{type: "chat", id: number, messages: ChatMessage[],
@@ -37,8 +38,9 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {{type: "reset", id: number}} ResetRequest
  * @typedef {{type: "abort", id: number}} AbortRequest  `id` is that of the request to abort; it has
  *   no reply of its own
+ * @typedef {{type: "close"}} CloseRequest  end the threads and the worker; it has no reply
  * @typedef {LoadRequest | GenerateRequest | ChatRequest | TokenizeRequest | RenderChatRequest
- *   | ResetRequest | AbortRequest} Request
+ *   | ResetRequest | AbortRequest | CloseRequest} Request
  */
 
 /**
@@ -57,7 +59,7 @@ export const PROTOCOL_VERSION = 1;
 /**
  * @typedef {object} StartupTimes  milliseconds
  * @property {number} runtime  from the call of `load` until Python was ready
- * @property {number} download  from the same moment until Python's memory held the last byte
+ * @property {number} download  from the same moment until the kernels' memory held the last byte
  * @property {number} load  the engine's own work after that
  * @property {number} ready  all of it
  * @property {boolean} snapshot  Python came from the memory snapshot
@@ -71,7 +73,10 @@ export const PROTOCOL_VERSION = 1;
  * @property {number} vocabularySize
  * @property {string} executor
  * @property {number} memoryBytes
- * @property {number} heapBytes  Python's whole memory, the model included
+ * @property {number} heapBytes  Python's whole memory; the model is not in it
+ * @property {number} threads  that run the model
+ * @property {boolean} isolated  the page is cross-origin isolated, so that threads can share memory
+ * @property {string} threadsNote  why there are not more threads; "" where nothing is in the way
  * @property {"relaxed" | "simd128"} kernels  the kernel library in use
  * @property {StartupTimes} startup
  *

@@ -3,16 +3,17 @@
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { PyodideAPI } from "pyodide" */
-/** @import { PyBuffer, PyProxy } from "pyodide/ffi" */
+/** @import { PyProxy } from "pyodide/ffi" */
+/** @import { KernelPool } from "./kernel_pool.js" */
+/** @import { ModelMemory } from "./model_memory.js" */
 /** @import { AnswerOptions, AnswerStats, ChatMessage, ModelInfo, Reply } from "./protocol.js" */
-
-/** Memory for a model whose size nobody told; it doubles as needed. */
-const FIRST_GUESS_BYTES = 64 * 1024 * 1024;
 
 export class Session {
   #python;
   #call;
   #answer = new Answer();
+  /** Bytes of the model that Python waits for. */
+  #needed = 0;
 
   /** @param {PyodideAPI} pyodide */
   constructor(pyodide) {
@@ -32,24 +33,32 @@ export class Session {
   }
 
   /**
-   * @param {number | null} size
-   * @returns {ModelMemory}
+   * @param {KernelPool} pool  that the model comes into
+   * @param {string | null} tokenizerJson
+   * @param {number | null} contextSize
    */
-  memory(size) {
-    return new ModelMemory(
-      size ?? FIRST_GUESS_BYTES,
-      (bytes) => this.#invoke("allocate", bytes),
-      () => this.#python.buffer,
-    );
+  begin(pool, tokenizerJson, contextSize) {
+    this.#invoke("begin", pool, tokenizerJson ?? undefined, contextSize ?? undefined);
   }
 
   /**
-   * @param {string | null} tokenizerJson
-   * @param {number | null} contextSize
-   * @returns {Omit<ModelInfo, "heapBytes" | "startup">}
+   * Lay the model out and pack it, as far as it has come.
+   *
+   * @param {ModelMemory} memory
    */
-  load(tokenizerJson, contextSize) {
-    return JSON.parse(this.#invoke("load", tokenizerJson ?? undefined, contextSize ?? undefined));
+  receive({ address, received, size }) {
+    if (size === null || received < Math.min(this.#needed, size)) return;
+    this.#needed = this.#invoke("receive", address, received, size);
+  }
+
+  /**
+   * All of the model was received.
+   *
+   * @returns {Pick<ModelInfo, "name" | "architecture" | "contextLength" | "layers" | "hiddenSize" |
+   *   "vocabularySize" | "executor" | "memoryBytes" | "kernels">}
+   */
+  load() {
+    return JSON.parse(this.#invoke("load"));
   }
 
   /**
@@ -203,67 +212,6 @@ class Answer {
  */
 function rate(count, milliseconds) {
   return milliseconds > 0 && count > 0 ? (count * 1000) / milliseconds : 0;
-}
-
-/** Python memory that model bytes are written into without a copy in between. */
-class ModelMemory {
-  #allocate;
-  #buffer;
-  #size;
-  /** @type {PyBuffer | null} */
-  #view = null;
-
-  /**
-   * @param {number} size
-   * @param {(bytes: number) => void} allocate
-   * @param {() => PyProxy} buffer
-   */
-  constructor(size, allocate, buffer) {
-    this.#size = size;
-    this.#allocate = allocate;
-    this.#buffer = buffer;
-    allocate(size);
-  }
-
-  /**
-   * @param {Uint8Array} chunk
-   * @param {number} offset
-   */
-  write(chunk, offset) {
-    const end = offset + chunk.length;
-    if (end > this.#size) this.#resize(Math.max(end, 2 * this.#size));
-    this.#bytes().set(chunk, offset);
-  }
-
-  /** @param {number} received  bytes; what lies behind them is given back */
-  finish(received) {
-    if (received === this.#size) this.#release();
-    else this.#resize(received);
-  }
-
-  /** The view goes stale whenever Python's heap grows: its length is then 0. */
-  #bytes() {
-    if (this.#view === null || this.#view.data.byteLength === 0) {
-      this.#release();
-      const proxy = this.#buffer();
-      this.#view = proxy.getBuffer("u8");
-      proxy.destroy();
-    }
-    return /** @type {PyBuffer} */ (this.#view).data;
-  }
-
-  /** @param {number} size */
-  #resize(size) {
-    this.#release();
-    this.#allocate(size);
-    this.#size = size;
-  }
-
-  /** Python cannot resize or hand over memory that JavaScript still looks at. */
-  #release() {
-    this.#view?.release();
-    this.#view = null;
-  }
 }
 
 const channel = new MessageChannel();

@@ -5,9 +5,6 @@ import { OxiLlamaError } from "./protocol.js";
 
 /** @import { ByteSource } from "./protocol.js" */
 
-/** What may arrive before Python's memory is there to take it. */
-const READ_AHEAD_BYTES = 64 * 1024 * 1024;
-
 const SLICE_BYTES = 4 * 1024 * 1024;
 
 const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
@@ -19,7 +16,7 @@ const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
  */
 
 /**
- * Start to read; the stream reads ahead a little on its own.
+ * Start to read.
  *
  * @param {ByteSource} source
  * @param {AbortSignal} signal
@@ -83,8 +80,7 @@ export async function readText(source, signal) {
  */
 async function openUrl(url, signal) {
   try {
-    const { size, stream } = await download(url, signal);
-    return { size, stream: readAhead(stream) };
+    return await download(url, signal);
   } catch (error) {
     throw error instanceof OxiLlamaError ? error : networkError(error, url);
   }
@@ -104,18 +100,6 @@ function slices(buffer) {
       offset += length;
     },
   });
-}
-
-/**
- * @param {ReadableStream<Uint8Array>} stream
- * @returns {ReadableStream<Uint8Array>}
- */
-function readAhead(stream) {
-  /** @type {QueuingStrategy<Uint8Array>} */
-  const strategy = new ByteLengthQueuingStrategy({ highWaterMark: READ_AHEAD_BYTES });
-  /** @type {TransformStream<Uint8Array, Uint8Array>} */
-  const queue = new TransformStream({}, undefined, strategy);
-  return stream.pipeThrough(queue);
 }
 
 /**

@@ -1,11 +1,16 @@
 /** The worker that hosts Python and one model. It answers the messages of protocol.js. */
 
+import { openKernels } from "./kernel_pool.js";
+import { ModelMemory } from "./model_memory.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 import { heapBytes, startRuntime } from "./runtime.js";
 import { Session } from "./session.js";
 import { openSource, readModel, readText } from "./source.js";
 
-/** @import { LoadRequest, Reply, Request } from "./protocol.js" */
+/** @import { KernelPool } from "./kernel_pool.js" */
+/** @import { ByteSource, LoadRequest, Reply, Request } from "./protocol.js" */
+
+/** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
 
 const PROGRESS_INTERVAL_MS = 50;
 
@@ -13,6 +18,8 @@ const PROGRESS_INTERVAL_MS = 50;
 const runtime = startRuntime();
 runtime.catch(() => {});
 
+/** @type {KernelPool | null} */
+let kernels = null;
 /** @type {Session | null} */
 let session = null;
 /** @type {{id: number, abort: AbortController} | null} */
@@ -20,14 +27,21 @@ let current = null;
 
 self.onmessage = ({ data }) => {
   const request = /** @type {Request} */ (data);
-  if (request.type === "abort") {
+  if (request.type === "close") {
+    close();
+  } else if (request.type === "abort") {
     if (current?.id === request.id) current.abort.abort();
   } else {
     void handle(request);
   }
 };
 
-/** @param {Exclude<Request, {type: "abort"}>} request */
+function close() {
+  kernels?.close();
+  self.close();
+}
+
+/** @param {Task} request */
 async function handle(request) {
   const { id } = request;
   try {
@@ -48,7 +62,7 @@ async function handle(request) {
 }
 
 /**
- * @param {Exclude<Request, {type: "abort"}>} request
+ * @param {Task} request
  * @param {AbortSignal} signal
  * @returns {Promise<unknown>}
  */
@@ -77,7 +91,7 @@ async function perform(request, signal) {
  * @param {LoadRequest} request
  * @param {AbortSignal} signal
  */
-async function load({ id, version, calledAt, model, tokenizer, contextSize }, signal) {
+async function load({ id, version, calledAt, model, tokenizer, contextSize, threads }, signal) {
   if (version !== PROTOCOL_VERSION) {
     throw new OxiLlamaError({
       code: "runtime",
@@ -89,32 +103,37 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize }, si
     throw new OxiLlamaError({ code: "invalid_request", message });
   }
   const elapsed = () => performance.timeOrigin + performance.now() - calledAt;
+  const progress = throttled((/** @type {ModelMemory} */ { received, size }) => {
+    post({ type: "progress", id, stage: "download", loaded: received, total: size });
+  });
   post({ type: "progress", id, stage: "runtime", loaded: 0, total: 1 });
-  const opening = Promise.all([
-    openSource(model, signal),
-    tokenizer === null ? null : readText(tokenizer, signal),
+  const opening = openKernels(threads).then((pool) => (kernels = pool));
+  /** @type {Session | null} */
+  let next = null;
+  const arrival = receiveModel(model, opening, signal, (memory) => {
+    next?.receive(memory);
+    progress(memory);
+  });
+  arrival.catch(() => {});
+  const text = tokenizer === null ? null : readText(tokenizer, signal);
+  const starting = Promise.all([runtime, opening, text]);
+  const [{ pyodide, snapshot }, pool, tokenizerJson] = await Promise.race([
+    starting,
+    failed(arrival),
   ]);
-  opening.catch(() => {});
-  const { pyodide, snapshot } = await Promise.race([runtime, failed(opening)]);
   const runtimeTime = elapsed();
   post({ type: "progress", id, stage: "runtime", loaded: 1, total: 1 });
 
-  const [source, tokenizerJson] = await opening;
-  const next = new Session(pyodide);
-  const memory = next.memory(source.size);
-  const progress = throttled((/** @type {number} */ loaded) => {
-    post({ type: "progress", id, stage: "download", loaded, total: source.size });
-  });
-  const received = await readModel(source, (chunk, offset) => {
-    memory.write(chunk, offset);
-    progress(offset + chunk.length);
-  });
-  memory.finish(received);
+  next = new Session(pyodide);
+  next.begin(pool, tokenizerJson, contextSize);
+  const memory = await arrival;
   const downloadTime = elapsed();
+  const { received } = memory;
   post({ type: "progress", id, stage: "download", loaded: received, total: received });
   post({ type: "progress", id, stage: "load", loaded: 0, total: 1 });
 
-  const info = next.load(tokenizerJson, contextSize);
+  next.receive(memory);
+  const info = next.load();
   session = next;
   post({ type: "progress", id, stage: "load", loaded: 1, total: 1 });
   const ready = elapsed();
@@ -125,7 +144,29 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize }, si
     ready,
     snapshot,
   };
-  return { ...info, heapBytes: heapBytes(pyodide), startup };
+  const { threads: count, isolated, note } = pool;
+  const threading = { threads: count, isolated, threadsNote: note };
+  return { ...info, ...threading, heapBytes: heapBytes(pyodide), startup };
+}
+
+/**
+ * Write a model into the kernels' memory; Python need not be there yet.
+ *
+ * @param {ByteSource} model
+ * @param {Promise<KernelPool>} opening
+ * @param {AbortSignal} signal
+ * @param {(memory: ModelMemory) => void} onChunk
+ * @returns {Promise<ModelMemory>}
+ */
+async function receiveModel(model, opening, signal, onChunk) {
+  const [pool, source] = await Promise.all([opening, openSource(model, signal)]);
+  const memory = new ModelMemory(pool, source.size);
+  await readModel(source, (chunk, offset) => {
+    memory.write(chunk, offset);
+    onChunk(memory);
+  });
+  memory.finish();
+  return memory;
 }
 
 /**
@@ -137,8 +178,9 @@ function failed(promise) {
 }
 
 /**
- * @param {(value: number) => void} report
- * @returns {(value: number) => void} calls `report` at most once an interval
+ * @template T
+ * @param {(value: T) => void} report
+ * @returns {(value: T) => void} calls `report` at most once an interval
  */
 function throttled(report) {
   let last = 0;

@@ -152,9 +152,9 @@ class KernelExecutor:
 
     def close(self) -> None:
         """Ends the threads and frees the weights."""
+        self._program.close()
         self._host.close()
         self._model_weights = self._weights = None
-        self._program.close()
 
 
 class PagedKVCache:

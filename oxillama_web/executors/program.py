@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidRequestError, KernelError
+from ..errors import InvalidRequestError, KernelError, ThreadsLostError
 from ..plan import op_writes
 from . import abi
 from .memory import ALIGNMENT
@@ -161,6 +161,10 @@ class Program:
         code, op_index = status & 0xFF, status >> 8
         if code == abi.STATUS_BAD_TOKEN:
             raise InvalidRequestError("a token is outside of the model's vocabulary")
+        if code == abi.STATUS_BROKEN_POOL:
+            raise ThreadsLostError(
+                "a thread that ran the model has ended or hangs; load the model again"
+            )
         op = self._plan.ops[op_index] if op_index < len(self._plan.ops) else None
         raise KernelError(f"{abi.STATUS_TEXT.get(code, f'status {code}')} (operation {op})")
 

@@ -1,0 +1,102 @@
+"""A model file on its way into the kernels' memory: laid out and packed while it arrives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .engine import InferenceEngine
+from .executors.kernels import KernelExecutor
+from .executors.library import load_library
+from .executors.lowering import lower_ops
+from .executors.pool import PoolHost
+from .executors.weights import Weights
+from .gguf import try_parse_header
+from .loading import load_with_executor
+
+if TYPE_CHECKING:
+    from .config import EngineConfig
+    from .plan import Plan
+
+# Most headers, vocabulary included, end within this many bytes.
+_FIRST_PREFIX_BYTES = 8 << 20
+
+
+class ArrivingModel:
+    """The engine for a model whose bytes someone else writes into a pool's memory.
+
+    Args:
+        pool: the KernelPool of web/kernel_pool.js.
+        tokenizer_json: a Hugging Face tokenizer.json; None uses the vocabulary in the file.
+    """
+
+    def __init__(self, pool: Any, config: EngineConfig, tokenizer_json: str | None) -> None:
+        self.engine = InferenceEngine(config)
+        self._pool = pool
+        self._config = config
+        self._tokenizer_json = tokenizer_json
+        self._weights: Weights | None = None
+        self._needed = _FIRST_PREFIX_BYTES
+
+    def receive(self, address: int, n_received: int, n_total: int) -> int:
+        """Goes on as far as the file's first `n_received` of `n_total` bytes, at `address`, allow.
+
+        Returns:
+            How many bytes must be there before another call makes sense; `n_total` when only the
+            end is left.
+
+        Raises:
+            ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong,
+                as soon as it shows.
+            OutOfMemoryError: there is no room beside the model.
+        """
+        if self._weights is None and n_received >= min(self._needed, n_total):
+            self._open(address, n_received, n_total)
+        if self._weights is None:
+            return min(self._needed, n_total)
+        needed = self._weights.pack(n_received)
+        return n_total if needed is None else needed
+
+    def _open(self, address: int, n_received: int, n_total: int) -> None:
+        """Parses the header and makes the engine ready, if enough is here."""
+
+        def read(offset: int, n_bytes: int) -> memoryview:
+            if offset + n_bytes > n_received:
+                raise _NotHereYetError(offset + n_bytes)
+            return memoryview(self._pool.view(address + offset, n_bytes).to_bytes())
+
+        gguf, n_prefix = None, 0
+        while gguf is None and n_prefix < n_received:
+            n_prefix = min(max(2 * n_prefix, _FIRST_PREFIX_BYTES), n_received)
+            gguf = try_parse_header(read(0, n_prefix), n_total, read)
+        if gguf is None:
+            self._needed = 2 * n_received
+            return
+        try:
+            model = load_with_executor(
+                gguf,
+                self._tokenizer_json,
+                None,
+                self._config,
+                lambda plan: self._executor(plan, address),
+            )
+        except _NotHereYetError as missing:
+            self._needed = missing.end
+        else:
+            self.engine.use_model(model)
+
+    def _executor(self, plan: Plan, address: int) -> KernelExecutor:
+        host, lowered = PoolHost(self._pool, load_library(self._pool.variant)), lower_ops(plan)
+        infos = list(plan.weights.values())
+        addresses = [address + info.offset for info in infos]
+        weights = Weights(host, infos, addresses, None, lowered.constants)
+        executor = KernelExecutor(plan, lowered, self._config, host, weights)
+        self._weights = weights
+        return executor
+
+
+class _NotHereYetError(Exception):
+    """The engine needs the file up to byte `end`."""
+
+    def __init__(self, end: int) -> None:
+        super().__init__(end)
+        self.end = end
