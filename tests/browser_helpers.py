@@ -131,3 +131,11 @@ def call(page: Page, body: str, **arguments: Any) -> Any:
         }}
     }}"""
     return page.evaluate(script, arguments)
+
+
+def assert_workers_end(page: Page) -> None:
+    """A worker may end by itself; a moment later it is ended."""
+    deadline = time.monotonic() + 1.5
+    while page.workers and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    assert page.workers == []

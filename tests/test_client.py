@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser_helpers import TINY_BASE, call, serving
+from browser_helpers import TINY_BASE, assert_workers_end, call, serving
 from playwright.sync_api import Browser, Page
 from serve import make_server
 
@@ -228,8 +228,7 @@ def test_python_can_start_before_a_model_is_chosen(page: Page) -> None:
     assert result["text"]
     startup = result["startup"]
     assert 0 < startup["runtime"] <= startup["download"] <= startup["ready"]
-    page.wait_for_timeout(200)
-    assert page.workers == []
+    assert_workers_end(page)
 
 
 def test_tokenize_and_reset(page: Page) -> None:
@@ -303,8 +302,7 @@ def test_a_bad_file_is_told_in_words(page: Page, script: str, code: str) -> None
 def test_a_failed_load_leaves_no_worker_behind(page: Page) -> None:
     result = call(page, "await OxiLlama.load({ model: new Blob(['no model']) });")
     assert result["code"] == "not_gguf"
-    page.wait_for_timeout(200)
-    assert page.workers == []
+    assert_workers_end(page)
 
 
 def test_dispose_ends_the_worker_and_rejects_what_waits(page: Page) -> None:
@@ -323,8 +321,7 @@ def test_dispose_ends_the_worker_and_rejects_what_waits(page: Page) -> None:
         """,
     )
     assert result == ["disposed", "disposed"]
-    page.wait_for_timeout(200)
-    assert page.workers == []
+    assert_workers_end(page)
 
 
 def test_two_answers_at_once_are_refused(page: Page) -> None:
@@ -360,8 +357,7 @@ def test_loading_can_be_stopped(page: Page, faults: str) -> None:
         address=faults + "endless",
     )
     assert result["code"] == "aborted"
-    page.wait_for_timeout(200)
-    assert page.workers == []
+    assert_workers_end(page)
 
 
 @pytest.mark.parametrize("options", ["{ temperature: -1 }", "{ topP: 7 }", "{ maxTokens: -5 }"])
@@ -479,9 +475,9 @@ def test_the_model_lies_outside_of_pythons_memory(
             page,
             """
             const llm = await OxiLlama.load({ model: "models/" + file, contextSize: 256 });
-            const { heapBytes } = llm.info;
+            const { heapBytes, memoryBytes } = llm.info;
             llm.dispose();
-            return heapBytes;
+            return { heapBytes, memoryBytes };
             """,
             file=smollm2_path.name,
         )

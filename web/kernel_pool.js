@@ -90,8 +90,8 @@ export class KernelPool {
   #module;
   #kernels;
   #heap;
-  /** @type {Worker[]} */
-  #workers = [];
+  /** @type {Promise<void>[]} */
+  #endings = [];
   /** Address of the pool's state; 0 with one thread. */
   #pool = 0;
   #closed = false;
@@ -167,7 +167,7 @@ export class KernelPool {
       const others = Array.from({ length: this.threads - 1 }, (_, i) => this.#startThread(i + 1));
       await within(START_MS, Promise.all(others));
     } catch (error) {
-      this.close();
+      void this.close();
       throw new OxiLlamaError({
         code: "kernel",
         message: `a thread could not be started (${reasonOf(error)}); load with threads: 1`,
@@ -227,22 +227,24 @@ export class KernelPool {
     }
   }
 
-  /** End the threads and let go of the memory. */
+  /**
+   * End the threads and let go of the memory.
+   *
+   * @returns {Promise<unknown>} once no thread sleeps in a kernel any more: such a worker would
+   *   outlive its parent, and hold the memory
+   */
   close() {
     this.failure ||= "the model was closed";
-    // a thread that sleeps in a kernel would hold the memory for seconds after its worker's end
     if (this.#pool !== 0) this.#kernels.ox_pool_break(this.#pool);
     this.#closed = true;
-    for (const worker of this.#workers) worker.terminate();
-    this.#workers = [];
     this.#pool = 0;
     this.#kernels = this.#memory = this.#heap = /** @type {any} */ (null);
+    return Promise.all(this.#endings);
   }
 
   /** @param {number} thread */
   #startThread(thread) {
     const worker = new Worker(new URL("./kernel_thread.js", import.meta.url), { type: "module" });
-    this.#workers.push(worker);
     /** @type {ThreadStart} */
     const start = {
       module: this.#module,
@@ -252,13 +254,17 @@ export class KernelPool {
       thread,
     };
     return new Promise((resolve, reject) => {
+      let end = () => {};
+      this.#endings.push(new Promise((resolve) => (end = resolve)));
       const fail = (/** @type {string} */ reason) => {
         this.#fail(reason);
         reject(new Error(reason));
+        end();
       };
       worker.onmessage = ({ data }) => {
         const reply = /** @type {ThreadReply} */ (data);
         if ("failed" in reply) fail(reply.failed);
+        else if ("ended" in reply) end();
         else resolve(undefined);
       };
       worker.onerror = (event) => {

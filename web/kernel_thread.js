@@ -8,7 +8,7 @@
  * @property {number} pool  address of the pool's state
  * @property {number} thread
  *
- * @typedef {{ready: true} | {failed: string}} ThreadReply
+ * @typedef {{ready: true} | {failed: string} | {ended: true}} ThreadReply
  */
 
 self.onmessage = async ({ data }) => {
@@ -22,6 +22,7 @@ self.onmessage = async ({ data }) => {
     post({ ready: true });
     // sleeps and works there: this worker reads no message any more
     kernels.ox_pool_work(pool, thread);
+    post({ ended: true });
   } catch (error) {
     breakPool();
     post({ failed: error instanceof Error ? error.message : String(error) });

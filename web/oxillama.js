@@ -44,7 +44,7 @@ export { OxiLlamaError } from "./protocol.js";
  * @property {(done: number, total: number) => void} [onPrefill]  prompt tokens computed so far
  */
 
-/** How long a worker may take to end by itself. */
+/** How long a worker may take to end its threads. */
 const CLOSE_MS = 300;
 
 export class OxiLlama {
@@ -268,9 +268,16 @@ class Connection {
   close(reason) {
     if (this.#closed !== null) return;
     this.#closed = reason;
-    // asked, it ends its threads and with them their memory at once; told, in some seconds
-    this.#worker.postMessage({ type: "close" });
-    setTimeout(() => this.#worker.terminate(), CLOSE_MS);
+    // a worker that has ended its threads goes at once, and their memory with it; else that takes
+    // the browser some seconds
+    const worker = this.#worker;
+    const timer = setTimeout(() => worker.terminate(), CLOSE_MS);
+    worker.onmessage = ({ data }) => {
+      if (data.type !== "closed") return;
+      clearTimeout(timer);
+      worker.terminate();
+    };
+    worker.postMessage({ type: "close" });
     for (const { reject } of this.#waiting.values()) reject(reason);
     this.#waiting.clear();
   }

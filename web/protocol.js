@@ -38,7 +38,7 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {{type: "reset", id: number}} ResetRequest
  * @typedef {{type: "abort", id: number}} AbortRequest  `id` is that of the request to abort; it has
  *   no reply of its own
- * @typedef {{type: "close"}} CloseRequest  end the threads and the worker; it has no reply
+ * @typedef {{type: "close"}} CloseRequest  end the threads; the reply is "closed"
  * @typedef {LoadRequest | GenerateRequest | ChatRequest | TokenizeRequest | RenderChatRequest
  *   | ResetRequest | AbortRequest | CloseRequest} Request
  */
@@ -53,7 +53,9 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {{type: "piece", id: number, text: string}} PieceReply
  * @typedef {{type: "done", id: number, result: unknown}} DoneReply
  * @typedef {{type: "error", id: number, error: ErrorDescription}} ErrorReply
- * @typedef {ProgressReply | PrefillReply | PieceReply | DoneReply | ErrorReply} Reply
+ * @typedef {{type: "closed"}} ClosedReply  to "close": the worker may be terminated
+ * @typedef {ProgressReply | PrefillReply | PieceReply | DoneReply | ErrorReply} Reply  these have
+ *   the id of a request
  */
 
 /**

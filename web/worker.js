@@ -8,7 +8,7 @@ import { Session } from "./session.js";
 import { openSource, readModel, readText } from "./source.js";
 
 /** @import { KernelPool } from "./kernel_pool.js" */
-/** @import { ByteSource, LoadRequest, Reply, Request } from "./protocol.js" */
+/** @import { ByteSource, ClosedReply, LoadRequest, Reply, Request } from "./protocol.js" */
 
 /** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
 
@@ -28,7 +28,7 @@ let current = null;
 self.onmessage = ({ data }) => {
   const request = /** @type {Request} */ (data);
   if (request.type === "close") {
-    close();
+    void close();
   } else if (request.type === "abort") {
     if (current?.id === request.id) current.abort.abort();
   } else {
@@ -36,9 +36,10 @@ self.onmessage = ({ data }) => {
   }
 };
 
-function close() {
-  kernels?.close();
-  self.close();
+/** The page ends this worker then; self.close() would leave it hanging if it has threads. */
+async function close() {
+  await kernels?.close();
+  post({ type: "closed" });
 }
 
 /** @param {Task} request */
@@ -203,7 +204,7 @@ function toOxiLlamaError(error) {
   });
 }
 
-/** @param {Reply} reply */
+/** @param {Reply | ClosedReply} reply */
 function post(reply) {
   self.postMessage(reply);
 }
