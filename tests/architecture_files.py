@@ -162,7 +162,8 @@ def _llama_like(
     file.norm("output_norm", WIDTH)
 
 
-def _llama(file: TinyFile) -> None:
+def fill_llama(file: TinyFile) -> None:
+    """What the case "llama" holds."""
     file.sizes(3, 4, 2, 32, rope_dim=32)
     file.writer.add_rope_freq_base(50000.0)  # NTK-aware scaling: another base
     add_byte_level_vocabulary(file.writer, VOCAB, "llama-bpe")
@@ -430,7 +431,7 @@ CASES: Mapping[str, tuple[str, Callable[[TinyFile], None]]] = {
     "gemma3": ("gemma3", _gemma3),
     "gpt2": ("gpt2", _gpt2),
     "granite": ("granite", _granite),
-    "llama": ("llama", _llama),
+    "llama": ("llama", fill_llama),
     "llama3": ("llama", _llama3),
     "llama-linear": ("llama", _llama_linear),
     "llama-yarn": ("llama", _llama_yarn),

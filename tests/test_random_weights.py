@@ -7,11 +7,12 @@ libraries that stop at a misplaced access.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from architecture_files import write_case
 from gguf_files import write_tiny_gemma3, write_tiny_llama
 from linear_driver import SANITIZE, Block, build, libraries, load
 
@@ -31,6 +32,14 @@ def write_llama(path: Path, format_name: str) -> None:
 
 def write_gemma3(path: Path, format_name: str) -> None:
     write_tiny_gemma3(path, format=format_name, vocab=300, head_dim=128, **SIZES)
+
+
+def write_gpt2(path: Path, format_name: str) -> None:
+    write_case(path, "gpt2", format_name)
+
+
+def write_stablelm(path: Path, format_name: str) -> None:
+    write_case(path, "stablelm-12b", format_name)
 
 
 class ExactMemory:
@@ -61,21 +70,22 @@ def exact_memory(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
     return homes
 
 
-@pytest.fixture(scope="module", params=[write_llama, write_gemma3])
-def write(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
-    function: Callable[[Path, str], None] = request.param
-    return function
+MODELS = [
+    *itertools.product((write_llama, write_gemma3), ("Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "F16")),
+    # layer norms, merged matrices, learned positions
+    (write_gpt2, "Q8_0"),
+    (write_stablelm, "Q8_0"),
+]
 
 
-@pytest.fixture(scope="module", params=["Q8_0", "Q4_K", "Q6_K", "IQ4_XS", "F16"])
+@pytest.fixture(scope="module", params=MODELS, ids=lambda model: f"{model[0].__name__}-{model[1]}")
 def model_bytes(
-    write: Callable[[Path, str], None],
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> bytearray:
     """A model file with every weight's bytes random."""
     path = tmp_path_factory.mktemp("random") / "tiny.gguf"
-    write(path, request.param)
+    write, format_name = request.param
+    write(path, format_name)
     content = bytearray(path.read_bytes())
     rng = np.random.default_rng(len(content))
     for info in GGUFFile(bytes(content)).tensors.values():

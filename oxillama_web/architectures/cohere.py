@@ -16,6 +16,7 @@ from .common import (
     attend,
     gated_feed_forward,
     layer_norm,
+    layer_window,
     output_head,
     project_qkv,
     read_config,
@@ -41,20 +42,15 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
     add_rope_table(plan, "rope", gguf, config)
     for layer in range(config.n_layers):
         block = f"blk.{layer}."
-        is_global = has_windows and (layer + 1) % GLOBAL_LAYER_PERIOD == 0
+        window = layer_window(gguf, config, layer, GLOBAL_LAYER_PERIOD) if has_windows else 0
         layer_norm(plan, config, "h", "x", block + "attn_norm")
         project_qkv(plan, config, block, "h")
         for name in ("q", "k"):
             if plan.has(f"{block}attn_{name}_norm.weight"):
                 layer_norm(plan, config, name, name, f"{block}attn_{name}_norm")
-        if not is_global:
+        if window or not has_windows:
             rotate(plan, config, "rope", "adjacent")
-        attend(
-            plan,
-            config,
-            block,
-            window=config.sliding_window if has_windows and not is_global else 0,
-        )
+        attend(plan, config, block, window=window)
         plan.add("x", "x", "delta")
         gated_feed_forward(plan, config, block, "h", "silu")
         plan.add("x", "x", "delta")

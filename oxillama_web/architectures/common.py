@@ -64,6 +64,24 @@ def read_config(
     )
 
 
+def layer_window(gguf: GGUFFile, config: ModelConfig, layer: int, period: int) -> int:
+    """The sliding window of a layer: 0 in every `period`-th one, which sees all positions.
+
+    A file may state another period, or layer by layer whether there is a window.
+    """
+    key = f"{config.architecture}.attention.sliding_window_pattern"
+    if isinstance(gguf.metadata.get(key), list):
+        pattern = gguf.get_array(key)
+        if len(pattern) != config.n_layers:
+            raise ModelFormatError(f"{key} has {len(pattern)} entries for {config.n_layers} layers")
+        return config.sliding_window if pattern[layer] else 0
+    period = gguf.get_int(key, period)
+    if period < 0:
+        raise ModelFormatError(f"{key} is {period}; it must be 0 or more")
+    is_global = period > 0 and (layer + 1) % period == 0
+    return 0 if is_global else config.sliding_window
+
+
 def project_qkv(plan: PlanBuilder, config: ModelConfig, block: str, src: str) -> None:
     """Queries, keys and values of a layer into "q", "k" and "v", from one matrix or from three."""
     query_size, key_size = (n * config.head_dim for n in (config.n_heads, config.n_kv_heads))

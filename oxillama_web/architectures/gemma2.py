@@ -6,6 +6,7 @@ already added the 1 that Gemma adds to its norm weights.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..plan import Plan, PlanBuilder
@@ -14,6 +15,7 @@ from .common import (
     TOKEN_EMBEDDING,
     attend,
     gated_feed_forward,
+    layer_window,
     output_head,
     project_qkv,
     read_config,
@@ -26,18 +28,19 @@ if TYPE_CHECKING:
     from ..gguf import GGUFFile
 
 # What Gemma 2 was published with; its first files do not state it.
-GEMMA2_WINDOW = 4096
-GEMMA2_SCORE_CAP = 50.0
-GEMMA2_LOGIT_CAP = 30.0
+DEFAULT_WINDOW = 4096
+DEFAULT_SCORE_CAP = 50.0
+DEFAULT_LOGIT_CAP = 30.0
+GLOBAL_LAYER_PERIOD = 2
 
 
 def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
     """The sizes and the plan of a Gemma 2 file."""
     config = read_config(gguf, context_size)
+    config = replace(config, sliding_window=config.sliding_window or DEFAULT_WINDOW)
     eps = config.norm_eps
-    window = gguf.get_int("gemma2.attention.sliding_window", GEMMA2_WINDOW)
-    score_cap = gguf.get_float("gemma2.attn_logit_softcapping", GEMMA2_SCORE_CAP)
-    logit_cap = gguf.get_float("gemma2.final_logit_softcapping", GEMMA2_LOGIT_CAP)
+    score_cap = gguf.get_float("gemma2.attn_logit_softcapping", DEFAULT_SCORE_CAP)
+    logit_cap = gguf.get_float("gemma2.final_logit_softcapping", DEFAULT_LOGIT_CAP)
     plan = PlanBuilder(gguf.tensors)
     plan.embed("x", TOKEN_EMBEDDING, scale=config.hidden_size**0.5)
     add_rope_table(plan, "rope", gguf, config)
@@ -51,7 +54,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
             config,
             block,
             scale=_attention_scale(config),
-            window=window if layer % 2 == 0 else 0,
+            window=layer_window(gguf, config, layer, GLOBAL_LAYER_PERIOD),
             softcap=score_cap,
         )
         plan.rms_norm("delta", "delta", block + "post_attention_norm.weight", eps)
@@ -63,7 +66,8 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
     plan.select_rows("last", "x")
     plan.rms_norm("last", "last", OUTPUT_NORM, eps)
     output_head(plan, "logits", "last")
-    plan.softcap("logits", "logits", logit_cap)
+    if logit_cap:
+        plan.softcap("logits", "logits", logit_cap)
     return config, plan.build("logits")
 
 

@@ -15,6 +15,7 @@ from .common import (
     TOKEN_EMBEDDING,
     attend,
     gated_feed_forward,
+    layer_window,
     output_head,
     project_qkv,
     read_config,
@@ -45,19 +46,13 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
     add_rope_table(plan, "rope_global", gguf, config)
     for layer in range(config.n_layers):
         block = f"blk.{layer}."
-        is_global = (layer + 1) % GLOBAL_LAYER_PERIOD == 0
+        window = layer_window(gguf, config, layer, GLOBAL_LAYER_PERIOD)
         plan.rms_norm("h", "x", block + "attn_norm.weight", eps)
         project_qkv(plan, config, block, "h")
         plan.rms_norm("q", "q", block + "attn_q_norm.weight", eps)
         plan.rms_norm("k", "k", block + "attn_k_norm.weight", eps)
-        rotate(plan, config, "rope_global" if is_global else "rope_local", "halves")
-        attend(
-            plan,
-            config,
-            block,
-            scale=_attention_scale(config),
-            window=0 if is_global else config.sliding_window,
-        )
+        rotate(plan, config, "rope_local" if window else "rope_global", "halves")
+        attend(plan, config, block, scale=_attention_scale(config), window=window)
         plan.rms_norm("delta", "delta", block + "post_attention_norm.weight", eps)
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)

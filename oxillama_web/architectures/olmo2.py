@@ -14,6 +14,7 @@ from .common import (
     TOKEN_EMBEDDING,
     attend,
     gated_feed_forward,
+    layer_window,
     output_head,
     project_qkv,
     read_config,
@@ -39,12 +40,12 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         plan.rope_table("rope_local", plain_frequencies(config.rope_dim, config.rope_base))
     for layer in range(config.n_layers):
         block = f"blk.{layer}."
-        is_local = config.sliding_window > 0 and (layer + 1) % GLOBAL_LAYER_PERIOD != 0
+        window = layer_window(gguf, config, layer, GLOBAL_LAYER_PERIOD)
         project_qkv(plan, config, block, "x")
         plan.rms_norm("q", "q", block + "attn_q_norm.weight", eps)
         plan.rms_norm("k", "k", block + "attn_k_norm.weight", eps)
-        rotate(plan, config, "rope_local" if is_local else "rope_global", "halves")
-        attend(plan, config, block, window=config.sliding_window if is_local else 0)
+        rotate(plan, config, "rope_local" if window else "rope_global", "halves")
+        attend(plan, config, block, window=window)
         plan.rms_norm("delta", "delta", block + "post_attention_norm.weight", eps)
         plan.add("x", "x", "delta")
         gated_feed_forward(plan, config, block, "x", "silu")

@@ -109,7 +109,7 @@ def _yarn_mix(
 
     def pair_that_turns(name: str, default: float) -> float:
         turns = gguf.get_float(f"{arch}.rope.scaling.yarn_{name}", default)
-        if not turns > 0.0 or log_base == 0.0:
+        if not 0.0 < turns < math.inf or log_base == 0.0:
             raise ModelFormatError(f"{arch}.rope.scaling.yarn_{name} is {turns}, which cannot be")
         return n_rot * math.log(length / (turns * 2.0 * math.pi)) / (2.0 * log_base)
 
@@ -127,7 +127,10 @@ def _yarn_magnitude(gguf: GGUFFile, arch: str, factor: float) -> float:
         return 1.0
     # files for which attention is not to be sharpened say so with a multiplier of 1
     multiplier = gguf.get_float(f"{arch}.rope.scaling.yarn_log_multiplier", 0.0)
-    return (1.0 + 0.1 * math.log(factor)) / (1.0 + 0.1 * multiplier * math.log(factor))
+    divisor = 1.0 + 0.1 * multiplier * math.log(factor)
+    if not divisor > 0.0:
+        raise ModelFormatError(f"{arch}.rope.scaling.yarn_log_multiplier is {multiplier}")
+    return (1.0 + 0.1 * math.log(factor)) / divisor
 
 
 def _float32_values(gguf: GGUFFile, tensor: str, count: int) -> list[float]:
