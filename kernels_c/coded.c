@@ -16,7 +16,6 @@
  * TQ1_0 has 13 times rows x 4 for a whole column. A byte b stands for the fraction b / 256 of
  * base-3 digits 0.abcde: its digits are what tripling it, again and again, carries out of the byte.
  */
-#include "coded.h"
 #include "codebooks.h"
 #include "formats.h"
 
@@ -182,7 +181,7 @@ V_INLINE void expand_book(const book b, const uint8_t *tile, uint8_t *to) {
 
 /* Scale bits of a word of signs: 1, 3, 5 and 7 of its last byte. */
 V_INLINE uint32_t spare_bits(const uint8_t *signs) {
-    const uint32_t x = signs[3];
+    const uint32_t x = v_load_u32(signs) >> 24;
     return (x >> 1 & 1) | (x >> 2 & 2) | (x >> 3 & 4) | (x >> 4 & 8);
 }
 
@@ -204,11 +203,17 @@ V_INLINE uint32_t row_scale(const book b, const uint8_t *bytes, uint32_t i, uint
     }
 }
 
-V_INLINE void book_factors(const book b, const uint8_t *column, uint8_t (*factors)[PANEL]) {
+V_INLINE void book_scales(const book b, const uint8_t *column, ox_panel_scales *scales) {
     const uint8_t *bytes = column + PANEL * format_d_bytes(b.format);
+    vf32 d[VECTORS];
+    load_d(b.format, column, d);
     for (uint32_t i = 0; i < 8u * b.format.halves; i++) {
+        uint8_t factors[PANEL];
         for (uint32_t r = 0; r < PANEL; r++) {
-            factors[i][r] = (uint8_t)(2 * row_scale(b, bytes, i, r) + 1);
+            factors[r] = (uint8_t)(2 * row_scale(b, bytes, i, r) + 1);
+        }
+        for (int v = 0; v < VECTORS; v++) {
+            v_store(scales->d[i] + v * VF, v_mul(d[v], v_load_u8(factors + v * VF)));
         }
     }
 }
@@ -250,17 +255,25 @@ void ox_pack_coded_row(uint32_t number, const uint8_t *block, uint32_t r, uint8_
 #undef X
 }
 
-void ox_expand_column(uint32_t number, const uint8_t *tiles, uint8_t to[OX_EXPANDED_BYTES]) {
-    if (number == OX_TQ1_0.number) expand_ternary(tiles, to);
-#define X(B)                                                                                       \
-    if (number == (B).format.number) expand_book(B, tiles, to);
-    EACH_BOOK(X)
-#undef X
+static void ternary_scales(const uint8_t *column, ox_panel_scales *scales) {
+    vf32 d[VECTORS];
+    load_d(OX_TQ1_0, column, d);
+    for (int i = 0; i < 8; i++) {
+        for (int v = 0; v < VECTORS; v++) v_store(scales->d[i] + v * VF, d[v]);
+    }
 }
 
-void ox_coded_factors(uint32_t number, const uint8_t *column, uint8_t (*factors)[PANEL]) {
+void ox_expand_column(uint32_t number, const uint8_t *column, uint8_t to[EXPANDED_BYTES],
+                      ox_panel_scales *scales) {
+    if (number == OX_TQ1_0.number) {
+        ternary_scales(column, scales);
+        expand_ternary(column + format_header_bytes(OX_TQ1_0), to);
+    }
 #define X(B)                                                                                       \
-    if (number == (B).format.number) book_factors(B, column, factors);
+    if (number == (B).format.number) {                                                             \
+        book_scales(B, column, scales);                                                            \
+        expand_book(B, column + format_header_bytes((B).format), to);                              \
+    }
     EACH_BOOK(X)
 #undef X
 }

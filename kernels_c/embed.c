@@ -4,11 +4,10 @@
 /* One row of a panel's column, or the only row of a column that was packed for it. */
 static void dequantize_column(const ox_format f, const uint8_t *column, uint32_t row, float scale,
                               float *to) {
-    uint8_t expanded[OX_EXPANDED_BYTES];
-    const uint8_t *tile = column_tiles(f, column, expanded);
-    const uint32_t v = row / VF, lane = row % VF;
+    uint8_t expanded[EXPANDED_BYTES];
     ox_panel_scales scales;
-    panel_scales(f, column, &scales);
+    const uint8_t *tile = ready_column(f, column, expanded, &scales);
+    const uint32_t v = row / VF, lane = row % VF;
     for (uint32_t sub = 0; sub < format_subs(f); sub++, tile += ready_tile_bytes(f)) {
         for (int group = 0; group < 8; group++) {
             const uint32_t part = sub * f.halves + (f.halves == 2 ? (uint32_t)group / 4 : 0);

@@ -28,7 +28,10 @@
 #ifndef OX_FORMATS_H
 #define OX_FORMATS_H
 
-#include "coded.h"
+#include "ox.h"
+#include "simd.h"
+
+enum { PANEL = OX_PANEL_ROWS, VECTORS = OX_PANEL_ROWS / VF, GROUP_BYTES = 4 * OX_PANEL_ROWS };
 
 /* How a block's scales are kept. */
 enum ox_scales {
@@ -107,12 +110,14 @@ typedef struct ox_format {
 
 /* X(name) for every quantized format. */
 /* clang-format off */
-#define OX_EACH_QUANTIZED(X) \
+#define OX_EACH_UNCODED(X) \
     X(OX_Q4_0) X(OX_Q4_1) X(OX_Q5_0) X(OX_Q5_1) X(OX_Q8_0) X(OX_Q8_1) \
     X(OX_Q2_K) X(OX_Q3_K) X(OX_Q4_K) X(OX_Q5_K) X(OX_Q6_K) X(OX_Q8_K) \
-    X(OX_IQ1_S) X(OX_IQ1_M) X(OX_IQ2_XXS) X(OX_IQ2_XS) \
-    X(OX_IQ2_S) X(OX_IQ3_XXS) X(OX_IQ3_S) \
-    X(OX_IQ4_NL) X(OX_IQ4_XS) X(OX_TQ1_0) X(OX_TQ2_0) X(OX_MXFP4) X(OX_NVFP4) X(OX_Q1_0)
+    X(OX_IQ4_NL) X(OX_IQ4_XS) X(OX_TQ2_0) X(OX_MXFP4) X(OX_NVFP4) X(OX_Q1_0)
+#define OX_EACH_QUANTIZED(X) \
+    OX_EACH_UNCODED(X) \
+    X(OX_IQ1_S) X(OX_IQ1_M) X(OX_IQ2_XXS) X(OX_IQ2_XS) X(OX_IQ2_S) X(OX_IQ3_XXS) X(OX_IQ3_S) \
+    X(OX_TQ1_0)
 /* clang-format on */
 
 enum { OX_F32 = 0, OX_F16 = 1, OX_BF16 = 30, OX_LARGEST_BLOCK = 292 };
@@ -156,19 +161,6 @@ V_INLINE uint32_t format_tile_bytes(const ox_format f) {
 V_INLINE int format_is_coded(const ox_format f) { return f.codes >= CODES_BASE3; }
 V_INLINE uint64_t format_row_bytes(const ox_format f, uint32_t n_in) {
     return (uint64_t)(n_in / f.block) * f.block_bytes;
-}
-
-/* The tiles of a column as tile_group reads them, expanded into scratch memory if they are coded.
- */
-V_INLINE const uint8_t *column_tiles(const ox_format f, const uint8_t *column,
-                                     uint8_t expanded[OX_EXPANDED_BYTES]) {
-    const uint8_t *tiles = column + format_header_bytes(f);
-    if (!format_is_coded(f)) return tiles;
-    ox_expand_column(f.number, tiles, expanded);
-    return expanded;
-}
-V_INLINE uint32_t ready_tile_bytes(const ox_format f) {
-    return format_is_coded(f) ? 8 * GROUP_BYTES : format_tile_bytes(f);
 }
 
 /* The u of four consecutive weights, a byte each, of vector v's rows. */
@@ -317,7 +309,6 @@ V_INLINE void panel_scales(const ox_format f, const uint8_t *column, ox_panel_sc
     if (f.scales == SCALES_Q6_K) __builtin_memcpy(sc, bytes, sizeof sc);
     if (f.scales == SCALES_Q3_K) unpack_q3_k_factors(bytes, sc);
     if (f.scales == SCALES_IQ4_XS) unpack_iq4_xs_factors(bytes, sc);
-    if (f.scales >= SCALES_ODD) ox_coded_factors(f.number, column, sc);
     if (f.scales == SCALES_Q2_K) {
         for (int j = 0; j < 16; j++) {
             for (int r = 0; r < PANEL; r++) {
@@ -340,5 +331,30 @@ V_INLINE void panel_scales(const ox_format f, const uint8_t *column, ox_panel_sc
         }
     }
 }
+
+/* coded.c: writes row r's part of a column's tiles. block: as GGUF stores it; number: ggml type. */
+void ox_pack_coded_row(uint32_t number, const uint8_t *block, uint32_t r, uint8_t *tiles);
+
+/* coded.c: the scales of a column, and its tiles as eight of 8 bits. */
+enum { EXPANDED_TILE = 8 * GROUP_BYTES, EXPANDED_BYTES = 8 * EXPANDED_TILE };
+void ox_expand_column(uint32_t number, const uint8_t *column, uint8_t to[EXPANDED_BYTES],
+                      ox_panel_scales *scales);
+
+/* The scales of a column, and its tiles as tile_group reads them: expanded if they are coded. */
+V_INLINE const uint8_t *ready_column(const ox_format f, const uint8_t *column,
+                                     uint8_t expanded[EXPANDED_BYTES], ox_panel_scales *scales) {
+    if (format_is_coded(f)) {
+        ox_expand_column(f.number, column, expanded, scales);
+        return expanded;
+    }
+    panel_scales(f, column, scales);
+    return column + format_header_bytes(f);
+}
+V_INLINE uint32_t ready_tile_bytes(const ox_format f) {
+    return format_is_coded(f) ? (uint32_t)EXPANDED_TILE : format_tile_bytes(f);
+}
+
+/* Spreads the low four bits of x over the lowest bits of four bytes. */
+V_INLINE uint32_t spread4(uint32_t x) { return ((x & 0xf) * 0x00204081u) & 0x01010101u; }
 
 #endif

@@ -96,10 +96,10 @@ V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, 
     vf32 sums[V_TILE_TOKENS * VECTORS];
     clear_sums(sums, n_tokens);
     for (uint32_t c = 0; c < n_columns; c++) {
-        uint8_t expanded[OX_EXPANDED_BYTES];
-        const uint8_t *tile = column_tiles(f, panel, expanded);
+        const uint8_t *tile = panel + format_header_bytes(f);
+        uint8_t expanded[EXPANDED_BYTES];
         ox_panel_scales scales;
-        if (f.block > 32) panel_scales(f, panel, &scales);
+        if (f.block > 32) tile = ready_column(f, panel, expanded, &scales);
         for (uint32_t sub = 0; sub < format_subs(f); sub++) {
             vf32 d[2 * VECTORS], m[2 * VECTORS];
             if (f.block > 32) {
@@ -131,10 +131,9 @@ V_INLINE uint32_t unpacked_block_bytes(const ox_format f) {
 
 V_INLINE void unpack(const ox_format f, const uint8_t *panel, uint32_t n_columns, uint8_t *to) {
     for (uint32_t c = 0; c < n_columns; c++) {
-        uint8_t expanded[OX_EXPANDED_BYTES];
-        const uint8_t *tile = column_tiles(f, panel, expanded);
+        uint8_t expanded[EXPANDED_BYTES];
         ox_panel_scales scales;
-        panel_scales(f, panel, &scales);
+        const uint8_t *tile = ready_column(f, panel, expanded, &scales);
         for (uint32_t sub = 0; sub < format_subs(f); sub++) {
             V_UNROLL
             for (int group = 0; group < 8; group++) {
@@ -176,34 +175,108 @@ V_INLINE void gemm(const ox_format f, const int n_tokens, const uint8_t *unpacke
     }
 }
 
-#define DEFINE(F)                                                                                  \
+V_INLINE void gemv_of_any_size(const ox_format f, const uint8_t *panel, uint32_t n_columns,
+                               const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
+    if (n_tokens == 1) gemv(f, 1, panel, n_columns, acts, out);
+    if (n_tokens == 2) gemv(f, 2, panel, n_columns, acts, out);
+    if (n_tokens == 3) gemv(f, 3, panel, n_columns, acts, out);
+}
+
+#define X(F)                                                                                       \
     static void F##_gemv(const uint8_t *panel, uint32_t n_columns, const ox_act_block *acts,       \
                          uint32_t n_tokens, float (*out)[PANEL]) {                                 \
-        if (n_tokens == 1) gemv(F, 1, panel, n_columns, acts, out);                                \
-        if (n_tokens == 2) gemv(F, 2, panel, n_columns, acts, out);                                \
-        if (n_tokens == 3) gemv(F, 3, panel, n_columns, acts, out);                                \
+        gemv_of_any_size(F, panel, n_columns, acts, n_tokens, out);                                \
     }                                                                                              \
     static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) {          \
         unpack(F, panel, n_columns, unpacked);                                                     \
-    }                                                                                              \
-    static void F##_gemm(const uint8_t *unpacked, uint32_t n_blocks, const ox_act_block *acts,     \
-                         uint32_t n_tokens, float (*out)[PANEL]) {                                 \
-        uint32_t t = 0;                                                                            \
-        for (; t + 8 <= n_tokens && V_TILE_TOKENS >= 8; t += 8) {                                  \
-            gemm(F, 8 < V_TILE_TOKENS ? 8 : V_TILE_TOKENS, unpacked, n_blocks, acts + t, out + t); \
-        }                                                                                          \
-        for (; t + 4 <= n_tokens; t += 4) gemm(F, 4, unpacked, n_blocks, acts + t, out + t);       \
-        for (; t + 2 <= n_tokens; t += 2) gemm(F, 2, unpacked, n_blocks, acts + t, out + t);       \
-        for (; t < n_tokens; t++) gemm(F, 1, unpacked, n_blocks, acts + t, out + t);               \
     }
-OX_EACH_QUANTIZED(DEFINE)
+OX_EACH_UNCODED(X)
+#undef X
+
+/* Coded formats with as many scales are alike after expansion, but for the size and the offset. */
+V_INLINE ox_format coded(const ox_format *format, const uint8_t halves, const uint8_t range) {
+    return (ox_format){.number = format->number,
+                       .block = 256,
+                       .block_bytes = format->block_bytes,
+                       .bits = 8,
+                       .range = range,
+                       .offset = format->offset,
+                       .codes = CODES_BOOK,
+                       .halves = halves,
+                       .scales = SCALES_D};
+}
+
+/* 1 if sums of values of so many bits must be widened sooner than those of four. */
+V_INLINE int is_wide(const int range) {
+    (void)range; /* the macro may not use it */
+    return V_RUN(range) < V_RUN(4);
+}
+
+static void coded_gemv(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
+                       const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
+    if (format->halves == 2) {
+        gemv_of_any_size(coded(format, 2, 7), panel, n_columns, acts, n_tokens, out);
+    } else if (is_wide(7)) {
+        gemv_of_any_size(coded(format, 1, 7), panel, n_columns, acts, n_tokens, out);
+    } else {
+        gemv_of_any_size(coded(format, 1, 4), panel, n_columns, acts, n_tokens, out);
+    }
+}
+
+static void coded_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
+                         uint8_t *unpacked) {
+    if (format->halves == 2) {
+        unpack(coded(format, 2, 7), panel, n_columns, unpacked);
+    } else {
+        unpack(coded(format, 1, 7), panel, n_columns, unpacked);
+    }
+}
+
+V_INLINE void gemm_of_any_size(const ox_format f, const uint8_t *unpacked, uint32_t n_blocks,
+                               const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
+    uint32_t t = 0;
+    for (; t + 8 <= n_tokens && V_TILE_TOKENS >= 8; t += 8) {
+        gemm(f, 8 < V_TILE_TOKENS ? 8 : V_TILE_TOKENS, unpacked, n_blocks, acts + t, out + t);
+    }
+    for (; t + 4 <= n_tokens; t += 4) gemm(f, 4, unpacked, n_blocks, acts + t, out + t);
+    for (; t + 2 <= n_tokens; t += 2) gemm(f, 2, unpacked, n_blocks, acts + t, out + t);
+    for (; t < n_tokens; t++) gemm(f, 1, unpacked, n_blocks, acts + t, out + t);
+}
+
+/* X(name, is_signed, halves, scales, range): what the sums of unpacked blocks depend on. */
+#define EACH_SHAPE(X)                                                                              \
+    X(shape_signed, 1, 1, SCALES_D, 8)                                                             \
+    X(shape_d_4, 0, 1, SCALES_D, 4)                                                                \
+    X(shape_d_5, 0, 1, SCALES_D, 5)                                                                \
+    X(shape_d_7, 0, 1, SCALES_D, 7)                                                                \
+    X(shape_dm_4, 0, 1, SCALES_DM, 4)                                                              \
+    X(shape_dm_5, 0, 1, SCALES_DM, 5)                                                              \
+    X(shape_halves_d_4, 0, 2, SCALES_D, 4)                                                         \
+    X(shape_halves_d_5, 0, 2, SCALES_D, 5)                                                         \
+    X(shape_halves_d_6, 0, 2, SCALES_D, 6)                                                         \
+    X(shape_halves_d_7, 0, 2, SCALES_D, 7)                                                         \
+    X(shape_halves_dm_4, 0, 2, SCALES_DM, 4)
+
+#define X(NAME, IS_SIGNED, HALVES, SCALES, RANGE)                                                  \
+    static void NAME(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,                   \
+                     const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {           \
+        const ox_format f = {.range = (RANGE),                                                     \
+                             .offset = offset,                                                     \
+                             .is_signed = (IS_SIGNED),                                             \
+                             .halves = (HALVES),                                                   \
+                             .scales = (SCALES)};                                                  \
+        gemm_of_any_size(f, unpacked, n_blocks, acts, n_tokens, out);                              \
+    }
+EACH_SHAPE(X)
+#undef X
 
 void ox_panel_gemv(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
                    const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
 #define X(F)                                                                                       \
     if (format->number == (F).number) F##_gemv(panel, n_columns, acts, n_tokens, out);
-    OX_EACH_QUANTIZED(X)
+    OX_EACH_UNCODED(X)
 #undef X
+    if (format_is_coded(*format)) coded_gemv(format, panel, n_columns, acts, n_tokens, out);
 }
 
 uint64_t ox_unpacked_bytes(const ox_format *format, uint32_t n_in) {
@@ -214,14 +287,21 @@ void ox_panel_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_c
                      uint8_t *unpacked) {
 #define X(F)                                                                                       \
     if (format->number == (F).number) F##_unpack(panel, n_columns, unpacked);
-    OX_EACH_QUANTIZED(X)
+    OX_EACH_UNCODED(X)
 #undef X
+    if (format_is_coded(*format)) coded_unpack(format, panel, n_columns, unpacked);
 }
 
 void ox_panel_gemm(const ox_format *format, const uint8_t *unpacked, uint32_t n_blocks,
                    const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
-#define X(F)                                                                                       \
-    if (format->number == (F).number) F##_gemm(unpacked, n_blocks, acts, n_tokens, out);
-    OX_EACH_QUANTIZED(X)
+    const uint8_t has_m = (uint8_t)format_has_m(*format);
+/* where range makes no difference, the narrow shapes do for all */
+#define X(NAME, IS_SIGNED, HALVES, SCALES, RANGE)                                                  \
+    if (((IS_SIGNED) || (RANGE) <= 4 || is_wide(RANGE)) && format->is_signed == (IS_SIGNED) &&     \
+        format->halves == (HALVES) && has_m == ((SCALES) == SCALES_DM) &&                          \
+        V_RUN(format->range) == V_RUN(RANGE)) {                                                    \
+        NAME(format->offset, unpacked, n_blocks, acts, n_tokens, out);                             \
+    }
+    EACH_SHAPE(X)
 #undef X
 }
