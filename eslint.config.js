@@ -18,7 +18,7 @@ export default [
   { files: ["web/**/*.js"], languageOptions: { globals: globals.browser } },
   {
     files: [
-      ...["worker", "session", "runtime", "source", "download", "kernel_pool", "kernel_thread"],
+      "sw", "worker", "session", "runtime", "source", "download", "kernel_pool", "kernel_thread",
     ].map((n) => `web/${n}.js`),
     languageOptions: { globals: globals.worker },
   },

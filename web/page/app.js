@@ -1,5 +1,6 @@
 /** The page: choose a model, load it, talk to it. */
 
+import { isolatePage } from "../isolation.js";
 import { OxiLlama, OxiLlamaError } from "../oxillama.js";
 import { Chat, describe } from "./chat.js";
 import { ConversationList, ConversationStore, toMarkdown } from "./conversations.js";
@@ -34,6 +35,10 @@ const list = new ConversationList(
   (id) => void openConversation(id),
   (id) => void afterRemoval(id),
 );
+
+// <meta name="oxillama-isolation" content="off"> leaves the page as its host serves it
+const isolation = document.querySelector("meta[name=oxillama-isolation]");
+if (isolation?.getAttribute("content") !== "off") await isolatePage();
 
 connectStart();
 connectChat();
