@@ -19,8 +19,8 @@
 
 enum {
 #ifdef __wasm__
-    MOST_LOOK = 30000, /* loads, about what it takes to wake a thread; there is no clock */
-    LEAST_LOOK = 500,
+    MOST_LOOK = 80000, /* loads, about what it takes to wake a thread; there is no clock */
+    LEAST_LOOK = 1500,
 #else
     MOST_LOOK = 60 * 1000, /* nanoseconds, about what it takes to wake a thread */
     LEAST_LOOK = 1000,
