@@ -1,4 +1,4 @@
-/* OX_KV_STORE and OX_ATTENTION: grouped-query attention over the paged cache.
+/* OX_ATTENTION: grouped-query attention over the paged cache.
  *
  * Keys are taken 64 positions at a time, with an online softmax (Milakov and Gimelshein 2018,
  * https://arxiv.org/abs/1805.02867; Dao et al. 2022, https://arxiv.org/abs/2205.14135): a row keeps
@@ -13,81 +13,16 @@
  * are multiplied straight from the cache; for more (prefill) a tile's keys and values first become
  * float32.
  */
-#include "internal.h"
+#include "kv_cache.h"
 #include "vmath.h"
 
 enum {
-    KEYS = OX_KEY_TILE,
     ROWS = 64,    /* rows in a tile at most, unless one token alone has more */
     FEW_ROWS = 8, /* at most so many are multiplied straight from the cache */
     STEP = 4,     /* rows that go through the inner loops together */
     SEGMENT = 4 * KEYS,
     SHARED_SEGMENTS = 128 /* threads share a row's segments if there are not more */
 };
-
-/* The cache's float16 values are finite and never subnormal: see cached_f16. */
-V_INLINE vf32 load_cached(const uint8_t *p, const int is_f16) {
-    return is_f16 ? v_load_f16_normal(p) : v_load((const float *)p);
-}
-
-static uint8_t *page_at(const ox_model *model, const ox_sequence *sequence, uint32_t position) {
-    const uint64_t *pages = (const uint64_t *)(uintptr_t)sequence->pages;
-    return (uint8_t *)(uintptr_t)pages[position / model->page_tokens];
-}
-
-/* Where a position's first key value stands; the next one is KEYS values further on. */
-static uint8_t *key_at(const ox_model *model, const ox_kv_layer *layer, const ox_sequence *sequence,
-                       uint32_t head, uint32_t position) {
-    const uint32_t page_tokens = model->page_tokens, in_page = position % page_tokens;
-    const uint64_t row = (uint64_t)head * page_tokens + in_page / KEYS * KEYS;
-    const uint64_t index = row * layer->k_dim + in_page % KEYS;
-    return page_at(model, sequence, position) + layer->k_offset + index * ox_kv_value_bytes(model);
-}
-
-static uint8_t *value_at(const ox_model *model, const ox_kv_layer *layer,
-                         const ox_sequence *sequence, uint32_t head, uint32_t position) {
-    const uint32_t page_tokens = model->page_tokens;
-    const uint64_t row = (uint64_t)head * page_tokens + position % page_tokens;
-    return page_at(model, sequence, position) + layer->v_offset +
-           row * layer->v_dim * ox_kv_value_bytes(model);
-}
-
-/* What would be subnormal becomes 0 and what would be infinite the largest number: then reading
- * needs no special cases. */
-static uint16_t cached_f16(float value) {
-    if (value > -0x1p-14f && value < 0x1p-14f) value = 0.0f;
-    if (value > 65504.0f) value = 65504.0f;
-    if (value < -65504.0f) value = -65504.0f;
-    return v_f32_to_f16(value);
-}
-
-static void store_values(const float *x, uint32_t n, uint32_t stride, uint32_t kv_format,
-                         uint8_t *to) {
-    for (uint32_t i = 0; i < n; i++) {
-        if (kv_format == 0) {
-            __builtin_memcpy(to + 4 * (size_t)i * stride, x + i, 4);
-        } else {
-            const uint16_t half = cached_f16(x[i]);
-            __builtin_memcpy(to + 2 * (size_t)i * stride, &half, 2);
-        }
-    }
-}
-
-void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_kv_layer *layer = ox_kv_layer_at(run->model, op->i[0]);
-    const ox_buffer *keys = ox_buffer_at(run, op->src[0]), *values = ox_buffer_at(run, op->src[1]);
-    uint32_t first, last;
-    ox_share(run, n_rows * layer->n_heads, &first, &last);
-    for (uint32_t i = first; i < last; i++) {
-        const uint32_t t = i / layer->n_heads, head = i % layer->n_heads;
-        const ox_sequence *sequence = ox_sequence_of(run, t);
-        const uint32_t position = ox_position(sequence, t), format = run->model->kv_format;
-        store_values(ox_row(keys, t) + (size_t)head * layer->k_dim, layer->k_dim, KEYS, format,
-                     key_at(run->model, layer, sequence, head, position));
-        store_values(ox_row(values, t) + (size_t)head * layer->v_dim, layer->v_dim, 1, format,
-                     value_at(run->model, layer, sequence, head, position));
-    }
-}
 
 /* Work of one thread on one tile of rows. Strides are multiples of two vectors. */
 typedef struct tile {
@@ -201,26 +136,33 @@ static void end_rows(const tile *t, uint32_t first, uint32_t last) {
     }
 }
 
-/* c[STEP][2 vectors] (+)= a[STEP][n] b[n][2 vectors]; b is cached values, or float32. */
+/* c[STEP][2 vectors] (+)= a[STEP][n] b[n][2 vectors]; b is cached values, or float32. With scales,
+ * float16 for each lane, the product is multiplied by them before it is added. */
 V_INLINE void multiply_step(const float *a, size_t a_stride, const uint8_t *b, size_t b_stride,
-                            uint32_t n, float *c, size_t c_stride, const int add,
-                            const int is_f16) {
+                            uint32_t n, const uint8_t *scales, float *c, size_t c_stride,
+                            const int add, const uint32_t format) {
+    const uint32_t bytes = cached_value_bytes(format);
     vf32 acc[STEP][2];
     for (int r = 0; r < STEP; r++) {
         for (int v = 0; v < 2; v++) {
-            acc[r][v] = add ? v_load(c + r * c_stride + v * VF) : v_zero();
+            acc[r][v] = add && !scales ? v_load(c + r * c_stride + v * VF) : v_zero();
         }
     }
     for (uint32_t i = 0; i < n; i++, b += b_stride) {
-        const vf32 b0 = load_cached(b, is_f16), b1 = load_cached(b + (is_f16 ? 2 : 4) * VF, is_f16);
+        const vf32 b0 = load_cached(b, format), b1 = load_cached(b + bytes * VF, format);
         for (int r = 0; r < STEP; r++) {
             const vf32 x = v_splat(a[r * a_stride + i]);
             acc[r][0] = v_fma(x, b0, acc[r][0]);
             acc[r][1] = v_fma(x, b1, acc[r][1]);
         }
     }
-    for (int r = 0; r < STEP; r++) {
-        for (int v = 0; v < 2; v++) v_store(c + r * c_stride + v * VF, acc[r][v]);
+    for (int v = 0; v < 2; v++) {
+        const vf32 scale = scales ? v_load_f16(scales + 2 * v * VF) : v_zero();
+        for (int r = 0; r < STEP; r++) {
+            float *to = c + r * c_stride + v * VF;
+            if (scales) acc[r][v] = v_fma(acc[r][v], scale, add ? v_load(to) : v_zero());
+            v_store(to, acc[r][v]);
+        }
     }
 }
 
@@ -231,63 +173,81 @@ static uint32_t count_keys(const tile *t, uint32_t r, uint32_t first_key) {
     return n < KEYS ? n : KEYS;
 }
 
-/* scores = queries . keys for a tile of keys [k_dim][KEYS]. */
+static uint32_t block_size(uint32_t dim, uint32_t first) {
+    return dim - first < CACHED_BLOCK ? dim - first : CACHED_BLOCK;
+}
+
+/* scores = queries . keys for a tile of keys [k_dim][KEYS]. scales: NULL, or of the keys. */
 V_INLINE void multiply_keys(const tile *t, uint32_t first_key, const uint8_t *keys,
-                            const int is_f16) {
-    const size_t value_bytes = is_f16 ? 2 : 4;
+                            const uint8_t *scales, const uint32_t format) {
+    const uint32_t bytes = cached_value_bytes(format), dim = t->layer->k_dim;
     for (uint32_t r = 0; r < t->n_rows; r += STEP) {
         const uint32_t n_keys = count_keys(t, r, first_key);
+        const float *queries = t->queries + (size_t)r * t->k_stride;
         for (uint32_t j = 0; j < n_keys; j += 2 * VF) {
-            multiply_step(t->queries + (size_t)r * t->k_stride, t->k_stride, keys + j * value_bytes,
-                          KEYS * value_bytes, t->layer->k_dim, t->scores + (size_t)r * KEYS + j,
-                          KEYS, 0, is_f16);
+            const uint8_t *column = keys + j * bytes;
+            float *scores = t->scores + (size_t)r * KEYS + j;
+            if (!scales) {
+                multiply_step(queries, t->k_stride, column, KEYS * bytes, dim, NULL, scores, KEYS,
+                              0, format);
+                continue;
+            }
+            for (uint32_t i = 0; i < dim; i += CACHED_BLOCK) {
+                const uint8_t *at = scales + 2 * (size_t)(i / CACHED_BLOCK * KEYS + j);
+                multiply_step(queries + i, t->k_stride, column + (size_t)i * KEYS * bytes,
+                              KEYS * bytes, block_size(dim, i), at, scores, KEYS, i > 0, format);
+            }
         }
     }
 }
 
-/* sums += scores . values, each v_dim (the cache) or v_stride wide. */
+/* The exponentials of STEP rows times the scales of a block of values. */
+static void scale_scores(const float *scores, const uint8_t *scales, float (*to)[KEYS]) {
+    for (uint32_t j = 0; j < KEYS; j += VF) {
+        const vf32 scale = v_load_f16(scales + 2 * j);
+        for (int r = 0; r < STEP; r++)
+            v_store(to[r] + j, v_mul(v_load(scores + r * KEYS + j), scale));
+    }
+}
+
+/* sums += scores . values, each v_dim (the cache) or v_stride wide. scales: NULL, or of the
+ * values. */
 V_INLINE void multiply_values(const tile *t, uint32_t first_key, const uint8_t *values,
-                              uint32_t width, const int is_f16) {
-    const size_t value_bytes = is_f16 ? 2 : 4;
+                              uint32_t width, const uint8_t *scales, const uint32_t format) {
+    const uint32_t bytes = cached_value_bytes(format);
+    float scaled[STEP][KEYS];
     for (uint32_t r = 0; r < t->n_rows; r += STEP) {
         const uint32_t n_keys = count_keys(t, r, first_key);
+        const float *scores = t->scores + (size_t)r * KEYS;
         for (uint32_t i = 0; i + 2 * VF <= width; i += 2 * VF) {
-            multiply_step(t->scores + (size_t)r * KEYS, KEYS, values + i * value_bytes,
-                          width * value_bytes, n_keys, t->sums + (size_t)r * t->v_stride + i,
-                          t->v_stride, 1, is_f16);
+            if (scales && i % CACHED_BLOCK == 0) {
+                scale_scores(scores, scales + (size_t)i / CACHED_BLOCK * 2 * KEYS, scaled);
+            }
+            multiply_step(scales ? scaled[0] : scores, KEYS, values + i * bytes, width * bytes,
+                          n_keys, NULL, t->sums + (size_t)r * t->v_stride + i, t->v_stride, 1,
+                          format);
         }
     }
-}
-
-static const uint8_t *keys_at(const tile *t, uint32_t first_key) {
-    return key_at(t->run->model, t->layer, t->sequence, t->kv_head, first_key);
-}
-static const uint8_t *values_at(const tile *t, uint32_t first_key) {
-    return value_at(t->run->model, t->layer, t->sequence, t->kv_head, first_key);
 }
 
 /* A tile's keys as float32. */
-static void load_keys(const tile *t, uint32_t first_key) {
-    const uint8_t *from = keys_at(t, first_key);
+V_INLINE void load_keys(const tile *t, const uint8_t *from, const uint32_t format) {
     for (uint32_t i = 0; i < t->layer->k_dim * KEYS; i += VF) {
-        v_store(t->keys + i, v_load_f16_normal(from + 2 * (size_t)i));
+        v_store(t->keys + i, load_cached(from + (size_t)i * cached_value_bytes(format), format));
     }
 }
 
 /* A tile's values as float32 [n_keys][v_stride]. */
-V_INLINE void load_values(const tile *t, uint32_t first_key, uint32_t n_keys, const int is_f16) {
-    const uint32_t dim = t->layer->v_dim, value_bytes = is_f16 ? 2 : 4;
-    const uint8_t *value = values_at(t, first_key);
-    for (uint32_t j = 0; j < n_keys; j++, value += (size_t)dim * value_bytes) {
+V_INLINE void load_values(const tile *t, const uint8_t *value, uint32_t n_keys,
+                          const uint32_t format) {
+    const uint32_t dim = t->layer->v_dim, bytes = cached_value_bytes(format);
+    for (uint32_t j = 0; j < n_keys; j++, value += (size_t)dim * bytes) {
         float *to = t->values + (size_t)j * t->v_stride;
         uint32_t i = 0;
         for (; i + VF <= dim; i += VF) {
-            v_store(to + i, load_cached(value + (size_t)i * value_bytes, is_f16));
+            v_store(to + i, load_cached(value + (size_t)i * bytes, format));
         }
-        for (; i < dim; i++) {
-            const uint8_t *at = value + (size_t)i * value_bytes;
-            to[i] = is_f16 ? v_f16_to_f32(v_load_u16(at)) : v_float_of_bits(v_load_u32(at));
-        }
+        for (; i < dim; i++) to[i] = load_cached_one(value + (size_t)i * bytes, format);
         for (; i < t->v_stride; i++) to[i] = 0.0f;
     }
 }
@@ -344,20 +304,31 @@ static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
 /* A few rows take keys and values straight from the cache. For more, and for values that do not
  * fill whole vectors, they become float32 first. Both ways do the same arithmetic in the same
  * order. */
-V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, const int is_f16) {
-    const int few = t->n_rows <= FEW_ROWS;
-    if (few || !is_f16) {
-        multiply_keys(t, first_key, keys_at(t, first_key), is_f16);
+V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys,
+                          const uint32_t format) {
+    const ox_model *model = t->run->model;
+    const ox_kv_layer *layer = t->layer;
+    uint8_t *keys = key_tile_at(model, layer, t->sequence, t->kv_head, first_key);
+    uint8_t *values = value_tile_at(model, layer, t->sequence, t->kv_head, first_key);
+    const uint8_t *k_scales = NULL, *v_scales = NULL;
+    if (format == CACHED_Q8_0) {
+        k_scales = cached_scales(keys, layer->k_dim);
+        v_scales = cached_scales(values, layer->v_dim);
+    }
+    const int straight = t->n_rows <= FEW_ROWS || format == CACHED_F32;
+    if (straight) {
+        multiply_keys(t, first_key, keys, k_scales, format);
     } else {
-        load_keys(t, first_key);
-        multiply_keys(t, first_key, (const uint8_t *)t->keys, 0);
+        load_keys(t, keys, format);
+        multiply_keys(t, first_key, (const uint8_t *)t->keys, k_scales, CACHED_F32);
     }
     for (uint32_t r = 0; r < t->n_rows; r++) online_softmax(t, r, first_key);
-    if (t->v_stride == t->layer->v_dim && (few || !is_f16)) {
-        multiply_values(t, first_key, values_at(t, first_key), t->v_stride, is_f16);
+    if (straight && t->v_stride == layer->v_dim) {
+        multiply_values(t, first_key, values, t->v_stride, v_scales, format);
     } else {
-        load_values(t, first_key, n_keys, is_f16);
-        multiply_values(t, first_key, (const uint8_t *)t->values, t->v_stride, 0);
+        load_values(t, values, n_keys, format);
+        multiply_values(t, first_key, (const uint8_t *)t->values, t->v_stride, v_scales,
+                        CACHED_F32);
     }
 }
 
@@ -366,10 +337,15 @@ static void attend_segment(const tile *t, uint32_t first_key, uint32_t end_key) 
     clear_rows(t, t->sums, t->largest, t->totals);
     for (uint32_t key = first_key; key < end_key; key += KEYS) {
         const uint32_t n = end_key - key < KEYS ? end_key - key : KEYS;
-        if (t->run->model->kv_format == 1) {
-            attend_keys(t, key, n, 1);
-        } else {
-            attend_keys(t, key, n, 0);
+        switch (t->run->model->kv_format) {
+        case CACHED_F32:
+            attend_keys(t, key, n, CACHED_F32);
+            break;
+        case CACHED_F16:
+            attend_keys(t, key, n, CACHED_F16);
+            break;
+        default:
+            attend_keys(t, key, n, CACHED_Q8_0);
         }
     }
 }

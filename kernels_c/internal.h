@@ -52,9 +52,6 @@ static inline const ox_sequence *ox_sequence_of(const ox_run *run, uint32_t row)
 static inline uint32_t ox_position(const ox_sequence *sequence, uint32_t row) {
     return sequence->position + (row - sequence->first_token);
 }
-static inline uint32_t ox_kv_value_bytes(const ox_model *model) {
-    return model->kv_format == 0 ? 4 : 2;
-}
 static inline float *ox_row(const ox_buffer *buffer, uint32_t row) {
     return (float *)(uintptr_t)buffer->data + (size_t)row * buffer->width;
 }
@@ -87,7 +84,7 @@ void ox_expert_sum(const ox_run *run, const ox_op *op, uint32_t n_rows);
 uint64_t ox_expert_shared_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs);
 uint64_t ox_expert_local_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs);
 
-/* norm.c, rope.c, attention.c, elementwise.c */
+/* norm.c, rope.c, kv_store.c, attention.c, elementwise.c */
 void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows);

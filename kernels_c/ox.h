@@ -115,7 +115,8 @@ enum ox_activation { OX_SILU = 0, OX_GELU = 1 };
 
 /* Where a layer's keys and values lie in each page of the cache, in the cache's format:
  * keys [n_heads][page_tokens / OX_KEY_TILE][k_dim][OX_KEY_TILE] at k_offset,
- * values [n_heads][page_tokens][v_dim] at v_offset. Offsets are multiples of 64. */
+ * values [n_heads][page_tokens][v_dim] at v_offset. Offsets are multiples of 64. In Q8_0, scales
+ * follow the values of each OX_KEY_TILE positions of a head: see kv_cache.h. */
 typedef struct ox_kv_layer {
     uint64_t k_offset; /* bytes from the page's start */
     uint64_t v_offset;
@@ -135,7 +136,7 @@ typedef struct ox_model {
     uint32_t n_ops;
     uint32_t n_kv_layers;
     uint32_t page_tokens; /* positions in a page, a power of two, at least OX_KEY_TILE */
-    uint32_t kv_format;   /* ggml type number: 0 F32, 1 F16 */
+    uint32_t kv_format;   /* ggml type number: 0 F32, 1 F16, 8 Q8_0 */
     uint64_t page_bytes;
 } ox_model;
 

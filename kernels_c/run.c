@@ -1,5 +1,6 @@
 /* Checks a plan once, and walks it for each batch of tokens. */
 #include "internal.h"
+#include "kv_cache.h"
 
 static uint64_t align64(uint64_t n) { return (n + 63) & ~(uint64_t)63; }
 
@@ -234,22 +235,23 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
 
 /* Keys and values of all layers must lie inside of a page. */
 static int32_t check_kv_layout(const ox_model *model) {
-    const uint64_t value_bytes = ox_kv_value_bytes(model);
+    const uint32_t format = model->kv_format;
     if (model->n_kv_layers == 0) return 1;
-    if (model->kv_format > 1 || model->page_tokens < OX_KEY_TILE || model->page_tokens > 1u << 16 ||
+    if (format != CACHED_F32 && format != CACHED_F16 && format != CACHED_Q8_0) return 0;
+    if (model->page_tokens < OX_KEY_TILE || model->page_tokens > 1u << 16 ||
         (model->page_tokens & (model->page_tokens - 1)) || model->page_bytes > 1ull << 48) {
         return 0;
     }
     for (uint32_t i = 0; i < model->n_kv_layers; i++) {
         const ox_kv_layer *layer = ox_kv_layer_at(model, (int32_t)i);
-        const uint64_t limit = 1u << 20, unit = model->page_tokens * value_bytes;
+        const uint64_t limit = 1u << 20, n_tiles = model->page_tokens / KEYS * layer->n_heads;
         if (layer->n_heads == 0 || layer->k_dim == 0 || layer->v_dim == 0) return 0;
         if (layer->n_heads > limit || layer->k_dim > limit || layer->v_dim > limit) return 0;
-        const uint64_t k_bytes = layer->n_heads * (uint64_t)layer->k_dim;
-        const uint64_t v_bytes = layer->n_heads * (uint64_t)layer->v_dim;
-        if (k_bytes > model->page_bytes / unit || v_bytes > model->page_bytes / unit) return 0;
-        if (layer->k_offset > model->page_bytes - k_bytes * unit) return 0;
-        if (layer->v_offset > model->page_bytes - v_bytes * unit) return 0;
+        const uint64_t k_bytes = n_tiles * cached_tile_bytes(format, layer->k_dim);
+        const uint64_t v_bytes = n_tiles * cached_tile_bytes(format, layer->v_dim);
+        if (k_bytes > model->page_bytes || v_bytes > model->page_bytes) return 0;
+        if (layer->k_offset > model->page_bytes - k_bytes) return 0;
+        if (layer->v_offset > model->page_bytes - v_bytes) return 0;
         if (layer->k_offset % 64 || layer->v_offset % 64) return 0;
     }
     return 1;

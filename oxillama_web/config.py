@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .offload import OffloadPolicy
 
 ExecutorChoice = Literal["auto", "kernels", "numpy"]
-KVCacheType = Literal["f16", "f32"]
+KVCacheType = Literal["f16", "f32", "q8_0"]
 
 
 @dataclass(slots=True)
@@ -28,7 +28,8 @@ class EngineConfig:
         offload_policy: how weights are held in memory.
         executor: "kernels" (C), "numpy" (the slow reference), or "auto": kernels where they load,
             else NumPy with a warning.
-        kv_cache_type: number format of the cached keys and values.
+        kv_cache_type: number format of the cached keys and values: "f16", "f32" (twice the memory)
+            or "q8_0" (about half).
     """
 
     model_path: str = ""
@@ -55,10 +56,10 @@ class EngineConfig:
             '"auto", "kernels" or "numpy"',
         )
         require(
-            self.kv_cache_type in ("f16", "f32"),
+            self.kv_cache_type in ("f16", "f32", "q8_0"),
             "kv_cache_type",
             self.kv_cache_type,
-            '"f16", "f32"',
+            '"f16", "f32" or "q8_0"',
         )
 
 

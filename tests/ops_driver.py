@@ -9,8 +9,9 @@ import numpy as np
 from linear_driver import Block
 
 from oxillama_web.executors import abi
+from oxillama_web.executors.program import tile_bytes
 
-F32, F16 = 0, 1
+F32, F16, Q8_0 = 0, 1, 8
 
 
 class KernelPlan:
@@ -67,10 +68,11 @@ class KernelPlan:
     def layer(self, n_heads: int, k_dim: int, v_dim: int) -> int:
         """A layer of the cache; call before any page exists."""
         layer = abi.KVLayer(n_heads=n_heads, k_dim=k_dim, v_dim=v_dim)
-        value_bytes = 4 if self.kv_format == F32 else 2
+        kind = {F32: "f32", F16: "f16", Q8_0: "q8_0"}[self.kv_format]
+        n_tiles = n_heads * self.page_tokens // 64
         layer.k_offset = self.page_bytes
-        layer.v_offset = _align(layer.k_offset + n_heads * self.page_tokens * k_dim * value_bytes)
-        self.page_bytes = _align(layer.v_offset + n_heads * self.page_tokens * v_dim * value_bytes)
+        layer.v_offset = _align(layer.k_offset + n_tiles * tile_bytes(kind, k_dim))
+        self.page_bytes = _align(layer.v_offset + n_tiles * tile_bytes(kind, v_dim))
         self.layers.append(layer)
         return len(self.layers) - 1
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_driver import libraries, load
-from ops_driver import F16, F32, KernelPlan, Pool
+from ops_driver import F16, F32, Q8_0, KernelPlan, Pool
 
 from oxillama_web.executors import abi
 
@@ -54,6 +54,10 @@ class Case:
             for array in (self.k, self.v):
                 array[:] = array.astype(np.float16)
                 array[np.abs(array) < 2.0**-14] = 0
+        if kv_format == Q8_0:
+            for array in (self.k, self.v):
+                integers, scales = quantize_cached(array)
+                array[:] = integers * scales.astype(np.float32)
 
     def expected(self) -> np.ndarray:
         """[n_tokens, n_heads * v_dim] in float64."""
@@ -101,12 +105,24 @@ class Case:
         return np.concatenate(results)
 
 
+def quantize_cached(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integers of the last axis' values as the Q8_0 cache holds them, and for each its scale."""
+    dim = x.shape[-1]
+    blocks = np.zeros((*x.shape[:-1], -(-dim // 32) * 32), np.float32)
+    blocks[..., :dim] = x
+    blocks = blocks.reshape(*x.shape[:-1], -1, 32)
+    largest = np.abs(blocks).max(axis=-1, keepdims=True)
+    integers = np.rint(blocks * (np.float32(127) / largest)).astype(np.int8)
+    scales = np.broadcast_to((largest / np.float32(127)).astype(np.float16), blocks.shape)
+    return [a.reshape(*x.shape[:-1], -1)[..., :dim] for a in (integers, scales)]
+
+
 def assert_attention(case: Case, result: np.ndarray, tolerance: float = 2e-6) -> None:
     worst = np.abs(result - case.expected()).max() / np.abs(case.v).max()
     assert worst < tolerance
 
 
-@pytest.mark.parametrize("kv_format", [F32, F16])
+@pytest.mark.parametrize("kv_format", [F32, F16, Q8_0])
 @pytest.mark.parametrize(
     "shape",
     [
@@ -138,7 +154,7 @@ def test_window(library: ctypes.CDLL, window: int, page_tokens: int) -> None:
     assert_attention(case, case.run(library, [256] + [1] * 44))
 
 
-@pytest.mark.parametrize("kv_format", [F32, F16])
+@pytest.mark.parametrize("kv_format", [F32, F16, Q8_0])
 @pytest.mark.parametrize("n_tokens", [1, 2, 63, 64, 65, 257, 600])
 def test_every_token_sees_all(library: ctypes.CDLL, n_tokens: int, kv_format: int) -> None:
     case = Case(
@@ -198,7 +214,7 @@ def test_any_shape(data: st.DataObject) -> None:
         v_dim=draw(st.integers(1, 70)),
         window=draw(st.integers(0, 210)),
         softcap=draw(st.sampled_from([0.0, 5.0])),
-        kv_format=draw(st.sampled_from([F32, F16])),
+        kv_format=draw(st.sampled_from([F32, F16, Q8_0])),
         page_tokens=draw(st.sampled_from([64, 128])),
         seed=draw(st.integers(0, 1000)),
     )
@@ -303,3 +319,55 @@ def test_cache_holds_what_was_stored(library: ctypes.CDLL, kv_format: int) -> No
         pages[:, part] = stored.view(np.uint8)
     found = np.stack([np.frombuffer(page.content(), np.uint8) for page in plan.pages])
     np.testing.assert_array_equal(found, pages)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_q8_0_cache_holds_what_was_stored(library: ctypes.CDLL, at: int) -> None:
+    """Values and scales of every head and position lie where kv_cache.h says."""
+    rng = np.random.default_rng(at)
+    dim, n_heads = 40, 2
+    plan = KernelPlan(64, Q8_0)
+    layer = plan.layers[plan.layer(n_heads, dim, dim)]
+    rows = rng.normal(0, 1, (2, 70, n_heads, dim)).astype(np.float32)
+    k, v = (plan.filled(part.reshape(70, -1)) for part in rows)
+    plan.op(abi.KV_STORE, src=(k, v), i=(0,))
+    assert plan.check(library) == 0
+    assert plan.run(library, 70, position=0) == 0
+    tile = 64 * (dim + 2 * 2)
+    for t in (0, 63, 64, 69):
+        page = np.frombuffer(plan.pages[t // 64].content(), np.uint8)
+        for head in range(n_heads):
+            offset = (layer.k_offset, layer.v_offset)[at] + head * tile
+            values = page[offset : offset + 64 * dim].view(np.int8)
+            scales = page[offset + 64 * dim : offset + tile].view(np.float16).reshape(2, 64)
+            stored = values.reshape(64, dim)[t % 64] if at else values.reshape(dim, 64)[:, t % 64]
+            expected, expected_scales = quantize_cached(rows[at, t, head])
+            np.testing.assert_array_equal(stored, expected)
+            np.testing.assert_array_equal(scales[:, t % 64], expected_scales[[0, 32]])
+
+
+def test_q8_0_cache_of_extreme_values(library: ctypes.CDLL) -> None:
+    """Zeros, subnormals and the largest numbers stay finite; what is no number stays in its
+    head."""
+    plan = KernelPlan(64, Q8_0)
+    layer = plan.layers[plan.layer(3, 32, 32)]
+    rows = np.zeros((4, 96), np.float32)
+    rows[0, :32], rows[0, 32:64] = 3e38, 1e-42
+    rows[1, :3] = [np.inf, -np.inf, 1]
+    rows[2, 40] = np.nan
+    rows[3] = -2e-6
+    k = plan.filled(rows)
+    plan.op(abi.KV_STORE, src=(k, k), i=(0,))
+    assert plan.check(library) == 0
+    assert plan.run(library, 4, position=0) == 0
+    page = np.frombuffer(plan.pages[0].content(), np.uint8)
+    tiles = page[layer.v_offset : layer.v_offset + 3 * 64 * 34].reshape(3, -1)
+    scales = tiles[:, 64 * 32 :].copy().view(np.float16)[:, :4]
+    values = tiles[:, : 64 * 32].view(np.int8).reshape(3, 64, 32)[:, :4]
+    assert np.argwhere(np.isnan(scales)).tolist() == [[1, 2]]
+    largest = np.float16(65504)
+    assert scales[0].tolist() == [largest, largest, 0, np.float16(2e-6 / 127)]
+    assert (values[0, 0] == 127).all()
+    assert values[0, 1, :3].tolist() == [127, -127, 0]
+    assert not values[1, 0].any()
+    assert (values[:, 3] == -127).all()

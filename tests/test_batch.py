@@ -71,7 +71,7 @@ def run(executor: Executor, outputs: Outputs, *, together: bool) -> list[list[Ar
 
 
 @pytest.mark.parametrize("outputs", ["last", "all"])
-@pytest.mark.parametrize("kv", ["f16", "f32"])
+@pytest.mark.parametrize("kv", ["f16", "f32", "q8_0"])
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("variant", libraries())
 def test_kernels_compute_the_same_bits(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .weights import Weights
 
 PAGE_TOKENS = 256
-_KV_FORMATS = {"f32": (0, 4), "f16": (1, 2)}
+_KV_FORMATS = {"f32": 0, "f16": 1, "q8_0": 8}
+_KEY_TILE = 64
 
 
 class CacheLayout:
@@ -29,16 +30,23 @@ class CacheLayout:
     """
 
     def __init__(self, plan: Plan, kind: KVCacheType) -> None:
-        self.format, value_bytes = _KV_FORMATS[kind]
+        self.format = _KV_FORMATS[kind]
         self.layers = (abi.KVLayer * len(plan.kv_layers))()
         offset = 0
         for row, layer in zip(self.layers, plan.kv_layers, strict=True):
-            unit = layer.n_heads * PAGE_TOKENS * value_bytes
+            n_tiles = layer.n_heads * PAGE_TOKENS // _KEY_TILE
             row.n_heads, row.k_dim, row.v_dim = layer.n_heads, layer.k_dim, layer.v_dim
             row.k_offset = offset
-            row.v_offset = row.k_offset + _align(unit * layer.k_dim)
-            offset = row.v_offset + _align(unit * layer.v_dim)
+            row.v_offset = row.k_offset + _align(n_tiles * tile_bytes(kind, layer.k_dim))
+            offset = row.v_offset + _align(n_tiles * tile_bytes(kind, layer.v_dim))
         self.page_bytes = offset
+
+
+def tile_bytes(kind: KVCacheType, dim: int) -> int:
+    """Bytes of 64 positions of one head in the cache, `dim` values each: kernels_c/kv_cache.h."""
+    if kind == "q8_0":
+        return _KEY_TILE * (dim + 2 * (-(-dim // 32)))
+    return _KEY_TILE * dim * (4 if kind == "f32" else 2)
 
 
 class Program:
