@@ -23,10 +23,12 @@ from .errors import (
     TokenizerError,
     UnsupportedModelError,
 )
-from .generation import GenerationEvent
+from .generation import GenerationEvent, GenerationOptions, LogProbs
+from .metrics import MetricsSnapshot
 from .offload import OffloadPolicy
 from .sampling import SamplerConfig
 from .session import Session
+from .speculation import Drafter, DraftModel, PromptLookup
 
 __version__ = "0.1.0"
 
@@ -34,17 +36,23 @@ __all__ = [
     "ChatTemplateError",
     "ContextLengthError",
     "DownloadError",
+    "DraftModel",
+    "Drafter",
     "EngineConfig",
     "GenerationEvent",
+    "GenerationOptions",
     "InferenceEngine",
     "InvalidRequestError",
     "KernelError",
+    "LogProbs",
+    "MetricsSnapshot",
     "ModelConfig",
     "ModelFormatError",
     "ModelNotLoadedError",
     "OffloadPolicy",
     "OutOfMemoryError",
     "OxiLlamaError",
+    "PromptLookup",
     "SamplerConfig",
     "Session",
     "TokenizerError",

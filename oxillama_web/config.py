@@ -9,6 +9,7 @@ from .sampling.config import SamplerConfig, require
 
 if TYPE_CHECKING:
     from .offload import OffloadPolicy
+    from .speculation import Drafter
 
 ExecutorChoice = Literal["auto", "kernels", "numpy"]
 KVCacheType = Literal["f16", "f32", "q8_0"]
@@ -30,6 +31,7 @@ class EngineConfig:
             else NumPy with a warning.
         kv_cache_type: number format of the cached keys and values: "f16", "f32" (twice the memory)
             or "q8_0" (about half).
+        speculation: guesses tokens ahead (speculation.py): the same answers, sooner.
     """
 
     model_path: str = ""
@@ -41,6 +43,7 @@ class EngineConfig:
     offload_policy: OffloadPolicy | None = None
     executor: ExecutorChoice = "auto"
     kv_cache_type: KVCacheType = "f16"
+    speculation: Drafter | None = None
 
     def __post_init__(self) -> None:
         require(self.num_threads >= 1, "num_threads", self.num_threads, "1 or more")

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, ModelNotLoadedError
 from .loading import load_model, open_model
+from .metrics import Metrics, MetricsSnapshot
 from .offload import OffloadPolicy
-from .sampling import SamplerConfig
 from .session import DEFAULT_MAX_TOKENS, Message, Session
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from .generation import GenerationEvent
+    from .generation import GenerationEvent, GenerationOptions
     from .loading import LoadedModel, ModelBytes
     from .lora import AppliedLora, LoraAdapter
+    from .sampling import SamplerConfig
     from .tokenizer import Tokenizer
 
 
@@ -32,6 +35,7 @@ class InferenceEngine:
     def __init__(self, config: EngineConfig | None = None) -> None:
         self._config = config if config is not None else EngineConfig()
         self._session: Session | None = None
+        self._metrics = Metrics()
 
     # loading
 
@@ -80,13 +84,16 @@ class InferenceEngine:
     def use_model(self, model: LoadedModel) -> None:
         """Takes a model that oxillama_web.loading has loaded, instead of the one before."""
         self.close()
-        self._session = Session(model, self._config.sampler)
+        model.metrics = self._metrics
+        self._session = Session(model, self._config)
+        self._metrics.memory(self.memory_bytes)
 
     def close(self) -> None:
         """Frees the model; the engine can load another one."""
         session, self._session = self._session, None
         if session is not None:
             session.model.executor.close()
+            self._metrics.memory(0)
 
     # properties
 
@@ -139,6 +146,17 @@ class InferenceEngine:
     def memory_bytes(self) -> int:
         """Bytes held for weights, work buffers and caches."""
         return self._model.executor.memory_bytes
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counts what the engine does, in all its sessions."""
+        return self._metrics
+
+    def metrics_snapshot(self) -> MetricsSnapshot:
+        """The totals so far; `to_prometheus()` prints them."""
+        if self._session is not None:
+            self._metrics.memory(self.memory_bytes)
+        return self._metrics.snapshot()
 
     # tokens
 
@@ -214,7 +232,11 @@ class InferenceEngine:
 
     def session(self) -> Session:
         """Another conversation with the same model, with a cache of its own."""
-        return Session(self._model, self._config.sampler)
+        return Session(self._model, self._config)
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """See `Session.prefill`."""
+        self._conversation.prefill(tokens)
 
     def forward_prefill(self, tokens: Sequence[int], pos_start: int) -> NDArray[np.float32]:
         """See `Session.forward_prefill`."""
@@ -223,6 +245,14 @@ class InferenceEngine:
     def forward_decode(self, token: int, pos: int) -> NDArray[np.float32]:
         """See `Session.forward_decode`."""
         return self._conversation.forward_decode(token, pos)
+
+    def forward_one(self, token: int) -> NDArray[np.float32]:
+        """See `Session.forward_one`."""
+        return self._conversation.forward_one(token)
+
+    def truncate(self, length: int) -> None:
+        """See `Session.truncate`."""
+        self._conversation.truncate(length)
 
     def reset(self) -> None:
         """See `Session.reset`."""
@@ -233,31 +263,38 @@ class InferenceEngine:
         prompt: str | Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
         callback: Callable[[str], object] | None = None,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> str:
         """See `Session.generate`."""
-        return self._conversation.generate(prompt, max_tokens, callback, sampler=sampler)
+        return self._conversation.generate(prompt, max_tokens, callback, **options)
+
+    def generate_with_config(
+        self,
+        prompt: str | Sequence[int],
+        max_tokens: int,
+        sampler_config: SamplerConfig,
+        callback: Callable[[str], object] | None = None,
+    ) -> str:
+        """See `Session.generate_with_config`."""
+        return self._conversation.generate_with_config(prompt, max_tokens, sampler_config, callback)
 
     def stream(
         self,
         prompt: str | Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[str]:
         """See `Session.stream`."""
-        return self._conversation.stream(prompt, max_tokens, sampler=sampler)
+        return self._conversation.stream(prompt, max_tokens, **options)
 
     def chat(
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[str]:
         """See `Session.chat`."""
-        return self._conversation.chat(messages, max_tokens, sampler=sampler)
+        return self._conversation.chat(messages, max_tokens, **options)
 
     def render_chat(self, messages: Sequence[Message]) -> str:
         """See `Session.render_chat`."""
@@ -267,21 +304,19 @@ class InferenceEngine:
         self,
         prompt: str | Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[GenerationEvent]:
         """See `Session.events`."""
-        return self._conversation.events(prompt, max_tokens, sampler=sampler)
+        return self._conversation.events(prompt, max_tokens, **options)
 
     def chat_events(
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[GenerationEvent]:
         """See `Session.chat_events`."""
-        return self._conversation.chat_events(messages, max_tokens, sampler=sampler)
+        return self._conversation.chat_events(messages, max_tokens, **options)
 
     def _load(
         self,

@@ -16,6 +16,7 @@ from .errors import (
 )
 from .executors import create_executor
 from .gguf import GGUFFile, map_file
+from .metrics import Metrics
 from .tokenizer import load_gguf_vocabulary, load_tokenizer_json
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ class LoadedModel:
     prefill_chunk_size: int
     chat_template: str
     lora_stack: tuple[AppliedLora, ...] = ()
+    metrics: Metrics = field(default_factory=Metrics)
     sessions: WeakSet[Session] = field(default_factory=WeakSet)
+    # whose logits the executor's memory holds
+    last_session: Callable[[], Session | None] = lambda: None
 
     def use_loras(self, stack: Sequence[AppliedLora]) -> None:
         """Runs with these adapters from now on; all sessions begin anew.

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import ChatTemplateError, ContextLengthError, InvalidRequestError
-from .generation import GenerationEvent, generate_events, texts
-from .sampling import Sampler
+from .generation import Generation, GenerationEvent, texts
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from .config import EngineConfig
     from .executors.base import KVCache
+    from .generation import GenerationOptions
     from .loading import LoadedModel
     from .sampling import SamplerConfig
+    from .speculation import Drafter
 
 Message = Mapping[str, Any]
 
@@ -29,25 +34,38 @@ class Session:
         model: the model, which other sessions may share.
         tokens: the tokens that the cache holds.
         pending: tokens that were generated but not yet run through the model.
-        logits: float32 [vocabulary] of the last token; empty before the first one.
     """
 
-    def __init__(self, model: LoadedModel, sampler: SamplerConfig) -> None:
-        """An empty conversation; `sampler` is the default of its answers."""
+    def __init__(self, model: LoadedModel, config: EngineConfig) -> None:
+        """An empty conversation; `config` has the defaults of its answers."""
         self.model = model
         self.tokens: list[int] = []
         self.pending: list[int] = []
-        self.logits: memoryview[float] = memoryview(b"").cast("B").cast("f")
+        self._config = config
         self._cache: KVCache = model.executor.new_cache()
-        self._sampler = sampler
+        # logits of the last forward pass, and which row is the last token's
+        self._rows: memoryview[float] = memoryview(b"").cast("B").cast("f")
+        self._n_rows, self._row = 1, 0
+        # tokens that were guessed: they are in the cache behind `tokens`
+        self._drafted: list[int] = []
         model.sessions.add(self)
 
     @property
     def kv_cache_seq_len(self) -> int:
         """Tokens in the cache."""
-        return self._cache.length
+        return len(self.tokens)
+
+    @property
+    def logits(self) -> memoryview[float]:
+        """Float32 [vocabulary] of the last token; empty before the first one."""
+        width = len(self._rows) // self._n_rows
+        return self._rows[self._row * width : (self._row + 1) * width]
 
     # forward passes
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Appends tokens to the cache: as `forward_prefill` behind what it holds."""
+        self._append(tokens)
 
     def forward_prefill(self, tokens: Sequence[int], pos_start: int) -> NDArray[np.float32]:
         """Appends tokens to the cache, in chunks of the model's `prefill_chunk_size`.
@@ -60,49 +78,93 @@ class Session:
             The last token's logits, float32 [vocabulary].
 
         Raises:
-            InvalidRequestError: no tokens, or another position.
+            InvalidRequestError: no tokens, another position, or a token that does not exist.
             ContextLengthError: they do not fit the context.
         """
-        if pos_start != self._cache.length:
+        if pos_start != len(self.tokens):
             raise InvalidRequestError(
-                f"pos_start is {pos_start}, but the cache holds {self._cache.length} tokens; "
+                f"pos_start is {pos_start}, but the cache holds {len(self.tokens)} tokens; "
                 f"positions must follow on each other"
             )
-        if not tokens:
-            raise InvalidRequestError("a forward pass needs at least one token")
-        for _ in self.read(list(tokens)):
-            pass
+        self._append(tokens)
         return _to_numpy(self.logits)
 
     def forward_decode(self, token: int, pos: int) -> NDArray[np.float32]:
         """Appends one token at position `pos`; returns its logits, float32 [vocabulary]."""
         return self.forward_prefill([token], pos)
 
-    def reset(self) -> None:
-        """Forgets the conversation."""
-        self.rewind(0)
+    def forward_one(self, token: int) -> NDArray[np.float32]:
+        """Appends one token behind what the cache holds; returns its logits."""
+        return self.forward_prefill([token], len(self.tokens))
 
-    def rewind(self, length: int) -> None:
-        """Forgets all tokens from position `length` on."""
+    def truncate(self, length: int) -> None:
+        """Forgets all tokens from position `length` on.
+
+        Raises:
+            InvalidRequestError: the cache holds fewer tokens.
+        """
+        if not 0 <= length <= len(self.tokens):
+            raise InvalidRequestError(
+                f"cannot cut a cache of {len(self.tokens)} tokens to {length}"
+            )
         self._cache.truncate(length)
         del self.tokens[length:]
-        self.pending = []
+        self.pending, self._drafted = [], []
 
-    def forward(self, tokens: list[int]) -> None:
-        """Appends tokens that are known to be right; afterwards `logits` are the last one's."""
-        self.logits = self.model.executor.forward(self._cache, tokens, "last")
-        self.tokens.extend(tokens)
+    def reset(self) -> None:
+        """Forgets the conversation."""
+        self.truncate(0)
 
     def read(self, tokens: list[int]) -> Iterator[int]:
-        """Runs a prompt chunk by chunk; yields how many of its tokens are done."""
-        self._require_room(len(tokens))
+        """Runs a prompt chunk by chunk; yields how many of its tokens are done.
+
+        Stopping between two chunks leaves the cache with those that are done.
+        """
         for token in tokens:
             self.model.checked_token(token)
-        step = self.model.prefill_chunk_size or max(len(tokens), 1)
+        step = self.model.prefill_chunk_size or len(tokens)
         for start in range(0, len(tokens), step):
             chunk = tokens[start : start + step]
-            self.forward(chunk)
+            self._forget_draft()
+            self._run(chunk)
+            self.tokens.extend(chunk)
             yield start + len(chunk)
+
+    def advance(self, token: int, drafter: Drafter | None = None, n_draft: int = 0) -> None:
+        """Appends one token; afterwards `logits` are its own.
+
+        Args:
+            token: is known to be right, and to fit the context.
+            drafter: guesses what follows, which is computed in the same pass.
+            n_draft: the most that it may guess.
+        """
+        if self._drafted and self._drafted[0] == token:
+            del self._drafted[0]
+            self._row += 1
+            self.model.metrics.speculation(0, 1)
+        else:
+            self._forget_draft()
+            n_draft = min(n_draft, self.model.context_size - len(self.tokens) - 1)
+            draft = drafter.propose([*self.tokens, token], n_draft) if drafter else []
+            self._run([token, *draft], all_rows=bool(draft))
+            self._drafted = draft
+            self.model.metrics.speculation(len(draft), 0)
+        self.tokens.append(token)
+
+    def make_room(self) -> bool:
+        """Whether one more token fits."""
+        return len(self.tokens) < self.model.context_size
+
+    def reuse(self, tokens: Sequence[int]) -> None:
+        """Keeps what the cache has of the beginning of `tokens`, but not all of them.
+
+        At least one token is left to compute: its logits choose what follows.
+        """
+        self.truncate(max(min(_common_prefix(self.tokens, tokens), len(tokens) - 1), 0))
+
+    def keep_logits(self) -> None:
+        """Copies the logits, before another session's forward pass overwrites them."""
+        self._rows = memoryview(bytearray(self._rows.cast("B"))).cast("f")
 
     # generation
 
@@ -111,8 +173,7 @@ class Session:
         prompt: str | Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
         callback: Callable[[str], object] | None = None,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> str:
         """Continues the conversation with `prompt` and returns the answer.
 
@@ -120,49 +181,58 @@ class Session:
             prompt: text, or token ids.
             max_tokens: most tokens to generate.
             callback: called with each piece of text; returning False stops the answer.
-            sampler: overrides the session's default.
+            options: see GenerationOptions.
 
         Raises:
             ContextLengthError: the prompt does not fit into what is left of the context.
-            InvalidRequestError: the prompt is empty and so is the cache.
+            InvalidRequestError: the prompt is empty and so is the cache, or an option is wrong.
         """
         pieces: list[str] = []
-        for piece in self.stream(prompt, max_tokens, sampler=sampler):
+        for piece in self.stream(prompt, max_tokens, **options):
             pieces.append(piece)
             if callback is not None and callback(piece) is False:
                 break
         return "".join(pieces)
 
+    def generate_with_config(
+        self,
+        prompt: str | Sequence[int],
+        max_tokens: int,
+        sampler_config: SamplerConfig,
+        callback: Callable[[str], object] | None = None,
+    ) -> str:
+        """As `generate`, with a sampler for this answer."""
+        return self.generate(prompt, max_tokens, callback, sampler=sampler_config)
+
     def stream(
         self,
         prompt: str | Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[str]:
         """As `generate`, piece by piece; a piece never ends inside a character.
 
         Leaving the loop early is safe: the next call continues from what was generated.
         """
-        return texts(self.events(prompt, max_tokens, sampler=sampler))
+        return texts(self.events(prompt, max_tokens, **options))
 
     def chat(
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[str]:
         """The answer to a conversation in the model's own chat template, piece by piece.
 
         Args:
             messages: as [{"role": "user", "content": "Hello"}, ...], the whole conversation. What
                 the cache already holds of it is not computed again.
+            max_tokens, options: as in `generate`.
 
         Raises:
             ChatTemplateError: the model has no chat template, or it failed.
         """
-        return texts(self.chat_events(messages, max_tokens, sampler=sampler))
+        return texts(self.chat_events(messages, max_tokens, **options))
 
     def render_chat(self, messages: Sequence[Message]) -> str:
         """The conversation as the model's chat template writes it, ready for its answer."""
@@ -185,22 +255,20 @@ class Session:
         self,
         prompt: str | Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[GenerationEvent]:
         """As `stream`, with progress and the reason why it ended. Arguments are checked now."""
         if isinstance(prompt, str):
             starts_anew = not self.tokens and not self.pending
             prompt = self.model.tokenizer.encode(prompt, add_bos=None if starts_anew else False)
         tokens = self.pending + list(prompt)
-        return self._start(tokens, max_tokens, sampler, continues_text=True)
+        return self._start(tokens, max_tokens, 0, True, options)
 
     def chat_events(
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        *,
-        sampler: SamplerConfig | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[GenerationEvent]:
         """As `chat`, with progress and the reason why it ended."""
         model = self.model
@@ -209,34 +277,54 @@ class Session:
         # most templates write the BOS token themselves
         add_bos = False if bos and text.startswith(bos) else None
         tokens = model.tokenizer.encode(text, add_bos=add_bos)
-        # at least one token is computed anew: its logits choose the first token of the answer
-        self.rewind(max(min(_common_prefix(self.tokens, tokens), len(tokens) - 1), 0))
-        new_tokens = tokens[self._cache.length :]
-        return self._start(new_tokens, max_tokens, sampler, continues_text=False)
+        self.reuse(tokens)
+        n_cached = len(self.tokens)
+        return self._start(tokens[n_cached:], max_tokens, n_cached, False, options)
 
     def _start(
         self,
         tokens: list[int],
         max_tokens: int,
-        sampler: SamplerConfig | None,
-        *,
+        n_cached: int,
         continues_text: bool,
+        options: GenerationOptions,
     ) -> Iterator[GenerationEvent]:
         if not tokens:
             raise InvalidRequestError("the prompt is empty; give at least one token")
-        if max_tokens < 0:
-            raise InvalidRequestError(f"max_tokens is {max_tokens}; it must be 0 or more")
         self._require_room(len(tokens))
-        return generate_events(
-            self,
-            tokens,
-            max_tokens,
-            Sampler(sampler or self._sampler, self.model.executor, self.model.token_text),
-            self.model.tokenizer.stream_decoder(continues_text=continues_text),
+        decoder = self.model.tokenizer.stream_decoder(continues_text=continues_text)
+        generation = Generation(
+            self, tokens, max_tokens, decoder, n_cached, self._config, **options
         )
+        return generation.events()
+
+    # the cache
+
+    def _append(self, tokens: Sequence[int]) -> None:
+        if not tokens:
+            raise InvalidRequestError("a forward pass needs at least one token")
+        self._require_room(len(tokens))
+        for _ in self.read(list(tokens)):
+            self.pending = []
+
+    def _run(self, tokens: list[int], *, all_rows: bool = False) -> None:
+        """A forward pass behind what the cache holds."""
+        model = self.model
+        last = model.last_session()
+        if last is not None and last is not self:
+            last.keep_logits()
+        model.last_session = weakref.ref(self)
+        self._rows = model.executor.forward(self._cache, tokens, "all" if all_rows else "last")
+        self._n_rows, self._row = len(tokens) if all_rows else 1, 0
+
+    def _forget_draft(self) -> None:
+        """Takes guesses out of the cache that were not right, or not looked at."""
+        if self._drafted:
+            self._cache.truncate(len(self.tokens))
+            self._drafted = []
 
     def _require_room(self, n_tokens: int) -> None:
-        used, room = self._cache.length, self.model.context_size
+        used, room = len(self.tokens), self.model.context_size
         if used + n_tokens > room:
             raise ContextLengthError(
                 f"the prompt has {n_tokens} tokens and the cache holds {used}, but the context "
