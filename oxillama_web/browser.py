@@ -143,6 +143,18 @@ class Session:
         if close is not None:
             close()
 
+    def save_conversation(self) -> bytes:
+        """The conversation as a file, which `restore_conversation` takes: bytes."""
+        return self._loaded().kv_snapshot().to_bytes()
+
+    def restore_conversation(self, file: Any) -> None:
+        """Go on from what `save_conversation` gave: bytes, or a JavaScript buffer of them."""
+        from .snapshots import KVSnapshot
+
+        self.stop()
+        data = file.to_bytes() if hasattr(file, "to_bytes") else bytes(file)
+        self._loaded().kv_restore(KVSnapshot.from_bytes(data))
+
     def tokenize(self, text: str) -> str:
         """The token ids of a text, as JSON."""
         return json.dumps(list(self._loaded().tokenize(text)))

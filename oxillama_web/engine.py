@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .loading import LoadedModel, ModelBytes
     from .lora import AppliedLora, LoraAdapter
     from .sampling import SamplerConfig
+    from .snapshots import KVSnapshot
     from .tokenizer import Tokenizer
 
 
@@ -257,6 +258,14 @@ class InferenceEngine:
     def reset(self) -> None:
         """See `Session.reset`."""
         self._conversation.reset()
+
+    def kv_snapshot(self) -> KVSnapshot:
+        """See `Session.kv_snapshot`."""
+        return self._conversation.kv_snapshot()
+
+    def kv_restore(self, snapshot: KVSnapshot) -> None:
+        """See `Session.kv_restore`."""
+        self._conversation.kv_restore(snapshot)
 
     def generate(
         self,

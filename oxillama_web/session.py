@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from .generation import GenerationOptions
     from .loading import LoadedModel
     from .sampling import SamplerConfig
+    from .snapshots import KVSnapshot
     from .speculation import Drafter
 
 Message = Mapping[str, Any]
 
 DEFAULT_MAX_TOKENS = 256
+# Tokens; computing fewer is no dearer than copying a page of the cache.
+_WORTH_SHARING = 16
 
 
 class Session:
@@ -158,9 +161,17 @@ class Session:
     def reuse(self, tokens: Sequence[int]) -> None:
         """Keeps what the cache has of the beginning of `tokens`, but not all of them.
 
-        At least one token is left to compute: its logits choose what follows.
+        What another session of the model has more of is shared. At least one token is left to
+        compute: its logits choose what follows.
         """
-        self.truncate(max(min(_common_prefix(self.tokens, tokens), len(tokens) - 1), 0))
+        most = max(len(tokens) - 1, 0)
+        own = min(_common_prefix(self.tokens, tokens), most)
+        for other in self.model.sessions:
+            length = min(_common_prefix(other.tokens, tokens), most)
+            if length >= own + _WORTH_SHARING:
+                self._cache, own = other._cache.fork(length), length
+                self.tokens = other.tokens[:length]
+        self.truncate(own)
 
     def keep_logits(self) -> None:
         """Copies the logits, before another session's forward pass overwrites them."""
@@ -299,6 +310,47 @@ class Session:
         return generation.events()
 
     # the cache
+
+    def fork(self) -> Session:
+        """A session that goes on from here by itself; what both have is held once."""
+        self._forget_draft()
+        other = Session(self.model, self._config)
+        other._cache = self._cache.fork(len(self.tokens))
+        other.tokens, other.pending = self.tokens.copy(), self.pending.copy()
+        other._rows = memoryview(bytearray(self.logits.cast("B"))).cast("f")
+        return other
+
+    def kv_snapshot(self) -> KVSnapshot:
+        """The conversation as data; `to_bytes()` makes a file of it."""
+        from .snapshots import KVSnapshot, fingerprint
+
+        self._forget_draft()
+        return KVSnapshot(
+            model=self.model.config.name,
+            fingerprint=fingerprint(self.model),
+            layout=self._cache.layout,
+            tokens=tuple(self.tokens),
+            pending=tuple(self.pending),
+            data=self._cache.export(),
+        )
+
+    def kv_restore(self, snapshot: KVSnapshot) -> None:
+        """Goes on from a snapshot instead of this conversation; no token is computed again.
+
+        Raises:
+            InvalidRequestError: it was made with another model, another format of the cache or
+                another executor, or is broken. The conversation is as it was.
+        """
+        snapshot.check(self.model)
+        cache = self.model.executor.new_cache()
+        if snapshot.layout != cache.layout:
+            raise InvalidRequestError(
+                f"the snapshot's cache is laid out as {snapshot.layout!r}, this model's as "
+                f"{cache.layout!r}; load with the kv_cache_type and executor it was made with"
+            )
+        cache.restore(snapshot.data, len(snapshot.tokens))
+        self._cache, self._drafted = cache, []
+        self.tokens, self.pending = list(snapshot.tokens), list(snapshot.pending)
 
     def _append(self, tokens: Sequence[int]) -> None:
         if not tokens:

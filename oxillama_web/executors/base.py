@@ -26,6 +26,23 @@ class KVCache(Protocol):
     def truncate(self, length: int) -> None:
         """Forgets all tokens from position `length` on and frees what they held."""
 
+    def fork(self, length: int) -> KVCache:
+        """Another cache that holds the first `length` tokens; neither changes the other."""
+
+    @property
+    def layout(self) -> str:
+        """Names how `export` lays out keys and values; caches of one layout read each other's."""
+
+    def export(self) -> bytes:
+        """Keys and values of all tokens, for a cache of the same layout."""
+
+    def restore(self, data: bytes, length: int) -> None:
+        """Holds what a cache of `length` tokens has exported, instead of what it held.
+
+        Raises:
+            InvalidRequestError: the size is wrong. The cache is as it was.
+        """
+
 
 Batch = Sequence[tuple[KVCache, Sequence[int]]]
 

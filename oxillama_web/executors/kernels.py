@@ -9,6 +9,7 @@ import ctypes
 from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ..errors import InvalidRequestError, KernelError
 from . import abi
@@ -51,7 +52,7 @@ class KernelExecutor:
         self._model_weights: Weights | None = weights
         self._weights: Weights | None = weights
         self._cache_layout = CacheLayout(plan, config.kv_cache_type)
-        self._cached_bytes = 0
+        self._caches: WeakSet[PagedKVCache] = WeakSet()
         self._batch = host.allocate(ctypes.sizeof(abi.Batch))
         self._batch_arrays, self._batch_sequences = _Arguments(host), _Arguments(host)
         self._program = Program(host, plan, lowered, weights, self._cache_layout)
@@ -69,7 +70,9 @@ class KernelExecutor:
     def memory_bytes(self) -> int:
         """Bytes of weights, buffers, scratch and caches."""
         weights = self._weights.n_bytes if self._weights else 0
-        return weights + self._program.work_bytes + self._cached_bytes
+        pages = {page.address for cache in self._caches for page in cache.pages}
+        n_cached = len(pages) * self._cache_layout.page_bytes
+        return weights + self._program.work_bytes + n_cached
 
     def new_cache(self) -> PagedKVCache:
         """An empty cache."""
@@ -158,30 +161,81 @@ class KernelExecutor:
 
 
 class PagedKVCache:
-    """Keys and values in pages of 256 positions (CacheLayout), allocated as they fill."""
+    """Keys and values in pages of 256 positions (CacheLayout), allocated as they fill.
+
+    Forks share their whole pages, which nobody writes: a cache copies a shared page first. A page
+    is freed with the last cache that refers to it.
+    """
 
     def __init__(self, executor: KernelExecutor) -> None:
         self.length = 0
         self.pages: list[Block] = []
+        # so many pages, from the first, may belong to other caches too
+        self._n_shared = 0
         self._executor = executor
+        executor._caches.add(self)
 
     def truncate(self, length: int) -> None:
         """Forgets positions from `length` on and frees the pages behind it."""
         if not 0 <= length <= self.length:
             raise InvalidRequestError(f"cannot cut a cache of {self.length} tokens to {length}")
         self.length = length
-        self._resize(-(-length // PAGE_TOKENS))
+        del self.pages[-(-length // PAGE_TOKENS) :]
+        self._n_shared = min(self._n_shared, len(self.pages))
 
     def reserve(self, length: int) -> None:
-        """Makes room for `length` positions."""
-        self._resize(max(-(-length // PAGE_TOKENS), len(self.pages)))
+        """Makes room for `length` positions, of which those behind the cache's own are written."""
+        first = self.length // PAGE_TOKENS
+        for index in range(first, self._n_shared):
+            self.pages[index] = self._copy(self.pages[index])
+        self._n_shared = min(self._n_shared, first)
+        while len(self.pages) < -(-length // PAGE_TOKENS):
+            self.pages.append(self._executor._host.allocate(self._page_bytes))
 
-    def _resize(self, n_pages: int) -> None:
-        before, page_bytes = len(self.pages), self._executor._cache_layout.page_bytes
-        del self.pages[n_pages:]
-        while len(self.pages) < n_pages:
-            self.pages.append(self._executor._host.allocate(page_bytes))
-        self._executor._cached_bytes += (len(self.pages) - before) * page_bytes
+    def fork(self, length: int) -> PagedKVCache:
+        """See `KVCache.fork`: shares whole pages, and copies the last one."""
+        if not 0 <= length <= self.length:
+            raise InvalidRequestError(f"a cache of {self.length} tokens has no first {length}")
+        n_whole, rest = divmod(length, PAGE_TOKENS)
+        other = PagedKVCache(self._executor)
+        other.length = length
+        other.pages = self.pages[:n_whole]
+        if rest:
+            other.pages.append(self._copy(self.pages[n_whole]))
+        other._n_shared = n_whole
+        self._n_shared = max(self._n_shared, n_whole)
+        return other
+
+    @property
+    def layout(self) -> str:
+        """See `KVCache.layout`."""
+        layout = self._executor._cache_layout
+        sizes = ",".join(f"{row.n_heads}x{row.k_dim}x{row.v_dim}" for row in layout.layers)
+        return f"pages {PAGE_TOKENS} format {layout.format} layers {sizes}"
+
+    def export(self) -> bytes:
+        """See `KVCache.export`: the pages, one after the other."""
+        n_pages = -(-self.length // PAGE_TOKENS)
+        return b"".join(page.read(0, self._page_bytes) for page in self.pages[:n_pages])
+
+    def restore(self, data: bytes, length: int) -> None:
+        """See `KVCache.restore`."""
+        n_pages, size = -(-length // PAGE_TOKENS), self._page_bytes
+        if len(data) != n_pages * size:
+            raise InvalidRequestError(f"{len(data)} bytes are no cache of {length} tokens")
+        pages = [self._executor._host.allocate(size) for _ in range(n_pages)]
+        for index, page in enumerate(pages):
+            page.write(0, memoryview(data)[index * size : (index + 1) * size])
+        self.pages, self.length, self._n_shared = pages, length, 0
+
+    @property
+    def _page_bytes(self) -> int:
+        return self._executor._cache_layout.page_bytes
+
+    def _copy(self, page: Block) -> Block:
+        copy = self._executor._host.allocate(self._page_bytes)
+        copy.write(0, page.read(0, self._page_bytes))
+        return copy
 
 
 class _Arguments:

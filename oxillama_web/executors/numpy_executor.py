@@ -214,6 +214,40 @@ class NumpyKVCache:
             raise InvalidRequestError(f"cannot cut a cache of {self.length} tokens to {length}")
         self.length = length
 
+    def fork(self, length: int) -> NumpyKVCache:
+        """See `KVCache.fork`: copies everything."""
+        if not 0 <= length <= self.length:
+            raise InvalidRequestError(f"a cache of {self.length} tokens has no first {length}")
+        other = NumpyKVCache(())
+        other.length = length
+        other._keys = [keys[:length].copy() for keys in self._keys]
+        other._values = [values[:length].copy() for values in self._values]
+        return other
+
+    @property
+    def layout(self) -> str:
+        """See `KVCache.layout`."""
+        return "float32 layers " + ",".join(
+            f"{keys.shape[1]}x{keys.shape[2]}x{values.shape[2]}"
+            for keys, values in zip(self._keys, self._values, strict=True)
+        )
+
+    def export(self) -> bytes:
+        """See `KVCache.export`: the keys of all layers, then the values."""
+        arrays = (*self._keys, *self._values)
+        return b"".join(array[: self.length].tobytes() for array in arrays)
+
+    def restore(self, data: bytes, length: int) -> None:
+        """See `KVCache.restore`."""
+        shapes = [(length, *array.shape[1:]) for array in (*self._keys, *self._values)]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        if len(data) != 4 * ends[-1]:
+            raise InvalidRequestError(f"{len(data)} bytes are no cache of {length} tokens")
+        parts = np.split(np.frombuffer(data, np.float32), ends[:-1])
+        arrays = [part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True)]
+        self._keys, self._values = arrays[: len(self._keys)], arrays[len(self._keys) :]
+        self.length = length
+
     def store(self, layer: int, keys: Array, values: Array) -> None:
         """Writes a batch's keys and values behind what the cache holds."""
         for arrays, new in ((self._keys, keys), (self._values, values)):

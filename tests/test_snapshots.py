@@ -1,0 +1,142 @@
+"""Conversations that are kept outside of the model, and caches that share their beginning."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf_files import write_tiny_llama
+
+from oxillama_web import EngineConfig, InferenceEngine, InvalidRequestError, SamplerConfig
+from oxillama_web.snapshots import KVSnapshot
+
+GREEDY = SamplerConfig.greedy()
+LONG = [1 + index * 13 % 250 for index in range(600)]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "llama.gguf"
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+    write_tiny_llama(path, context_length=1024, chat_template=template)
+    return path
+
+
+@pytest.fixture(params=["numpy", "kernels"])
+def executor(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def load(path: Path, **config: object) -> InferenceEngine:
+    engine = InferenceEngine(EngineConfig(model_path=str(path), num_threads=1, **config))
+    engine.load_model()
+    engine.tokenizer.eog_ids = frozenset()
+    return engine
+
+
+@pytest.mark.parametrize("kv_cache_type", ["f16", "f32", "q8_0"])
+def test_a_conversation_goes_on_in_another_engine(
+    tiny: Path, executor: str, kv_cache_type: str
+) -> None:
+    engine = load(tiny, executor=executor, kv_cache_type=kv_cache_type)
+    engine.generate(LONG, 5, sampler=GREEDY)
+    file = engine.kv_snapshot().to_bytes()
+    expected = engine.generate([], 20, sampler=GREEDY)
+    other = load(tiny, executor=executor, kv_cache_type=kv_cache_type)
+    other.kv_restore(KVSnapshot.from_bytes(file))
+    assert other.kv_cache_seq_len == 604
+    assert other.generate([], 20, sampler=GREEDY) == expected
+    assert other.metrics_snapshot().prompt_tokens == 1
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_lost(
+    tiny: Path, tmp_path: Path, executor: str
+) -> None:
+    engine = load(tiny, executor=executor)
+    engine.prefill([1, 2, 3])
+    snapshot = engine.kv_snapshot()
+    other_path = tmp_path / "other.gguf"
+    write_tiny_llama(other_path, context_length=1024, n_layers=3)
+    other = load(other_path, executor=executor)
+    other.prefill([4, 5])
+    with pytest.raises(InvalidRequestError, match="tiny llama"):
+        other.kv_restore(snapshot)
+    assert other.kv_cache_seq_len == 2
+    for data in (snapshot.data[:-1], b""):
+        broken = KVSnapshot(
+            snapshot.model, snapshot.fingerprint, snapshot.layout, snapshot.tokens, (), data
+        )
+        with pytest.raises(InvalidRequestError, match="3 tokens"):
+            engine.kv_restore(broken)
+    twin = load(tiny, executor="kernels" if executor == "numpy" else "numpy")
+    with pytest.raises(InvalidRequestError, match="laid out"):
+        twin.kv_restore(snapshot)
+    assert engine.kv_cache_seq_len == 3
+
+
+def test_damaged_files_are_refused(tiny: Path) -> None:
+    engine = load(tiny)
+    engine.prefill([1, 2, 3])
+    file = engine.kv_snapshot().to_bytes()
+    for index in (0, 5, 9, 30, len(file) // 2, len(file) - 1):
+        broken = bytearray(file)
+        broken[index] ^= 1
+        with pytest.raises(InvalidRequestError, match="snapshot"):
+            KVSnapshot.from_bytes(bytes(broken))
+    for length in (0, 3, 15, 40, len(file) - 1):
+        with pytest.raises(InvalidRequestError, match="snapshot"):
+            KVSnapshot.from_bytes(file[:length])
+    for header in (b"[]", b"{", b'{"tokens": [1]}', b'{"tokens": 1, "pending": []}'):
+        content = b"OXKV\1\0\0\0" + len(header).to_bytes(4, "little") + header
+        with pytest.raises(InvalidRequestError, match="header"):
+            KVSnapshot.from_bytes(content + zlib.crc32(content).to_bytes(4, "little"))
+
+
+def test_forks_go_their_own_ways(tiny: Path, executor: str) -> None:
+    engine = load(tiny, executor=executor)
+
+    def fresh(tokens: list[int]) -> np.ndarray:
+        return load(tiny, executor=executor).forward_prefill(tokens, 0)
+
+    first = engine.session()
+    first.prefill(LONG)
+    forks = [first.fork(), first.fork()]
+    for index, session in enumerate([*forks, first]):
+        # back into a page that all of them share, and on in another way
+        session.truncate(300)
+        tail = [7 + index] * 9
+        logits = session.forward_prefill(tail, 300)
+        np.testing.assert_allclose(logits, fresh(LONG[:300] + tail), atol=1e-4)
+    for index, session in enumerate([*forks, first]):
+        expected = fresh(LONG[:300] + [7 + index] * 9 + [3])
+        np.testing.assert_allclose(session.forward_one(3), expected, atol=1e-4)
+
+
+def test_forks_hold_their_common_pages_once(tiny: Path) -> None:
+    engine = load(tiny, executor="kernels")
+    session = engine.session()
+    session.prefill(LONG)
+    before = engine.memory_bytes
+    page = session._cache._executor._cache_layout.page_bytes
+    forks = [session.fork() for _ in range(4)]
+    assert engine.memory_bytes == before + 4 * page
+    del forks
+    assert engine.memory_bytes == before
+    del session
+    assert engine.memory_bytes == before - 3 * page
+
+
+def test_a_chat_shares_what_another_session_has_read(tiny: Path, executor: str) -> None:
+    engine = load(tiny, executor=executor)
+    system = {"role": "system", "content": "the quick brown fox jumps over the lazy dog " * 9}
+    messages = [system, {"role": "user", "content": "hello"}]
+    list(engine.chat(messages, 3, sampler=GREEDY))
+    other = [system, {"role": "user", "content": "good day"}]
+    events = list(engine.session().chat_events(other, 5, sampler=GREEDY))
+    assert events[0].n_total < 20
+    assert engine.metrics_snapshot().cached_tokens > 50
+    fresh = load(tiny, executor=executor).chat_events(other, 5, sampler=GREEDY)
+    fresh_tokens = [event.token for event in fresh if event.phase == "decode"]
+    assert [event.token for event in events if event.phase == "decode"] == fresh_tokens
