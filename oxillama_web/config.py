@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .speculation import Drafter
 
 ExecutorChoice = Literal["auto", "kernels", "numpy"]
+ContextFull = Literal["stop", "shift"]
 KVCacheType = Literal["f16", "f32", "q8_0"]
 
 
@@ -31,6 +32,10 @@ class EngineConfig:
             else NumPy with a warning.
         kv_cache_type: number format of the cached keys and values: "f16", "f32" (twice the memory)
             or "q8_0" (about half).
+        context_full: what generation does when the cache is full: "stop" ends the answer, and
+            refuses a prompt that does not fit; "shift" forgets the oldest tokens and reads the
+            others again at their new positions, so that half of the context is free.
+        context_keep: with "shift", how many of the first tokens are never forgotten.
         speculation: guesses tokens ahead (speculation.py): the same answers, sooner.
     """
 
@@ -43,6 +48,8 @@ class EngineConfig:
     offload_policy: OffloadPolicy | None = None
     executor: ExecutorChoice = "auto"
     kv_cache_type: KVCacheType = "f16"
+    context_full: ContextFull = "stop"
+    context_keep: int = 0
     speculation: Drafter | None = None
 
     def __post_init__(self) -> None:
@@ -50,6 +57,13 @@ class EngineConfig:
         require(
             self.prefill_chunk_size >= 0, "prefill_chunk_size", self.prefill_chunk_size, "0 or more"
         )
+        require(
+            self.context_full in ("stop", "shift"),
+            "context_full",
+            self.context_full,
+            '"stop" or "shift"',
+        )
+        require(self.context_keep >= 0, "context_keep", self.context_keep, "0 or more")
         if self.context_size is not None:
             require(self.context_size >= 1, "context_size", self.context_size, "1 or more")
         require(

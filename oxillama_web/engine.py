@@ -84,6 +84,12 @@ class InferenceEngine:
 
     def use_model(self, model: LoadedModel) -> None:
         """Takes a model that oxillama_web.loading has loaded, instead of the one before."""
+        keep = self._config.context_keep
+        if self._config.context_full == "shift" and keep + 2 > model.context_size:
+            raise InvalidRequestError(
+                f"context_keep is {keep}, but the context takes {model.context_size} tokens; keep "
+                f"fewer"
+            )
         self.close()
         model.metrics = self._metrics
         self._session = Session(model, self._config)

@@ -155,8 +155,17 @@ class Session:
         self.tokens.append(token)
 
     def make_room(self) -> bool:
-        """Whether one more token fits."""
-        return len(self.tokens) < self.model.context_size
+        """Whether one more token fits; if not, the oldest are forgotten where that is chosen."""
+        if len(self.tokens) < self.model.context_size:
+            return True
+        if self._config.context_full == "stop":
+            return False
+        pending, tokens = self.pending, self._without_oldest(self.tokens)
+        self.reuse(tokens)
+        for _ in self.read(tokens[len(self.tokens) :]):
+            pass
+        self.pending = pending
+        return True
 
     def reuse(self, tokens: Sequence[int]) -> None:
         """Keeps what the cache has of the beginning of `tokens`, but not all of them.
@@ -302,6 +311,10 @@ class Session:
     ) -> Iterator[GenerationEvent]:
         if not tokens:
             raise InvalidRequestError("the prompt is empty; give at least one token")
+        if self._config.context_full == "shift" and not self._has_room(len(tokens)):
+            tokens = self._without_oldest(self.tokens + tokens)
+            self.reuse(tokens)
+            tokens = tokens[len(self.tokens) :]
         self._require_room(len(tokens))
         decoder = self.model.tokenizer.stream_decoder(continues_text=continues_text)
         generation = Generation(
@@ -375,9 +388,18 @@ class Session:
             self._cache.truncate(len(self.tokens))
             self._drafted = []
 
+    def _without_oldest(self, tokens: list[int]) -> list[int]:
+        """The first tokens that are kept, and as many of the last as fill half of the rest."""
+        keep = self._config.context_keep
+        n_last = (self.model.context_size - keep) // 2
+        return tokens[:keep] + tokens[len(tokens) - n_last :]
+
+    def _has_room(self, n_tokens: int) -> bool:
+        return len(self.tokens) + n_tokens <= self.model.context_size
+
     def _require_room(self, n_tokens: int) -> None:
         used, room = len(self.tokens), self.model.context_size
-        if used + n_tokens > room:
+        if not self._has_room(n_tokens):
             raise ContextLengthError(
                 f"the prompt has {n_tokens} tokens and the cache holds {used}, but the context "
                 f"takes {room}; shorten the prompt, call reset(), or load with a larger "

@@ -41,7 +41,7 @@ class PromptLookup(Drafter):
         longest, shortest: how many of the last tokens must have stood before, the most first.
     """
 
-    def __init__(self, n_draft: int = 7, longest: int = 4, shortest: int = 2) -> None:
+    def __init__(self, n_draft: int = 10, longest: int = 4, shortest: int = 2) -> None:
         if n_draft < 1 or not 1 <= shortest <= longest:
             raise InvalidRequestError(
                 f"n_draft is {n_draft}, longest {longest}, shortest {shortest}; each must be 1 or "
