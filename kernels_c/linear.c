@@ -49,7 +49,8 @@ static void store_panel(const ox_product *product, uint32_t panel, uint32_t n_va
                 v_store(to + i, bias ? v_add(x, v_load(bias + i)) : x);
             }
         } else {
-            for (uint32_t i = 0; i < n_valid; i++) to[i] = rows[t][i] + (bias ? bias[i] : 0.0f);
+            for (uint32_t i = 0; i < n_valid; i++)
+                to[i] = rows[t][i] + bias_of(product, panel * PANEL + i);
         }
     }
 }

@@ -5,7 +5,8 @@
 #include "activations.h"
 #include "formats.h"
 
-/* bias may be NULL. src: n_rows x n_in; dst: rows of n_out, 0 .. n_rows - 1 or those in dst_rows.
+/* bias may be NULL, and have any alignment. src: n_rows x n_in; dst: rows of n_out, 0 .. n_rows - 1
+ * or those in dst_rows.
  */
 typedef struct ox_product {
     const ox_tensor *weight;
@@ -19,6 +20,10 @@ typedef struct ox_product {
 static inline float *ox_product_row(const ox_product *product, uint32_t row) {
     const size_t at = product->dst_rows ? product->dst_rows[row] : row;
     return product->dst + at * product->weight->n_out;
+}
+
+static inline float bias_of(const ox_product *product, uint32_t row) {
+    return product->bias ? v_float_of_bits(v_load_u32(product->bias + row)) : 0.0f;
 }
 
 /* Quantized weights, with the input quantized by ox_quantize_rows. */

@@ -165,10 +165,9 @@ def run_linear(
     operations = []
     bias_memory = None
     if bias is not None:
-        bias_memory = Block(4 * len(bias), bias.astype(np.float32).tobytes())
-        tensors.append(
-            abi.Tensor(bias_memory.address, bias_memory.n_bytes, 0, 0, len(bias), 1),
-        )
+        # an odd address: kernels must take any
+        bias_memory = Block(4 * len(bias) + 1, b"\0" + bias.astype(np.float32).tobytes())
+        tensors.append(abi.Tensor(bias_memory.address + 1, 4 * len(bias), 0, 0, len(bias), 1))
     for i, (weight, output) in enumerate(zip(weights, outputs, strict=True)):
         buffers.append(abi.Buffer(output.address, n_tokens, weight.n_out, 0, 0))
         operation = abi.Op(kind=abi.LINEAR, barrier=int(i == 0), dst=i + 1)
