@@ -70,6 +70,9 @@ def test_everything_that_needs_a_model_says_so() -> None:
         lambda: engine.forward_prefill([1], 0), lambda: engine.forward_decode(1, 0),
         lambda: engine.model_config, lambda: engine.hidden_size, lambda: engine.kv_cache_seq_len,
         lambda: engine.decode_token(1), lambda: engine.is_eos(1),
+        lambda: engine.prefill([1]), lambda: engine.forward_one(1), lambda: engine.truncate(0),
+        lambda: engine.generate_with_config("a", 1, GREEDY), engine.session, engine.kv_snapshot,
+        lambda: engine.events("a"), lambda: engine.lora_stack, engine.clear_loras,
         lambda: list(engine.stream("a")), lambda: engine.chat([{"role": "user", "content": "a"}]),
     ):  # fmt: skip
         with pytest.raises(ModelNotLoadedError, match="load_model"):
