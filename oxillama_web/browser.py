@@ -136,6 +136,10 @@ class Session:
         """How many tokens of the context are in use."""
         return self._loaded().kv_cache_seq_len
 
+    def metrics(self) -> str:
+        """What the engine has done so far, as Prometheus text."""
+        return self._loaded().metrics_snapshot().to_prometheus()
+
     def stop(self) -> None:
         """Drop the answer under way; the tokens so far stay in the cache."""
         events, self._events = self._events, None

@@ -10,7 +10,7 @@ import pytest
 from gguf_files import write_tiny_llama
 from native_pool import Download, NativePool
 
-from oxillama_web import errors
+from oxillama_web import InvalidRequestError, errors
 from oxillama_web.browser import PREFILL_CHUNK_SIZE, Session, describe
 
 OPTIONS = json.dumps({"max_tokens": 5, "sampler": {"temperature": 0, "repetition_penalty": 1}})
@@ -92,6 +92,24 @@ def test_stop_drops_the_answer_and_the_next_one_works(page: Page) -> None:
     page.session.reset()
     page.session.start_prompt("abc", OPTIONS)
     assert page.run()[-1][4] in ("length", "stop")
+
+
+def test_a_saved_conversation_goes_on_in_another_worker(page: Page, model: bytes) -> None:
+    page.session.start_prompt("abc " * 50, OPTIONS)
+    page.run()
+    file = page.session.save_conversation()
+    other = Page()
+    other.load(model)
+    other.session.restore_conversation(file)
+    assert other.session.context_tokens() == page.session.context_tokens() > 50
+    answers = []
+    for each in (page, other):
+        each.session.start_prompt("abc", OPTIONS)
+        answers.append(each.run().copy())
+    assert answers[0] == answers[1]
+    with pytest.raises(InvalidRequestError):
+        other.session.restore_conversation(file[:-1])
+    assert 'requests_total{outcome="completed"} 1' in other.session.metrics()
 
 
 def test_chat_renders_the_template(page: Page) -> None:
