@@ -48,8 +48,8 @@ engine.generate("abc " * 50, 24, sampler=SamplerConfig.greedy())
 }"""
 
 
-def renderer_memory(browser: Browser) -> int:
-    """Bytes that the largest renderer holds."""
+def renderer_memory(browser: Browser, field: str = "VmRSS") -> int:
+    """Bytes that the largest renderer holds (VmRSS), or the most it ever held (VmHWM)."""
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()
@@ -58,7 +58,7 @@ def renderer_memory(browser: Browser) -> int:
         if process["type"] != "renderer":
             continue
         for line in Path(f"/proc/{process['id']}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(f"{field}:"):
                 sizes.append(int(line.split()[1]) * 1024)
     return max(sizes)
 
@@ -198,6 +198,31 @@ def test_a_thread_that_fails_ends_in_one_clear_error(
     assert message in result["message"]
     assert again["text"]
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.slow
+def test_loading_takes_little_more_memory_than_the_file(
+    browser: Browser, site: Path, smollm2_path: Path
+) -> None:
+    with serving(make_server(site, smollm2_path.parent)) as address:
+        page = browser.new_page()
+        page.goto(address)
+        # Python's own memory is there already
+        call(page, "OxiLlama.prepare(); await new Promise((done) => setTimeout(done, 4000));")
+        before = renderer_memory(browser)
+        result = call(
+            page,
+            """
+            const llm = await OxiLlama.load({ model: `models/${file}`, contextSize: 512 });
+            llm.dispose();
+            return llm.info;
+            """,
+            file=smollm2_path.name,
+        )
+        assert result.get("code") is None, result
+        peak = renderer_memory(browser, "VmHWM")
+        page.close()
+    assert peak - before <= 1.15 * smollm2_path.stat().st_size + 60e6
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 /** A file from a server, taken up again where the connection broke. */
 
+import { CHUNK_BYTES, ChunkReader } from "./chunks.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** After so many failures without a byte in between, the download has failed. */
@@ -26,8 +27,10 @@ export async function download(url, signal) {
   return { size, stream };
 }
 
-/** @implements {UnderlyingDefaultSource<Uint8Array>} */
+/** @implements {UnderlyingByteSource} */
 class ResumingSource {
+  type = /** @type {const} */ ("bytes");
+  autoAllocateChunkSize = CHUNK_BYTES;
   #url;
   #signal;
   #reader;
@@ -44,19 +47,19 @@ class ResumingSource {
   constructor(url, signal, body, size) {
     this.#url = url;
     this.#signal = signal;
-    this.#reader = body.getReader();
+    this.#reader = new ChunkReader(body);
     this.#size = size;
   }
 
-  /** @param {ReadableStreamDefaultController<Uint8Array>} controller */
+  /** @param {ReadableByteStreamController} controller */
   async pull(controller) {
     for (;;) {
       try {
-        const { done, value } = await this.#reader.read();
-        if (done) return controller.close();
-        this.#offset += value.length;
+        const chunk = await this.#reader.read();
+        if (chunk === null) return end(controller);
+        this.#offset += chunk.length;
         this.#failures = 0;
-        return controller.enqueue(value);
+        return give(controller, chunk);
       } catch (error) {
         await this.#resume(error);
       }
@@ -79,7 +82,7 @@ class ResumingSource {
       const body = await this.#fetchRest(this.#size - this.#offset);
       if (body === "try again") continue;
       if (body === null) break;
-      this.#reader = body.getReader();
+      this.#reader = new ChunkReader(body);
       return;
     }
     throw error;
@@ -105,6 +108,26 @@ class ResumingSource {
     await response.body?.cancel();
     return response.status >= 500 ? "try again" : null;
   }
+}
+
+/**
+ * Copy a chunk to whoever reads, if there is room for all of it.
+ *
+ * @param {ReadableByteStreamController} controller
+ * @param {Uint8Array} chunk
+ */
+function give(controller, chunk) {
+  const { byobRequest } = controller;
+  const view = byobRequest?.view;
+  if (!view || view.byteLength < chunk.length) return controller.enqueue(chunk.slice());
+  new Uint8Array(view.buffer, view.byteOffset, chunk.length).set(chunk);
+  byobRequest.respond(chunk.length);
+}
+
+/** @param {ReadableByteStreamController} controller */
+function end(controller) {
+  controller.close();
+  controller.byobRequest?.respond(0);
 }
 
 /**

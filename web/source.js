@@ -1,5 +1,6 @@
 /** Bytes of a model, from wherever they come, as they come. */
 
+import { ChunkReader } from "./chunks.js";
 import { download } from "./download.js";
 import { OxiLlamaError } from "./protocol.js";
 
@@ -34,22 +35,21 @@ export async function openSource(source, signal) {
 }
 
 /**
- * Hand each piece of a source to `write`, in order; check that it is a whole GGUF file.
+ * Hand each piece of a source to `write`, in order, which must not keep it; check that it is a
+ * whole GGUF file.
  *
  * @param {OpenSource} source
  * @param {(chunk: Uint8Array, offset: number) => void} write
  * @returns {Promise<number>} how many bytes came
  */
 export async function readModel({ size, stream }, write) {
-  const reader = stream.getReader();
+  const reader = new ChunkReader(stream);
   let offset = 0;
   try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      checkMagic(value, offset);
-      write(value, offset);
-      offset += value.length;
+    for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {
+      checkMagic(chunk, offset);
+      write(chunk, offset);
+      offset += chunk.length;
     }
   } catch (error) {
     reader.cancel().catch(() => {});
