@@ -28,7 +28,11 @@ export async function openSource(source, signal) {
     case "url":
       return openUrl(source.url, signal);
     case "blob":
-      return { size: source.blob.size, stream: source.blob.stream() };
+      // piped, it is no stream of bytes any more: Chromium never ends the byte reads of a Blob
+      return {
+        size: source.blob.size,
+        stream: source.blob.stream().pipeThrough(new TransformStream()),
+      };
     case "buffer":
       return { size: source.buffer.byteLength, stream: slices(source.buffer) };
   }
