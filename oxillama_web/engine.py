@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .embeddings import Pooling
     from .generation import GenerationEvent, GenerationOptions
     from .loading import LoadedModel, ModelBytes
     from .lora import AppliedLora, LoraAdapter
@@ -234,6 +235,34 @@ class InferenceEngine:
     def clear_loras(self) -> None:
         """Takes all adapters away: the model computes the same bits as before the first one."""
         self.apply_lora_stack([])
+
+    # embeddings
+
+    def embed(
+        self, text: str, pooling: Pooling | None = None, *, normalize: bool = True
+    ) -> list[float]:
+        """The text as a vector of `hidden_size` values; see `embed_batch`."""
+        return self.embed_batch([text], pooling, normalize=normalize)[0]
+
+    def embed_batch(
+        self, texts: Sequence[str], pooling: Pooling | None = None, *, normalize: bool = True
+    ) -> list[list[float]]:
+        """Texts as vectors of `hidden_size` values, computed together.
+
+        Encoders and decoders alike; a conversation goes on undisturbed.
+
+        Args:
+            texts: an empty one gives zeros.
+            pooling: "last" token, "mean" or "max" of all tokens, or the first token, "cls". None
+                is what the model file asks for, else "mean" for encoders and "last" for decoders.
+            normalize: scales each vector to Euclidean length 1.
+
+        Raises:
+            ContextLengthError: a text does not fit into the context.
+        """
+        from .embeddings import embed_batch
+
+        return embed_batch(self._model, texts, pooling, normalize=normalize)
 
     # the conversation: see Session
 

@@ -13,6 +13,7 @@ from .errors import (
     ModelFormatError,
     OutOfMemoryError,
     TokenizerError,
+    UnsupportedModelError,
 )
 from .executors import create_executor
 from .gguf import GGUFFile, map_file
@@ -39,7 +40,7 @@ _TOKENIZER_IN_GGUF = "tokenizer.huggingface.json"
 
 @dataclass(slots=True)
 class LoadedModel:
-    """What all sessions of a model share."""
+    """What all sessions of a model share. `pooling_type` is the file's, for embeddings.py."""
 
     config: ModelConfig
     plan: Plan
@@ -49,6 +50,7 @@ class LoadedModel:
     context_size: int
     prefill_chunk_size: int
     chat_template: str
+    pooling_type: int
     lora_stack: tuple[AppliedLora, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
     sessions: WeakSet[Session] = field(default_factory=WeakSet)
@@ -67,6 +69,14 @@ class LoadedModel:
         self.lora_stack = tuple(stack)
         for session in self.sessions:
             session.reset()
+
+    def require_logits(self) -> None:
+        """Raises UnsupportedModelError if the model is an encoder, which writes no text."""
+        if self.plan.is_encoder:
+            raise UnsupportedModelError(
+                f"the model {self.config.name!r} is an encoder: it gives vectors and no text; "
+                f"call embed() or embed_batch()"
+            )
 
     def checked_token(self, token: int) -> int:
         """The token.
@@ -140,6 +150,7 @@ def load_with_executor(
         context_size=model_config.context_size,
         prefill_chunk_size=config.prefill_chunk_size,
         chat_template=gguf.get_str("tokenizer.chat_template", ""),
+        pooling_type=gguf.get_int(f"{model_config.architecture}.pooling_type", 0),
     )
 
 

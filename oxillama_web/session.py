@@ -123,6 +123,7 @@ class Session:
 
         Stopping between two chunks leaves the cache with those that are done.
         """
+        self.model.require_logits()
         for token in tokens:
             self.model.checked_token(token)
         step = self.model.prefill_chunk_size or len(tokens)
@@ -309,6 +310,7 @@ class Session:
         continues_text: bool,
         options: GenerationOptions,
     ) -> Iterator[GenerationEvent]:
+        self.model.require_logits()
         if not tokens:
             raise InvalidRequestError("the prompt is empty; give at least one token")
         if self._config.context_full == "shift" and not self._has_room(len(tokens)):

@@ -69,6 +69,9 @@ class Executor(Protocol):
     def new_cache(self) -> KVCache:
         """An empty cache."""
 
+    def cache_bytes(self, n_tokens: int) -> int:
+        """Bytes that a cache of so many tokens takes."""
+
     def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
         """Appends tokens to the cache and computes logits.
 

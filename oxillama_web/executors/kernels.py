@@ -51,7 +51,9 @@ class KernelExecutor:
         # the model's own, and those of the plan that runs: adapters' too
         self._model_weights: Weights | None = weights
         self._weights: Weights | None = weights
-        self._cache_layout = CacheLayout(plan, config.kv_cache_type)
+        # an encoder's cache is work memory of one pass
+        kv_cache_type = "f32" if plan.is_encoder else config.kv_cache_type
+        self._cache_layout = CacheLayout(plan, kv_cache_type)
         self._caches: WeakSet[PagedKVCache] = WeakSet()
         self._batch = host.allocate(ctypes.sizeof(abi.Batch))
         self._batch_arrays, self._batch_sequences = _Arguments(host), _Arguments(host)
@@ -77,6 +79,10 @@ class KernelExecutor:
     def new_cache(self) -> PagedKVCache:
         """An empty cache."""
         return PagedKVCache(self)
+
+    def cache_bytes(self, n_tokens: int) -> int:
+        """See `Executor.cache_bytes`."""
+        return -(-n_tokens // PAGE_TOKENS) * self._cache_layout.page_bytes
 
     def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
         """See `Executor.forward`."""

@@ -78,6 +78,11 @@ class NumpyExecutor:
         """An empty float32 cache."""
         return NumpyKVCache(self._plan.kv_layers)
 
+    def cache_bytes(self, n_tokens: int) -> int:
+        """See `Executor.cache_bytes`."""
+        layers = self._plan.kv_layers
+        return 4 * n_tokens * sum(layer.n_heads * (layer.k_dim + layer.v_dim) for layer in layers)
+
     def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
         """See `Executor.forward`."""
         return self.forward_batch([(cache, tokens)], outputs)
