@@ -83,6 +83,21 @@ void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     }
 }
 
+void ox_add_bias(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    const float *bias = (const float *)(uintptr_t)ox_tensor_at(run, op->tensor[0])->data;
+    const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
+    uint32_t t, last_row;
+    ox_share(run, n_rows, &t, &last_row);
+    for (; t < last_row; t++) {
+        const float *from = ox_row(src, t);
+        float *to = ox_row(dst, t);
+        for (size_t i = 0; i < dst->width; i += VF) {
+            const vf32 b = load_values(bias, i, dst->width);
+            store_values(to, i, dst->width, v_add(load_values(from, i, dst->width), b));
+        }
+    }
+}
+
 void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const float *x = ox_row(ox_buffer_at(run, op->src[0]), 0);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);

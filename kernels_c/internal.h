@@ -97,6 +97,7 @@ void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_activate(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows);
+void ox_add_bias(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_select_rows(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows);
 

@@ -104,6 +104,8 @@ enum ox_kind {
     OX_EXPERT_LINEAR = 17,
     /* dst[t] = sum over k of src0[t][k] * weight k of token t in src1 */
     OX_EXPERT_SUM = 18,
+    /* dst[t] = src0[t] + tensor0, a vector */
+    OX_ADD_BIAS = 19,
     OX_KIND_END
 };
 

@@ -219,6 +219,9 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     case OX_SOFTCAP:
         fits = same_shape(a, dst) && op->f[0] != 0.0f;
         break;
+    case OX_ADD_BIAS:
+        fits = same_shape(a, dst) && is_vector(tensor, a->width);
+        break;
     case OX_SELECT_EXPERTS:
         fits = check_select_experts(model, op);
         break;
@@ -456,6 +459,9 @@ static void run_op(const ox_run *run, const ox_op *op) {
         break;
     case OX_SOFTCAP:
         ox_softcap(run, op, n_rows);
+        break;
+    case OX_ADD_BIAS:
+        ox_add_bias(run, op, n_rows);
         break;
     case OX_SELECT_EXPERTS:
         ox_select_experts(run, op, n_rows);

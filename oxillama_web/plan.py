@@ -180,6 +180,15 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
+class AddBias:
+    """dst[t] = src[t] + bias."""
+
+    dst: str
+    src: str
+    bias: str
+
+
+@dataclass(frozen=True, slots=True)
 class SelectRows:
     """dst = the rows of src whose logits were asked for."""
 
@@ -243,6 +252,7 @@ Op = (
     | Activate
     | Scale
     | Add
+    | AddBias
     | SelectRows
     | Softcap
     | SelectExperts
@@ -472,6 +482,13 @@ class PlanBuilder:
         self._declare(dst, self._width(a), self._rows(a))
         self._plan.ops.append(Add(dst, a, b, scale))
 
+    def add_bias(self, dst: str, src: str, bias: str) -> None:
+        """The same vector on every row."""
+        if self._vector(bias) != self._width(src):
+            raise ModelFormatError(f"tensor {bias!r} does not fit a row of {self._width(src)}")
+        self._declare(dst, self._width(src), self._rows(src))
+        self._plan.ops.append(AddBias(dst, src, bias))
+
     def select_rows(self, dst: str, src: str) -> None:
         """Drops the tokens whose logits nobody asked for."""
         self._declare(dst, self._width(src), "output")
@@ -592,6 +609,8 @@ def op_weights(op: Op) -> tuple[str, ...]:
         return (op.weight,)
     if isinstance(op, (Linear, LayerNorm)):
         return (op.weight,) if op.bias is None else (op.weight, op.bias)
+    if isinstance(op, AddBias):
+        return (op.bias,)
     return ()
 
 
@@ -602,7 +621,7 @@ def op_reads(op: Op) -> tuple[str, ...]:
             return ()
         case RMSNorm() | LayerNorm() | Linear() | Activate() | Scale() | SelectRows() | Softcap():
             return (op.src,)
-        case SelectExperts():
+        case SelectExperts() | AddBias():
             return (op.src,)
         case ExpertLinear() | ExpertSum():
             return (op.src, op.routes)

@@ -120,6 +120,9 @@ def _lower(
             return _op(
                 abi.ADD, src=(buffers[op.a], buffers[op.b]), dst=buffers[op.dst], f=(op.scale,)
             )
+        case p.AddBias():
+            bias = weights[op.bias]
+            return _op(abi.ADD_BIAS, src=(buffers[op.src],), dst=buffers[op.dst], tensor=(bias,))
         case p.SelectRows():
             return _op(abi.SELECT_ROWS, src=(buffers[op.src],), dst=buffers[op.dst])
         case p.Softcap():

@@ -18,6 +18,7 @@ from ..plan import (
     Activate,
     Activation,
     Add,
+    AddBias,
     Attention,
     Embed,
     ExpertLinear,
@@ -188,6 +189,8 @@ class NumpyExecutor:
                 buffers[op.dst] = np.float32(op.factor) * buffers[op.src]
             case Add():
                 buffers[op.dst] = buffers[op.a] + np.float32(op.scale) * buffers[op.b]
+            case AddBias():
+                buffers[op.dst] = buffers[op.src] + self._weights[op.bias]
             case SelectRows():
                 buffers[op.dst] = buffers[op.src][batch.outputs]
             case Softcap():
