@@ -22,6 +22,14 @@ SAMPLE = (
     "the quick brown fox jumps over the lazy dog and then the dog sleeps in the warm sun while "
     "the fox runs home to tell the others what it has seen on the way to the other side of the hill"
 )
+# a vocabulary of BERT, as its vocab.txt has it
+WORD_PIECES = [
+    *["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "?"],
+    *"abcdefghijklmnopqrstuvwxyz",
+    *[f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"],
+    *dict.fromkeys(word for word in SAMPLE.split() if len(word) > 1),
+    *["##ing", "##ed", "##er"],
+]
 FORMAT_BY_NAME: dict[str, Format] = {known.name: known for known in FORMATS.values()}
 
 # where the float16 scales of a block are, and what to put there: a middle value of 0 results
@@ -149,6 +157,122 @@ def write_tiny_gemma3(
     model.finish()
 
 
+def write_tiny_experts(
+    path: Path,
+    *,
+    arch: str = "llama",
+    n_layers: int = 2,
+    width: int = 64,
+    n_heads: int = 4,
+    n_kv_heads: int = 2,
+    ffn: int = 96,
+    n_experts: int = 6,
+    n_used: int = 2,
+    vocab: int = 320,
+    format: str = "Q8_0",
+    formats: Mapping[str, str] | None = None,
+    with_vocabulary: bool = True,
+    seed: int = 0,
+) -> None:
+    """A mixture of experts: Mixtral (arch "llama") or Qwen 3 ("qwen3moe").
+
+    Args:
+        ffn: of one expert.
+        n_experts, n_used: experts of a layer, and those that each token uses.
+
+    The other arguments are those of write_tiny_llama.
+    """
+    model = _Model(path, arch, format, formats, seed)
+    head_dim = width // n_heads
+    _add_sizes(model.writer, n_layers, width, n_heads, n_kv_heads, ffn, 256)
+    model.writer.add_key_length(head_dim)
+    model.writer.add_value_length(head_dim)
+    model.writer.add_rope_dimension_count(head_dim)
+    model.writer.add_rope_freq_base(10000.0)
+    model.writer.add_layer_norm_rms_eps(1e-5)
+    model.writer.add_expert_count(n_experts)
+    model.writer.add_expert_used_count(n_used)
+    model.writer.add_expert_feed_forward_length(ffn)
+    model.writer.add_vocab_size(vocab)
+    if with_vocabulary:
+        add_byte_level_vocabulary(model.writer, vocab)
+    model.matrix("token_embd.weight", width, vocab)
+    model.matrix("output.weight", width, vocab)
+    for layer in range(n_layers):
+        block = f"blk.{layer}."
+        model.norm(block + "attn_norm.weight", width)
+        model.attention(block, width, n_heads * head_dim, n_kv_heads * head_dim)
+        if arch == "qwen3moe":
+            model.norm(block + "attn_q_norm.weight", head_dim)
+            model.norm(block + "attn_k_norm.weight", head_dim)
+        model.norm(block + "ffn_norm.weight", width)
+        model.plain(block + "ffn_gate_inp.weight", n_experts, width)
+        model.matrix(block + "ffn_gate_exps.weight", width, ffn, n_experts)
+        model.matrix(block + "ffn_up_exps.weight", width, ffn, n_experts)
+        model.matrix(block + "ffn_down_exps.weight", ffn, width, n_experts)
+    model.norm("output_norm.weight", width)
+    model.finish()
+
+
+def write_tiny_bert(
+    path: Path,
+    *,
+    arch: str = "bert",
+    n_layers: int = 2,
+    width: int = 64,
+    n_heads: int = 4,
+    ffn: int = 96,
+    format: str = "Q8_0",
+    formats: Mapping[str, str] | None = None,
+    context_length: int = 64,
+    pooling_type: int | None = None,
+    with_vocabulary: bool = True,
+    seed: int = 0,
+) -> None:
+    """An encoder: BERT, or Nomic's ("nomic-bert"). Its vocabulary are the pieces of WORD_PIECES.
+
+    Args:
+        pooling_type: the file's wish: 1 mean, 2 cls, 3 last, 4 rank; None: it has none.
+
+    The other arguments are those of write_tiny_llama.
+    """
+    model = _Model(path, arch, format, formats, seed)
+    vocab = len(WORD_PIECES)
+    writer = model.writer
+    _add_sizes(writer, n_layers, width, n_heads, n_heads, ffn, context_length)
+    writer.add_layer_norm_eps(1e-12)
+    writer.add_causal_attention(False)
+    writer.add_token_type_count(2)
+    if pooling_type is not None:
+        writer.add_uint32(f"{arch}.pooling_type", pooling_type)
+    if arch == "nomic-bert":
+        writer.add_rope_freq_base(1000.0)
+    if with_vocabulary:
+        add_word_piece_vocabulary(writer)
+    model.matrix("token_embd.weight", width, vocab)
+    model.plain("token_types.weight", 2, width)
+    if arch == "bert":
+        model.plain("position_embd.weight", context_length, width)
+    model.layer_norm("token_embd_norm", width)
+    for layer in range(n_layers):
+        block = f"blk.{layer}."
+        if arch == "bert":
+            model.attention(block, width, width, width)
+            for name in ("q", "k", "v", "output"):
+                model.plain(f"{block}attn_{name}.bias", width)
+            model.matrix(block + "ffn_up.weight", width, ffn)
+            model.matrix(block + "ffn_down.weight", ffn, width)
+            model.plain(block + "ffn_up.bias", ffn)
+            model.plain(block + "ffn_down.bias", width)
+        else:
+            model.matrix(block + "attn_qkv.weight", width, 3 * width)
+            model.matrix(block + "attn_output.weight", width, width)
+            model.feed_forward(block, width, ffn)
+        model.layer_norm(block + "attn_output_norm", width)
+        model.layer_norm(block + "layer_output_norm", width)
+    model.finish()
+
+
 def quantized(values: np.ndarray, format: str, rng: np.random.Generator) -> np.ndarray:
     """float32 [rows, n] in a format, as uint8 [rows, bytes].
 
@@ -230,6 +354,25 @@ def add_sentencepiece_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
     writer.add_add_space_prefix(False)
 
 
+def add_word_piece_vocabulary(writer: gguf.GGUFWriter) -> None:
+    """WORD_PIECES in the form of llama.cpp's files: a mark for a word's start, none within."""
+    tokens = [
+        token if token.startswith("[") else token[2:] if token.startswith("##") else "▁" + token
+        for token in WORD_PIECES
+    ]
+    types = [TokenType.CONTROL if t.startswith("[") else TokenType.NORMAL for t in tokens]
+    types[1] = TokenType.UNKNOWN
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_pad_token_id(0)
+    writer.add_unk_token_id(1)
+    writer.add_bos_token_id(2)
+    writer.add_sep_token_id(3)
+    writer.add_mask_token_id(4)
+
+
 def byte_letters() -> dict[int, str]:
     """The visible letter that GPT-2's vocabulary has for each byte."""
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -252,20 +395,33 @@ class _Model:
         self._formats = formats or {}
         self._rng = np.random.default_rng(seed)
 
-    def matrix(self, name: str, n_in: int, n_out: int) -> None:
+    def matrix(self, name: str, n_in: int, n_out: int, n_experts: int = 0) -> None:
+        """One matrix, or those of experts in one tensor of three dimensions."""
+        n_rows = n_out * max(n_experts, 1)
         format = next(
             (other for end, other in self._formats.items() if name.endswith(end)), self._format
         )
         # outputs of matrices stay of the size of their inputs
-        values = self._rng.standard_normal((n_out, n_in)).astype(np.float32) / np.sqrt(
+        values = self._rng.standard_normal((n_rows, n_in)).astype(np.float32) / np.sqrt(
             1 if name == "token_embd.weight" else n_in, dtype=np.float32
         )
         data = quantized(values, format, self._rng)
+        if n_experts:
+            data = data.reshape(n_experts, n_out, -1)
         self.writer.add_tensor(name, data, raw_dtype=GGMLQuantizationType[format])
 
     def norm(self, name: str, size: int) -> None:
         values = 1 + 0.1 * self._rng.standard_normal(size)
         self.writer.add_tensor(name, values.astype(np.float32))
+
+    def plain(self, name: str, *shape: int) -> None:
+        """F32 whatever the format: what quantizing tools leave alone."""
+        values = 0.3 * self._rng.standard_normal(shape)
+        self.writer.add_tensor(name, values.astype(np.float32))
+
+    def layer_norm(self, name: str, size: int) -> None:
+        self.norm(name + ".weight", size)
+        self.plain(name + ".bias", size)
 
     def attention(self, block: str, width: int, n_query: int, n_key: int) -> None:
         self.matrix(block + "attn_q.weight", width, n_query)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # `general.architecture`: the module whose `read` knows it. Only the one in use is imported.
 _FAMILIES = {
+    "bert": "bert",
     "cohere2": "cohere",
     "command-r": "cohere",
     "falcon": "falcon",
@@ -28,11 +29,13 @@ _FAMILIES = {
     "granite": "granite",
     "llama": "llama",
     "mistral3": "mistral3",
+    "nomic-bert": "bert",
     "olmo2": "olmo2",
     "phi2": "phi2",
     "phi3": "phi3",
     "qwen2": "qwen",
     "qwen3": "qwen",
+    "qwen3moe": "qwen",
     "smollm3": "smollm3",
     "stablelm": "stablelm",
     "starcoder": "gpt2",

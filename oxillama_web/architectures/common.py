@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config import ModelConfig
-from ..errors import ModelFormatError
+from ..errors import InvalidRequestError, ModelFormatError
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
     from ..plan import Activation, PlanBuilder, RopeStyle
 
 TOKEN_EMBEDDING = "token_embd.weight"
+POSITION_EMBEDDING = "position_embd.weight"
 OUTPUT_NORM = "output_norm.weight"
 OUTPUT_HEAD = "output.weight"
 
@@ -19,7 +20,7 @@ OUTPUT_HEAD = "output.weight"
 def read_config(
     gguf: GGUFFile, context_size: int | None, default_rope_base: float = 10000.0
 ) -> ModelConfig:
-    """The sizes that every decoder states in its metadata, checked against each other.
+    """The sizes that every model states in its metadata, checked against each other.
 
     Args:
         context_size: how long a context the model is loaded for; None: what it was trained for.
@@ -82,6 +83,26 @@ def layer_window(gguf: GGUFFile, config: ModelConfig, layer: int, period: int) -
     return 0 if is_global else config.sliding_window
 
 
+def add_learned_positions(plan: PlanBuilder, gguf: GGUFFile, config: ModelConfig) -> None:
+    """Adds a vector for each position to "x".
+
+    Raises:
+        InvalidRequestError: the context is to be longer than the positions that were learned.
+    """
+    plan.position_embed("positions", POSITION_EMBEDDING)
+    n_positions = gguf.tensors[POSITION_EMBEDDING].shape[1]
+    if config.context_length > n_positions:
+        raise ModelFormatError(
+            f"tensor {POSITION_EMBEDDING!r} has {n_positions} positions, and the file states a "
+            f"context of {config.context_length}"
+        )
+    if config.context_size > n_positions:
+        raise InvalidRequestError(
+            f"context_size is {config.context_size}; this model has learned {n_positions} positions"
+        )
+    plan.add("x", "x", "positions")
+
+
 def project_qkv(plan: PlanBuilder, config: ModelConfig, block: str, src: str) -> None:
     """Queries, keys and values of a layer into "q", "k" and "v", from one matrix or from three."""
     query_size, key_size = (n * config.head_dim for n in (config.n_heads, config.n_kv_heads))
@@ -107,6 +128,7 @@ def attend(
     scale: float | None = None,
     window: int = 0,
     softcap: float = 0.0,
+    causal: bool = True,
 ) -> None:
     """Attention of "q" over "k", "v" and what the cache holds, and its product, into "delta".
 
@@ -122,6 +144,7 @@ def attend(
         scale=config.head_dim**-0.5 if scale is None else scale,
         window=window,
         softcap=softcap,
+        causal=causal,
     )
     plan.linear("delta", "attended", block + "attn_output.weight", block + "attn_output.bias")
 

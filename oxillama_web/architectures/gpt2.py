@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidRequestError, ModelFormatError
 from ..plan import Plan, PlanBuilder
 from .common import (
     TOKEN_EMBEDDING,
+    add_learned_positions,
     attend,
     feed_forward,
     layer_norm,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..config import ModelConfig
     from ..gguf import GGUFFile
 
-POSITION_EMBEDDING = "position_embd.weight"
-
 
 def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
     """The sizes and the plan of a GPT-2 or StarCoder file.
@@ -37,9 +35,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
     config = read_config(gguf, context_size)
     plan = PlanBuilder(gguf.tensors)
     plan.embed("x", TOKEN_EMBEDDING)
-    plan.position_embed("positions", POSITION_EMBEDDING)
-    _check_positions(config, gguf.tensors[POSITION_EMBEDDING].shape[1])
-    plan.add("x", "x", "positions")
+    add_learned_positions(plan, gguf, config)
     for layer in range(config.n_layers):
         block = f"blk.{layer}."
         layer_norm(plan, config, "h", "x", block + "attn_norm")
@@ -53,15 +49,3 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
     layer_norm(plan, config, "last", "last", "output_norm")
     output_head(plan, "logits", "last")
     return config, plan.build("logits")
-
-
-def _check_positions(config: ModelConfig, n_positions: int) -> None:
-    if config.context_length > n_positions:
-        raise ModelFormatError(
-            f"tensor {POSITION_EMBEDDING!r} has {n_positions} positions, and the file states a "
-            f"context of {config.context_length}"
-        )
-    if config.context_size > n_positions:
-        raise InvalidRequestError(
-            f"context_size is {config.context_size}; this model has learned {n_positions} positions"
-        )

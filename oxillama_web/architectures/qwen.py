@@ -1,4 +1,5 @@
-"""Qwen 2 and 3: Llama with halves that rotate; biases of Q, K and V in 2, normalized Q and K in 3.
+"""Qwen 2 and 3: Llama with halves that rotate; biases of Q, K and V in 2, normalized Q and K in 3,
+which also comes as a mixture of experts.
 
 Qwen Team 2024, https://arxiv.org/abs/2407.10671; 2025, https://arxiv.org/abs/2505.09388.
 """
@@ -18,6 +19,7 @@ from .common import (
     read_config,
     rotate,
 )
+from .experts import count_experts, mixture_of_experts
 from .rope import add_rope_table
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
     """The sizes and the plan of a Qwen 2 or Qwen 3 file."""
     config = read_config(gguf, context_size)
+    _, n_experts_used = count_experts(gguf)
     eps = config.norm_eps
     plan = PlanBuilder(gguf.tensors)
     plan.embed("x", TOKEN_EMBEDDING)
@@ -36,14 +39,17 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         block = f"blk.{layer}."
         plan.rms_norm("h", "x", block + "attn_norm.weight", eps)
         project_qkv(plan, config, block, "h")
-        if config.architecture == "qwen3":
+        if config.architecture in ("qwen3", "qwen3moe"):
             plan.rms_norm("q", "q", block + "attn_q_norm.weight", eps)
             plan.rms_norm("k", "k", block + "attn_k_norm.weight", eps)
         rotate(plan, config, "rope", "halves")
         attend(plan, config, block)
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)
-        gated_feed_forward(plan, config, block, "h", "silu")
+        if n_experts_used:
+            mixture_of_experts(plan, "delta", "h", block, n_experts_used, normalize=True)
+        else:
+            gated_feed_forward(plan, config, block, "h", "silu")
         plan.add("x", "x", "delta")
     plan.select_rows("last", "x")
     plan.rms_norm("last", "last", OUTPUT_NORM, eps)
