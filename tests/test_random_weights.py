@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from architecture_files import write_case
-from gguf_files import write_tiny_gemma3, write_tiny_llama
+from gguf_files import write_tiny_bert, write_tiny_experts, write_tiny_gemma3, write_tiny_llama
 from linear_driver import SANITIZE, Block, build, libraries, load
 
 from oxillama_web.architectures import read_model
@@ -40,6 +40,14 @@ def write_gpt2(path: Path, format_name: str) -> None:
 
 def write_stablelm(path: Path, format_name: str) -> None:
     write_case(path, "stablelm-12b", format_name)
+
+
+def write_experts(path: Path, format_name: str) -> None:
+    write_tiny_experts(path, format=format_name, vocab=300, n_experts=3, **SIZES)
+
+
+def write_bert(path: Path, format_name: str) -> None:
+    write_tiny_bert(path, format=format_name, context_length=80, **SIZES)
 
 
 class ExactMemory:
@@ -75,6 +83,7 @@ MODELS = [
     # layer norms, merged matrices, learned positions
     (write_gpt2, "Q8_0"),
     (write_stablelm, "Q8_0"),
+    *itertools.product((write_experts, write_bert), ("Q8_0", "Q4_K", "F16")),
 ]
 
 
@@ -105,11 +114,12 @@ def test_any_weights_run(
     config, plan = read_model(gguf)
     engine_config = EngineConfig(num_threads=n_threads, kv_cache_type=kv_cache_type)
     executor = kernel_executor(plan, gguf, engine_config, library, consume=False)
+    width = config.hidden_size if plan.is_encoder else config.vocab_size
     cache = executor.new_cache()
     for tokens in (list(range(70)), [5], [6, 7], [8]):
-        assert len(executor.forward(cache, tokens, "last")) == config.vocab_size
+        assert len(executor.forward(cache, tokens, "last")) == width
     other = executor.new_cache()
     batch = [(cache, [9]), (other, list(range(65)))]
-    assert len(executor.forward_batch(batch, "all")) == 66 * config.vocab_size
+    assert len(executor.forward_batch(batch, "all")) == 66 * width
     assert (cache.length, other.length) == (75, 65)
     executor.close()
