@@ -19,7 +19,7 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 2
+#define OX_ABI_VERSION 3
 
 /* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
 #define OX_PANEL_ROWS 16
@@ -215,6 +215,37 @@ OX_EXPORT float ox_entropy(const float *logits, uint32_t n, float temperature);
 
 /* The first index whose cumulative softmax(logits / temperature) exceeds u (0 <= u < 1). */
 OX_EXPORT uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u);
+
+/* A vocabulary's bytes: token t is bytes[offsets[t]] to bytes[offsets[t + 1]] (exclusive). */
+typedef struct ox_vocabulary {
+    uint64_t bytes;   /* uint8 [n_bytes] */
+    uint64_t offsets; /* uint32 [n_tokens + 1] */
+    uint32_t n_bytes;
+    uint32_t n_tokens;
+} ox_vocabulary;
+
+/* An automaton over bytes whose table is not complete: state 0 is dead, and an entry of n_states or
+ * more is unknown. */
+typedef struct ox_automaton {
+    uint64_t classes; /* uint8 [256], each below n_classes */
+    uint64_t table;   /* uint16 [n_states * n_classes] */
+    uint32_t n_classes;
+    uint32_t n_states;
+} ox_automaton;
+
+enum { OX_ENTRY_WANTED = 0xfffe }; /* an unknown entry that was listed */
+
+/* Tokens that the automaton can read from a state on: sets their bits in mask, uint32
+ * [ceil(n_tokens / 32)]. Tokens without bytes cannot be read. Those of the n_ids ids that meet an
+ * unknown entry move to the front of ids; returns how many. The entries, OX_ENTRY_WANTED from now
+ * on, are written to wanted, uint32 [most_wanted], and their number to n_wanted. */
+OX_EXPORT uint32_t ox_match_tokens(const ox_vocabulary *vocabulary, const ox_automaton *automaton,
+                                   uint32_t state, uint32_t *ids, uint32_t n_ids, uint32_t *mask,
+                                   uint32_t *wanted, uint32_t most_wanted, uint32_t *n_wanted);
+
+/* Makes logits -infinity whose bit is not set in mask, uint32 [ceil(n_mask / 32)], or that are
+ * beyond it. */
+OX_EXPORT void ox_mask_logits(float *logits, uint32_t n, const uint32_t *mask, uint32_t n_mask);
 
 #if !defined(__wasm__) || defined(__wasm_atomics__)
 /* ox_forward on all threads of a pool, the caller's among them. */

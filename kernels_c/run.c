@@ -22,6 +22,10 @@ uint32_t ox_struct_size(uint32_t index) {
         return sizeof(ox_sequence);
     case 6:
         return sizeof(ox_batch);
+    case 7:
+        return sizeof(ox_vocabulary);
+    case 8:
+        return sizeof(ox_automaton);
     default:
         return 0;
     }

@@ -34,6 +34,10 @@ class InvalidRequestError(OxiLlamaError, ValueError):
     """An argument is out of range: an empty prompt, a wrong position, a bad sampling value."""
 
 
+class GrammarError(InvalidRequestError):
+    """A grammar or JSON Schema is wrong, asks for what is not supported, or is too complex."""
+
+
 class ContextLengthError(OxiLlamaError):
     """The tokens do not fit the context; the message gives both numbers."""
 

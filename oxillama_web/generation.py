@@ -138,7 +138,9 @@ class Generation:
         self._max_tokens = max_tokens
         self._decoder = decoder
         self._n_cached = n_cached
-        self._sampler = Sampler(sampler, model.executor, model.token_text)
+        self._sampler = Sampler(
+            sampler, model.executor, model.token_text, model.constraint(sampler)
+        )
         self._stop = StopStrings((*sampler.stop, *stop))
         self._cancel = cancel
         self._n_logprobs = logprobs

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .lora import AppliedLora
     from .offload import OffloadPolicy
     from .plan import Plan
+    from .sampling import SamplerConfig
+    from .sampling.grammar import Constraint
+    from .sampling.grammar.masks import GrammarMasks
     from .session import Session
     from .tokenizer import Tokenizer
 
@@ -54,6 +57,8 @@ class LoadedModel:
     lora_stack: tuple[AppliedLora, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
     sessions: WeakSet[Session] = field(default_factory=WeakSet)
+    # by their GBNF
+    grammars: dict[str, GrammarMasks] = field(default_factory=dict)
     # whose logits the executor's memory holds
     last_session: Callable[[], Session | None] = lambda: None
 
@@ -77,6 +82,18 @@ class LoadedModel:
                 f"the model {self.config.name!r} is an encoder: it gives vectors and no text; "
                 f"call embed() or embed_batch()"
             )
+
+    def constraint(self, sampler: SamplerConfig) -> Constraint | None:
+        """What keeps an answer within the sampler's grammar or schema; None if it has neither.
+
+        Raises:
+            GrammarError: the grammar or schema is wrong or not supported.
+        """
+        if sampler.grammar is None:
+            return None
+        from .sampling.grammar import constraint  # not for a plain chat, which starts sooner so
+
+        return constraint(sampler, self.tokenizer, self.executor, self.grammars)
 
     def checked_token(self, token: int) -> int:
         """The token.

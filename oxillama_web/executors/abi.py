@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_float, c_int32, c_uint32, c_uint64
 from typing import ClassVar
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 PANEL_ROWS = 16
 
 
@@ -106,7 +106,29 @@ class Batch(ctypes.Structure):
     ]
 
 
-STRUCTS = (Tensor, Buffer, Op, KVLayer, Model, Sequence, Batch)
+class Vocabulary(ctypes.Structure):
+    """The bytes of all tokens."""
+
+    _fields_: ClassVar = [
+        ("bytes", c_uint64),
+        ("offsets", c_uint64),
+        ("n_bytes", c_uint32),
+        ("n_tokens", c_uint32),
+    ]
+
+
+class Automaton(ctypes.Structure):
+    """States of a grammar's matcher."""
+
+    _fields_: ClassVar = [
+        ("classes", c_uint64),
+        ("table", c_uint64),
+        ("n_classes", c_uint32),
+        ("n_states", c_uint32),
+    ]
+
+
+STRUCTS = (Tensor, Buffer, Op, KVLayer, Model, Sequence, Batch, Vocabulary, Automaton)
 
 # enum ox_kind
 EMBED = 1
@@ -138,5 +160,8 @@ STATUS_TEXT = {
     5: "the scratch memory is too small",
     6: "a thread ended or hangs",
 }
+# what ox_match_tokens leaves in a table
+ENTRY_WANTED = 0xFFFE
+
 STATUS_BAD_TOKEN = 4
 STATUS_BROKEN_POOL = 6

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from ..errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Mapping
 
     from ..lora import LoraAdapter
     from ..plan import Plan
+    from ..sampling.grammar.masks import Vocabulary
+    from ..sampling.grammar.matcher import Matcher
 
 Outputs = Literal["last", "all"]
 
@@ -127,6 +130,28 @@ class Executor(Protocol):
 
     def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
         """The first token whose cumulative probability exceeds `uniform`, in [0, 1)."""
+
+    def match_tokens(
+        self,
+        vocabulary: Vocabulary,
+        matcher: Matcher,
+        state: int,
+        ids: array[int],
+        mask: array[int],
+    ) -> tuple[array[int], list[int]]:
+        """Sets a bit for each token that a grammar's matcher can read from a state on.
+
+        Args:
+            ids: the tokens to look at.
+            mask: uint32 [ceil(tokens / 32)].
+
+        Returns:
+            The tokens that met entries of the matcher's table that are unknown, and entries of
+            which at least one must be filled before they are looked at again.
+        """
+
+    def mask_logits(self, logits: memoryview[float], mask: array[int]) -> None:
+        """Makes all logits -infinity whose bit is not set in the mask, or that are beyond it."""
 
     def close(self) -> None:
         """Frees all memory; the executor cannot be used any more."""

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from ..config import EngineConfig
     from ..lora import LoraAdapter
     from ..plan import Plan
+    from ..sampling.grammar.masks import Vocabulary
+    from ..sampling.grammar.matcher import Matcher
     from .base import Batch, KVCache, Outputs
     from .host import Block, KernelHost
     from .lowering import LoweredOps
     from .weights import Weights
+
+# Unknown entries of a matcher's table that one call lists.
+_MOST_WANTED = 4096
 
 
 class KernelExecutor:
@@ -158,6 +163,45 @@ class KernelExecutor:
         """See `Executor.sample`."""
         functions = self._host.library.functions
         return int(functions.ox_sample(address_of(logits), len(logits), temperature, uniform))
+
+    def match_tokens(
+        self,
+        vocabulary: Vocabulary,
+        matcher: Matcher,
+        state: int,
+        ids: array[int],
+        mask: array[int],
+    ) -> tuple[array[int], list[int]]:
+        """See `Executor.match_tokens`."""
+        ids, wanted, n_wanted = ids[:], array("I", bytes(4 * _MOST_WANTED)), ctypes.c_uint32()
+        n_undecided = self._host.library.functions.ox_match_tokens(
+            ctypes.byref(
+                abi.Vocabulary(
+                    vocabulary.data.buffer_info()[0],
+                    vocabulary.offsets.buffer_info()[0],
+                    len(vocabulary.data),
+                    vocabulary.n_tokens,
+                )
+            ),
+            ctypes.byref(
+                abi.Automaton(
+                    matcher.classes.buffer_info()[0],
+                    matcher.table.buffer_info()[0],
+                    matcher.n_classes,
+                    matcher.n_states,
+                )
+            ),
+            *[state, ids.buffer_info()[0], len(ids), mask.buffer_info()[0]],
+            *[wanted.buffer_info()[0], _MOST_WANTED, ctypes.byref(n_wanted)],
+        )
+        return ids[:n_undecided], wanted[: n_wanted.value].tolist()
+
+    def mask_logits(self, logits: memoryview[float], mask: array[int]) -> None:
+        """See `Executor.mask_logits`."""
+        address, n_words = mask.buffer_info()
+        self._host.library.functions.ox_mask_logits(
+            address_of(logits), len(logits), address, 32 * n_words
+        )
 
     def close(self) -> None:
         """Ends the threads and frees the weights."""

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..errors import KernelError
 from .abi import ABI_VERSION
@@ -113,6 +114,11 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.ox_entropy.restype = ctypes.c_float
     functions.ox_sample.argtypes = [address, u32, ctypes.c_float, ctypes.c_double]
     functions.ox_sample.restype = u32
+    matching: list[type[Any]] = [address, address, u32, address, u32]
+    functions.ox_match_tokens.argtypes = [*matching, address, address, u32, address]
+    functions.ox_match_tokens.restype = u32
+    functions.ox_mask_logits.argtypes = [address, u32, address, u32]
+    functions.ox_mask_logits.restype = None
     if hasattr(functions, "ox_pool_create"):
         functions.ox_pool_create.argtypes = [u32]
         functions.ox_pool_create.restype = address

@@ -6,6 +6,7 @@ Slow, and as plain as can be: the kernels are compared with it, and it is compar
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
     from ..gguf import GGUFFile, TensorInfo
     from ..lora import LoraAdapter
+    from ..sampling.grammar.masks import Vocabulary
+    from ..sampling.grammar.matcher import Matcher
     from .base import Batch, KVCache, Outputs
 
 Array = NDArray[np.float32]
@@ -137,6 +140,43 @@ class NumpyExecutor:
         cumulative = np.cumsum(np.exp(scaled - scaled.max()))
         index = np.searchsorted(cumulative, uniform * cumulative[-1], side="right")
         return int(min(index, len(cumulative) - 1))
+
+    def match_tokens(
+        self,
+        vocabulary: Vocabulary,
+        matcher: Matcher,
+        state: int,
+        ids: array[int],
+        mask: array[int],
+    ) -> tuple[array[int], list[int]]:
+        """See `Executor.match_tokens`."""
+        data, offsets = np.array(vocabulary.data), np.array(vocabulary.offsets, np.int64)
+        classes, table = np.array(matcher.classes), np.array(matcher.table, np.int64)
+        tokens = np.array(ids, np.int64)
+        at, end = offsets[tokens], offsets[tokens + 1]
+        tokens, at, end = (part[at < end] for part in (tokens, at, end))
+        states = np.full(len(tokens), state)
+        undecided: list[Array] = []
+        wanted: set[int] = set()
+        while len(tokens):
+            entries = states * matcher.n_classes + classes[data[at]]
+            states, at = table[entries], at + 1
+            unknown = states >= matcher.n_states
+            undecided.append(tokens[unknown])
+            wanted.update(entries[unknown].tolist())
+            for token in tokens[(states > 0) & ~unknown & (at == end)].tolist():
+                mask[token // 32] |= 1 << token % 32
+            alive = (states > 0) & ~unknown & (at < end)
+            tokens, at, end, states = (part[alive] for part in (tokens, at, end, states))
+        rest = np.sort(np.concatenate([*undecided, np.empty(0)]))
+        return array("I", rest.astype(np.uint32).tolist()), sorted(wanted)
+
+    def mask_logits(self, logits: memoryview[float], mask: array[int]) -> None:
+        """See `Executor.mask_logits`."""
+        allowed = np.unpackbits(np.array(mask, "<u4").view(np.uint8), bitorder="little")
+        values = np.asarray(logits)
+        values[len(allowed) :] = -np.inf
+        values[: len(allowed)][allowed[: len(values)] == 0] = -np.inf
 
     def close(self) -> None:
         """Frees the weights."""

@@ -62,6 +62,10 @@ class Candidates:
         if self.complete or count <= len(self.ids):
             return
         self.ids, self.values = self._executor.top_k(self._logits, count)
+        # what is -infinity is banned, or not in the grammar
+        if self.values[-1] == -math.inf and self.values[0] > -math.inf:
+            count = self.values.index(-math.inf)
+            self.replace(self.ids[:count], self.values[:count])
         if self.temperature != 1.0:
             self.values = [value / self.temperature for value in self.values]
 

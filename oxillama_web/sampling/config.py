@@ -58,6 +58,7 @@ class SamplerConfig:
         banned_tokens: ids that are never chosen.
         stages: the order of the stages; what is left out does not run.
         stop: texts that end an answer; they are not part of it.
+        grammar: the answer follows this GBNF grammar, from its rule `root`.
         seed: the same seed gives the same text; None draws one from the system.
     """
 
@@ -88,6 +89,7 @@ class SamplerConfig:
     banned_tokens: tuple[int, ...] = ()
     stages: tuple[str, ...] = DEFAULT_STAGES
     stop: tuple[str, ...] = ()
+    grammar: str | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from .candidates import Candidates
 if TYPE_CHECKING:
     from ..executors.base import Executor
     from .config import SamplerConfig
+    from .grammar import Constraint
 
 
 class Sampler:
@@ -24,6 +25,9 @@ class Sampler:
 
     Args:
         token_text: a token's text, for `dry_sequence_breakers`.
+        constraint: keeps the answer within the config's grammar. Tokens that it does not allow
+            are taken away before the filters, so what is drawn is exactly what the chain makes of
+            the allowed ones.
     """
 
     def __init__(
@@ -31,12 +35,15 @@ class Sampler:
         config: SamplerConfig,
         executor: Executor,
         token_text: Callable[[int], str] = lambda token: "",
+        constraint: Constraint | None = None,
     ) -> None:
         self._config = config
         self._executor = executor
         self._random = random.Random(config.seed)
         self._token_text = token_text
         self._breaks: dict[int, bool] = {}
+        self._constraint = constraint
+        self._n_most = _n_most_needed(config)
         self._mirostat = None
         if config.mirostat:
             from .mirostat import Mirostat
@@ -51,9 +58,21 @@ class Sampler:
             recent: tokens so far, oldest first.
         """
         self._change(logits, recent)
-        if self._config.temperature == 0.0 and self._config.dynatemp_range == 0.0:
-            return self._executor.top_k(logits, 1)[0][0]
-        candidates = self._filter(Candidates(logits, self._executor))
+        candidates = Candidates(logits, self._executor)
+        if self._constraint is None:
+            return self._choose(candidates)
+        allowed = self._constraint.restrict(logits, self._n_most)
+        if allowed is not None:
+            candidates.replace(*allowed)
+        token = self._choose(candidates)
+        self._constraint.advance(token)
+        return token
+
+    def _choose(self, candidates: Candidates) -> int:
+        if _is_greedy(self._config):
+            candidates.take(1)
+            return candidates.ids[0]
+        self._filter(candidates)
         uniform = self._random.random()
         if self._mirostat is not None:
             return self._mirostat.draw(candidates, uniform)
@@ -107,6 +126,38 @@ class Sampler:
             self._breaks[token] = any(b in text for b in self._config.dry_sequence_breakers)
         return self._breaks[token]
 
+
+def _is_greedy(config: SamplerConfig) -> bool:
+    return config.temperature == 0.0 and config.dynatemp_range == 0.0
+
+
+def _n_most_needed(config: SamplerConfig) -> int | None:
+    """So many of the most probable tokens decide what is drawn; None if it may be any number."""
+    if _is_greedy(config):
+        return 1
+    if config.mirostat:
+        return None
+    for stage in config.stages:
+        if stage == "top_k" and config.top_k > 0:
+            return config.top_k
+        if stage == "temperature" and config.dynatemp_range > 0.0:
+            return None
+        if stage in _WHERE_OFF and getattr(config, stage) != _WHERE_OFF[stage]:
+            return None
+        if stage == "xtc" and config.xtc_threshold > 0.0:
+            return None
+    return None
+
+
+# the value with which a filter keeps everything
+_WHERE_OFF = {
+    "typical_p": 1.0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "top_a": 0.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+}
 
 _FILTERS: dict[str, Callable[[Candidates, float], None]] = {
     "top_k": lambda candidates, k: filters.top_k(candidates, int(k)),

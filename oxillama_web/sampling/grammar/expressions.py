@@ -1,0 +1,67 @@
+"""What a rule of a grammar is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Ranges = tuple[tuple[int, int], ...]
+
+LAST_CODE_POINT = 0x10FFFF
+
+
+class Chars(NamedTuple):
+    """One character out of inclusive ranges of code points, sorted and apart."""
+
+    ranges: Ranges
+
+
+class Reference(NamedTuple):
+    """What another rule matches."""
+
+    name: str
+
+
+class Sequence(NamedTuple):
+    """One expression behind the other; none of them is the empty text."""
+
+    items: tuple[Expression, ...]
+
+
+class Choice(NamedTuple):
+    """Any of the options."""
+
+    options: tuple[Expression, ...]
+
+
+class Repeat(NamedTuple):
+    """An expression `least` to `most` times; None is no bound."""
+
+    item: Expression
+    least: int
+    most: int | None
+
+
+Expression = Chars | Reference | Sequence | Choice | Repeat
+
+
+def merged(ranges: list[tuple[int, int]]) -> Ranges:
+    """The same code points as sorted ranges that do not touch."""
+    result: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if result and low <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(high, result[-1][1]))
+        else:
+            result.append((low, high))
+    return tuple(result)
+
+
+def inverted(ranges: Ranges) -> Ranges:
+    """All other code points."""
+    result, start = [], 0
+    for low, high in ranges:
+        if start < low:
+            result.append((start, low - 1))
+        start = high + 1
+    if start <= LAST_CODE_POINT:
+        result.append((start, LAST_CODE_POINT))
+    return tuple(result)

@@ -1,0 +1,94 @@
+"""Vocabularies, executors and answers for the tests of grammars."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+
+from oxillama_web import SamplerConfig
+from oxillama_web.executors.host import LocalHost
+from oxillama_web.executors.kernels import KernelExecutor
+from oxillama_web.executors.library import load_library
+from oxillama_web.executors.numpy_executor import NumpyExecutor
+from oxillama_web.sampling import Sampler
+from oxillama_web.sampling.grammar import Constraint
+from oxillama_web.sampling.grammar.automaton import build_automaton
+from oxillama_web.sampling.grammar.gbnf import parse_gbnf
+from oxillama_web.sampling.grammar.masks import GrammarMasks, Vocabulary
+
+
+def numpy_executor() -> NumpyExecutor:
+    return NumpyExecutor.__new__(NumpyExecutor)  # its sampling functions need no model
+
+
+def kernel_executor() -> KernelExecutor:
+    executor = KernelExecutor.__new__(KernelExecutor)
+    executor._host = LocalHost(load_library(), 1)
+    return executor
+
+
+class Tokens:
+    """A tokenizer of which a grammar only asks the bytes of tokens. The last one ends an answer."""
+
+    def __init__(self, tokens: list[bytes]) -> None:
+        self._tokens = [*tokens, b"<end>"]
+        self.n_vocab = len(self._tokens)
+        self.eog_ids = frozenset({self.n_vocab - 1})
+
+    def token_bytes(self, token: int) -> bytes:
+        return self._tokens[token]
+
+    def is_control(self, token: int) -> bool:
+        return token in self.eog_ids
+
+
+BYTES = Tokens([bytes([byte]) for byte in range(256)])
+
+# every byte, and pieces that cross the parts of JSON and of characters
+PIECES = Tokens(
+    [bytes([byte]) for byte in range(256)]
+    + b'{" ": "," "} "] [" }, }] ], ]} {} [] \\u \\n \\u00 \\ud83d 00 12 .5 e+ -1'.split()
+    + "true false null a name id al ue th the é 日本 😀".encode().split()
+    + [b'": ', b'", ', b'", "', b', "', b" {", b"  ", b"\n ", b'"\n', b" the"]
+    + [b"\xe6\x97", b"\xa5\xe6", b"\xf0\x9f", b"\x98\x80", b'\xa9"', b""]
+)
+
+
+def shared_masks(gbnf: str, tokens: Tokens = BYTES) -> GrammarMasks:
+    return GrammarMasks(build_automaton(parse_gbnf(gbnf)), Vocabulary(tokens))
+
+
+def accepts(gbnf: str, text: str | bytes) -> bool:
+    """Whether the grammar matches the whole text."""
+    matcher = shared_masks(gbnf).matcher
+    data = text.encode() if isinstance(text, str) else text
+    state = matcher.walk(matcher.start, data)
+    return state != 0 and matcher.accepts(state)
+
+
+def random_answer(
+    masks: GrammarMasks,
+    executor: NumpyExecutor | KernelExecutor,
+    rng: np.random.Generator,
+    tokens: Tokens = PIECES,
+    most_tokens: int = 3000,
+    likes: dict[int, float] | None = None,
+    **fields: object,
+) -> bytes | None:
+    """What random logits write; None if it has no end after so many tokens.
+
+    `likes`: added to the logits of some tokens.
+    """
+    config = SamplerConfig(**({"top_p": 1.0, "repetition_penalty": 1.0, "seed": 5} | fields))
+    sampler = Sampler(config, executor, constraint=Constraint(masks, executor))
+    answer = b""
+    for _ in range(most_tokens):
+        logits = rng.normal(0, 2, tokens.n_vocab)
+        for token, bonus in (likes or {}).items():
+            logits[token] += bonus
+        token = sampler.sample(memoryview(array("f", logits.tolist())), ())
+        if token in tokens.eog_ids:
+            return answer
+        answer += tokens.token_bytes(token)
+    return None

@@ -1,0 +1,298 @@
+"""Masks of tokens against reading each token by itself, and draws against exact probabilities."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from array import array
+from collections import Counter
+
+import numpy as np
+import pytest
+from grammar_helpers import (
+    BYTES,
+    PIECES,
+    Tokens,
+    kernel_executor,
+    numpy_executor,
+    random_answer,
+    shared_masks,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from linear_driver import Block, libraries, load
+
+from oxillama_web import GrammarError, SamplerConfig
+from oxillama_web.executors import abi
+from oxillama_web.executors.kernels import KernelExecutor
+from oxillama_web.executors.numpy_executor import NumpyExecutor
+from oxillama_web.sampling import Sampler
+from oxillama_web.sampling.grammar import Constraint
+from oxillama_web.sampling.grammar.masks import GrammarMasks
+
+EXECUTORS = {"numpy": numpy_executor(), "kernels": kernel_executor()}
+JSON = r"""
+root ::= value
+value ::= object | array | string | number | "true" | "false" | "null"
+object ::= "{" ws (pair ("," ws pair)*)? "}" ws
+pair ::= string ":" ws value
+array ::= "[" ws (value ("," ws value)*)? "]" ws
+string ::= "\"" ([^"\\\x00-\x1f] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4}))* "\"" ws
+number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [-+]? [0-9]+)? ws
+ws ::= [ \t\n]*
+"""
+WORDS = 'root ::= ("the " | "th" | "é" | "日本"){1,3} "name"?'
+
+
+@pytest.fixture(params=EXECUTORS)
+def executor(request: pytest.FixtureRequest) -> NumpyExecutor | KernelExecutor:
+    return EXECUTORS[request.param]
+
+
+def allowed(masks: GrammarMasks, state: int, tokens: Tokens) -> set[int]:
+    """By reading each token from the state on, on a matcher that has seen nothing else."""
+    found = set()
+    for token in range(tokens.n_vocab):
+        data = tokens.token_bytes(token)
+        if token in tokens.eog_ids:
+            if masks.matcher.accepts(state):
+                found.add(token)
+        elif data and masks.matcher.walk(state, data):
+            found.add(token)
+    return found
+
+
+def bits(mask: array[int]) -> set[int]:
+    return {32 * i + b for i, word in enumerate(mask) for b in range(32) if word >> b & 1}
+
+
+@pytest.mark.parametrize("gbnf", [JSON, WORDS])
+def test_masks_are_what_reading_each_token_tells(
+    executor: NumpyExecutor | KernelExecutor, gbnf: str
+) -> None:
+    text = '{"é😀\\u00e9": [1.5e+3, true, {}],\n "a": "日本"}' if gbnf == JSON else "thé日本name"
+    masks, fresh = shared_masks(gbnf, PIECES), shared_masks(gbnf, PIECES)
+    state, same = masks.matcher.start, fresh.matcher.start
+    for byte in text.encode():
+        mask = masks.mask(state, executor)
+        assert bits(mask.bits) == allowed(fresh, same, PIECES)
+        assert mask.listed is None or mask.listed == sorted(bits(mask.bits))
+        state = masks.matcher.walk(state, bytes([byte]))
+        same = fresh.matcher.walk(same, bytes([byte]))
+    assert masks.matcher.accepts(state)
+
+
+def test_a_finished_grammar_forces_the_end(executor: NumpyExecutor | KernelExecutor) -> None:
+    masks = shared_masks('root ::= "the"', PIECES)
+    end = masks.matcher.walk(masks.matcher.start, b"the")
+    assert masks.mask(end, executor).listed == sorted(PIECES.eog_ids)
+    rng = np.random.default_rng(0)
+    assert {random_answer(masks, executor, rng) for _ in range(20)} == {b"the"}
+
+
+def test_a_vocabulary_that_cannot_write_it_is_an_error(
+    executor: NumpyExecutor | KernelExecutor,
+) -> None:
+    tokens = Tokens([b"a", b"b"])
+    masks = shared_masks('root ::= "a" "c"', tokens)
+    with pytest.raises(GrammarError, match="vocabulary"):
+        random_answer(masks, executor, np.random.default_rng(0), tokens)
+    sampler = Sampler(
+        SamplerConfig(banned_tokens=(0,)), executor, constraint=Constraint(masks, executor)
+    )
+    with pytest.raises(GrammarError, match="banned"):
+        sampler.sample(memoryview(array("f", [1.0, 2.0, 3.0])), ())
+    tokens.eog_ids = frozenset()
+    with pytest.raises(GrammarError, match="end-of-generation"):
+        shared_masks('root ::= "a"', tokens)
+
+
+CHAINS: list[dict[str, object]] = [
+    {"top_k": 5},
+    {"top_k": 5, "top_p": 0.7, "temperature": 0.8},
+    {"top_k": 0, "top_p": 0.6},
+    {"top_k": 0, "min_p": 0.2, "temperature": 1.5},
+    {"top_k": 0},
+    {"top_k": 300, "banned_tokens": (97, 98)},
+]
+
+
+def exact(chain: dict[str, object], logits: np.ndarray, may: set[int]) -> np.ndarray:
+    """The chain over the allowed tokens only, in float64."""
+    banned = set(chain.get("banned_tokens", ()))
+    logits = np.array([x if i in may - banned else -math.inf for i, x in enumerate(logits)])
+    order = np.argsort(-logits, kind="stable")
+    keep = order[: int(chain["top_k"]) or len(order)]
+    p = np.zeros(len(logits))
+    p[keep] = np.exp(logits[keep] - logits.max())
+    p /= p.sum()
+    if "top_p" in chain:
+        n = int(np.searchsorted(np.cumsum(p[order]), chain["top_p"])) + 1
+        p[order[n:]] = 0
+    if "min_p" in chain:
+        p[p < chain["min_p"] * p.max()] = 0
+    p = np.where(p > 0, p, 0) ** (1 / float(chain.get("temperature", 1.0)))
+    return p / p.sum()
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_draws_have_the_exact_distribution_of_the_allowed_tokens(
+    executor: NumpyExecutor | KernelExecutor, chain: dict[str, object]
+) -> None:
+    """Chi-square at every visit: the first look at likely tokens only, the later ones at masks."""
+    gbnf = 'root ::= ([a-h] | "the" | "日本" | "é"){2} | [^z]{3,4}'
+    logits = np.random.default_rng(7).normal(0, 2, PIECES.n_vocab)
+    masks = shared_masks(gbnf, PIECES)
+    may = allowed(shared_masks(gbnf, PIECES), masks.matcher.start, PIECES)
+    p = exact(chain, logits, may)
+    neutral = {"top_p": 1.0, "temperature": 1.0, "repetition_penalty": 1.0}
+    n_draws = 2000
+    for first_visits in (True, False):
+        counts: Counter[int] = Counter()
+        for seed in range(n_draws):
+            if first_visits:
+                masks.visits.clear()
+                masks.masks.clear()
+            config = SamplerConfig(**(neutral | chain | {"seed": seed}))
+            sampler = Sampler(config, executor, constraint=Constraint(masks, executor))
+            counts[sampler.sample(memoryview(array("f", logits.tolist())), ())] += 1
+        assert all(p[token] > 0 for token in counts)
+        likely = np.flatnonzero(p * n_draws >= 5)
+        seen = np.array([counts[token] for token in likely])
+        expected = p[likely] * n_draws
+        chi_square = float(((seen - expected) ** 2 / expected).sum())
+        freedom = max(len(likely) - 1, 1)
+        assert chi_square < freedom + 5 * math.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("fields", [{"mirostat": 1}, {"mirostat": 2}, {"typical_p": 0.8}])
+def test_every_kind_of_sampler_stays_in_the_grammar(
+    executor: NumpyExecutor | KernelExecutor, fields: dict[str, object]
+) -> None:
+    masks = shared_masks(WORDS, PIECES)
+    rng = np.random.default_rng(1)
+    matcher = masks.matcher
+    for _ in range(10):
+        answer = random_answer(masks, executor, rng, top_k=0, **fields)
+        assert answer is not None
+        assert matcher.accepts(matcher.walk(matcher.start, answer))
+
+
+def test_greedy_takes_the_most_probable_allowed_token(
+    executor: NumpyExecutor | KernelExecutor,
+) -> None:
+    rng = np.random.default_rng(3)
+    masks = shared_masks(JSON, PIECES)
+    fresh = shared_masks(JSON, PIECES)
+    may = allowed(fresh, fresh.matcher.start, PIECES)
+    for _ in range(6):
+        logits = rng.normal(0, 2, PIECES.n_vocab)
+        sampler = Sampler(SamplerConfig.greedy(), executor, constraint=Constraint(masks, executor))
+        token = sampler.sample(memoryview(array("f", logits.tolist())), ())
+        assert token == max(may, key=lambda t: logits[t])
+
+
+def test_a_large_matcher_is_renewed_in_the_middle_of_an_answer(
+    executor: NumpyExecutor | KernelExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oxillama_web.sampling.grammar.matcher._RENEWED_AT", 40)
+    masks = shared_masks('root ::= "(" root ")" | "the" | [a-c]{5,40}', PIECES)
+    first = masks.matcher
+    one, two = Constraint(masks, executor), Constraint(masks, executor)
+    for depth in range(30):
+        for constraint in (one, two):
+            listed = constraint.restrict(memoryview(array("f", [0.0] * PIECES.n_vocab)), None)
+            assert listed is not None
+            tokens = {PIECES.token_bytes(token) for token in listed[0]}
+            assert tokens == {b"(", b"a", b"b", b"c", b"t", b"th", b"the"}, depth
+            constraint.advance(ord("("))
+    assert masks.matcher is not first
+    one.advance(PIECES._tokens.index(b"the"))
+    for _ in range(30):
+        one.advance(ord(")"))
+    listed = one.restrict(memoryview(array("f", [0.0] * PIECES.n_vocab)), None)
+    assert listed is not None and listed[0] == sorted(PIECES.eog_ids)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.binary(max_size=5), min_size=1, max_size=70),
+    st.integers(1, 6),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+def test_kernels_and_numpy_match_tokens_alike(
+    tokens: list[bytes], n_states: int, n_classes: int, most_wanted: int, random: object
+) -> None:
+    """Random tables with unknown entries, of which few are listed at a time."""
+    offsets = np.cumsum([0] + [len(token) for token in tokens]).astype(np.uint32)
+    data = b"".join(tokens)
+    classes = bytes(random.randrange(n_classes) for _ in range(256))
+    table = [random.choice([*range(n_states), 0xFFFF]) for _ in range(n_states * n_classes)]
+    truth = [e if e < n_states else random.randrange(n_states) for e in table]
+    expected = set()
+    for number, token in enumerate(tokens):
+        state = 1 % n_states
+        for byte in token:
+            state = truth[state * n_classes + classes[byte]] if state else 0
+        if token and state:
+            expected.add(number)
+
+    for library in map(load, libraries()):
+        blocks = [
+            Block(max(len(part), 1), part)
+            for part in (data, offsets.tobytes(), classes, array("H", table).tobytes())
+        ]
+        vocabulary = abi.Vocabulary(blocks[0].address, blocks[1].address, len(data), len(tokens))
+        automaton = abi.Automaton(blocks[2].address, blocks[3].address, n_classes, n_states)
+        ids = Block(4 * len(tokens), np.arange(len(tokens), dtype=np.uint32).tobytes())
+        mask, wanted = Block(4 * ((len(tokens) + 31) // 32)), Block(4 * most_wanted)
+        n_ids, n_wanted = len(tokens), ctypes.c_uint32()
+        library.ox_match_tokens.restype = ctypes.c_uint32
+        while n_ids:
+            n_ids = library.ox_match_tokens(
+                *[ctypes.byref(vocabulary), ctypes.byref(automaton), 1 % n_states],
+                *[ctypes.c_void_p(ids.address), n_ids, ctypes.c_void_p(mask.address)],
+                *[ctypes.c_void_p(wanted.address), most_wanted, ctypes.byref(n_wanted)],
+            )
+            assert (n_wanted.value > 0) == (n_ids > 0)
+            entries = np.frombuffer(blocks[3].content(), np.uint16).copy()
+            for entry in np.frombuffer(wanted.content(), np.uint32)[: n_wanted.value]:
+                assert entries[entry] == abi.ENTRY_WANTED
+                entries[entry] = truth[entry]
+            ctypes.memmove(blocks[3].address, entries.tobytes(), entries.nbytes)
+        assert bits(array("I", mask.content())) == expected
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 100), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_masking_logits(n: int, n_words: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    words = rng.integers(0, 2**32, n_words, dtype=np.uint32)
+    logits = rng.normal(size=n).astype(np.float32)
+    keep = [i < 32 * n_words and bool(words[i // 32] >> np.uint32(i % 32) & 1) for i in range(n)]
+    expected = np.where(keep, logits, -np.inf)
+    view = memoryview(array("f", logits.tolist()))
+    EXECUTORS["numpy"].mask_logits(view, array("I", words.tolist()))
+    np.testing.assert_array_equal(np.array(view), expected)
+    for library in map(load, libraries()):
+        values, mask = Block(4 * n, logits.tobytes()), Block(4 * n_words, words.tobytes())
+        addresses = ctypes.c_void_p(values.address), ctypes.c_void_p(mask.address)
+        library.ox_mask_logits(addresses[0], n, addresses[1], 32 * n_words)
+        np.testing.assert_array_equal(np.frombuffer(values.content(), np.float32), expected)
+
+
+@pytest.mark.parametrize("tokens", [BYTES, PIECES], ids=["bytes", "pieces"])
+def test_random_json_is_json(executor: NumpyExecutor | KernelExecutor, tokens: Tokens) -> None:
+    import json
+
+    rng = np.random.default_rng(11)
+    masks = shared_masks(JSON, tokens)
+    # ends of things are a little more likely, so that there is an end
+    likes = {ord(char): 2.0 for char in '"}]'} | {ord(char): -3.0 for char in "{["}
+    answers = [random_answer(masks, executor, rng, tokens, likes=likes) for _ in range(20)]
+    finished = [answer for answer in answers if answer is not None]
+    assert len(finished) >= 15
+    for answer in finished:
+        json.loads(answer.decode())
