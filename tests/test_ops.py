@@ -321,6 +321,23 @@ def test_scale(n_rows: int, width: int) -> None:
         np.testing.assert_array_equal(plan.read(out), np.float32(0.3) * x)
 
 
+@given(n_rows=st.integers(1, 4), width=st.integers(1, 90), n_threads=st.sampled_from([1, 3]))
+@settings(max_examples=30, deadline=None)
+def test_add_bias(n_rows: int, width: int, n_threads: int) -> None:
+    x, bias = normal(n_rows, width), normal(width, seed=1)
+    for isa in libraries():
+        plan = KernelPlan()
+        src, out, vector = plan.filled(x), plan.buffer(n_rows, width), plan.vector(bias)
+        plan.op(abi.ADD_BIAS, src=(src,), dst=out, tensor=(vector,))
+        plan.op(abi.ADD_BIAS, src=(src,), dst=src, tensor=(vector,))
+        with Pool(load(isa), n_threads) as pool:
+            forward(plan, load(isa), n_rows, pool=pool)
+        np.testing.assert_array_equal(plan.read(out), x + bias)
+        np.testing.assert_array_equal(plan.read(src), x + bias)
+        plan.ops[0].tensor[0] = plan.vector(normal(width + 1))
+        assert plan.check(load(isa)) == 1
+
+
 @given(n_rows=st.integers(1, 4), width=st.integers(1, 90), scale=st.sampled_from([1.0, -0.125]))
 @settings(max_examples=30, deadline=None)
 def test_add(n_rows: int, width: int, scale: float) -> None:
