@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .engine import InferenceEngine
@@ -12,9 +13,13 @@ from .executors.pool import PoolHost
 from .executors.weights import Weights
 from .gguf import try_parse_header
 from .loading import load_with_executor
+from .split import merge
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .config import EngineConfig
+    from .gguf import GGUFFile, ReadBytes
     from .plan import Plan
 
 # Most headers, vocabulary included, end within this many bytes.
@@ -37,8 +42,13 @@ class ArrivingModel:
         self._weights: Weights | None = None
         self._needed = _FIRST_PREFIX_BYTES
 
-    def receive(self, address: int, n_received: int, n_total: int) -> int:
+    def receive(
+        self, address: int, n_received: int, n_total: int, starts: Sequence[int] = (0,)
+    ) -> int:
         """Goes on as far as the file's first `n_received` of `n_total` bytes, at `address`, allow.
+
+        Args:
+            starts: of a model in several files: where each begins, behind `address`.
 
         Returns:
             How many bytes must be there before another call makes sense; `n_total` when only the
@@ -50,30 +60,31 @@ class ArrivingModel:
             OutOfMemoryError: there is no room beside the model.
         """
         if self._weights is None and n_received >= min(self._needed, n_total):
-            self._open(address, n_received, n_total)
+            self._open(address, n_received, [*starts, n_total])
         if self._weights is None:
             return min(self._needed, n_total)
         needed = self._weights.pack(n_received)
         return n_total if needed is None else needed
 
-    def _open(self, address: int, n_received: int, n_total: int) -> None:
-        """Parses the header and makes the engine ready, if enough is here."""
+    def _open(self, address: int, n_received: int, bounds: Sequence[int]) -> None:
+        """Parses the headers and makes the engine ready, if enough is here."""
 
         def read(offset: int, n_bytes: int) -> memoryview:
             if offset + n_bytes > n_received:
                 raise _NotHereYetError(offset + n_bytes)
             return memoryview(self._pool.view(address + offset, n_bytes).to_bytes())
 
-        gguf, n_prefix = None, 0
-        while gguf is None and n_prefix < n_received:
-            n_prefix = min(max(2 * n_prefix, _FIRST_PREFIX_BYTES), n_received)
-            gguf = try_parse_header(read(0, n_prefix), n_total, read)
-        if gguf is None:
-            self._needed = 2 * n_received
-            return
+        parts: list[GGUFFile] = []
+        for start, end in pairwise(bounds):
+            part = _try_header(read, start, min(end, n_received), end)
+            if part is None:
+                n_prefix = max(n_received - start, 0)
+                self._needed = start + max(2 * n_prefix, _FIRST_PREFIX_BYTES)
+                return
+            parts.append(part)
         try:
             model = load_with_executor(
-                gguf,
+                merge(parts, bounds),
                 self._tokenizer_json,
                 None,
                 self._config,
@@ -92,6 +103,15 @@ class ArrivingModel:
         executor = KernelExecutor(plan, lowered, self._config, host, weights)
         self._weights = weights
         return executor
+
+
+def _try_header(read: ReadBytes, start: int, n_received: int, end: int) -> GGUFFile | None:
+    """The header of the file at `start`, if enough of it is here."""
+    part, n_prefix = None, 0
+    while part is None and start + n_prefix < n_received:
+        n_prefix = min(max(2 * n_prefix, _FIRST_PREFIX_BYTES), n_received - start)
+        part = try_parse_header(read(start, n_prefix), end - start, read)
+    return part
 
 
 class _NotHereYetError(Exception):

@@ -82,11 +82,12 @@ class Session:
         config = EngineConfig(context_size=context_size, prefill_chunk_size=PREFILL_CHUNK_SIZE)
         self._arriving = ArrivingModel(pool, config, tokenizer_json)
 
-    def receive(self, address: int, n_received: int, n_total: int) -> int:
+    def receive(self, address: int, n_received: int, n_total: int, starts_json: str = "[0]") -> int:
         """See `ArrivingModel.receive`."""
         if self._arriving is None:
             raise errors.ModelNotLoadedError("begin() comes before receive()")
-        return self._arriving.receive(address, n_received, n_total)
+        starts = json.loads(starts_json)
+        return self._arriving.receive(address, n_received, n_total, starts)
 
     def load(self) -> str:
         """Take the model, all bytes of which were received; returns `info()`."""

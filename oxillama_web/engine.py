@@ -44,6 +44,9 @@ class InferenceEngine:
     def load_model(self) -> None:
         """Loads `config.model_path`, mapped into memory or read whole as the offload policy says.
 
+        Of a model in several files, the path is that of the first (...-00001-of-00003.gguf); these
+        are always read whole.
+
         The tokenizer comes from `config.tokenizer_path`, else from the GGUF file, else from a
         tokenizer.json beside it.
 
@@ -58,8 +61,8 @@ class InferenceEngine:
         tokenizer_path = self._config.tokenizer_path
         tokenizer_json = None if tokenizer_path is None else Path(tokenizer_path).read_bytes()
         policy = self._config.offload_policy or OffloadPolicy.mmap()
-        data = open_model(model_path, policy)
-        self._load(data, tokenizer_json, model_path.parent, consume=True)
+        data, starts = open_model(model_path, policy)
+        self._load(data, starts, tokenizer_json, model_path.parent, consume=True)
 
     def load_model_from_bytes(
         self,
@@ -81,7 +84,7 @@ class InferenceEngine:
             ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
             OutOfMemoryError: it does not fit into memory.
         """
-        self._load(model_bytes, tokenizer_json, None, consume=consume)
+        self._load(model_bytes, [0], tokenizer_json, None, consume=consume)
 
     def use_model(self, model: LoadedModel) -> None:
         """Takes a model that oxillama_web.loading has loaded, instead of the one before."""
@@ -365,12 +368,15 @@ class InferenceEngine:
     def _load(
         self,
         data: ModelBytes,
+        starts: Sequence[int],
         tokenizer_json: str | bytes | None,
         folder: Path | None,
         *,
         consume: bool,
     ) -> None:
-        self.use_model(load_model(data, tokenizer_json, folder, self._config, consume=consume))
+        self.use_model(
+            load_model(data, starts, tokenizer_json, folder, self._config, consume=consume)
+        )
 
     @property
     def _conversation(self) -> Session:

@@ -16,8 +16,9 @@ from .errors import (
     UnsupportedModelError,
 )
 from .executors import create_executor
-from .gguf import GGUFFile, map_file
+from .gguf import map_file
 from .metrics import Metrics
+from .split import open_parts, part_paths, read_parts
 from .tokenizer import load_gguf_vocabulary, load_tokenizer_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from .config import EngineConfig, ModelConfig
     from .executors.base import Executor
-    from .gguf import TensorInfo
+    from .gguf import GGUFFile, TensorInfo
     from .lora import AppliedLora
     from .offload import OffloadPolicy
     from .plan import Plan
@@ -116,15 +117,17 @@ class LoadedModel:
 
 def load_model(
     data: ModelBytes,
+    starts: Sequence[int],
     tokenizer_json: str | bytes | None,
     folder: Path | None,
     config: EngineConfig,
     *,
     consume: bool,
 ) -> LoadedModel:
-    """Reads a model from the bytes of its file.
+    """Reads a model from the bytes of its file, or of its files, which lie behind one another.
 
     Args:
+        starts: where each file begins.
         tokenizer_json: a tokenizer to use instead of the file's own.
         folder: where a tokenizer.json may lie if neither is there.
         consume: the data may be kept and overwritten.
@@ -133,7 +136,7 @@ def load_model(
         ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
         OutOfMemoryError: it does not fit into memory.
     """
-    gguf = GGUFFile(data)
+    gguf = open_parts(data, starts)
     return load_with_executor(
         gguf,
         tokenizer_json,
@@ -171,23 +174,23 @@ def load_with_executor(
     )
 
 
-def open_model(path: Path, policy: OffloadPolicy) -> bytearray | mmap.mmap:
-    """A model file's bytes, which the engine may overwrite.
+def open_model(path: Path, policy: OffloadPolicy) -> tuple[bytearray | mmap.mmap, list[int]]:
+    """A model's bytes, which the engine may overwrite, and where each of its files begins in them.
 
     Raises:
-        OSError: it cannot be read.
+        ModelFormatError: the path is not that of the first of several files.
+        OSError: a file cannot be read.
         OutOfMemoryError: it cannot be mapped.
     """
     import mmap
 
+    paths = part_paths(path)
+    if len(paths) > 1 or policy.kind == "none":
+        return read_parts(paths)
     with path.open("rb") as file:
-        if policy.kind == "none":
-            data = bytearray(path.stat().st_size)
-            file.readinto(data)
-            return data
         try:
             # copy on write: interleaving the weights never reaches the file
-            return map_file(file, mmap.ACCESS_COPY)
+            return map_file(file, mmap.ACCESS_COPY), [0]
         except OSError as error:
             raise OutOfMemoryError(f"cannot map {path} into memory: {error}") from error
 

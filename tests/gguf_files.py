@@ -304,6 +304,37 @@ def random_blocks(
     return blocks
 
 
+def split_model(path: Path, folder: Path, n_parts: int, *, first_empty: bool = False) -> list[Path]:
+    """The files that llama.cpp's gguf-split would make of a model, by the gguf package's reader."""
+    reader = gguf.GGUFReader(path)
+    n_filled = n_parts - first_empty
+    size = -(-len(reader.tensors) // n_filled)
+    shares = [reader.tensors[at * size : (at + 1) * size] for at in range(n_filled)]
+    if first_empty:
+        shares.insert(0, [])
+    paths = []
+    for index, tensors in enumerate(shares):
+        paths.append(folder / f"{path.stem}-{index + 1:05}-of-{n_parts:05}.gguf")
+        writer = gguf.GGUFWriter(paths[-1], reader.fields["general.architecture"].contents())
+        if index == 0:
+            for name, field in reader.fields.items():
+                if not name.startswith("GGUF.") and name != "general.architecture":
+                    kinds = field.types
+                    writer.add_key_value(
+                        name, field.contents(), kinds[0], kinds[1] if len(kinds) > 1 else None
+                    )
+        writer.add_uint16("split.no", index)
+        writer.add_uint16("split.count", n_parts)
+        writer.add_int32("split.tensors.count", len(reader.tensors))
+        for tensor in tensors:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    return paths
+
+
 def add_byte_level_vocabulary(writer: gguf.GGUFWriter, size: int, pre: str = "smollm") -> None:
     """Three special tokens, 256 bytes as GPT-2 writes them, and merges learned from SAMPLE."""
     letters = byte_letters()
