@@ -90,7 +90,7 @@ class LoadedModel:
         Raises:
             GrammarError: the grammar or schema is wrong or not supported.
         """
-        if sampler.grammar is None:
+        if sampler.grammar is None and sampler.json_schema is None:
             return None
         from .sampling.grammar import constraint  # not for a plain chat, which starts sooner so
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import InvalidRequestError
 
@@ -59,6 +60,8 @@ class SamplerConfig:
         stages: the order of the stages; what is left out does not run.
         stop: texts that end an answer; they are not part of it.
         grammar: the answer follows this GBNF grammar, from its rule `root`.
+        json_schema: the answer is JSON that validates against this schema, as a mapping or as JSON
+            text.
         seed: the same seed gives the same text; None draws one from the system.
     """
 
@@ -90,6 +93,7 @@ class SamplerConfig:
     stages: tuple[str, ...] = DEFAULT_STAGES
     stop: tuple[str, ...] = ()
     grammar: str | None = None
+    json_schema: Mapping[str, Any] | bool | str | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +107,8 @@ class SamplerConfig:
             require(stage in DEFAULT_STAGES, "stages", stage, f"one of {', '.join(DEFAULT_STAGES)}")
         for bias in self.logit_bias.values():
             require(bias == bias, "logit_bias", bias, "a number")
+        if self.grammar is not None and self.json_schema is not None:
+            raise InvalidRequestError("give a grammar or a json_schema, not both")
         require("" not in self.stop, "stop", self.stop, "texts of at least one letter")
 
     @classmethod

@@ -36,6 +36,10 @@ def constraint(
         GrammarError: the grammar or schema is wrong or not supported.
     """
     text = config.grammar
+    if config.json_schema is not None:
+        from .json_schema import json_schema_to_gbnf  # a grammar does not need it
+
+        text = json_schema_to_gbnf(config.json_schema)
     if text is None:
         return None
     masks = kept.pop(text, None)
