@@ -59,6 +59,11 @@ def shared_masks(gbnf: str, tokens: Tokens = BYTES) -> GrammarMasks:
     return GrammarMasks(build_automaton(parse_gbnf(gbnf)), Vocabulary(tokens))
 
 
+def bits(mask: array[int]) -> set[int]:
+    """The tokens whose bits are set."""
+    return {32 * i + b for i, word in enumerate(mask) for b in range(32) if word >> b & 1}
+
+
 def accepts(gbnf: str, text: str | bytes) -> bool:
     """Whether the grammar matches the whole text."""
     matcher = shared_masks(gbnf).matcher

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 _MOST_MASKS = 512
 # Up to so many allowed tokens are listed: then nobody looks at the whole vocabulary.
 _MOST_LISTED = 256
-# Visits of a state before its mask is made; the first ones look at a few likely tokens only.
-_VISITS_BEFORE_MASK = 2
+# Up to so many likely tokens are read one by one, as long as there is no mask yet.
 _MOST_LIKELY = 256
 
 
@@ -76,12 +75,11 @@ class GrammarMasks:
         self.vocabulary = vocabulary
         self.matcher = Matcher(automaton)
         self.masks: dict[int, Mask] = {}
-        self.visits: dict[int, int] = {}
 
     def renew(self) -> None:
         """Forgets the past."""
         self.matcher = Matcher(self.matcher.automaton)
-        self.masks, self.visits = {}, {}
+        self.masks = {}
 
     def mask(self, state: int, executor: Executor) -> Mask:
         """The tokens that may follow in a state.
@@ -144,11 +142,9 @@ class Constraint:
         """
         shared, state = self._shared, self._current()
         if state not in shared.masks and n_most is not None and n_most <= _MOST_LIKELY:
-            visits = shared.visits[state] = shared.visits.get(state, 0) + 1
-            if visits <= _VISITS_BEFORE_MASK:
-                likely = self._most_likely(logits, n_most, state)
-                if likely is not None:
-                    return likely
+            likely = self._most_likely(logits, n_most, state)
+            if likely is not None:
+                return likely
         mask = shared.mask(state, self._executor)
         if mask.listed is None:
             self._executor.mask_logits(logits, mask.bits)
