@@ -104,6 +104,7 @@ def test_too_many_ways_to_read_a_text_are_an_error() -> None:
     assert time.perf_counter() - start < 5
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='ro t:=|()[]{}*+?"\\-^a0,.#\n', max_size=60))
 def test_any_text_is_a_grammar_or_a_grammar_error(text: str) -> None:
     try:
@@ -121,6 +122,7 @@ RANGES = st.lists(
 ).map(merged)
 
 
+@settings(deadline=None)
 @given(RANGES, st.data())
 def test_byte_sequences_are_the_utf8_of_the_ranges(
     ranges: tuple[tuple[int, int], ...], data: st.DataObject
@@ -142,6 +144,7 @@ def test_byte_sequences_are_the_utf8_of_the_ranges(
         assert len(found) == any(low <= code <= high for low, high in ranges)
 
 
+@settings(deadline=None)
 @given(RANGES)
 def test_inverting_ranges_twice_gives_them_again(ranges: tuple[tuple[int, int], ...]) -> None:
     assert inverted(inverted(ranges)) == ranges
@@ -167,7 +170,7 @@ PATTERNS = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(PATTERNS, st.lists(st.text("abcé😀", max_size=6), max_size=8))
 def test_regular_grammars_match_what_regular_expressions_match(
     pattern: Pair, texts: list[str]

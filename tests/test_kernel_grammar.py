@@ -15,7 +15,7 @@ from linear_driver import Block, libraries, load
 from oxillama_web.executors import abi
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.binary(max_size=5), min_size=1, max_size=70),
     st.integers(1, 6),
@@ -66,7 +66,7 @@ def test_matching_tokens(
         assert bits(array("I", mask.content())) == expected
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 100), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_masking_logits(n: int, n_words: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
