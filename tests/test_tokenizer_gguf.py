@@ -115,6 +115,15 @@ def test_ids_beyond_the_vocabulary(tokenizers: dict[str, Tokenizer]) -> None:
         tokenizer.token_bytes(-1)
 
 
+def test_bytes_of_the_whole_vocabulary(tokenizers: dict[str, Tokenizer]) -> None:
+    for tokenizer in tokenizers.values():
+        all_bytes = tokenizer.vocab_bytes()
+        assert len(all_bytes) == tokenizer.n_vocab
+        ids = tokenizer.encode("two 漢字 and\n 12  spaces", add_bos=False)
+        assert b"".join(all_bytes[token] for token in ids).decode() == tokenizer.decode(ids)
+        assert all_bytes[ids[0]] == tokenizer.token_bytes(ids[0])
+
+
 def test_surrogates(tokenizers: dict[str, Tokenizer]) -> None:
     tokenizer = tokenizers["smollm2-135m-instruct"]
     assert tokenizer.decode(tokenizer.encode("\ud83d\ude00 \ud83d")) == "😀 \ufffd"

@@ -119,6 +119,10 @@ class Tokenizer:
             found = self._bytes[token] = self._text_to_bytes(self._tokens[token])
         return found
 
+    def vocab_bytes(self) -> list[bytes]:
+        """token_bytes of every id, in order: as many as n_vocab."""
+        return list(map(self.token_bytes, range(self.n_vocab)))
+
     def is_control(self, token: int) -> bool:
         """Whether the token is a control token, which is not part of a text."""
         special = self._special.get(token)
