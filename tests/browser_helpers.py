@@ -81,17 +81,16 @@ class FaultyHandler(BaseHTTPRequestHandler):
         rest = self.model[start:]
         self._begin(206 if start else 200, len(rest))
         self.wfile.write(rest[: len(self.model) // 4 + 1])
-        # a browser drops what it has not handed on when the connection breaks
-        self.wfile.flush()
-        time.sleep(0.3)
+        self._let_it_arrive()
 
     def _changed(self) -> None:
         """As flaky, but the file is another one the second time."""
-        if "Range" in self.headers:
+        if self.headers.get("Range", "bytes=0-") != "bytes=0-":
             self._begin(206, 10)
             self.wfile.write(bytes(10))
         else:
             self._truncated()
+            self._let_it_arrive()
 
     def _web_page(self) -> None:
         body = b"<!doctype html><title>Please log in</title>"
@@ -104,6 +103,11 @@ class FaultyHandler(BaseHTTPRequestHandler):
         while True:
             self.wfile.write(bytes(1000))
             time.sleep(0.02)
+
+    def _let_it_arrive(self) -> None:
+        """A browser drops what it has not handed on when the connection breaks."""
+        self.wfile.flush()
+        time.sleep(0.3)
 
     def _begin(self, status: int, length: int | None, *, allow: bool = True) -> None:
         self.send_response(status)

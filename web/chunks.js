@@ -8,6 +8,12 @@ export class ChunkReader {
   /** @type {ReadableStreamDefaultReader<Uint8Array> | null} */
   #any = null;
   #buffer = new ArrayBuffer(CHUNK_BYTES);
+  /**
+   * What came and was not asked for yet.
+   *
+   * @type {Uint8Array}
+   */
+  #rest = new Uint8Array();
 
   /** @param {ReadableStream<Uint8Array>} stream */
   constructor(stream) {
@@ -19,15 +25,30 @@ export class ChunkReader {
   }
 
   /**
+   * @param {number} [most]  bytes
    * @returns {Promise<Uint8Array | null>} what came, until the next call; null at the end. After an
    *   error nothing more can be read.
    */
-  async read() {
-    if (this.#bytes === null) return (await this.#any?.read())?.value ?? null;
-    const { done, value } = await this.#bytes.read(new Uint8Array(this.#buffer));
+  async read(most = CHUNK_BYTES) {
+    if (this.#bytes === null) return this.#readArray(most);
+    const room = new Uint8Array(this.#buffer, 0, Math.min(most, CHUNK_BYTES));
+    const { done, value } = await this.#bytes.read(room);
     if (done) return null;
     this.#buffer = value.buffer;
     return value;
+  }
+
+  /** @param {number} most */
+  async #readArray(most) {
+    if (this.#rest.length === 0) {
+      const value = (await this.#any?.read())?.value;
+      if (value === undefined) return null;
+      if (!(value instanceof Uint8Array)) throw new TypeError("the stream must be of Uint8Array");
+      this.#rest = value;
+    }
+    const chunk = this.#rest.subarray(0, most);
+    this.#rest = this.#rest.subarray(chunk.length);
+    return chunk;
   }
 
   /** @param {unknown} [reason] */

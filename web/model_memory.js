@@ -9,19 +9,38 @@ const FIRST_GUESS_BYTES = 64 * 1024 * 1024;
 /** What 32-bit addresses leave to a model, beside the conversation and work buffers. */
 const MOST_BYTES = 4 * 1024 ** 3 - 192 * 1024 ** 2;
 
+/** Where a file of a model begins: tensors stay aligned for any vector unit. */
+const ALIGNMENT = 64;
+
 export class ModelMemory {
   #pool;
   #capacity;
+  /** @type {Map<number, number>} end by start of what came before its time */
+  #early = new Map();
 
   /** Bytes that have come; all before them, too. */
   received = 0;
 
   /**
-   * @param {KernelPool} pool
-   * @param {number | null} size  bytes of the whole model, where known
+   * Where each of the model's files begins.
+   *
+   * @type {number[]}
    */
-  constructor(pool, size) {
+  starts = [];
+
+  /**
+   * @param {KernelPool} pool
+   * @param {(number | null)[]} sizes  bytes of each file of the model, where known
+   */
+  constructor(pool, sizes) {
     this.#pool = pool;
+    /** @type {number | null} */
+    let size = 0;
+    for (const bytes of sizes) {
+      if (size === null) break;
+      this.starts.push(aligned(size));
+      size = bytes === null ? null : aligned(size) + bytes;
+    }
     this.#capacity = size ?? FIRST_GUESS_BYTES;
     this.size = size;
     if (this.#capacity > MOST_BYTES) throw tooLarge(this.#capacity);
@@ -32,18 +51,39 @@ export class ModelMemory {
 
   /**
    * @param {Uint8Array} chunk
-   * @param {number} offset  where the last one ended
+   * @param {number} offset
    */
   write(chunk, offset) {
     const end = offset + chunk.length;
     if (end > this.#capacity) this.#grow(end);
     this.#pool.view(this.address + offset, chunk.length).set(chunk);
-    this.received = end;
+    this.#early.set(offset, end);
+    this.#advance();
+  }
+
+  /**
+   * The next file comes.
+   *
+   * @param {number} index
+   * @returns {number} where it begins
+   */
+  startFile(index) {
+    const start = (this.starts[index] ??= aligned(this.received));
+    this.#early.set(this.received, start); // what lies between two files
+    this.#advance();
+    return start;
   }
 
   /** All has come. */
   finish() {
     this.size = this.received;
+  }
+
+  #advance() {
+    for (let end; (end = this.#early.get(this.received)) !== undefined; ) {
+      this.#early.delete(this.received);
+      this.received = end;
+    }
   }
 
   /** @param {number} end */
@@ -53,6 +93,11 @@ export class ModelMemory {
     if (!this.#pool.resizeLast(this.address, capacity)) throw noRoom(capacity);
     this.#capacity = capacity;
   }
+}
+
+/** @param {number} offset */
+function aligned(offset) {
+  return Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
 }
 
 /** @param {number} bytes */

@@ -6,24 +6,25 @@
  *     llm.dispose();
  */
 
+import { modelFiles, toByteSource, transferable } from "./model_source.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 
 export { OxiLlamaError } from "./protocol.js";
 
 /**
- * @import { AnswerOptions, AnswerStats, ByteSource, ChatMessage, LoadStage, ModelInfo, Reply,
- *   Request } from "./protocol.js"
+ * @import { AnswerOptions, AnswerStats, ChatMessage, LoadStage, ModelInfo, Reply, Request
+ *   } from "./protocol.js"
  */
 
 /**
- * @typedef {string | URL | Blob | ArrayBuffer} Source  an address, a File or other Blob, or the
- *   bytes themselves. An ArrayBuffer is moved to the worker and is empty afterwards.
+ * @typedef {import("./model_source.js").Source} Source
  *
  * @typedef {{stage: LoadStage, loaded: number, total: number | null}} LoadProgress  bytes for stage
  *   "download"; 0 or 1 of 1 for "runtime" (Python) and "load" (the engine)
  *
  * @typedef {object} LoadOptions
- * @property {Source} model  a GGUF file
+ * @property {Source | Source[]} model  a GGUF file; of a model in several files the address of the
+ *   first (...-00001-of-00003.gguf), or a list of all
  * @property {Source} [tokenizer]  a tokenizer.json to use instead of the file's own vocabulary
  * @property {number} [contextSize]  most tokens that a conversation may have
  * @property {number} [threads]  left out: as many as help, up to 4. One, unless the page is
@@ -95,14 +96,14 @@ export class OxiLlama {
     const stop = () => connection.close(aborted());
     signal?.addEventListener("abort", stop);
     try {
-      const source = toByteSource(model, "model");
+      const files = modelFiles(model);
       const vocabulary = tokenizer === undefined ? null : toByteSource(tokenizer, "tokenizer");
       const info = await connection.request(
         {
           type: "load",
           version: PROTOCOL_VERSION,
           calledAt,
-          model: source,
+          model: files,
           tokenizer: vocabulary,
           contextSize: contextSize ?? null,
           threads: threads ?? null,
@@ -112,7 +113,7 @@ export class OxiLlama {
           const { stage, loaded, total } = reply;
           onProgress?.({ stage, loaded, total });
         },
-        transferable(source, vocabulary),
+        transferable([...files, vocabulary]),
       );
       return new OxiLlama(connection, /** @type {ModelInfo} */ (info));
     } catch (error) {
@@ -313,38 +314,6 @@ class Connection {
 
 /** @type {Connection | null} */
 let spare = null;
-
-/**
- * @param {Source} source
- * @param {string} what
- * @returns {ByteSource}
- */
-function toByteSource(source, what) {
-  if (typeof source === "string" || source instanceof URL) {
-    try {
-      return { kind: "url", url: new URL(source, document.baseURI).href };
-    } catch {
-      throw new OxiLlamaError({
-        code: "invalid_request",
-        message: `${what}: "${source}" is not a web address`,
-      });
-    }
-  }
-  if (source instanceof Blob) return { kind: "blob", blob: source };
-  if (source instanceof ArrayBuffer) return { kind: "buffer", buffer: source };
-  throw new OxiLlamaError({
-    code: "invalid_request",
-    message: `${what} must be an address, a File, a Blob or an ArrayBuffer`,
-  });
-}
-
-/**
- * @param {(ByteSource | null)[]} sources
- * @returns {Transferable[]}
- */
-function transferable(...sources) {
-  return sources.flatMap((source) => (source?.kind === "buffer" ? [source.buffer] : []));
-}
 
 /**
  * @param {GenerateOptions} options

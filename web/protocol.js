@@ -11,7 +11,9 @@ export const PROTOCOL_VERSION = 1;
 
 /**
  * @typedef {{kind: "url", url: string} | {kind: "blob", blob: Blob}
- *   | {kind: "buffer", buffer: ArrayBuffer}} ByteSource  where bytes come from
+ *   | {kind: "buffer", buffer: ArrayBuffer}
+ *   | {kind: "stream", stream: ReadableStream<Uint8Array>,
+ *      size: number | null}} ByteSource  where the bytes of a file come from
  *
  * @typedef {{role: string, content: string}} ChatMessage
  *
@@ -25,10 +27,10 @@ export const PROTOCOL_VERSION = 1;
  *
  * @typedef {{max_tokens?: number, sampler: SamplerOptions}} AnswerOptions
  *
- * @typedef {{type: "load", id: number, version: number, calledAt: number, model: ByteSource,
+ * @typedef {{type: "load", id: number, version: number, calledAt: number, model: ByteSource[],
  *   tokenizer: ByteSource | null, contextSize: number | null,
  *   threads: number | null}} LoadRequest  `calledAt` is in milliseconds since 1970, with fractions;
- *   `threads` null: as many as help
+ *   `model`: its files, in their order; `threads` null: as many as help
  * @typedef {{type: "generate", id: number, prompt: string,
  *   options: AnswerOptions}} GenerateRequest
  * @typedef {{type: "chat", id: number, messages: ChatMessage[],

@@ -46,9 +46,9 @@ export class Session {
    *
    * @param {ModelMemory} memory
    */
-  receive({ address, received, size }) {
+  receive({ address, received, size, starts }) {
     if (size === null || received < Math.min(this.#needed, size)) return;
-    this.#needed = this.#invoke("receive", address, received, size);
+    this.#needed = this.#invoke("receive", address, received, size, JSON.stringify(starts));
   }
 
   /**

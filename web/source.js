@@ -1,9 +1,10 @@
 /** Bytes of a model, from wherever they come, as they come. */
 
 import { ChunkReader } from "./chunks.js";
-import { download } from "./download.js";
+import { Download } from "./download.js";
 import { OxiLlamaError } from "./protocol.js";
 
+/** @import { Write } from "./download.js" */
 /** @import { ByteSource } from "./protocol.js" */
 
 const SLICE_BYTES = 4 * 1024 * 1024;
@@ -13,54 +14,46 @@ const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
 /**
  * @typedef {object} OpenSource
  * @property {number | null} size  bytes, where known
- * @property {ReadableStream<Uint8Array>} stream
+ * @property {boolean} local  they are on this device
+ * @property {(write: Write) => Promise<number>} read  hands all bytes to `write`, each once, mostly
+ *   in order; gives their number
  */
 
 /**
- * Start to read.
+ * Start to read the files of a model.
  *
- * @param {ByteSource} source
+ * @param {ByteSource[]} sources
  * @param {AbortSignal} signal
- * @returns {Promise<OpenSource>}
+ * @returns {Promise<OpenSource[]>}
  */
-export async function openSource(source, signal) {
-  switch (source.kind) {
-    case "url":
-      return openUrl(source.url, signal);
-    case "blob":
-      // piped, it is no stream of bytes any more: Chromium never ends the byte reads of a Blob
-      return {
-        size: source.blob.size,
-        stream: source.blob.stream().pipeThrough(new TransformStream()),
-      };
-    case "buffer":
-      return { size: source.buffer.byteLength, stream: slices(source.buffer) };
-  }
+export function openSources(sources, signal) {
+  return Promise.all(
+    sources.map(async (source, index) => {
+      if (source.kind !== "url") return openLocal(source);
+      const download = await orNetworkError(Download.open(source.url, signal), source.url);
+      // a connection that waits would break, and browsers allow but a few of them
+      if (index > 0) download.suspend();
+      const read = (/** @type {Write} */ write) => download.read(write);
+      return { size: download.size, local: false, read };
+    }),
+  );
 }
 
 /**
- * Hand each piece of a source to `write`, in order, which must not keep it; check that it is a
- * whole GGUF file.
+ * Hand the bytes of a GGUF file to `write`; check that it is whole.
  *
  * @param {OpenSource} source
- * @param {(chunk: Uint8Array, offset: number) => void} write
+ * @param {Write} write
  * @returns {Promise<number>} how many bytes came
  */
-export async function readModel({ size, stream }, write) {
-  const reader = new ChunkReader(stream);
-  let offset = 0;
-  try {
-    for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {
-      checkMagic(chunk, offset);
-      write(chunk, offset);
-      offset += chunk.length;
-    }
-  } catch (error) {
-    reader.cancel().catch(() => {});
-    throw error instanceof OxiLlamaError ? error : networkError(error, "the model");
-  }
-  checkComplete(offset, size);
-  return offset;
+export async function readModel(source, write) {
+  const reading = source.read((chunk, offset) => {
+    checkMagic(chunk, offset);
+    return write(chunk, offset);
+  });
+  const received = await orNetworkError(reading, "the model");
+  checkComplete(received, source.size);
+  return received;
 }
 
 /**
@@ -69,41 +62,72 @@ export async function readModel({ size, stream }, write) {
  * @returns {Promise<string>}
  */
 export async function readText(source, signal) {
-  const { stream } = await openSource(source, signal);
-  try {
-    return await new Response(stream).text();
-  } catch (error) {
-    throw networkError(error, "the tokenizer");
+  const [opened] = await openSources([source], signal);
+  const decoder = new TextDecoder();
+  let text = "";
+  const reading = opened?.read((chunk) => {
+    text += decoder.decode(chunk, { stream: true });
+  });
+  await orNetworkError(reading, "the tokenizer");
+  return text + decoder.decode();
+}
+
+/**
+ * @param {Exclude<ByteSource, {kind: "url"}>} source
+ * @returns {OpenSource}
+ */
+function openLocal(source) {
+  switch (source.kind) {
+    case "stream":
+      return fromStream(source.stream, source.size);
+    case "blob":
+      // piped, it is no stream of bytes any more: Chromium never ends the byte reads of a Blob
+      return fromStream(
+        source.blob.stream().pipeThrough(new TransformStream()),
+        source.blob.size,
+      );
+    case "buffer":
+      return fromBuffer(source.buffer);
   }
 }
 
 /**
- * @param {string} url
- * @param {AbortSignal} signal
- * @returns {Promise<OpenSource>}
+ * @param {ReadableStream<Uint8Array>} stream
+ * @param {number | null} size
+ * @returns {OpenSource}
  */
-async function openUrl(url, signal) {
-  try {
-    return await download(url, signal);
-  } catch (error) {
-    throw error instanceof OxiLlamaError ? error : networkError(error, url);
-  }
+function fromStream(stream, size) {
+  const read = async (/** @type {Write} */ write) => {
+    const reader = new ChunkReader(stream);
+    let offset = 0;
+    try {
+      for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {
+        const { length } = chunk;
+        await write(chunk, offset);
+        offset += length;
+      }
+    } catch (error) {
+      reader.cancel().catch(() => {});
+      throw error;
+    }
+    return offset;
+  };
+  return { size, local: true, read };
 }
 
 /**
  * @param {ArrayBuffer} buffer
- * @returns {ReadableStream<Uint8Array>} views of it, not copies
+ * @returns {OpenSource}
  */
-function slices(buffer) {
-  let offset = 0;
-  return new ReadableStream({
-    pull(controller) {
-      const length = Math.min(SLICE_BYTES, buffer.byteLength - offset);
-      if (length === 0) return controller.close();
-      controller.enqueue(new Uint8Array(buffer, offset, length));
-      offset += length;
-    },
-  });
+function fromBuffer(buffer) {
+  const size = buffer.byteLength;
+  const read = async (/** @type {Write} */ write) => {
+    for (let offset = 0; offset < size; offset += SLICE_BYTES) {
+      await write(new Uint8Array(buffer, offset, Math.min(SLICE_BYTES, size - offset)), offset);
+    }
+    return size;
+  };
+  return { size, local: true, read };
 }
 
 /**
@@ -129,11 +153,24 @@ function checkComplete(received, size) {
   if (received < GGUF_MAGIC.length) {
     throw new OxiLlamaError({ code: "not_gguf", message: "the model file is empty" });
   }
-  if (size !== null && received < size) {
+  if (size !== null && received !== size) {
     throw new OxiLlamaError({
       code: "truncated",
       message: `the model broke off after ${received} of ${size} bytes; load it again`,
     });
+  }
+}
+
+/**
+ * @template T
+ * @param {Promise<T> | undefined} promise
+ * @param {string} what  is read
+ */
+async function orNetworkError(promise, what) {
+  try {
+    return /** @type {T} */ (await promise);
+  } catch (error) {
+    throw error instanceof OxiLlamaError ? error : networkError(error, what);
   }
 }
 

@@ -5,7 +5,7 @@ import { ModelMemory } from "./model_memory.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 import { heapBytes, startRuntime } from "./runtime.js";
 import { Session } from "./session.js";
-import { openSource, readModel, readText } from "./source.js";
+import { openSources, readModel, readText } from "./source.js";
 
 /** @import { KernelPool } from "./kernel_pool.js" */
 /** @import { ByteSource, ClosedReply, LoadRequest, Reply, Request } from "./protocol.js" */
@@ -153,19 +153,22 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize, thre
 /**
  * Write a model into the kernels' memory; Python need not be there yet.
  *
- * @param {ByteSource} model
+ * @param {ByteSource[]} model  its files
  * @param {Promise<KernelPool>} opening
  * @param {AbortSignal} signal
  * @param {(memory: ModelMemory) => void} onChunk
  * @returns {Promise<ModelMemory>}
  */
 async function receiveModel(model, opening, signal, onChunk) {
-  const [pool, source] = await Promise.all([opening, openSource(model, signal)]);
-  const memory = new ModelMemory(pool, source.size);
-  await readModel(source, (chunk, offset) => {
-    memory.write(chunk, offset);
-    onChunk(memory);
-  });
+  const [pool, files] = await Promise.all([opening, openSources(model, signal)]);
+  const memory = new ModelMemory(pool, files.map(({ size }) => size));
+  for (const [index, file] of files.entries()) {
+    const start = memory.startFile(index);
+    await readModel(file, (chunk, offset) => {
+      memory.write(chunk, start + offset);
+      onChunk(memory);
+    });
+  }
   memory.finish();
   return memory;
 }
