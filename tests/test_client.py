@@ -432,7 +432,7 @@ def test_the_page_works_without_snapshot_or_isolation(
     elif snapshot == "none":
         (copy / "manifest.json").write_text(json.dumps({**manifest, "snapshot": None}))
     with serving(make_server(copy, tiny_models, isolate=isolate)) as address:
-        page = browser.new_page()
+        page = browser.new_page(service_workers="block")  # which would isolate it
         page.goto(address)
         assert page.evaluate("crossOriginIsolated") is isolate
         result = call(

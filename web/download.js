@@ -18,6 +18,8 @@ const MOST_CONNECTIONS = 4;
 const SETTLE_MS = 300;
 const MEASURE_MS = 500;
 const LEAST_GAIN = 1.15;
+/** Of the time, waiting for the server: else this worker is what takes the time. */
+const LEAST_WAITING = 0.6;
 
 /**
  * @typedef {object} Identity  tells a file from another version of it; null: not known
@@ -42,6 +44,8 @@ export class Download {
   #next = 0;
   #connections = 1;
   #received = 0;
+  /** Milliseconds that connections waited for bytes. */
+  #waited = 0;
 
   /** Where the bytes begin that come: 0 where the server has another file by now. */
   start = 0;
@@ -161,8 +165,9 @@ export class Download {
   async #widen(lanes, write) {
     let best = 0;
     while (this.#connections < MOST_CONNECTIONS) {
-      const rate = await this.#measure();
+      const { rate, waiting } = await this.#measure();
       if (this.#left() < 2 * SEGMENT_BYTES || this.#signal.aborted) return;
+      if (waiting < LEAST_WAITING) return;
       if (rate < LEAST_GAIN * best) {
         this.#connections -= 1;
         return;
@@ -172,12 +177,14 @@ export class Download {
     }
   }
 
-  /** @returns {Promise<number>} bytes a second */
+  /** Bytes a second, and how much of their time connections wait. */
   async #measure() {
     await this.#wait(SETTLE_MS);
-    const [before, started] = [this.#received, performance.now()];
+    const [received, waited, started] = [this.#received, this.#waited, performance.now()];
     await this.#wait(MEASURE_MS);
-    return ((this.#received - before) * 1000) / (performance.now() - started);
+    const seconds = (performance.now() - started) / 1000;
+    const waiting = (this.#waited - waited) / 1000 / this.#connections / seconds;
+    return { rate: (this.#received - received) / seconds, waiting };
   }
 
   /**
@@ -245,7 +252,9 @@ export class Download {
       let chunk;
       try {
         connection = await this.#connectAt(position, end, connection);
+        const asked = performance.now();
         chunk = await connection.read(end - position);
+        this.#waited += performance.now() - asked;
         if (chunk === null && end !== Infinity) throw new Error("the connection ended early");
       } catch (error) {
         connection = null;

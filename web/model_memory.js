@@ -31,8 +31,9 @@ export class ModelMemory {
   /**
    * @param {KernelPool} pool
    * @param {(number | null)[]} sizes  bytes of each file of the model, where known
+   * @param {number} guess  bytes of all of them, if some are not known
    */
-  constructor(pool, sizes) {
+  constructor(pool, sizes, guess) {
     this.#pool = pool;
     /** @type {number | null} */
     let size = 0;
@@ -41,7 +42,7 @@ export class ModelMemory {
       this.starts.push(aligned(size));
       size = bytes === null ? null : aligned(size) + bytes;
     }
-    this.#capacity = size ?? FIRST_GUESS_BYTES;
+    this.#capacity = size ?? (guess || FIRST_GUESS_BYTES);
     this.size = size;
     if (this.#capacity > MOST_BYTES) throw tooLarge(this.#capacity);
     /** @readonly */

@@ -14,6 +14,7 @@ const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
 /**
  * @typedef {object} OpenSource
  * @property {number | null} size  bytes, where known
+ * @property {number} guess  bytes, where they may be so many; 0: nobody told
  * @property {boolean} local  they are on this device
  * @property {(write: Write) => Promise<number>} read  hands all bytes to `write`, each once, mostly
  *   in order; gives their number
@@ -34,7 +35,7 @@ export function openSources(sources, signal) {
       // a connection that waits would break, and browsers allow but a few of them
       if (index > 0) download.suspend();
       const read = (/** @type {Write} */ write) => download.read(write);
-      return { size: download.size, local: false, read };
+      return { size: download.size, guess: download.identity.size ?? 0, local: false, read };
     }),
   );
 }
@@ -112,7 +113,7 @@ function fromStream(stream, size) {
     }
     return offset;
   };
-  return { size, local: true, read };
+  return { size, guess: 0, local: true, read };
 }
 
 /**
@@ -127,7 +128,7 @@ function fromBuffer(buffer) {
     }
     return size;
   };
-  return { size, local: true, read };
+  return { size, guess: size, local: true, read };
 }
 
 /**

@@ -161,7 +161,9 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize, thre
  */
 async function receiveModel(model, opening, signal, onChunk) {
   const [pool, files] = await Promise.all([opening, openSources(model, signal)]);
-  const memory = new ModelMemory(pool, files.map(({ size }) => size));
+  const sizes = files.map(({ size }) => size);
+  const guess = files.reduce((sum, file) => sum + (file.size ?? file.guess), 0);
+  const memory = new ModelMemory(pool, sizes, guess);
   for (const [index, file] of files.entries()) {
     const start = memory.startFile(index);
     await readModel(file, (chunk, offset) => {
