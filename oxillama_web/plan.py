@@ -327,6 +327,7 @@ class PlanBuilder:
             weight: a matrix, or a vector of which values count as rows.
             parts: each new name's number of rows, which must add up to the tensor's.
         """
+        self._shape(weight)
         tensor = self._tensors.pop(weight)
         n_rows = tensor.shape[-1]
         if sum(parts.values()) != n_rows:

@@ -6,7 +6,10 @@ tests/golden/make_architectures.py made the golden files; tests/golden/README.md
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
+import re
 from pathlib import Path
 
 import gguf
@@ -214,3 +217,33 @@ def test_windows_follow_the_pattern_that_a_file_states(tmp_path: Path) -> None:
     assert windows([True, False, False, True, True, True, False]) == [8, 0, 0, 8, 8, 8, 0]
     with pytest.raises(ModelFormatError, match="2 entries for 7 layers"):
         windows([True, False])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "command-r-plus"])
+def test_broken_files_end_in_a_clear_error(case: str, tmp_path: Path) -> None:
+    """Without any one tensor or key, or with a strange number, a file loads or is refused."""
+    write_case(tmp_path / "whole.gguf", case, "Q8_0")
+    data = (tmp_path / "whole.gguf").read_bytes()
+    first_block = [name for name in GGUFFile(data).tensors if not re.match(r"blk\.[1-9]", name)]
+    refused = 0
+    for name in first_block:
+        model = GGUFFile(data)
+        del model.tensors[name]
+        refused += is_refused(model)
+    assert refused > len(first_block) / 3
+    model = GGUFFile(data)
+    metadata = model.metadata
+    keys = [key for key in metadata if not key.startswith(("tokenizer", "general"))]
+    for key, value in itertools.product(keys, (None, 0, 1, -1, 2**31, 0.0, -1.5, 1e300, math.nan)):
+        model.metadata = {other: metadata[other] for other in metadata if other != key}
+        if value is not None:
+            model.metadata[key] = value
+        is_refused(model)
+
+
+def is_refused(model: GGUFFile) -> bool:
+    try:
+        read_model(model)
+    except (ModelFormatError, UnsupportedModelError, InvalidRequestError):
+        return True
+    return False

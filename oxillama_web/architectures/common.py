@@ -16,6 +16,9 @@ POSITION_EMBEDDING = "position_embd.weight"
 OUTPUT_NORM = "output_norm.weight"
 OUTPUT_HEAD = "output.weight"
 
+# The largest in use are some hundreds: what a broken file asks for must not fill the memory.
+MAX_HEAD_DIM = 1 << 16
+
 
 def read_config(
     gguf: GGUFFile, context_size: int | None, default_rope_base: float = 10000.0
@@ -37,6 +40,8 @@ def read_config(
             f"{n_heads} attention heads cannot be shared by {n_kv_heads} key heads"
         )
     head_dim = _positive(gguf, f"{arch}.attention.key_length", hidden_size // n_heads)
+    if head_dim > MAX_HEAD_DIM:
+        raise ModelFormatError(f"a head of {head_dim} values is more than {MAX_HEAD_DIM}")
     rope_dim = _positive(gguf, f"{arch}.rope.dimension_count", head_dim)
     if rope_dim > head_dim or rope_dim % 2:
         raise ModelFormatError(
