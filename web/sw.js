@@ -12,7 +12,7 @@ self.addEventListener("fetch", (event) => {
   if (needsIsolation(request)) respondWith.call(event, isolated(request));
 });
 
-// --- isolation: https://html.spec.whatwg.org/multipage/browsers.html#cross-origin-isolation
+// --- isolation: a page whose headers say so may share memory between threads (HTML standard)
 
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
