@@ -1,17 +1,20 @@
 """Writes oxillama_web/tokenizer/unicode_ranges.py from the regex engine of Hugging Face tokenizers.
 
 Python's own unicodedata follows the interpreter's version; a vocabulary's split rules must not. So
-each table is what the oracle's engine (Oniguruma) matches, asked for every code point.
+each table is what the oracle's engine (Oniguruma) matches, asked for every code point. The tables
+with long names are those of its other parts, which follow older and newer versions of Unicode.
 
-    pip install tokenizers && python tools/make_unicode_ranges.py
+    pip install tokenizers unicodedata2 && python tools/make_unicode_ranges.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tokenizers
-from tokenizers import Regex, pre_tokenizers
+import unicodedata2
+from tokenizers import Regex, normalizers, pre_tokenizers
 
 TARGET = Path(__file__).parent.parent / "oxillama_web" / "tokenizer" / "unicode_ranges.py"
 # fmt: off
@@ -42,7 +45,7 @@ def main() -> None:
     lines = [HEADER.format(version=tokenizers.__version__)]
     tables = {name: matched_ranges(rf"\p{{{name}}}+") for name in CATEGORIES + SCRIPTS}
     tables["word"] = matched_ranges(r"\w+")
-    tables["punctuation"] = punctuation_ranges()
+    tables |= {name: ranges_where(test) for name, test in TESTS.items()}
     for name, ranges in tables.items():
         lines.append(f'    "{name}": (\n')
         lines += [f'        "{chunk}"\n' for chunk in wrap(encode(ranges), 86)]
@@ -64,17 +67,49 @@ def matched_ranges(pattern: str) -> list[tuple[int, int]]:
     return ranges
 
 
-def punctuation_ranges() -> list[tuple[int, int]]:
-    """What the Punctuation pre-tokenizer splits at: the table of an older Unicode."""
-    splitter = pre_tokenizers.Punctuation("removed")
-    others = "".join(piece for piece, _ in splitter.pre_tokenize_str(ALL_CHARACTERS))
+def ranges_where(test: Callable[[str], bool]) -> list[tuple[int, int]]:
+    """The runs of characters that pass a test."""
     ranges: list[tuple[int, int]] = []
-    for code_point in sorted(map(ord, set(ALL_CHARACTERS) - set(others))):
+    for code_point in map(ord, filter(test, ALL_CHARACTERS)):
         if ranges and ranges[-1][1] + 1 == code_point:
             ranges[-1] = ranges[-1][0], code_point
         else:
             ranges.append((code_point, code_point))
     return ranges
+
+
+def is_unnormalized(char: str) -> bool:
+    """Whether the oracle's normalization forms are too old to know the character."""
+    # behind and before marks of other classes, so that a change of order shows
+    text = f"a\u0301{char}\u0e49\u0591\u0323b"
+    return any(
+        form.normalize_str(text) != unicodedata2.normalize(name, text)
+        for name, form in FORMS.items()
+    )
+
+
+def is_dropped(normalizer: normalizers.Normalizer) -> Callable[[str], bool]:
+    return lambda char: normalizer.normalize_str(f"a{char}b") == "ab"
+
+
+def n_pieces(pre_tokenizer: pre_tokenizers.PreTokenizer, text: str) -> int:
+    return len(pre_tokenizer.pre_tokenize_str(text))
+
+
+FORMS = {name: getattr(normalizers, name)() for name in ("NFC", "NFD", "NFKC", "NFKD")}
+BERT = {"clean_text": False, "handle_chinese_chars": False, "lowercase": False}
+BERT |= {"strip_accents": False}
+PUNCTUATION, DIGITS_OF_RUST = pre_tokenizers.Punctuation("removed"), pre_tokenizers.Digits()
+WHITESPACE = pre_tokenizers.Whitespace()
+TESTS: dict[str, Callable[[str], bool]] = {
+    "punctuation": lambda char: n_pieces(PUNCTUATION, char) == 0,
+    "numeric": lambda char: n_pieces(DIGITS_OF_RUST, "a" + char) == 2,
+    "word_of_rust": lambda char: n_pieces(WHITESPACE, "a" + char) == 1 and not char.isspace(),
+    "unnormalized": is_unnormalized,
+    "stripped_accent": is_dropped(normalizers.StripAccents()),
+    "stripped_by_bert": is_dropped(normalizers.BertNormalizer(**BERT | {"strip_accents": True})),
+    "cleaned_by_bert": is_dropped(normalizers.BertNormalizer(**BERT | {"clean_text": True})),
+}
 
 
 def encode(ranges: list[tuple[int, int]]) -> str:

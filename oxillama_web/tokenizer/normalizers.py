@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import TokenizerError
 from .byte_level import text_to_byte_chars
@@ -52,14 +52,22 @@ def _sequence(spec: Spec) -> Normalizer:
 
 
 def _unicode_form(spec: Spec) -> Normalizer:
-    form = spec["type"]
+    return _form(spec["type"])
+
+
+def _form(name: Literal["NFC", "NFD", "NFKC", "NFKD"]) -> Normalizer:
+    """A Unicode normalization form. Hugging Face's tables are those of Unicode 9: characters that
+    came later stay as they are, and where they are."""
+    newer = UnicodeRegex(r"\p{unnormalized}")
 
     def normalize(text: str) -> str:
         if text.isascii():
             return text
         import unicodedata
 
-        return unicodedata.normalize(form, text)
+        parts = newer.split(text)
+        parts[::2] = [unicodedata.normalize(name, part) for part in parts[::2]]
+        return "".join(parts)
 
     return normalize
 
@@ -82,15 +90,20 @@ def _strip(spec: Spec) -> Normalizer:
 
 def _lowercase(text: str) -> str:
     # letter by letter: str.lower() would write a word's last sigma in another way
-    return text.lower() if text.isascii() else "".join(map(str.lower, text))
+    return text.lower() if text.isascii() else "".join(map(_lower, text))
 
 
-def _strip_accents(text: str) -> str:
-    if text.isascii():
-        return text
-    from unicodedata import category
+def _lower(char: str) -> str:
+    if char >= _FIRST_NEW_CAPITAL:
+        for first, last, distance in _NEW_CAPITALS:
+            if first <= ord(char) <= last:
+                return chr(ord(char) + distance)
+    return char.lower()
 
-    return "".join(char for char in text if not category(char).startswith("M"))
+
+def _strip_accents(_: Spec) -> Normalizer:
+    accents = UnicodeRegex(r"\p{stripped_accent}")
+    return lambda text: text if text.isascii() else accents.replace(text, "")
 
 
 def _nmt(text: str) -> str:
@@ -108,50 +121,43 @@ def _bert(spec: Spec) -> Normalizer:
         strip_accents = lowercase
     clean_text = spec.get("clean_text", True)
     handle_chinese_chars = spec.get("handle_chinese_chars", True)
+    cleaned, space = UnicodeRegex(r"\p{cleaned_by_bert}"), UnicodeRegex(r"\s")
+    chinese = UnicodeRegex(CHINESE)
+    decompose, accents = _form("NFD"), UnicodeRegex(r"\p{stripped_by_bert}")
 
     def normalize(text: str) -> str:
-        from unicodedata import normalize as to_form
-
         if clean_text:
-            text = _clean_text(text)
-        if handle_chinese_chars:
-            text = "".join(f" {char} " if _is_chinese(ord(char)) else char for char in text)
-        if strip_accents:
-            from unicodedata import category
-
-            text = "".join(char for char in to_form("NFD", text) if category(char) != "Mn")
+            # controls go first, those that are white space too: U+000B, U+000C and U+0085
+            text = space.replace(cleaned.replace(text, ""), " ")
+        if handle_chinese_chars and not text.isascii():
+            parts = chinese.split(text)
+            parts[1::2] = [f" {char} " for char in parts[1::2]]
+            text = "".join(parts)
+        if strip_accents and not text.isascii():
+            text = accents.replace(decompose(text), "")
         return _lowercase(text) if lowercase else text
 
     return normalize
 
 
-def _clean_text(text: str) -> str:
-    from unicodedata import category
-
-    # controls go first, those that are white space too: U+000B, U+000C and U+0085
-    kept = (
-        char
-        for char in text
-        if char not in "\0\ufffd" and (char in "\t\n\r" or category(char) not in _CONTROLS)
-    )
-    return "".join(" " if char in WHITE_SPACE else char for char in kept)
-
-
-def _is_chinese(code_point: int) -> bool:
-    return any(first <= code_point <= last for first, last in _CHINESE)
-
-
-_CONTROLS = ("Cc", "Cf", "Co")
-_CHINESE = (
-    (0x4E00, 0x9FFF),
-    (0x3400, 0x4DBF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2B73F),
-    (0x2B740, 0x2B81F),
-    (0x2B920, 0x2CEAF),
-    (0xF900, 0xFAFF),
-    (0x2F800, 0x2FA1F),
+CHINESE = (
+    r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
+    r"\x{2B740}-\x{2B81F}\x{2B920}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
 )
+# capitals of Unicode 16 and 17, which Python may be too old to know: first, last, to the small one
+_NEW_CAPITALS = (
+    (0x1C89, 0x1C89, 1),
+    (0xA7CB, 0xA7CB, 0x264 - 0xA7CB),
+    (0xA7CC, 0xA7CC, 1),
+    (0xA7CE, 0xA7CE, 1),
+    (0xA7D2, 0xA7D2, 1),
+    (0xA7D4, 0xA7D4, 1),
+    (0xA7DA, 0xA7DA, 1),
+    (0xA7DC, 0xA7DC, 0x19B - 0xA7DC),
+    (0x10D50, 0x10D65, 0x20),
+    (0x16EA0, 0x16EB8, 0x1B),
+)
+_FIRST_NEW_CAPITAL = "\u1c89"
 _BUILDERS: dict[str, Callable[[Spec], Normalizer]] = {
     "Sequence": _sequence,
     "Replace": build_replacement,
@@ -161,7 +167,7 @@ _BUILDERS: dict[str, Callable[[Spec], Normalizer]] = {
     "NFKC": _unicode_form,
     "NFKD": _unicode_form,
     "Strip": _strip,
-    "StripAccents": lambda _: _strip_accents,
+    "StripAccents": _strip_accents,
     "Lowercase": lambda _: _lowercase,
     "Nmt": lambda _: _nmt,
     "BertNormalizer": _bert,

@@ -17,6 +17,7 @@ _Split = Callable[[str], list[str]]
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _PUNCTUATION = r"\p{punctuation}"
 _SPACES = r"\s"
+_WORDS = r"\p{word_of_rust}+|[^\p{word_of_rust}\s]+"
 
 
 def build_pre_tokenizer(spec: Spec | None) -> PreTokenizer:
@@ -68,7 +69,7 @@ def _byte_level(spec: Spec) -> PreTokenizer:
 
 
 def _digits(spec: Spec) -> PreTokenizer:
-    regex = UnicodeRegex(r"\p{N}" if spec.get("individual_digits") else r"\p{N}+")
+    regex = UnicodeRegex(r"\p{numeric}" if spec.get("individual_digits") else r"\p{numeric}+")
     return _splitting(regex.split, "Isolated")
 
 
@@ -193,7 +194,7 @@ _BUILDERS: dict[str, Callable[[Spec], PreTokenizer]] = {
     "ByteLevel": _byte_level,
     "Digits": _digits,
     "Metaspace": _metaspace,
-    "Whitespace": lambda _: _splitting(UnicodeRegex(r"\w+|[^\w\s]+").split, "Removed", invert=True),
+    "Whitespace": lambda _: _splitting(UnicodeRegex(_WORDS).split, "Removed", invert=True),
     "WhitespaceSplit": lambda _: _splitting(UnicodeRegex(_SPACES).split, "Removed"),
     "Punctuation": lambda spec: _splitting(
         UnicodeRegex(_PUNCTUATION).split, spec.get("behavior", "Isolated")

@@ -116,7 +116,7 @@ def _is_word_char(char: str) -> bool:
 @cache
 def _word_char() -> UnicodeRegex:
     """What Rust's regex takes for a part of a word."""
-    return UnicodeRegex(r"[\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\u200c\u200d]")
+    return UnicodeRegex(r"\p{word_of_rust}")
 
 
 def _cut(

@@ -249,6 +249,10 @@ _ASCII_CLASSES: dict[str, Ranges] = {
         (0x7E, 0x7E),
     ],
     "word": [(0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)],
+    "numeric": [(0x30, 0x39)],
+    "unnormalized": [],
+    "stripped_accent": [],
+    "stripped_by_bert": [],
 }
 _cache: dict[str, Ranges] = {"White_Space": _WHITE_SPACE}
 
