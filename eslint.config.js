@@ -18,7 +18,8 @@ export default [
   { files: ["web/**/*.js"], languageOptions: { globals: globals.browser } },
   {
     files: [
-      "sw", "worker", "session", "runtime", "source", "download", "kernel_pool", "kernel_thread",
+      "sw", "worker", "session", "runtime", "source", "download", "cache_entry", "cached_download",
+      "kernel_pool", "kernel_thread",
     ].map((n) => `web/${n}.js`),
     languageOptions: { globals: globals.worker },
   },

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from browser_helpers import TINY, call, serving
 from gguf_files import split_model
+from model_host import LARGE, Host
 from playwright.sync_api import Browser, Page
 
 pytest_plugins = ["browser_fixtures"]
@@ -44,110 +41,6 @@ DOWNLOAD = """
     const seconds = (performance.now() - started) / 1000;
     return { end, written, seconds, hex: hex.join("") };
 """
-
-# bytes that a download's parts must be put together to
-LARGE = b"".join(hashlib.sha256(bytes([i & 255, i >> 8])).digest() * 1024 for i in range(768))
-
-
-class Host(BaseHTTPRequestHandler):
-    """Serves files in the ways of different hosts; the path's first part says which."""
-
-    protocol_version = "HTTP/1.1"
-    files: ClassVar[dict[str, bytes]] = {}
-    asked: ClassVar[list[str]] = []
-    open_now = 0
-    most_open = 0
-    lock = threading.Lock()
-
-    def do_GET(self) -> None:
-        """Answers by path."""
-        _, kind, name = self.path.split("/", 2)
-        Host.asked.append(f"{kind}/{name} {self.headers.get('Range', '')}")
-        try:
-            getattr(self, f"_{kind}")(Host.files[name])
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True
-
-    def do_OPTIONS(self) -> None:
-        """No preflight is answered."""
-        self.send_response(405)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keeps quiet."""
-
-    def _plain(self, data: bytes) -> None:
-        """No ranges."""
-        self._send(200, data)
-
-    def _zipped(self, data: bytes) -> None:
-        """Compresses whatever the browser says; another site cannot see that it does."""
-        self._send(200, gzip.compress(data), {"Content-Encoding": "gzip"})
-
-    def _chunked(self, data: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Access-Control-Allow-Origin", "*")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        for at in range(0, len(data), 10000):
-            piece = data[at : at + 10000]
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-        self.wfile.write(b"0\r\n\r\n")
-
-    def _breaking(self, data: bytes) -> None:
-        """No ranges, and the first two connections break; an ETag tells that it is one file."""
-        count = sum(line.startswith("breaking/") for line in Host.asked)
-        self.send_response(200)
-        self._headers(len(data), {"ETag": '"one"', "Access-Control-Expose-Headers": "ETag"})
-        self.wfile.write(data[: len(data) * count // 3])
-        self.wfile.flush()
-        if count < 3:
-            time.sleep(0.3)
-            self.close_connection = True
-
-    def _ranged(self, data: bytes) -> None:
-        self._send_range(data, len(data), 0.0)
-
-    def _slow(self, data: bytes) -> None:
-        """Each connection gives 4 MB a second."""
-        self._send_range(data, 200_000, 0.05)
-
-    def _shared(self, data: bytes) -> None:
-        """All connections together give 6 MB a second."""
-        self._send_range(data, 300_000, 0.05, Host.lock)
-
-    def _send_range(
-        self, data: bytes, step: int, seconds: float, lock: threading.Lock | None = None
-    ) -> None:
-        first, _, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
-        part = data[int(first) : int(last) + 1 if last else None]
-        self.send_response(206)
-        self._headers(len(part))
-        Host.open_now += 1
-        Host.most_open = max(Host.most_open, Host.open_now)
-        try:
-            for at in range(0, len(part), step):
-                if lock is None:
-                    time.sleep(seconds)
-                else:
-                    with lock:
-                        time.sleep(seconds)
-                self.wfile.write(part[at : at + step])
-        finally:
-            Host.open_now -= 1
-
-    def _send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        self._headers(len(data), headers)
-        self.wfile.write(data)
-
-    def _headers(self, length: int, headers: dict[str, str] | None = None) -> None:
-        self.send_header("Access-Control-Allow-Origin", "*")
-        self.send_header("Content-Length", str(length))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ const LEAST_WAITING = 0.6;
 export class Download {
   #url;
   #signal;
+  #cache;
   #stop = new AbortController();
   /** @type {Connection | null} */
   #first = null;
@@ -63,9 +64,11 @@ export class Download {
   /**
    * @param {string} url
    * @param {AbortSignal} signal
+   * @param {RequestCache} cache  what the browser's own cache is to do
    */
-  constructor(url, signal) {
+  constructor(url, signal, cache) {
     this.#url = url;
+    this.#cache = cache;
     this.#signal = AbortSignal.any([signal, this.#stop.signal]);
   }
 
@@ -74,10 +77,11 @@ export class Download {
    * @param {AbortSignal} signal
    * @param {number} [start]  bytes that are here already
    * @param {Identity | null} [expected]  of the file that they are of
+   * @param {RequestCache} [cache]  what the browser's own cache is to do
    * @returns {Promise<Download>}
    */
-  static async open(url, signal, start = 0, expected = null) {
-    const download = new Download(url, signal);
+  static async open(url, signal, start = 0, expected = null, cache = "default") {
+    const download = new Download(url, signal, cache);
     const changed = !(await download.#open(start, expected));
     if (changed) await download.#open(0, null);
     return download;
@@ -87,6 +91,16 @@ export class Download {
   suspend() {
     this.#first?.cancel();
     this.#first = null;
+  }
+
+  /**
+   * Read from another place on than it was opened for.
+   *
+   * @param {number} offset
+   */
+  startAt(offset) {
+    this.suspend();
+    this.start = this.#next = offset;
   }
 
   /**
@@ -153,7 +167,7 @@ export class Download {
   #fetch(range) {
     /** @type {HeadersInit} */
     const headers = range === null ? {} : { Range: range };
-    return fetch(this.#url, { signal: this.#signal, headers });
+    return fetch(this.#url, { signal: this.#signal, headers, cache: this.#cache });
   }
 
   /**
@@ -310,6 +324,16 @@ export class Download {
     await opened.advance(position);
     return opened;
   }
+}
+
+/**
+ * @param {string} url
+ * @param {AbortSignal} signal
+ * @returns {Promise<Identity | null>} what the server has by now; null: it does not tell
+ */
+export async function serverIdentity(url, signal) {
+  const response = await fetch(url, { method: "HEAD", signal, cache: "no-cache" });
+  return response.ok ? identify(response, 0) : null;
 }
 
 /** The body of an answer, from some offset of the file on. */

@@ -6,6 +6,7 @@
  *     llm.dispose();
  */
 
+import { cache } from "./cache.js";
 import { modelFiles, toByteSource, transferable } from "./model_source.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 
@@ -29,6 +30,9 @@ export { OxiLlamaError } from "./protocol.js";
  * @property {number} [contextSize]  most tokens that a conversation may have
  * @property {number} [threads]  left out: as many as help, up to 4. One, unless the page is
  *   cross-origin isolated; `info.threads` and `info.threadsNote` tell.
+ * @property {import("./protocol.js").CacheMode} [cache]  models that come from an address are kept
+ *   on this device, and used without asking their server ("use"). "check": the server is asked
+ *   first, if it can be reached, whether it has another version. "off": nothing is kept or used
  * @property {(progress: LoadProgress) => void} [onProgress]
  * @property {AbortSignal} [signal]  stops the loading, which rejects with code "aborted"
  *
@@ -49,6 +53,9 @@ export { OxiLlamaError } from "./protocol.js";
 const CLOSE_MS = 300;
 
 export class OxiLlama {
+  /** Models that are kept on this device, once they came from an address. */
+  static cache = cache;
+
   #connection;
 
   /**
@@ -88,7 +95,8 @@ export class OxiLlama {
    * @param {LoadOptions} options
    * @returns {Promise<OxiLlama>}
    */
-  static async load({ model, tokenizer, contextSize, threads, onProgress, signal }) {
+  static async load(options) {
+    const { model, tokenizer, contextSize, threads, onProgress, signal } = options;
     if (signal?.aborted) throw aborted();
     const calledAt = performance.timeOrigin + performance.now();
     const connection = spare ?? new Connection();
@@ -107,6 +115,7 @@ export class OxiLlama {
           tokenizer: vocabulary,
           contextSize: contextSize ?? null,
           threads: threads ?? null,
+          cache: options.cache ?? "use",
         },
         (reply) => {
           if (reply.type !== "progress") return;

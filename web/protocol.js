@@ -15,6 +15,9 @@ export const PROTOCOL_VERSION = 1;
  *   | {kind: "stream", stream: ReadableStream<Uint8Array>,
  *      size: number | null}} ByteSource  where the bytes of a file come from
  *
+ * @typedef {"use" | "check" | "off"} CacheMode  of the models on this device: use them; ask their
+ *   server first whether they are current; neither read nor keep any
+ *
  * @typedef {{role: string, content: string}} ChatMessage
  *
  * @typedef {object} SamplerOptions  snake_case: these are the fields of Python's SamplerConfig
@@ -28,8 +31,8 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {{max_tokens?: number, sampler: SamplerOptions}} AnswerOptions
  *
  * @typedef {{type: "load", id: number, version: number, calledAt: number, model: ByteSource[],
- *   tokenizer: ByteSource | null, contextSize: number | null,
- *   threads: number | null}} LoadRequest  `calledAt` is in milliseconds since 1970, with fractions;
+ *   tokenizer: ByteSource | null, contextSize: number | null, threads: number | null,
+ *   cache: CacheMode}} LoadRequest  `calledAt` is in milliseconds since 1970, with fractions;
  *   `model`: its files, in their order; `threads` null: as many as help
  * @typedef {{type: "generate", id: number, prompt: string,
  *   options: AnswerOptions}} GenerateRequest
@@ -82,6 +85,8 @@ export const PROTOCOL_VERSION = 1;
  * @property {boolean} isolated  the page is cross-origin isolated, so that threads can share memory
  * @property {string} threadsNote  why there are not more threads; "" where nothing is in the way
  * @property {"relaxed" | "simd128"} kernels  the kernel library in use
+ * @property {{hit: boolean, stored: boolean, note: string}} cache  whether the model came from this
+ *   device, whether it is kept here now, and else why not
  * @property {StartupTimes} startup
  *
  * @typedef {"stop" | "length" | "aborted" | string} FinishReason

@@ -1,13 +1,20 @@
 /** Bytes of a model, from wherever they come, as they come. */
 
+import { openUrl } from "./cached_download.js";
 import { ChunkReader } from "./chunks.js";
-import { Download } from "./download.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { Write } from "./download.js" */
-/** @import { ByteSource } from "./protocol.js" */
+/** @import { ByteSource, CacheMode } from "./protocol.js" */
 
 const SLICE_BYTES = 4 * 1024 * 1024;
+
+const NOT_CACHED = {
+  cached: false,
+  kept: () => "not kept: it did not come from an address",
+  close: async () => {},
+  discard: async () => {},
+};
 
 const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
 
@@ -16,8 +23,12 @@ const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
  * @property {number | null} size  bytes, where known
  * @property {number} guess  bytes, where they may be so many; 0: nobody told
  * @property {boolean} local  they are on this device
+ * @property {boolean} cached  they are in the cache
  * @property {(write: Write) => Promise<number>} read  hands all bytes to `write`, each once, mostly
  *   in order; gives their number
+ * @property {() => string} kept  "" once the cache has it, or why it is not kept
+ * @property {() => Promise<void>} close  it is not read, or not to its end
+ * @property {() => Promise<void>} discard  what the cache has of it is not worth to be kept
  */
 
 /**
@@ -25,19 +36,23 @@ const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
  *
  * @param {ByteSource[]} sources
  * @param {AbortSignal} signal
+ * @param {CacheMode} cache
  * @returns {Promise<OpenSource[]>}
  */
-export function openSources(sources, signal) {
-  return Promise.all(
-    sources.map(async (source, index) => {
-      if (source.kind !== "url") return openLocal(source);
-      const download = await orNetworkError(Download.open(source.url, signal), source.url);
-      // a connection that waits would break, and browsers allow but a few of them
-      if (index > 0) download.suspend();
-      const read = (/** @type {Write} */ write) => download.read(write);
-      return { size: download.size, guess: download.identity.size ?? 0, local: false, read };
-    }),
-  );
+export async function openSources(sources, signal, cache) {
+  const opening = sources.map((source, index) => {
+    if (source.kind !== "url") return openLocal(source);
+    // a connection that waits would break, and browsers allow but a few of them
+    const atOnce = index === 0;
+    return orNetworkError(openUrl(source.url, signal, cache, atOnce), source.url);
+  });
+  const opened = await Promise.allSettled(opening);
+  for (const { status, reason } of /** @type {PromiseRejectedResult[]} */ (opened)) {
+    if (status !== "rejected") continue;
+    for (const other of opened) if (other.status === "fulfilled") await other.value.close();
+    throw reason;
+  }
+  return Promise.all(opening);
 }
 
 /**
@@ -58,15 +73,13 @@ export async function readModel(source, write) {
 }
 
 /**
- * @param {ByteSource} source
- * @param {AbortSignal} signal
+ * @param {OpenSource} source
  * @returns {Promise<string>}
  */
-export async function readText(source, signal) {
-  const [opened] = await openSources([source], signal);
+export async function readText(source) {
   const decoder = new TextDecoder();
   let text = "";
-  const reading = opened?.read((chunk) => {
+  const reading = source.read((chunk) => {
     text += decoder.decode(chunk, { stream: true });
   });
   await orNetworkError(reading, "the tokenizer");
@@ -113,7 +126,7 @@ function fromStream(stream, size) {
     }
     return offset;
   };
-  return { size, guess: 0, local: true, read };
+  return { size, guess: 0, local: true, read, ...NOT_CACHED };
 }
 
 /**
@@ -128,7 +141,7 @@ function fromBuffer(buffer) {
     }
     return size;
   };
-  return { size, guess: size, local: true, read };
+  return { size, guess: size, local: true, read, ...NOT_CACHED };
 }
 
 /**
@@ -164,12 +177,12 @@ function checkComplete(received, size) {
 
 /**
  * @template T
- * @param {Promise<T> | undefined} promise
+ * @param {Promise<T>} promise
  * @param {string} what  is read
  */
 async function orNetworkError(promise, what) {
   try {
-    return /** @type {T} */ (await promise);
+    return await promise;
   } catch (error) {
     throw error instanceof OxiLlamaError ? error : networkError(error, what);
   }

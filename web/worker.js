@@ -8,11 +8,14 @@ import { Session } from "./session.js";
 import { openSources, readModel, readText } from "./source.js";
 
 /** @import { KernelPool } from "./kernel_pool.js" */
-/** @import { ByteSource, ClosedReply, LoadRequest, Reply, Request } from "./protocol.js" */
+/** @import { ClosedReply, LoadRequest, ModelInfo, Reply, Request } from "./protocol.js" */
+/** @import { OpenSource } from "./source.js" */
 
 /** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
 
 const PROGRESS_INTERVAL_MS = 50;
+/** Whose files are not worth to be kept. */
+const USELESS = ["not_gguf", "bad_model", "unsupported_model", "tokenizer", "truncated"];
 
 // Python starts before anyone asks for a model. Whoever awaits it gets its error.
 const runtime = startRuntime();
@@ -22,7 +25,7 @@ runtime.catch(() => {});
 let kernels = null;
 /** @type {Session | null} */
 let session = null;
-/** @type {{id: number, abort: AbortController} | null} */
+/** @type {{id: number, abort: AbortController, ended: Promise<unknown>} | null} */
 let current = null;
 
 self.onmessage = ({ data }) => {
@@ -38,7 +41,9 @@ self.onmessage = ({ data }) => {
 
 /** The page ends this worker then; self.close() would leave it hanging if it has threads. */
 async function close() {
-  await kernels?.close();
+  current?.abort.abort();
+  // a download that stops notes how far it came
+  await Promise.allSettled([current?.ended, kernels?.close()]);
   post({ type: "closed" });
 }
 
@@ -52,8 +57,10 @@ async function handle(request) {
         message: "the model is still at work; wait for the answer, or stop it",
       });
     }
-    current = { id, abort: new AbortController() };
-    const result = await perform(request, current.abort.signal);
+    const abort = new AbortController();
+    const performing = perform(request, abort.signal);
+    current = { id, abort, ended: performing };
+    const result = await performing;
     current = null;
     post({ type: "done", id, result });
   } catch (error) {
@@ -92,7 +99,8 @@ async function perform(request, signal) {
  * @param {LoadRequest} request
  * @param {AbortSignal} signal
  */
-async function load({ id, version, calledAt, model, tokenizer, contextSize, threads }, signal) {
+async function load(request, signal) {
+  const { version, model, tokenizer, cache } = request;
   if (version !== PROTOCOL_VERSION) {
     throw new OxiLlamaError({
       code: "runtime",
@@ -103,20 +111,42 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize, thre
     const message = "this worker already holds a model; start another one";
     throw new OxiLlamaError({ code: "invalid_request", message });
   }
+  const opening = openKernels(request.threads).then((pool) => (kernels = pool));
+  opening.catch(() => {});
+  const sources = tokenizer === null ? model : [...model, tokenizer];
+  const files = await openSources(sources, signal, cache);
+  const vocabulary = tokenizer === null ? null : files.pop();
+  try {
+    return await loadFiles(request, opening, files, vocabulary ?? null);
+  } catch (error) {
+    const { code } = toOxiLlamaError(error);
+    const all = vocabulary ? [...files, vocabulary] : files;
+    for (const file of all) await (USELESS.includes(code) ? file.discard() : file.close());
+    throw error;
+  }
+}
+
+/**
+ * @param {LoadRequest} request
+ * @param {Promise<KernelPool>} opening
+ * @param {OpenSource[]} files
+ * @param {OpenSource | null} vocabulary
+ * @returns {Promise<ModelInfo>}
+ */
+async function loadFiles({ id, calledAt, contextSize }, opening, files, vocabulary) {
   const elapsed = () => performance.timeOrigin + performance.now() - calledAt;
   const progress = throttled((/** @type {ModelMemory} */ { received, size }) => {
     post({ type: "progress", id, stage: "download", loaded: received, total: size });
   });
   post({ type: "progress", id, stage: "runtime", loaded: 0, total: 1 });
-  const opening = openKernels(threads).then((pool) => (kernels = pool));
   /** @type {Session | null} */
   let next = null;
-  const arrival = receiveModel(model, opening, signal, (memory) => {
+  const arrival = receiveModel(files, opening, (memory) => {
     next?.receive(memory);
     progress(memory);
   });
   arrival.catch(() => {});
-  const text = tokenizer === null ? null : readText(tokenizer, signal);
+  const text = vocabulary === null ? null : readText(vocabulary);
   const starting = Promise.all([runtime, opening, text]);
   const [{ pyodide, snapshot }, pool, tokenizerJson] = await Promise.race([
     starting,
@@ -147,20 +177,24 @@ async function load({ id, version, calledAt, model, tokenizer, contextSize, thre
   };
   const { threads: count, isolated, note } = pool;
   const threading = { threads: count, isolated, threadsNote: note };
-  return { ...info, ...threading, heapBytes: heapBytes(pyodide), startup };
+  const cache = {
+    hit: files.every((file) => file.cached),
+    stored: files.every((file) => file.kept() === ""),
+    note: files.map((file) => file.kept()).find((reason) => reason !== "") ?? "",
+  };
+  return { ...info, ...threading, heapBytes: heapBytes(pyodide), cache, startup };
 }
 
 /**
  * Write a model into the kernels' memory; Python need not be there yet.
  *
- * @param {ByteSource[]} model  its files
+ * @param {OpenSource[]} files
  * @param {Promise<KernelPool>} opening
- * @param {AbortSignal} signal
  * @param {(memory: ModelMemory) => void} onChunk
  * @returns {Promise<ModelMemory>}
  */
-async function receiveModel(model, opening, signal, onChunk) {
-  const [pool, files] = await Promise.all([opening, openSources(model, signal)]);
+async function receiveModel(files, opening, onChunk) {
+  const pool = await opening;
   const sizes = files.map(({ size }) => size);
   const guess = files.reduce((sum, file) => sum + (file.size ?? file.guess), 0);
   const memory = new ModelMemory(pool, sizes, guess);
