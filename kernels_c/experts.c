@@ -174,6 +174,7 @@ static void multiply(const ox_run *run, const ox_op *op, const routing *r, const
             .weight = &one,
             .src = gathered + (size_t)start * n_in,
             .dst = ox_row(ox_buffer_at(run, op->dst), 0),
+            .dst_stride = one.n_out,
             .dst_rows = r->pairs + start,
             .n_rows = n,
         };

@@ -130,11 +130,13 @@ static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
 void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     if (n_rows == 0) return;
     const ox_tensor *bias = op->tensor[1] >= 0 ? ox_tensor_at(run, op->tensor[1]) : NULL;
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const ox_product product = {
         .weight = ox_tensor_at(run, op->tensor[0]),
         .bias = bias ? (const float *)(uintptr_t)bias->data : NULL,
         .src = ox_row(ox_buffer_at(run, op->src[0]), 0),
-        .dst = ox_row(ox_buffer_at(run, op->dst), 0),
+        .dst = ox_row(dst, 0) + op->i[0],
+        .dst_stride = dst->width,
         .n_rows = n_rows,
     };
     ox_format format;

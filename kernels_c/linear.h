@@ -5,21 +5,22 @@
 #include "activations.h"
 #include "formats.h"
 
-/* bias may be NULL, and have any alignment. src: n_rows x n_in; dst: rows of n_out, 0 .. n_rows - 1
- * or those in dst_rows.
+/* bias may be NULL, and have any alignment. src: n_rows x n_in; dst: n_out values in rows that are
+ * dst_stride apart, 0 .. n_rows - 1 or those in dst_rows.
  */
 typedef struct ox_product {
     const ox_tensor *weight;
     const float *bias;
     const float *src;
     float *dst;
+    uint32_t dst_stride;
     const uint32_t *dst_rows; /* [n_rows], or NULL */
     uint32_t n_rows;
 } ox_product;
 
 static inline float *ox_product_row(const ox_product *product, uint32_t row) {
     const size_t at = product->dst_rows ? product->dst_rows[row] : row;
-    return product->dst + at * product->weight->n_out;
+    return product->dst + at * product->dst_stride;
 }
 
 static inline float bias_of(const ox_product *product, uint32_t row) {

@@ -62,7 +62,7 @@ enum ox_kind {
     /* dst = src0 / sqrt(mean(src0^2) + f0) * tensor0, over groups of i0 values (a row, or one
      * head); tensor0 has i0 values, or is absent */
     OX_RMS_NORM = 2,
-    /* dst[t] = tensor0 @ src0[t] (+ tensor1) */
+    /* dst[t][i0 .. i0 + n_out) = tensor0 @ src0[t] (+ tensor1) */
     OX_LINEAR = 3,
     /* dst[t] = m*cos(pos[t]*tensor0[0..n)), then m*sin(...): width 2n; tensor0 = inverse
      * frequencies; m = tensor1[pos[t] / i0], or its last value */

@@ -103,11 +103,11 @@ static int32_t check_linear(const ox_model *model, const ox_op *op) {
     const int32_t status = check_matrix(weight);
     if (status) return status;
     if (!src || !dst || src == dst || src->rows != dst->rows || weight->n_in != src->width ||
-        weight->n_out != dst->width) {
+        op->i[0] < 0 || (uint64_t)op->i[0] + weight->n_out > dst->width) {
         return OX_BAD_MODEL;
     }
     if (op->tensor[1] < 0) return OX_OK;
-    return is_vector(find_tensor(model, op->tensor[1]), dst->width) ? OX_OK : OX_BAD_MODEL;
+    return is_vector(find_tensor(model, op->tensor[1]), weight->n_out) ? OX_OK : OX_BAD_MODEL;
 }
 
 static int32_t check_rope(const ox_model *model, const ox_op *op) {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .embeddings import Pooling
+    from .executors.paging import LayerPager
     from .generation import GenerationEvent, GenerationOptions
     from .loading import LoadedModel, ModelBytes
     from .lora import AppliedLora, LoraAdapter
@@ -38,6 +39,7 @@ class InferenceEngine:
         self._config = config if config is not None else EngineConfig()
         self._session: Session | None = None
         self._metrics = Metrics()
+        self._next_pager: LayerPager | None = None
 
     # loading
 
@@ -62,7 +64,8 @@ class InferenceEngine:
         tokenizer_json = None if tokenizer_path is None else Path(tokenizer_path).read_bytes()
         policy = self._config.offload_policy or OffloadPolicy.mmap()
         data, starts = open_model(model_path, policy)
-        self._load(data, starts, tokenizer_json, model_path.parent, consume=True)
+        path = model_path if len(starts) == 1 else None
+        self._load(data, starts, tokenizer_json, model_path.parent, consume=True, path=path)
 
     def load_model_from_bytes(
         self,
@@ -157,6 +160,26 @@ class InferenceEngine:
     def memory_bytes(self) -> int:
         """Bytes held for weights, work buffers and caches."""
         return self._model.executor.memory_bytes
+
+    @property
+    def layer_pager(self) -> LayerPager | None:
+        """What holds the weights of a model with a memory budget; None: they are all in memory."""
+        return self._model.pager
+
+    def set_layer_pager(self, pager: LayerPager) -> None:
+        """Holds weights by the policy of a pager, `LayerPager(OffloadPolicy.budget(...))`.
+
+        With a model that was loaded with a budget it takes effect now, and every session begins
+        anew; without a model, the next one is loaded with it.
+
+        Raises:
+            InvalidRequestError: the model was loaded without a budget.
+            OutOfMemoryError: the budget is too small for the model; nothing has changed.
+        """
+        if self._session is None:
+            self._next_pager = pager
+        else:
+            self._model.use_pager(pager)
 
     @property
     def metrics(self) -> Metrics:
@@ -373,10 +396,20 @@ class InferenceEngine:
         folder: Path | None,
         *,
         consume: bool,
+        path: Path | None = None,
     ) -> None:
+        pager = self._next_pager
+        policy = self._config.offload_policy
+        if pager is None and policy is not None and policy.has_budget:
+            from .executors.paging import LayerPager
+
+            pager = LayerPager(policy)
         self.use_model(
-            load_model(data, starts, tokenizer_json, folder, self._config, consume=consume)
-        )
+            load_model(
+                data, starts, tokenizer_json, folder, self._config,
+                consume=consume, pager=pager, path=path,
+            )
+        )  # fmt: skip
 
     @property
     def _conversation(self) -> Session:

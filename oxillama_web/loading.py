@@ -15,7 +15,7 @@ from .errors import (
     TokenizerError,
     UnsupportedModelError,
 )
-from .executors import create_executor
+from .executors import create_executor, paged_executor
 from .gguf import map_file
 from .metrics import Metrics
 from .split import open_parts, part_paths, read_parts
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .config import EngineConfig, ModelConfig
     from .executors.base import Executor
+    from .executors.paging import LayerPager
     from .gguf import GGUFFile, TensorInfo
     from .lora import AppliedLora
     from .offload import OffloadPolicy
@@ -55,6 +56,8 @@ class LoadedModel:
     prefill_chunk_size: int
     chat_template: str
     pooling_type: int
+    pager: LayerPager | None = None
+    with_pager: Callable[[LayerPager], Executor] | None = None
     lora_stack: tuple[AppliedLora, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
     sessions: WeakSet[Session] = field(default_factory=WeakSet)
@@ -63,12 +66,31 @@ class LoadedModel:
     # whose logits the executor's memory holds
     last_session: Callable[[], Session | None] = lambda: None
 
+    def use_pager(self, pager: LayerPager) -> None:
+        """Holds weights by another policy from now on; all sessions begin anew.
+
+        Raises:
+            InvalidRequestError: the model was loaded whole.
+            OutOfMemoryError: the budget is too small; nothing has changed.
+        """
+        if self.with_pager is None:
+            raise InvalidRequestError(
+                "the model is in memory as a whole; load it with OffloadPolicy.budget(...) first"
+            )
+        executor = self.with_pager(pager)
+        self.executor.close()
+        self.executor, self.pager = executor, pager
+        for session in self.sessions:
+            session.restart()
+
     def use_loras(self, stack: Sequence[AppliedLora]) -> None:
         """Runs with these adapters from now on; all sessions begin anew.
 
         Raises:
             ModelFormatError, UnsupportedModelError: an adapter does not fit; nothing has changed.
         """
+        if not stack and not self.lora_stack:
+            return
         from .lora import apply_loras
 
         self.executor.use_plan(*apply_loras(self.plan, self.config, self.tensors, stack))
@@ -123,6 +145,8 @@ def load_model(
     config: EngineConfig,
     *,
     consume: bool,
+    pager: LayerPager | None = None,
+    path: Path | None = None,
 ) -> LoadedModel:
     """Reads a model from the bytes of its file, or of its files, which lie behind one another.
 
@@ -131,12 +155,29 @@ def load_model(
         tokenizer_json: a tokenizer to use instead of the file's own.
         folder: where a tokenizer.json may lie if neither is there.
         consume: the data may be kept and overwritten.
+        pager: holds weights in memory by its policy, and reads the others again and again.
+        path: where to read them from, instead of the data.
 
     Raises:
         ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
-        OutOfMemoryError: it does not fit into memory.
+        OutOfMemoryError: it does not fit into memory, or a pager's budget is too small.
+        OSError: the file cannot be read.
     """
     gguf = open_parts(data, starts)
+    if pager is not None:
+        from .executors.paging import BytesSource, FileSource
+
+        source = BytesSource(gguf.buffer) if path is None else FileSource(path)
+        model = load_with_executor(
+            gguf,
+            tokenizer_json,
+            folder,
+            config,
+            lambda plan: paged_executor(plan, gguf, config, source, pager),
+        )
+        model.pager = pager
+        model.with_pager = lambda other: paged_executor(model.plan, gguf, config, source, other)
+        return model
     return load_with_executor(
         gguf,
         tokenizer_json,
@@ -190,7 +231,8 @@ def open_model(path: Path, policy: OffloadPolicy) -> tuple[bytearray | mmap.mmap
     with path.open("rb") as file:
         try:
             # copy on write: interleaving the weights never reaches the file
-            return map_file(file, mmap.ACCESS_COPY), [0]
+            access = mmap.ACCESS_READ if policy.has_budget else mmap.ACCESS_COPY
+            return map_file(file, access), [0]
         except OSError as error:
             raise OutOfMemoryError(f"cannot map {path} into memory: {error}") from error
 

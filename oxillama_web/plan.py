@@ -76,12 +76,16 @@ class LayerNorm:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """dst[t] = weight @ src[t] (+ bias); weight is [n_out, n_in]."""
+    """dst[t] = weight @ src[t] (+ bias); weight is [n_out, n_in].
+
+    Where it has fewer rows than dst has values, the product begins at the value `column`.
+    """
 
     dst: str
     src: str
     weight: str
     bias: str | None
+    column: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,11 @@ class Session:
         del self.tokens[length:]
         self.pending, self._drafted = [], []
 
+    def restart(self) -> None:
+        """Forgets the conversation, and takes a cache of the model's new executor."""
+        self._cache = self.model.executor.new_cache()
+        self.tokens, self.pending, self._drafted = [], [], []
+
     def reset(self) -> None:
         """Forgets the conversation."""
         self.truncate(0)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from ..gguf import GGUFFile
     from ..plan import Plan
     from .base import Executor
+    from .host import KernelHost
     from .library import Library
+    from .paging import LayerPager, WeightSource
 
 
 def create_executor(plan: Plan, gguf: GGUFFile, config: EngineConfig, *, consume: bool) -> Executor:
@@ -40,6 +42,44 @@ def create_executor(plan: Plan, gguf: GGUFFile, config: EngineConfig, *, consume
     from .numpy_executor import NumpyExecutor
 
     return NumpyExecutor(plan, gguf)
+
+
+def paged_executor(
+    plan: Plan, gguf: GGUFFile, config: EngineConfig, source: WeightSource, pager: LayerPager
+) -> Executor:
+    """An executor that holds no more weights than the pager's policy allows.
+
+    Raises:
+        KernelError, UnsupportedModelError: as `create_executor`.
+        OutOfMemoryError: the budget is too small for the model.
+        OSError: the file cannot be read.
+    """
+    from .paging import segmented
+
+    plan = segmented(plan, pager.policy)
+    if config.executor == "numpy":
+        from .numpy_executor import NumpyExecutor
+
+        return NumpyExecutor(plan, gguf, pager)
+    from .host import LocalHost
+    from .library import load_library
+
+    return paged_kernel_executor(
+        plan, config, LocalHost(load_library(), config.num_threads), source, pager
+    )
+
+
+def paged_kernel_executor(
+    plan: Plan, config: EngineConfig, host: KernelHost, source: WeightSource, pager: LayerPager
+) -> Executor:
+    """As `paged_executor`, with a host; the plan is a `segmented` one."""
+    from .kernels import KernelExecutor
+    from .lowering import lower_ops
+    from .paging import PagedProgram, PagedWeights
+
+    lowered = lower_ops(plan)
+    weights = PagedWeights(host, plan, source, pager, lowered.constants)
+    return KernelExecutor(plan, lowered, config, host, weights, PagedProgram)
 
 
 def kernel_executor(

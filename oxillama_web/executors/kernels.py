@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -41,6 +41,7 @@ class KernelExecutor:
     Args:
         lowered: the plan's operations, whose constants stand behind the weights.
         weights: in the host's memory; they may still arrive, until the first forward pass.
+        program: what runs the plan.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class KernelExecutor:
         config: EngineConfig,
         host: KernelHost,
         weights: Weights,
+        program: Callable[..., Program] = Program,
     ) -> None:
         self.name = host.name
         self._host = host
@@ -62,7 +64,7 @@ class KernelExecutor:
         self._caches: WeakSet[PagedKVCache] = WeakSet()
         self._batch = host.allocate(ctypes.sizeof(abi.Batch))
         self._batch_arrays, self._batch_sequences = _Arguments(host), _Arguments(host)
-        self._program = Program(host, plan, lowered, weights, self._cache_layout)
+        self._program = program(host, plan, lowered, weights, self._cache_layout)
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
@@ -76,7 +78,7 @@ class KernelExecutor:
     @property
     def memory_bytes(self) -> int:
         """Bytes of weights, buffers, scratch and caches."""
-        weights = self._weights.n_bytes if self._weights else 0
+        weights = self._weights.held_bytes if self._weights else 0
         pages = {page.address for cache in self._caches for page in cache.pages}
         n_cached = len(pages) * self._cache_layout.page_bytes
         return weights + self._program.work_bytes + n_cached
@@ -119,6 +121,7 @@ class KernelExecutor:
         rows = last_rows if outputs == "last" else array("I", range(len(ids)))
         program = self._program
         program.fit(len(ids), len(rows), with_head=with_head)
+        ids = program.tokens(ids)
         page_table, id_table, row_table = self._batch_arrays.place(pages, ids, rows)
         for row in sequences:
             row.pages += page_table

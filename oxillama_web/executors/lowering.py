@@ -73,6 +73,7 @@ def _lower(
                 src=(buffers[op.src],),
                 dst=buffers[op.dst],
                 tensor=(weights[op.weight], bias),
+                i=(op.column,),
             )
         case p.RopeTable():
             first = first_constant + len(constants)

@@ -38,44 +38,56 @@ from ..plan import (
     SelectRows,
     Softcap,
 )
-from ..quants_numpy import dequantize
 from .base import check_batch
 from .numpy_experts import expert_linear, expert_sum, select_experts
+from .numpy_weights import PagedArrays, dequantized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..gguf import GGUFFile, TensorInfo
+    from ..gguf import GGUFFile
     from ..lora import LoraAdapter
     from ..sampling.grammar.masks import Vocabulary
     from ..sampling.grammar.matcher import Matcher
     from .base import Batch, KVCache, Outputs
+    from .paging import LayerPager
 
 Array = NDArray[np.float32]
 
 
 class NumpyExecutor:
-    """Dequantizes all weights to float32 at load."""
+    """Dequantizes all weights to float32 at load, or with a pager as they are needed."""
 
     name = "numpy"
 
-    def __init__(self, plan: Plan, gguf: GGUFFile) -> None:
+    def __init__(self, plan: Plan, gguf: GGUFFile, pager: LayerPager | None = None) -> None:
         self._plan = plan
-        self._weights = {
-            name: _dequantized(gguf.data_of(info), info) for name, info in plan.weights.items()
-        }
+        self._pager = pager
+        self._weights: dict[str, Array] | PagedArrays
+        if pager is not None:
+            self._weights = PagedArrays(plan.weights, gguf, pager)
+        else:
+            self._weights = {
+                name: dequantized(gguf.data_of(info), info) for name, info in plan.weights.items()
+            }
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
+        if not isinstance(self._weights, dict):
+            from .paging import no_adapters
+
+            raise no_adapters()
         weights = {name: array for name, array in self._weights.items() if name in plan.weights}
         for name, adapter in adapters.items():
             info = plan.weights[name]
-            weights[name] = _dequantized(adapter.data(info), info)
+            weights[name] = dequantized(adapter.data(info), info)
         self._plan, self._weights = plan, weights
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the dequantized weights."""
+        if not isinstance(self._weights, dict):
+            return self._pager.resident_bytes if self._pager else 0
         return sum(weight.nbytes for weight in self._weights.values())
 
     def new_cache(self) -> NumpyKVCache:
@@ -185,10 +197,14 @@ class NumpyExecutor:
     def _run(self, op: object, buffers: dict[str, Array], batch: _BatchRows) -> None:
         match op:
             case Embed():
-                table = self._weights[op.weight]
-                if batch.tokens.min() < 0 or batch.tokens.max() >= len(table):
-                    raise InvalidRequestError(f"a token is outside of 0..{len(table) - 1}")
-                buffers[op.dst] = table[batch.tokens] * np.float32(op.scale)
+                n_rows = self._plan.weights[op.weight].shape[-1]
+                if batch.tokens.min() < 0 or batch.tokens.max() >= n_rows:
+                    raise InvalidRequestError(f"a token is outside of 0..{n_rows - 1}")
+                if isinstance(self._weights, dict):
+                    embedded = self._weights[op.weight][batch.tokens]
+                else:
+                    embedded = self._weights.rows(op.weight, batch.tokens)
+                buffers[op.dst] = embedded * np.float32(op.scale)
             case PositionEmbed():
                 table = self._weights[op.weight]
                 if batch.positions.max() >= len(table):
@@ -205,7 +221,14 @@ class NumpyExecutor:
                 product = buffers[op.src] @ self._weights[op.weight].T
                 if op.bias is not None:
                     product += self._weights[op.bias]
-                buffers[op.dst] = product
+                width = self._plan.buffers[op.dst].width
+                if product.shape[1] == width:
+                    buffers[op.dst] = product
+                else:
+                    if op.column == 0:
+                        buffers[op.dst] = np.empty((len(product), width), np.float32)
+                    columns = slice(op.column, op.column + product.shape[1])
+                    buffers[op.dst][:, columns] = product
             case RopeTable():
                 buffers[op.dst] = _rope_table(batch.positions, op)
             case Rope():
@@ -336,11 +359,6 @@ class _BatchRows:
         self.positions = np.concatenate([sequence.positions for sequence in self.sequences])
         last_rows = np.array([sequence.rows.stop - 1 for sequence in self.sequences])
         self.outputs = last_rows if outputs == "last" else np.arange(len(ids))
-
-
-def _dequantized(data: memoryview, info: TensorInfo) -> Array:
-    values = dequantize(data, info.format, math.prod(info.shape))
-    return values.reshape(info.shape[::-1])
 
 
 def _rms_norm(x: Array, weight: Array, group: int, eps: float) -> Array:

@@ -11,6 +11,8 @@ from . import abi
 from .memory import ALIGNMENT
 
 if TYPE_CHECKING:
+    from array import array
+
     from ..config import KVCacheType
     from ..plan import Plan
     from .host import Block, KernelHost
@@ -103,6 +105,10 @@ class Program:
         """Bytes of buffers and scratch."""
         return self._buffer_memory.n_bytes + self._scratch.n_bytes
 
+    def tokens(self, ids: array[int]) -> array[int]:
+        """What stands for a batch's tokens in the embedding's table."""
+        return ids
+
     def run(self, batch: int, *, with_head: bool) -> None:
         """A forward pass.
 
@@ -163,10 +169,10 @@ class Program:
         block.write(0, table)
         return block
 
-    def _check(self, status: int) -> None:
+    def _check(self, status: int, first_op: int = 0) -> None:
         if status == 0:
             return
-        code, op_index = status & 0xFF, status >> 8
+        code, op_index = status & 0xFF, first_op + (status >> 8)
         if code == abi.STATUS_BAD_TOKEN:
             raise InvalidRequestError("a token is outside of the model's vocabulary")
         if code == abi.STATUS_BROKEN_POOL:

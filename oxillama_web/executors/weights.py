@@ -63,6 +63,11 @@ class Weights:
         """Of the table."""
         return self._table.address
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of weights that are in memory."""
+        return self.n_bytes
+
     def __len__(self) -> int:
         return len(self._tensors)
 
