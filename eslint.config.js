@@ -19,7 +19,7 @@ export default [
   {
     files: [
       "sw", "worker", "session", "runtime", "source", "download", "cache_entry", "cached_download",
-      "kernel_pool", "kernel_thread",
+      "progress", "kernel_pool", "kernel_thread",
     ].map((n) => `web/${n}.js`),
     languageOptions: { globals: globals.worker },
   },

@@ -113,6 +113,33 @@ def test_a_second_visit_asks_no_server(
     assert Host.asked == []
 
 
+def test_progress_tells_what_is_left(visit: Page, host: str) -> None:
+    body = """
+        const seen = [];
+        const onProgress = (progress) => seen.push({ ...progress, at: performance.now() / 1000 });
+        await answer(address, { onProgress });
+        return seen;
+    """
+    seen = run(visit, body, address=f"{host}crawling/{LARGER}")
+    size = len(Host.files[LARGER])
+    downloads = [p for p in seen if p["phase"] == "download"]
+    assert [p["bytes"] for p in downloads] == sorted(p["bytes"] for p in downloads)
+    assert {p["total"] for p in downloads} == {size}
+    assert downloads[-1]["bytes"] == size
+    guesses = [p for p in downloads[:-1] if p["secondsLeft"] is not None]
+    assert len(guesses) > 5
+    end = downloads[-1]["at"]
+    in_between = [p for p in guesses if p["bytes"] < 0.8 * size]
+    # more connections join, so that it takes less than was said at first
+    ratios = [p["secondsLeft"] / (end - p["at"]) for p in in_between]
+    assert min(ratios) > 0.3, ratios
+    assert max(ratios) < 5, ratios
+    again = run(visit, body, address=f"{host}crawling/{LARGER}")
+    reads = [p for p in again if p["phase"] == "read"]
+    assert reads[-1]["bytes"] == reads[-1]["total"] == size
+    assert {p["phase"] for p in again} == {"runtime", "read", "load"}
+
+
 def test_list_usage_delete_and_clear(visit: Page, host: str) -> None:
     address = host + "versioned/"
     for name in (TINY, TINY_BASE):

@@ -48,9 +48,10 @@ def test_a_prompt_streams_in_pieces_and_leaves_statistics(page: Page) -> None:
     assert info["kernels"] in ("relaxed", "simd128")
     assert info["kernels"] in info["executor"]
     assert info["startup"]["snapshot"] is True
-    downloaded = [p for p in result["progress"] if p["stage"] == "download"]
-    assert downloaded[-1]["loaded"] == downloaded[-1]["total"] > 0
-    assert {p["stage"] for p in result["progress"]} == {"runtime", "download", "load"}
+    downloaded = [p for p in result["progress"] if p["phase"] == "download"]
+    assert downloaded[-1]["bytes"] == downloaded[-1]["total"] > 0
+    assert downloaded[-1]["secondsLeft"] == 0
+    assert {p["phase"] for p in result["progress"]} == {"runtime", "download", "load"}
 
 
 def test_every_kind_of_source_gives_the_same_answer(page: Page, faults: str) -> None:
@@ -352,8 +353,8 @@ def test_loading_can_be_stopped(page: Page, faults: str) -> None:
         await OxiLlama.load({
             model: address,
             signal: stop.signal,
-            onProgress: ({ stage, loaded }) => {
-                if (stage === "download" && loaded > 0) stop.abort();
+            onProgress: ({ phase, bytes }) => {
+                if (phase === "download" && bytes > 0) stop.abort();
             },
         });
         """,

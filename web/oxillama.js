@@ -13,15 +13,14 @@ import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 export { OxiLlamaError } from "./protocol.js";
 
 /**
- * @import { AnswerOptions, AnswerStats, ChatMessage, LoadStage, ModelInfo, Reply, Request
+ * @import { AnswerOptions, AnswerStats, ChatMessage, ModelInfo, Reply, Request
  *   } from "./protocol.js"
  */
 
 /**
  * @typedef {import("./model_source.js").Source} Source
  *
- * @typedef {{stage: LoadStage, loaded: number, total: number | null}} LoadProgress  bytes for stage
- *   "download"; 0 or 1 of 1 for "runtime" (Python) and "load" (the engine)
+ * @typedef {import("./protocol.js").LoadProgress} LoadProgress
  *
  * @typedef {object} LoadOptions
  * @property {Source | Source[]} model  a GGUF file; of a model in several files the address of the
@@ -118,9 +117,7 @@ export class OxiLlama {
           cache: options.cache ?? "use",
         },
         (reply) => {
-          if (reply.type !== "progress") return;
-          const { stage, loaded, total } = reply;
-          onProgress?.({ stage, loaded, total });
+          if (reply.type === "progress") onProgress?.(reply.progress);
         },
         transferable([...files, vocabulary]),
       );

@@ -49,11 +49,17 @@ export const PROTOCOL_VERSION = 1;
  */
 
 /**
- * @typedef {"runtime" | "download" | "load"} LoadStage  Python starts; bytes arrive; weights are
- *   made ready. The first two run at the same time.
+ * @typedef {"runtime" | "download" | "read" | "load"} LoadPhase  Python starts; bytes arrive from a
+ *   server, or from this device; weights are made ready. The first one runs beside the next two.
  *
- * @typedef {{type: "progress", id: number, stage: LoadStage, loaded: number,
- *   total: number | null}} ProgressReply  bytes for "download", 0 or 1 for the others
+ * @typedef {object} LoadProgress
+ * @property {LoadPhase} phase
+ * @property {number} bytes  of the model that came; 0 for "runtime" and "load"
+ * @property {number | null} total  of all its files; null where that is not known
+ * @property {number | null} secondsLeft  until all bytes are here, at the speed of the last five
+ *   seconds; null where that cannot be told
+ *
+ * @typedef {{type: "progress", id: number, progress: LoadProgress}} ProgressReply
  * @typedef {{type: "prefill", id: number, done: number, total: number}} PrefillReply  prompt tokens
  * @typedef {{type: "piece", id: number, text: string}} PieceReply
  * @typedef {{type: "done", id: number, result: unknown}} DoneReply

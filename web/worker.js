@@ -3,6 +3,7 @@
 import { openKernels } from "./kernel_pool.js";
 import { ModelMemory } from "./model_memory.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
+import { ProgressReporter } from "./progress.js";
 import { heapBytes, startRuntime } from "./runtime.js";
 import { Session } from "./session.js";
 import { openSources, readModel, readText } from "./source.js";
@@ -13,7 +14,6 @@ import { openSources, readModel, readText } from "./source.js";
 
 /** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
 
-const PROGRESS_INTERVAL_MS = 50;
 /** Whose files are not worth to be kept. */
 const USELESS = ["not_gguf", "bad_model", "unsupported_model", "tokenizer", "truncated"];
 
@@ -135,15 +135,13 @@ async function load(request, signal) {
  */
 async function loadFiles({ id, calledAt, contextSize }, opening, files, vocabulary) {
   const elapsed = () => performance.timeOrigin + performance.now() - calledAt;
-  const progress = throttled((/** @type {ModelMemory} */ { received, size }) => {
-    post({ type: "progress", id, stage: "download", loaded: received, total: size });
-  });
-  post({ type: "progress", id, stage: "runtime", loaded: 0, total: 1 });
+  const reporter = new ProgressReporter((progress) => post({ type: "progress", id, progress }));
+  reporter.begin("runtime");
   /** @type {Session | null} */
   let next = null;
-  const arrival = receiveModel(files, opening, (memory) => {
+  const arrival = receiveModel(files, opening, (memory, file, count) => {
     next?.receive(memory);
-    progress(memory);
+    reporter.add(file.local ? "read" : "download", count, memory.size);
   });
   arrival.catch(() => {});
   const text = vocabulary === null ? null : readText(vocabulary);
@@ -153,20 +151,17 @@ async function loadFiles({ id, calledAt, contextSize }, opening, files, vocabula
     failed(arrival),
   ]);
   const runtimeTime = elapsed();
-  post({ type: "progress", id, stage: "runtime", loaded: 1, total: 1 });
 
   next = new Session(pyodide);
   next.begin(pool, tokenizerJson, contextSize);
   const memory = await arrival;
   const downloadTime = elapsed();
-  const { received } = memory;
-  post({ type: "progress", id, stage: "download", loaded: received, total: received });
-  post({ type: "progress", id, stage: "load", loaded: 0, total: 1 });
+  reporter.end(files.at(-1)?.local ? "read" : "download");
+  reporter.begin("load");
 
   next.receive(memory);
   const info = next.load();
   session = next;
-  post({ type: "progress", id, stage: "load", loaded: 1, total: 1 });
   const ready = elapsed();
   const startup = {
     runtime: runtimeTime,
@@ -190,7 +185,7 @@ async function loadFiles({ id, calledAt, contextSize }, opening, files, vocabula
  *
  * @param {OpenSource[]} files
  * @param {Promise<KernelPool>} opening
- * @param {(memory: ModelMemory) => void} onChunk
+ * @param {(memory: ModelMemory, file: OpenSource, bytes: number) => void} onChunk
  * @returns {Promise<ModelMemory>}
  */
 async function receiveModel(files, opening, onChunk) {
@@ -202,7 +197,7 @@ async function receiveModel(files, opening, onChunk) {
     const start = memory.startFile(index);
     await readModel(file, (chunk, offset) => {
       memory.write(chunk, start + offset);
-      onChunk(memory);
+      onChunk(memory, file, chunk.length);
     });
   }
   memory.finish();
@@ -215,21 +210,6 @@ async function receiveModel(files, opening, onChunk) {
  */
 function failed(promise) {
   return new Promise((_, reject) => promise.catch(reject));
-}
-
-/**
- * @template T
- * @param {(value: T) => void} report
- * @returns {(value: T) => void} calls `report` at most once an interval
- */
-function throttled(report) {
-  let last = 0;
-  return (value) => {
-    const now = performance.now();
-    if (now - last < PROGRESS_INTERVAL_MS) return;
-    last = now;
-    report(value);
-  };
 }
 
 /** @param {unknown} error */

@@ -4,9 +4,10 @@ import { megabytes } from "./dom.js";
 
 /** @import { LoadProgress } from "../oxillama.js" */
 
-const STAGES = {
+const PHASES = {
   runtime: "Starting Python",
   download: "Getting the model",
+  read: "Reading the model",
   load: "Making the model ready",
 };
 
@@ -26,22 +27,22 @@ export class LoadView {
     this.#bar = bar;
     this.#detail = detail;
     title.textContent = `Loading ${name}`;
-    detail.textContent = STAGES.runtime;
+    detail.textContent = PHASES.runtime;
     bar.removeAttribute("value");
   }
 
   /** @param {LoadProgress} progress */
-  update({ stage, loaded, total }) {
-    if (stage === "download") {
+  update({ phase, bytes, total }) {
+    if (phase === "download" || phase === "read") {
       if (total === null) this.#bar.removeAttribute("value");
-      else this.#bar.value = loaded / total;
+      else this.#bar.value = bytes / total;
       const seconds = (performance.now() - this.#started) / 1000;
       const whole = total === null ? "" : ` of ${megabytes(total)}`;
-      const speed = `${megabytes(loaded / seconds)}/s`;
-      this.#detail.textContent = `${STAGES.download}: ${megabytes(loaded)}${whole}, ${speed}`;
-    } else if (loaded === 0) {
-      if (stage === "load") this.#bar.removeAttribute("value");
-      this.#detail.textContent = STAGES[stage];
+      const speed = `${megabytes(bytes / seconds)}/s`;
+      this.#detail.textContent = `${PHASES[phase]}: ${megabytes(bytes)}${whole}, ${speed}`;
+    } else {
+      if (phase === "load") this.#bar.removeAttribute("value");
+      this.#detail.textContent = PHASES[phase];
     }
   }
 }
