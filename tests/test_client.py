@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser_helpers import TINY_BASE, assert_workers_end, call, serving
+from browser_helpers import LARGER, TINY_BASE, assert_workers_end, call, serving
 from playwright.sync_api import Browser, Page
 from serve import make_server
 
@@ -328,21 +328,65 @@ def test_dispose_ends_the_worker_and_rejects_what_waits(page: Page) -> None:
     assert_workers_end(page)
 
 
-def test_two_answers_at_once_are_refused(page: Page) -> None:
+def test_answers_wait_for_their_turn(page: Page) -> None:
     result = call(
         page,
-        """
+        COLLECT
+        + """
         const llm = await OxiLlama.load({ model: tinyUrl });
-        const first = llm.generate("abc", { temperature: 1, maxTokens: 60 });
-        await first.next();
-        try {
-            await llm.generate("abc").next();
-        } finally {
-            llm.dispose();
+        const alone = [];
+        for (const prompt of ["abc", "the fox"]) {
+            alone.push(await collect(llm.generate(prompt, { temperature: 0, maxTokens: 20 })));
+            await llm.reset();
         }
+        const order = [];
+        const ask = async (name, work) => {
+            const value = await work;
+            order.push(name);
+            return value;
+        };
+        const stop = new AbortController();
+        const answers = [
+            ask("first", collect(llm.generate("abc", { temperature: 0, maxTokens: 20 }))),
+            ask("reset", llm.reset()),
+            ask("second", collect(llm.generate("the fox", { temperature: 0, maxTokens: 20 }))),
+            ask("stopped", collect(llm.generate("dog", { signal: stop.signal }))),
+            ask("ids", llm.tokenize("abc")),
+        ];
+        stop.abort();
+        const [first, , second, stopped, ids] = await Promise.all(answers);
+        llm.dispose();
+        return { alone, first, second, stopped, ids, order };
         """,
     )
-    assert result["code"] == "busy"
+    assert result.get("code") is None, result
+    assert [result["first"], result["second"]] == result["alone"]
+    assert result["stopped"] == ""
+    assert result["ids"]
+    assert result["order"] == ["first", "reset", "second", "stopped", "ids"]
+
+
+def test_two_models_at_once(page: Page) -> None:
+    result = call(
+        page,
+        COLLECT
+        + f"""
+        const load = (model) => OxiLlama.load({{ model, threads: 1 }});
+        const [one, other] = await Promise.all([load(tinyUrl), load("models/" + larger)]);
+        const ask = (llm) => collect(llm.generate("abc", {GREEDY}));
+        const both = await Promise.all([ask(one), ask(other)]);
+        one.dispose();
+        await other.reset();
+        const alone = await ask(other);
+        other.dispose();
+        return {{ both, alone, sizes: [one.info.hiddenSize, other.info.hiddenSize] }};
+        """,
+        larger=LARGER,
+    )
+    assert result.get("code") is None, result
+    assert result["both"][1] == result["alone"]
+    assert result["sizes"] == [64, 256]
+    assert_workers_end(page)
 
 
 def test_loading_can_be_stopped(page: Page, faults: str) -> None:
@@ -414,6 +458,58 @@ def test_a_worker_that_dies_is_noticed(page: Page) -> None:
         """,
     )
     assert result["code"] == "worker_died"
+
+
+@pytest.mark.parametrize("when", ["start", "load", "idle", "answer"])
+def test_a_worker_that_is_killed_is_noticed_and_the_page_goes_on(
+    page: Page, faults: str, when: str
+) -> None:
+    """Nothing tells a page that its worker was terminated."""
+    result = call(
+        page,
+        COLLECT
+        + f"""
+        (await OxiLlama.load({{ model: tinyUrl }})).dispose(); // uses the page's spare worker up
+        const workers = [];
+        const Original = Worker;
+        window.Worker = class extends Original {{
+            constructor(...args) {{
+                super(...args);
+                workers.push(this);
+            }}
+        }};
+        const rejected = (promise) => promise.then(() => null, ({{ code, message, detail }}) =>
+            ({{ code, message, detail }}));
+        const errors = [];
+        if (when === "start" || when === "load") {{
+            const first = when === "start" ? "runtime" : "download";
+            const onProgress = ({{ phase }}) => {{
+                if (phase === first) workers.at(-1).terminate();
+            }};
+            errors.push(await rejected(OxiLlama.load({{ model: address, onProgress }})));
+        }} else {{
+            const llm = await OxiLlama.load({{ model: tinyUrl }});
+            const stream = llm.generate("abc", {{ temperature: 1, maxTokens: 2000 }});
+            if (when === "answer") await stream.next();
+            workers.at(-1).terminate();
+            if (when === "idle") await new Promise((resolve) => setTimeout(resolve, 300));
+            errors.push(await rejected(collect(stream)));
+            errors.push(await rejected(llm.tokenize("abc")));
+        }}
+        const again = await OxiLlama.load({{ model: tinyUrl }});
+        const text = await collect(again.generate("abc", {GREEDY}));
+        again.dispose();
+        return {{ errors, text }};
+        """,
+        when=when,
+        address=faults + "endless",
+    )
+    assert result.get("code") is None, result
+    assert result["text"]
+    for error in result["errors"]:
+        assert error["code"] == "worker_died"
+        assert "load the model again" in error["message"]
+        assert "the browser ended it" in error["detail"]
 
 
 @pytest.mark.parametrize(

@@ -242,8 +242,11 @@ def test_dispose_gives_the_memory_back(browser: Browser, site: Path, gemma3_path
         assert result.get("code") is None, result
         loaded = renderer_memory(browser)
         page.evaluate("window.llm.dispose()")
-        page.wait_for_timeout(1500)
-        after = renderer_memory(browser)
+        for _ in range(100):
+            page.wait_for_timeout(150)
+            after = renderer_memory(browser)
+            if after < loaded - size:
+                break
         page.close()
     assert after < loaded - size
 

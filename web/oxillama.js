@@ -13,7 +13,7 @@ import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 export { OxiLlamaError } from "./protocol.js";
 
 /**
- * @import { AnswerOptions, AnswerStats, ChatMessage, ModelInfo, Reply, Request
+ * @import { AliveReply, AnswerOptions, AnswerStats, ChatMessage, ModelInfo, Reply, Request
  *   } from "./protocol.js"
  */
 
@@ -48,8 +48,10 @@ export { OxiLlamaError } from "./protocol.js";
  * @property {(done: number, total: number) => void} [onPrefill]  prompt tokens computed so far
  */
 
+/** How long a worker may take to begin, scripts included. */
+const START_MS = 60_000;
 /** How long a worker may take to end its threads. */
-const CLOSE_MS = 300;
+const CLOSE_MS = 1000;
 
 export class OxiLlama {
   /** Models that are kept on this device, once they came from an address. */
@@ -235,12 +237,19 @@ export class OxiLlama {
 
 /** The worker, and the requests that wait for its replies. */
 class Connection {
-  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  #name = `oxillama-${Date.now()}-${Math.random()}`;
+  #worker = new Worker(new URL("./worker.js", import.meta.url), {
+    type: "module",
+    name: this.#name,
+  });
+  /** Ends with the connection. */
+  #life = new AbortController();
   /** @type {Map<number, Waiting>} */
   #waiting = new Map();
   /** @type {OxiLlamaError | null} */
   #closed = null;
   #lastId = 0;
+  #onAlive;
 
   constructor() {
     this.#worker.onmessage = ({ data }) => this.#receive(data);
@@ -249,6 +258,20 @@ class Connection {
       this.#die(event.message);
     };
     this.#worker.onmessageerror = () => this.#die("a message could not be read");
+    const timer = setTimeout(() => this.#die("it did not start"), START_MS);
+    this.#life.signal.addEventListener("abort", () => clearTimeout(timer));
+    this.#onAlive = () => {
+      clearTimeout(timer);
+      this.#watch();
+    };
+  }
+
+  /** The worker has a lock; whoever gets it after that knows that the worker is no more. */
+  #watch() {
+    const { signal } = this.#life;
+    navigator.locks
+      ?.request(this.#name, { signal }, () => this.#die("the browser ended it"))
+      .catch(() => {}); // the connection was closed before
   }
 
   /**
@@ -275,6 +298,7 @@ class Connection {
   close(reason) {
     if (this.#closed !== null) return;
     this.#closed = reason;
+    this.#life.abort();
     // a worker that has ended its threads goes at once, and their memory with it; else that takes
     // the browser some seconds
     const worker = this.#worker;
@@ -289,8 +313,9 @@ class Connection {
     this.#waiting.clear();
   }
 
-  /** @param {Reply} reply */
+  /** @param {Reply | AliveReply} reply */
   #receive(reply) {
+    if (reply.type === "alive") return this.#onAlive();
     const waiting = this.#waiting.get(reply.id);
     if (waiting === undefined) return;
     if (reply.type === "done") {

@@ -64,6 +64,8 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {{type: "piece", id: number, text: string}} PieceReply
  * @typedef {{type: "done", id: number, result: unknown}} DoneReply
  * @typedef {{type: "error", id: number, error: ErrorDescription}} ErrorReply
+ * @typedef {{type: "alive"}} AliveReply  the worker holds the Web Lock of its name from now on;
+ *   when someone else gets it, the worker is no more
  * @typedef {{type: "closed"}} ClosedReply  to "close": the worker may be terminated
  * @typedef {ProgressReply | PrefillReply | PieceReply | DoneReply | ErrorReply} Reply  these have
  *   the id of a request

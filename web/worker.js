@@ -9,7 +9,8 @@ import { Session } from "./session.js";
 import { openSources, readModel, readText } from "./source.js";
 
 /** @import { KernelPool } from "./kernel_pool.js" */
-/** @import { ClosedReply, LoadRequest, ModelInfo, Reply, Request } from "./protocol.js" */
+/** @import { AliveReply, ClosedReply, LoadRequest, ModelInfo } from "./protocol.js" */
+/** @import { Reply, Request } from "./protocol.js" */
 /** @import { OpenSource } from "./source.js" */
 
 /** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
@@ -25,46 +26,61 @@ runtime.catch(() => {});
 let kernels = null;
 /** @type {Session | null} */
 let session = null;
-/** @type {{id: number, abort: AbortController, ended: Promise<unknown>} | null} */
-let current = null;
+
+/** @typedef {{task: Task, abort: AbortController}} Job */
+
+/** @type {Job[]} in the order in which they came; the first one is under way */
+const jobs = [];
+/** Of the first job. */
+let ended = Promise.resolve();
+
+void liveOn();
 
 self.onmessage = ({ data }) => {
   const request = /** @type {Request} */ (data);
   if (request.type === "close") {
     void close();
   } else if (request.type === "abort") {
-    if (current?.id === request.id) current.abort.abort();
+    jobs.find(({ task }) => task.id === request.id)?.abort.abort();
   } else {
-    void handle(request);
+    jobs.push({ task: request, abort: new AbortController() });
+    if (jobs.length === 1) void work();
   }
 };
 
+/** While this worker lives it has a lock of its own name: so the page learns that it was killed. */
+async function liveOn() {
+  await new Promise((resolve) => {
+    if (navigator.locks === undefined) return resolve(undefined);
+    return navigator.locks.request(self.name, () => new Promise(() => resolve(undefined)));
+  });
+  post({ type: "alive" });
+}
+
 /** The page ends this worker then; self.close() would leave it hanging if it has threads. */
 async function close() {
-  current?.abort.abort();
+  for (const { abort } of jobs) abort.abort();
   // a download that stops notes how far it came
-  await Promise.allSettled([current?.ended, kernels?.close()]);
+  await Promise.allSettled([ended, kernels?.close()]);
   post({ type: "closed" });
 }
 
-/** @param {Task} request */
-async function handle(request) {
-  const { id } = request;
+/** One request after the other. */
+async function work() {
+  for (let job = jobs[0]; job !== undefined; job = jobs[0]) {
+    ended = handle(job);
+    await ended;
+    jobs.shift();
+  }
+}
+
+/** @param {Job} job */
+async function handle({ task, abort }) {
+  const { id } = task;
   try {
-    if (current !== null) {
-      throw new OxiLlamaError({
-        code: "busy",
-        message: "the model is still at work; wait for the answer, or stop it",
-      });
-    }
-    const abort = new AbortController();
-    const performing = perform(request, abort.signal);
-    current = { id, abort, ended: performing };
-    const result = await performing;
-    current = null;
+    const result = await perform(task, abort.signal);
     post({ type: "done", id, result });
   } catch (error) {
-    if (current?.id === id) current = null;
     post({ type: "error", id, error: toOxiLlamaError(error).describe() });
   }
 }
@@ -223,7 +239,7 @@ function toOxiLlamaError(error) {
   });
 }
 
-/** @param {Reply | ClosedReply} reply */
+/** @param {Reply | AliveReply | ClosedReply} reply */
 function post(reply) {
   self.postMessage(reply);
 }
