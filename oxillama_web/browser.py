@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     # phase, text, done, total, finish reason ("" while the answer goes on)
     Emit = Callable[[str, str, int, int, str], object]
 
-# A prompt is computed in pieces of this many tokens: Stop is looked at between two pieces.
-PREFILL_CHUNK_SIZE = 32
+# A prompt is computed in pieces of at most so many tokens and, about, seconds: Stop is looked at
+# between two pieces.
+PREFILL_CHUNK_SIZE = 256
+PREFILL_SECONDS = 0.5
 
 # What a page uses sooner or later; a memory snapshot has it imported.
 PRELOADED_MODULES = (
@@ -79,7 +81,11 @@ class Session:
         """Make ready for a model in the memory of `pool`, the KernelPool of kernel_pool.js."""
         from .arrival import ArrivingModel
 
-        config = EngineConfig(context_size=context_size, prefill_chunk_size=PREFILL_CHUNK_SIZE)
+        config = EngineConfig(
+            context_size=context_size,
+            prefill_chunk_size=PREFILL_CHUNK_SIZE,
+            prefill_seconds=PREFILL_SECONDS,
+        )
         self._arriving = ArrivingModel(pool, config, tokenizer_json)
 
     def receive(self, address: int, n_received: int, n_total: int, starts_json: str = "[0]") -> int:

@@ -27,6 +27,8 @@ class EngineConfig:
         num_threads: native threads; a browser tab runs one.
         sampler: the default of `generate`, `stream` and `chat`.
         prefill_chunk_size: tokens of a prompt in one forward pass; 0 is all of them at once.
+        prefill_seconds: about how long such a pass may take at most: chunks begin small, and grow
+            as long as they take less; 0 is no limit. Answers can be stopped between two chunks.
         offload_policy: how weights are held in memory.
         executor: "kernels" (C), "numpy" (the slow reference), or "auto": kernels where they load,
             else NumPy with a warning.
@@ -45,6 +47,7 @@ class EngineConfig:
     num_threads: int = 4
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     prefill_chunk_size: int = 512
+    prefill_seconds: float = 0.0
     offload_policy: OffloadPolicy | None = None
     executor: ExecutorChoice = "auto"
     kv_cache_type: KVCacheType = "f16"
@@ -64,6 +67,7 @@ class EngineConfig:
             '"stop" or "shift"',
         )
         require(self.context_keep >= 0, "context_keep", self.context_keep, "0 or more")
+        require(self.prefill_seconds >= 0, "prefill_seconds", self.prefill_seconds, "0 or more")
         if self.context_size is not None:
             require(self.context_size >= 1, "context_size", self.context_size, "1 or more")
         require(

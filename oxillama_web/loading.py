@@ -54,6 +54,7 @@ class LoadedModel:
     executor: Executor
     context_size: int
     prefill_chunk_size: int
+    prefill_seconds: float
     chat_template: str
     pooling_type: int
     pager: LayerPager | None = None
@@ -210,6 +211,7 @@ def load_with_executor(
         executor=make_executor(plan),
         context_size=model_config.context_size,
         prefill_chunk_size=config.prefill_chunk_size,
+        prefill_seconds=config.prefill_seconds,
         chat_template=gguf.get_str("tokenizer.chat_template", ""),
         pooling_type=gguf.get_int(f"{model_config.architecture}.pooling_type", 0),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 
 DEFAULT_MAX_TOKENS = 256
+# Tokens of a prompt's first chunk, where the time that a chunk takes is limited.
+FIRST_CHUNK = 32
 # Tokens; computing fewer is no dearer than copying a page of the cache.
 _WORTH_SHARING = 16
 
@@ -131,13 +134,18 @@ class Session:
         self.model.require_logits()
         for token in tokens:
             self.model.checked_token(token)
-        step = self.model.prefill_chunk_size or len(tokens)
-        for start in range(0, len(tokens), step):
-            chunk = tokens[start : start + step]
+        most, seconds = self.model.prefill_chunk_size or len(tokens), self.model.prefill_seconds
+        step, n_done = min(most, FIRST_CHUNK) if seconds else most, 0
+        while n_done < len(tokens):
+            chunk = tokens[n_done : n_done + step]
+            started = time.perf_counter()
             self._forget_draft()
             self._run(chunk)
             self.tokens.extend(chunk)
-            yield start + len(chunk)
+            n_done += len(chunk)
+            if 2 * (time.perf_counter() - started) < seconds:
+                step = min(2 * step, most)
+            yield n_done
 
     def advance(self, token: int, drafter: Drafter | None = None, n_draft: int = 0) -> None:
         """Appends one token; afterwards `logits` are its own.

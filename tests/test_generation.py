@@ -286,3 +286,20 @@ def test_metrics_print_as_prometheus_text(engine: InferenceEngine) -> None:
             assert name in typed or name.removesuffix("_sum").removesuffix("_count") in typed
     assert 'oxillama_requests_total{outcome="completed"} 1' in lines
     assert "oxillama_prompt_tokens_total 3" in lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.0, [100, 200]), (1e-9, [32, 64, 96, 128, 160, 192, 200]), (1000.0, [32, 96, 196, 200])],
+)
+def test_chunks_of_a_prompt_grow_as_long_as_they_are_fast(
+    tmp_path: Path, seconds: float, expected: list[int]
+) -> None:
+    write_tiny_llama(tmp_path / "model.gguf")
+    config = EngineConfig(
+        model_path=str(tmp_path / "model.gguf"), prefill_chunk_size=100, prefill_seconds=seconds
+    )
+    engine = InferenceEngine(config)
+    engine.load_model()
+    events = engine.events(list(range(5, 205)), max_tokens=1)
+    assert [event.n_done for event in events if event.phase == "prefill"] == expected
