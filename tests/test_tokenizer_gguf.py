@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from minilm import minilm_path
 
 from oxillama_web.errors import TokenizerError
 from oxillama_web.gguf import GGUFFile
@@ -40,11 +41,23 @@ def test_golden_ids(
 @pytest.mark.parametrize("model", MODELS)
 def test_same_ids_as_llama_cpp(model: str, tokenizers: dict[str, Tokenizer]) -> None:
     tokenizer, expected = tokenizers[model], LLAMA_CPP["models"][model]
+    check_ids(tokenizer, expected)
+
+
+def check_ids(tokenizer: Tokenizer, expected: dict[str, Any]) -> None:
     for text, ids, plain_ids in zip(
         LLAMA_CPP["texts"], expected["ids"], expected["plain_ids"], strict=True
     ):
         assert tokenizer.encode(text) == ids
-        assert tokenizer.encode(text, add_bos=False, parse_special=False) == plain_ids
+        plain = tokenizer.encode(text, add_bos=False, add_eos=False, parse_special=False)
+        assert plain == plain_ids
+
+
+def test_word_piece_gives_the_ids_of_llama_cpp() -> None:
+    tokenizer = load_gguf_vocabulary(GGUFFile(minilm_path("Q8_0").read_bytes()).metadata)
+    check_ids(tokenizer, LLAMA_CPP["models"]["all-minilm-l6-v2"])
+    ids = tokenizer.encode("Wordpieces, please!", add_bos=False, add_eos=False)
+    assert tokenizer.decode(ids) == "wordpieces , please !"
 
 
 @pytest.mark.parametrize("model", MODELS)

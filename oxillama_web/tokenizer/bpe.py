@@ -1,18 +1,20 @@
-"""Byte-pair encoding of words, with a memory of the words seen before."""
+"""Byte-pair encoding of words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
 from .merging import INFINITE, merge_pairs
-
-# words kept; beyond that the memory starts anew, so that long sessions do not fill it with rarities
-_MOST_WORDS = 20_000
-_LONGEST_WORD = 64
+from .word_memory import WordMemory
 
 
-class WordEncoder:
-    """Encodes words one by one.
+def bpe_words(
+    to_symbols: Callable[[str], list[str]],
+    cost: Callable[[str, str], float],
+    to_ids: Callable[[str], list[int]],
+    whole_words: Mapping[str, int] | None = None,
+) -> WordMemory:
+    """An encoder of words.
 
     Args:
         to_symbols: a word to the characters that its merging starts from.
@@ -20,42 +22,17 @@ class WordEncoder:
         to_ids: a symbol that cannot be merged any further to token ids.
         whole_words: words that are a token as they stand and are not merged, to ids.
     """
+    whole = whole_words or {}
 
-    def __init__(
-        self,
-        to_symbols: Callable[[str], list[str]],
-        cost: Callable[[str, str], float],
-        to_ids: Callable[[str], list[int]],
-        whole_words: Mapping[str, int] | None = None,
-    ) -> None:
-        self._to_symbols = to_symbols
-        self._cost = cost
-        self._to_ids = to_ids
-        self._whole_words = whole_words or {}
-        self._words: dict[str, list[int]] = {}
-
-    def encode(self, words: Iterable[str]) -> list[int]:
-        """Token ids of words."""
+    def encode(word: str) -> list[int]:
+        if word in whole:
+            return [whole[word]]
         ids: list[int] = []
-        known = self._words
-        for word in words:
-            found = known.get(word)
-            ids += self._encode_word(word) if found is None else found
+        for symbol in merge_pairs(to_symbols(word), cost):
+            ids += to_ids(symbol)
         return ids
 
-    def _encode_word(self, word: str) -> list[int]:
-        whole = self._whole_words.get(word)
-        if whole is not None:
-            ids = [whole]
-        else:
-            ids = []
-            for symbol in merge_pairs(self._to_symbols(word), self._cost):
-                ids += self._to_ids(symbol)
-        if len(word) <= _LONGEST_WORD:
-            if len(self._words) >= _MOST_WORDS:
-                self._words.clear()
-            self._words[word] = ids
-        return ids
+    return WordMemory(encode)
 
 
 def rank_cost(merges: Iterable[str], separator: str = " ") -> Callable[[str, str], float]:

@@ -5,25 +5,19 @@ Behaves as llama.cpp's src/llama-vocab.cpp does: the same ids for the same file.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import TokenizerError
 from .base import TextEncoder, Tokenizer
-from .bpe import WordEncoder, byte_of_token, byte_token_ids, rank_cost
+from .bpe import bpe_words, byte_token_ids, rank_cost
 from .byte_level import byte_chars_to_bytes, text_to_byte_chars
+from .gguf_tables import PREFIX, VocabularyTables
 from .merging import INFINITE
-from .special_tokens import CONTROL_NAMES, SpecialToken, end_of_generation_ids
+from .special_tokens import end_of_generation_ids
 from .split_rules import SplitRule, split_rule
 from .unicode_regex import isolating_splitter
 from .words import SPACE_MARK, word_splitter
-
-_PREFIX = "tokenizer.ggml."
-# tokenizer.ggml.token_type
-_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
-# gpt-oss writes its answers with these: they are part of the text
-_SHOWN = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
 
 
 def load_gguf_vocabulary(metadata: Mapping[str, Any]) -> Tokenizer:
@@ -35,11 +29,15 @@ def load_gguf_vocabulary(metadata: Mapping[str, Any]) -> Tokenizer:
     Raises:
         TokenizerError: keys are missing or broken, or the kind of vocabulary is not supported.
     """
-    model = metadata.get(_PREFIX + "model")
+    model = metadata.get(PREFIX + "model")
     if model in ("gpt2", "gemma4"):
-        return _load_bpe(_Vocabulary(metadata), model)
+        return _load_bpe(VocabularyTables(metadata), model)
     if model == "llama":
-        return _load_sentencepiece(_Vocabulary(metadata))
+        return _load_sentencepiece(VocabularyTables(metadata))
+    if model == "bert":
+        return _load_word_piece(VocabularyTables(metadata))
+    if model == "t5":
+        return _load_unigram(VocabularyTables(metadata))
     if model is None:
         raise TokenizerError(
             "the model file has no tokenizer.ggml.model: it holds no vocabulary; give a "
@@ -47,95 +45,11 @@ def load_gguf_vocabulary(metadata: Mapping[str, Any]) -> Tokenizer:
         )
     raise TokenizerError(
         f"vocabularies of the kind {model!r} (tokenizer.ggml.model) are not supported; supported "
-        "are: gpt2, llama, gemma4; or give a tokenizer.json with the model"
+        "are: gpt2, llama, gemma4, bert, t5; or give a tokenizer.json with the model"
     )
 
 
-class _Vocabulary:
-    """The metadata, with its tables read when they are needed."""
-
-    def __init__(self, metadata: Mapping[str, Any]) -> None:
-        self._metadata = metadata
-        self.tokens: list[str] = self.table("tokens")
-        if not self.tokens or not isinstance(self.tokens[0], str):
-            raise TokenizerError("the vocabulary (tokenizer.ggml.tokens) is empty or not text")
-        self.ids = dict(zip(self.tokens, range(len(self.tokens)), strict=True))
-        types = self.table("token_type") if _PREFIX + "token_type" in metadata else None
-        self._types = bytes(len(self.tokens)) if types is None else self._checked_types(types)
-
-    def table(self, key: str) -> list[Any]:
-        value = self._metadata.get(_PREFIX + key)
-        if not isinstance(value, list):
-            raise TokenizerError(f"the model file lacks the list {_PREFIX}{key}")
-        return value
-
-    def text(self, key: str, default: str) -> str:
-        return str(self._metadata.get(_PREFIX + key) or default)
-
-    def flag(self, key: str, default: bool) -> bool:
-        return bool(self._metadata.get(_PREFIX + key, default))
-
-    def token(self, key: str, default: int | None = None) -> int | None:
-        """A special token's id, if it is in the vocabulary."""
-        value = self._metadata.get(f"{_PREFIX}{key}_token_id", default)
-        known = isinstance(value, int) and 0 <= value < len(self.tokens)
-        return value if known else None
-
-    def scores(self) -> Sequence[float]:
-        scores = self.table("scores")
-        if len(scores) < len(self.tokens):
-            raise TokenizerError(
-                f"the vocabulary has {len(self.tokens)} tokens and only {len(scores)} scores"
-            )
-        return array("f", scores)
-
-    def special_tokens(self) -> list[SpecialToken]:
-        """Tokens that are matched as they stand: control, unknown and user-defined ones."""
-        types = dict.fromkeys(self._of_type(_USER_DEFINED), False)
-        types |= dict.fromkeys((*self._of_type(_CONTROL), *self._of_type(_UNKNOWN)), True)
-        types |= {self.ids[text]: True for text in CONTROL_NAMES if text in self.ids}
-        types |= {self.ids[text]: False for text in _SHOWN if text in self.ids}
-        # llama.cpp knows no per-token settings from the file, and treats this family by its name
-        is_phi3 = any(
-            name in str(self._metadata.get("general.name", "")).lower()
-            for name in ("phi-3", "phi3")
-        )
-        without_strip = ("<unk>", "<s>", "<|endoftext|>")
-        return [
-            SpecialToken(
-                self.tokens[token],
-                token,
-                is_control,
-                rstrip=is_phi3 and self.tokens[token] not in without_strip,
-            )
-            for token, is_control in sorted(types.items())
-        ]
-
-    def byte_tokens(self) -> dict[str, bytes]:
-        """Tokens that stand for one byte each."""
-        texts = [self.tokens[token] for token in self._of_type(_BYTE)]
-        return {text: byte for text in texts if (byte := byte_of_token(text)) is not None}
-
-    def _of_type(self, number: int) -> list[int]:
-        found = []
-        at = self._types.find(number)
-        while at >= 0:
-            found.append(at)
-            at = self._types.find(number, at + 1)
-        return found
-
-    def _checked_types(self, types: list[int]) -> bytes:
-        if len(types) < len(self.tokens):
-            raise TokenizerError(
-                f"the vocabulary has {len(self.tokens)} tokens and only {len(types)} types"
-            )
-        try:
-            return bytes(types[: len(self.tokens)])
-        except (TypeError, ValueError):
-            raise TokenizerError("tokenizer.ggml.token_type holds an impossible type") from None
-
-
-def _load_bpe(vocabulary: _Vocabulary, model: str) -> Tokenizer:
+def _load_bpe(vocabulary: VocabularyTables, model: str) -> Tokenizer:
     name = "gemma4" if model == "gemma4" else vocabulary.text("pre", "default")
     rule = split_rule(name)
     encoder = _Lazy(lambda: _bpe_encoder(vocabulary, rule))
@@ -156,7 +70,7 @@ def _load_bpe(vocabulary: _Vocabulary, model: str) -> Tokenizer:
     )
 
 
-def _load_sentencepiece(vocabulary: _Vocabulary) -> Tokenizer:
+def _load_sentencepiece(vocabulary: VocabularyTables) -> Tokenizer:
     add_space_prefix = vocabulary.flag("add_space_prefix", True)
     encoder = _Lazy(lambda: _sentencepiece_encoder(vocabulary, add_space_prefix))
     return _tokenizer(
@@ -167,6 +81,42 @@ def _load_sentencepiece(vocabulary: _Vocabulary) -> Tokenizer:
         eos_default=2,
         add_bos=True,
         leading_spaces=int(add_space_prefix),
+    )
+
+
+def _load_word_piece(vocabulary: VocabularyTables) -> Tokenizer:
+    def encoder() -> TextEncoder:
+        from .gguf_word_piece import word_piece_encoder
+
+        return word_piece_encoder(vocabulary)
+
+    return _tokenizer(
+        vocabulary,
+        encode_text=_Lazy(encoder),
+        text_to_bytes=_spaced_to_bytes({}),
+        bos_default=101,
+        eos_default=None,
+        add_bos=True,
+        leading_spaces=1,
+        separator=vocabulary.token("seperator", 102),  # the key is spelt so
+    )
+
+
+def _load_unigram(vocabulary: VocabularyTables) -> Tokenizer:
+    def encoder() -> TextEncoder:
+        from .gguf_unigram import unigram_encoder
+
+        return unigram_encoder(vocabulary)
+
+    return _tokenizer(
+        vocabulary,
+        encode_text=_Lazy(encoder),
+        text_to_bytes=_spaced_to_bytes(vocabulary.byte_tokens()),
+        bos_default=None,
+        eos_default=1,
+        add_bos=False,
+        add_eos=True,
+        leading_spaces=1,
     )
 
 
@@ -184,7 +134,7 @@ class _Lazy:
 
 
 def _tokenizer(
-    vocabulary: _Vocabulary,
+    vocabulary: VocabularyTables,
     *,
     encode_text: TextEncoder,
     text_to_bytes: Callable[[str], bytes],
@@ -192,11 +142,16 @@ def _tokenizer(
     eos_default: int | None,
     add_bos: bool,
     leading_spaces: int,
+    add_eos: bool = False,
+    separator: int | None = None,
 ) -> Tokenizer:
+    """`separator`: what stands behind a text instead of EOS."""
     bos = vocabulary.token("bos", bos_default)
     eos = vocabulary.token("eos", eos_default)
     add_bos = vocabulary.flag("add_bos_token", add_bos)
-    add_eos = vocabulary.flag("add_eos_token", False)
+    last = separator
+    if separator is None and vocabulary.flag("add_eos_token", add_eos):
+        last = eos
     special_tokens = vocabulary.special_tokens()
     as_they_stand = {token.text for token in special_tokens}
 
@@ -214,7 +169,7 @@ def _tokenizer(
         bos_id=bos,
         eos_id=eos,
         prefix_ids=[bos] if add_bos and bos is not None else [],
-        suffix_ids=[eos] if add_eos and eos is not None else [],
+        suffix_ids=[] if last is None else [last],
         eog_ids=end_of_generation_ids(
             vocabulary.ids,
             (eos, vocabulary.token("eot"), vocabulary.token("eom")),
@@ -228,7 +183,7 @@ def _tokenizer(
     )
 
 
-def _bpe_encoder(vocabulary: _Vocabulary, rule: SplitRule) -> TextEncoder:
+def _bpe_encoder(vocabulary: VocabularyTables, rule: SplitRule) -> TextEncoder:
     ids = vocabulary.ids
     split = isolating_splitter(rule.patterns)
 
@@ -241,7 +196,7 @@ def _bpe_encoder(vocabulary: _Vocabulary, rule: SplitRule) -> TextEncoder:
             return byte_token_ids(ids, symbol) or []
         return [ids[char] for char in symbol if char in ids]
 
-    words = WordEncoder(
+    words = bpe_words(
         list,
         rank_cost(vocabulary.table("merges")),
         known_parts,
@@ -252,7 +207,7 @@ def _bpe_encoder(vocabulary: _Vocabulary, rule: SplitRule) -> TextEncoder:
     return lambda text, *_: words.encode(split(text.replace(" ", SPACE_MARK)))
 
 
-def _sentencepiece_encoder(vocabulary: _Vocabulary, add_space_prefix: bool) -> TextEncoder:
+def _sentencepiece_encoder(vocabulary: VocabularyTables, add_space_prefix: bool) -> TextEncoder:
     ids = vocabulary.ids
     scores = vocabulary.scores()
     unknown = vocabulary.token("unknown", 0)
@@ -267,7 +222,7 @@ def _sentencepiece_encoder(vocabulary: _Vocabulary, add_space_prefix: bool) -> T
             return [found]
         return byte_token_ids(ids, symbol) or ([] if unknown is None else [unknown])
 
-    words = WordEncoder(list, cost, known_or_bytes)
+    words = bpe_words(list, cost, known_or_bytes)
     split = word_splitter(vocabulary.tokens)
 
     def encode(text: str, *_: bool) -> list[int]:

@@ -91,6 +91,27 @@ _CASED_LETTERS = (
     r"\x{104d3}\x{104d8}-\x{104fb}\x{10c80}-\x{10cb2}\x{10cc0}-\x{10cf2}\x{118a0}-\x{118df}"
     r"\x{1e900}-\x{1e943}"
 )
+# digits in threes, counted from the right
+_FROM_THE_RIGHT = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"
+_AFMOE_SCRIPTS = (
+    r"[\u4e00-\u9fff\u3400-\u4dbf\u8c48-\ufaff\u3040-\u309f\u30a0-\u30ff\uff65-\uff9f\u2f00-\u2fdf"
+    r"\u0e40-\u0e7f\u0e80-\u0eff\u1780-\u17ff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff"
+    r"\uac00-\ud7af\u1100-\u11ff]+"
+)
+_YOUTU = (
+    r"[\uac00-\ud7a3\u3131-\u318e]+"
+    r"|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+"
+    rf"|[\u3105-\u312f]+|{_CJK}"
+)
+_JAIS2 = _LLAMA3.replace(
+    _SPACES,
+    r"\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)"
+    r"|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s",
+)
+_NOT_HAN = r"(?:(?!\p{Han})"
+_KIMI = r"\p{Han}+|" + _GPT4O.replace(_UPPER, f"{_NOT_HAN}{_UPPER})").replace(
+    _LOWER, f"{_NOT_HAN}{_LOWER})"
+).replace("/]*", "]*")
 _RULES = (
     (
         SplitRule((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")),
@@ -109,29 +130,40 @@ _RULES = (
         SplitRule((_LLAMA3,), ignore_merges=True, add_bos=True),
         "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
     ),
-    (SplitRule((_LLAMA3,)), "dbrx smaug-bpe glm4 chatglm-bpe"),
+    (SplitRule((_LLAMA3,)), "dbrx smaug-bpe chatglm-bpe"),
+    (SplitRule((_LLAMA3,), ignore_merges=True), "glm4 glm5"),
+    (SplitRule((_JAIS2,)), "jais-2"),
     (
         SplitRule((_QWEN2,)),
         "qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2",
     ),
     (SplitRule((_QWEN35,)), "qwen35"),
+    (SplitRule((_QWEN2.removeprefix(f"{_CONTRACTIONS}|"),)), "ufakzeka"),
+    (SplitRule((r"[^\n]+|\n+", _QWEN2)), "laguna"),
     (SplitRule((_TEKKEN,), ignore_merges=True, add_bos=True), "tekken"),
     (SplitRule((_GPT4O,)), "gpt-4o llama4 kanana2 talkie minimax-m2"),
     (SplitRule((_GPT4O,), ignore_merges=True), "granite-embed-multi-97m"),
-    (
-        SplitRule((r"\d{1,3}(?=(?:\d{3})*\b)", _GPT4O)),
-        "tiny_aya cohere2moe",
-    ),
+    (SplitRule((_FROM_THE_RIGHT, _GPT4O)), "tiny_aya cohere2moe"),
+    (SplitRule((_FROM_THE_RIGHT, _AFMOE_SCRIPTS, _DEEPSEEK_WORDS)), "afmoe"),
+    (SplitRule((_YOUTU, _GPT4O.replace("{1,3}", "")), ignore_merges=True), "youtu"),
+    (SplitRule((_KIMI,)), "kimi-k2"),
     (
         SplitRule((r"\p{N}{1,3}", _CJK, _DEEPSEEK_WORDS)),
         "deepseek-v3 hunyuan-dense joyai-llm hy_v4",
     ),
     (
         SplitRule(
+            (r"\p{N}{1,3}", _CJK, _DEEPSEEK_WORDS.replace(r"[\r\n]*|\s*[\r\n]+", r"|[\r\n]"))
+        ),
+        "spark2_5",
+    ),
+    (
+        SplitRule(
             (
                 r"[\r\n]",
                 rf"\s?[{_CASED_LETTERS}]+",
-                r"\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+",
+                # without U+3000, which llama.cpp has as white space only
+                r"\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3001-\u3002]+",
                 r"\s+\z",
                 _DEEPSEEK_CJK,
                 r"\p{N}+",
@@ -157,5 +189,23 @@ _RULES = (
         SplitRule((r"\p{N}{1,3}", _LLAMA3.replace("{1,3}", "+")), ignore_merges=True),
         "minicpm5",
     ),
-    (SplitRule((r"[^\n]+|\n+",), add_bos=True, byte_level=False), "gemma4"),
+    (
+        SplitRule(
+            (
+                "<sentinel:[0-9]+>",
+                "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+                r"[\t\n]|    |  ",
+                r"\p{N}",
+                r"[\p{P}!-/:-@\[-`{-~]",
+                _GPT2,
+            ),
+            add_bos=True,
+        ),
+        "chameleon",
+    ),
+    (
+        SplitRule((r"[^\n]+|\n+",), add_bos=True, byte_level=False),
+        "gemma4 granite-embed-multi-311m",
+    ),
+    (SplitRule((r"[^\n]+|\n+",), byte_level=False), "sarvam-moe"),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import TokenizerError
 from .base import TextEncoder, Tokenizer
-from .bpe import WordEncoder, byte_token_ids, rank_cost
+from .bpe import bpe_words, byte_token_ids, rank_cost
 from .decoders import build_decoder
 from .normalizers import Normalizer, build_normalizer
 from .pre_tokenizers import build_pre_tokenizer
@@ -84,11 +84,16 @@ def _build_model(spec: Spec) -> tuple[dict[str, int], _Model]:
     if kind == "BPE":
         return dict(spec["vocab"]), _bpe_model(spec)
     if kind == "Unigram":
-        unigram = UnigramModel(spec)
-        return unigram.ids, unigram.encode
+        scores = {text: float(score) for text, score in spec["vocab"]}
+        ids = {text: token for token, (text, _) in enumerate(spec["vocab"])}
+        byte_fallback = bool(spec.get("byte_fallback"))
+        return ids, UnigramModel(ids, scores, spec.get("unk_id"), byte_fallback).encode
     if kind == "WordPiece":
-        word_piece = WordPieceModel(spec)
-        return word_piece.ids, word_piece.encode
+        ids = dict(spec["vocab"])
+        prefix = spec.get("continuing_subword_prefix", "##")
+        longest_word = spec.get("max_input_chars_per_word", 100)
+        unknown_id = ids[spec.get("unk_token", "[UNK]")]
+        return ids, WordPieceModel(ids, unknown_id, prefix, longest_word).encode
     raise TokenizerError(
         f"the model {kind!r} is not supported; supported are: BPE, Unigram, WordPiece"
     )
@@ -131,7 +136,7 @@ def _bpe_model(spec: Spec) -> _Model:
             was_unknown = is_unknown
         return known
 
-    words = WordEncoder(
+    words = bpe_words(
         to_symbols, cost, lambda symbol: [ids[symbol]], ids if ignore_merges else None
     )
     if SPACE_MARK not in ids or suffix or ignore_merges:

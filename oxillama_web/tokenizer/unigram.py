@@ -6,38 +6,54 @@ covers costs more than any token, and runs of such characters become one unknown
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from .bpe import byte_token_ids
+from .word_memory import WordMemory
 
 _UNKNOWN_PENALTY = 10.0
 
 
 class UnigramModel:
-    """Encodes words with the scores of a tokenizer.json's "Unigram" model."""
+    """Encodes words.
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        pieces: Sequence[tuple[str, float]] = spec["vocab"]
-        self.ids = {text: token for token, (text, _) in enumerate(pieces)}
-        self._scores = {text: float(score) for text, score in pieces}
-        self._unknown_id: int | None = spec.get("unk_id")
-        self._byte_fallback = bool(spec.get("byte_fallback"))
-        self._unknown_score = min(self._scores.values(), default=0.0) - _UNKNOWN_PENALTY
+    Args:
+        ids: tokens, text to id.
+        scores: the logarithm of each token's probability; only these are found in words.
+        unknown_id: the token of what no token covers; None leaves it out.
+        byte_fallback: whether the tokens of its bytes, if there are all, are used instead.
+        unknown_score: what such a character scores; None takes less than the least score.
+    """
+
+    def __init__(
+        self,
+        ids: Mapping[str, int],
+        scores: Mapping[str, float],
+        unknown_id: int | None,
+        byte_fallback: bool = False,
+        unknown_score: float | None = None,
+    ) -> None:
+        self._ids = ids
+        self._scores = scores
+        self._unknown_id = unknown_id
+        self._byte_fallback = byte_fallback
+        if unknown_score is None:
+            unknown_score = min(scores.values(), default=0.0) - _UNKNOWN_PENALTY
+        self._unknown_score = unknown_score
         # token lengths by first character: which prefixes are worth a look
         lengths: dict[str, set[int]] = {}
-        for text in self._scores:
+        for text in scores:
             if text:
                 lengths.setdefault(text[0], set()).add(len(text))
         self._lengths = {first: sorted(found) for first, found in lengths.items()}
+        self._memory = WordMemory(self._encode_word)
 
     def encode(self, words: Iterable[str]) -> list[int]:
         """Token ids of words."""
-        ids: list[int] = []
-        for word in words:
-            for piece in self._best_split(word):
-                ids += self._piece_ids(piece)
-        return ids
+        return self._memory.encode(words)
+
+    def _encode_word(self, word: str) -> list[int]:
+        return [token for piece in self._best_split(word) for token in self._piece_ids(piece)]
 
     def _best_split(self, word: str) -> list[str]:
         n = len(word)
@@ -62,10 +78,9 @@ class UnigramModel:
         return _trace_back(word, starts, is_unknown)
 
     def _piece_ids(self, piece: str) -> list[int]:
-        token = self.ids.get(piece)
-        if token is not None:
-            return [token]
-        fallback = byte_token_ids(self.ids, piece) if self._byte_fallback else None
+        if piece in self._scores:
+            return [self._ids[piece]]
+        fallback = byte_token_ids(self._ids, piece) if self._byte_fallback else None
         if fallback is not None:
             return fallback
         return [] if self._unknown_id is None else [self._unknown_id]

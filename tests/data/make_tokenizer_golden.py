@@ -1,7 +1,8 @@
-"""Writes tokenizer_golden.json: token ids from llama.cpp for the vocabularies of both test models.
+r"""Writes tokenizer_golden.json: token ids from llama.cpp for the vocabularies of the test models.
 
 pip install llama-cpp-python==0.3.36
-python tests/data/make_tokenizer_golden.py SmolLM2-135M-Instruct.Q4_1.gguf gemma-3-270m.gguf
+python tests/data/make_tokenizer_golden.py SmolLM2-135M-Instruct.Q4_1.gguf gemma-3-270m.gguf \
+    all-MiniLM-L6-v2.Q8_0.gguf
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import llama_cpp
 
 TARGET = Path(__file__).parent / "tokenizer_golden.json"
-NAMES = ("smollm2-135m-instruct", "gemma-3-270m")
+NAMES = ("smollm2-135m-instruct", "gemma-3-270m", "all-minilm-l6-v2")
 TEXTS = [
     "Hello world",
     "  leading and   runs    of spaces \n\n\t tabs\r\n x ",
@@ -42,7 +43,7 @@ PIECES = [
 def main() -> None:
     chance = random.Random(1)
     texts = TEXTS + ["".join(chance.choices(PIECES, k=chance.randint(1, 30))) for _ in range(60)]
-    models = {name: golden(path, texts) for name, path in zip(NAMES, sys.argv[1:3], strict=True)}
+    models = {name: golden(path, texts) for name, path in zip(NAMES, sys.argv[1:4], strict=True)}
     TARGET.write_text(json.dumps({"texts": texts, "models": models}, indent=None) + "\n")
 
 

@@ -1,0 +1,80 @@
+"""Unigram vocabularies (T5, XLM-RoBERTa) in GGUF files, as llama.cpp encodes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .base import TextEncoder
+from .charsmap import CharsMap
+from .gguf_tables import VocabularyTables
+from .unigram import UnigramModel
+from .words import SPACE_MARK, word_splitter
+
+
+def unigram_encoder(vocabulary: VocabularyTables) -> TextEncoder:
+    """The encoder of a `t5` vocabulary."""
+    scores = vocabulary.scores_of_words()
+    model = UnigramModel(vocabulary.ids, scores, vocabulary.token("unknown", 2))
+    split = word_splitter(scores)
+    normalize = _normalizer(vocabulary)
+    merges_spaces = vocabulary.flag("remove_extra_whitespaces", False)
+    prepends = vocabulary.flag("add_space_prefix", True)
+
+    def encode(text: str, *_: bool) -> list[int]:
+        text = normalize(text)
+        if merges_spaces:
+            text = "".join(SPACE_MARK + word for word in text.split(" ") if word)
+        else:
+            words = text.lstrip(" ")
+            spaces = len(text) - len(words) + bool(prepends and words)
+            text = SPACE_MARK * spaces + words.replace(" ", SPACE_MARK)
+        return model.encode(split(text))
+
+    return encode
+
+
+def _normalizer(vocabulary: VocabularyTables) -> Callable[[str], str]:
+    data = vocabulary.data("precompiled_charsmap")
+    if not data:
+        return lambda text: text
+    charsmap = CharsMap(data)
+    kept = _longest_match(vocabulary.texts_as_they_stand())
+
+    def normalize(text: str) -> str:
+        """Replaces the longest key at each place."""
+        source = text.encode()
+        parts: list[bytes] = []
+        start = 0
+        while start < len(source):
+            end = kept(source, start)
+            part = source[start:end]
+            if not part:
+                matches = charsmap.matches(source, start)
+                end = matches[-1][0] if matches else start + _length_of_char(source[start])
+                part = matches[-1][1].encode() if matches else source[start:end]
+            parts.append(part)
+            start = end
+        return b"".join(parts).decode("utf-8", "replace")
+
+    return normalize
+
+
+def _longest_match(texts: list[str]) -> Callable[[bytes, int], int]:
+    """A function that tells where the longest of the texts ends that is at a place."""
+    if not texts:
+        return lambda _, start: start
+    import re
+
+    longest_first = sorted((text.encode() for text in texts), key=len, reverse=True)
+    match = re.compile(b"|".join(map(re.escape, longest_first))).match
+
+    def end(source: bytes, start: int) -> int:
+        found = match(source, start)
+        return start if found is None else found.end()
+
+    return end
+
+
+def _length_of_char(first_byte: int) -> int:
+    """Bytes of a character in UTF-8."""
+    return 1 if first_byte < 0x80 else 2 if first_byte < 0xE0 else 3 if first_byte < 0xF0 else 4
