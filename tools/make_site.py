@@ -78,6 +78,7 @@ def make_site(
     snapshot = make_snapshot(out, snapshots, fingerprint([MAKE_SNAPSHOT, *wheels], manifest))
     shutil.copy(snapshot, out / "pyodide" / snapshot.name)
     write_manifest(out, {**manifest, "snapshot": f"pyodide/{snapshot.name}"})
+    write_precache(out)
 
 
 def copy_web(source: Path, target: Path) -> None:
@@ -95,6 +96,22 @@ def write_model_list(folder: Path) -> None:
 
 def write_manifest(out: Path, manifest: dict[str, object]) -> None:
     (out / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def write_precache(out: Path) -> None:
+    """What the service worker keeps for visits without a network: all but the models."""
+    files = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    names = [path.relative_to(out).as_posix() for path in files]
+    kept = [
+        (name, path)
+        for name, path in zip(names, files, strict=True)
+        if not name.startswith("models/") and name not in ("sw.js", "precache.js")
+    ]
+    digest = hashlib.sha256()
+    for name, path in kept:
+        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    precache = {"version": digest.hexdigest()[:12], "files": ["./", *(name for name, _ in kept)]}
+    (out / "precache.js").write_text(f"self.PRECACHE = {json.dumps(precache)};\n")
 
 
 def fingerprint(files: list[Path], manifest: dict[str, object]) -> str:

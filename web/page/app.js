@@ -7,10 +7,14 @@ import { ConversationList, ConversationStore, toMarkdown } from "./conversations
 import { element, saveFile, show } from "./dom.js";
 import { Figures } from "./figures.js";
 import { LoadView } from "./loading.js";
-import { fileName, showBundledModels, showKnownModels } from "./models.js";
+import { fileName, showBundledModels, showKeptModels, showKnownModels } from "./models.js";
+import { keepPage } from "./offline.js";
 import { Settings } from "./settings.js";
 
 /** @import { Source } from "../oxillama.js" */
+
+/** After a model was loaded the page has time to keep itself for visits without a network. */
+const SETTLED_MS = 3_000;
 
 /** What is only on the page while a model is loaded. */
 const CHAT_PARTS = ["chat", "new-chat", "change-model", "toggle-sidebar", "sidebar"];
@@ -38,7 +42,8 @@ const list = new ConversationList(
 
 // <meta name="oxillama-isolation" content="off"> leaves the page as its host serves it
 const isolation = document.querySelector("meta[name=oxillama-isolation]");
-if (isolation?.getAttribute("content") !== "off") await isolatePage();
+const isolates = isolation?.getAttribute("content") !== "off";
+if (isolates) await isolatePage();
 
 connectStart();
 connectChat();
@@ -46,6 +51,7 @@ connectSidebar();
 connectSettings();
 showKnownModels((url, name) => void load(url, name));
 void showBundledModels((url, name) => void load(url, name));
+void showKeptModels((url, name) => void load(url, name));
 
 OxiLlama.prepare();
 const requested = new URLSearchParams(location.search).get("model");
@@ -262,6 +268,7 @@ function openChat(loaded, name) {
   showSidebar(!isNarrow());
   element("model-name", HTMLElement).textContent = name;
   afterOpening();
+  setTimeout(() => void keepPage(isolates), SETTLED_MS);
 }
 
 async function openStart() {
@@ -272,6 +279,7 @@ async function openStart() {
   document.body.dataset.view = "start";
   for (const part of CHAT_PARTS) show(part, false);
   show("start", true);
+  void showKeptModels((url, name) => void load(url, name));
 }
 
 /** @param {boolean} visible */

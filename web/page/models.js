@@ -1,6 +1,7 @@
 /** The models that the page offers: the site's own, those kept in the browser, and known ones. */
 
-import { element, make, megabytes, show } from "./dom.js";
+import { OxiLlama } from "../oxillama.js";
+import { element, make, makeButton, megabytes, show } from "./dom.js";
 
 /**
  * @typedef {object} KnownModel
@@ -81,6 +82,36 @@ export async function showBundledModels(onChoose) {
   );
   element("bundled-models", HTMLElement).replaceChildren(...items);
   show("bundled", items.length > 0);
+}
+
+/**
+ * What OxiLlama.cache holds, but the site's own, and how much room it takes.
+ *
+ * @param {OnChoose} onChoose
+ */
+export async function showKeptModels(onChoose) {
+  const site = new URL("models/", document.baseURI).href;
+  let files, usage;
+  try {
+    files = (await OxiLlama.cache.list()).filter(({ complete }) => complete);
+    usage = await OxiLlama.cache.usage();
+  } catch {
+    return; // this browser keeps nothing
+  }
+  const refresh = () => showKeptModels(onChoose);
+  const others = files.filter(({ url }) => !url.startsWith(site));
+  const items = others.map(({ url, bytes }) => {
+    const name = fileName(url);
+    const load = modelButton(name, megabytes(bytes), () => onChoose(url, name));
+    const forget = () => OxiLlama.cache.delete(url).then(refresh, refresh);
+    const remove = makeButton("quiet icon", "×", () => void forget());
+    remove.setAttribute("aria-label", `Delete ${name} from this device`);
+    return make("li", "", load, remove);
+  });
+  element("kept-models", HTMLElement).replaceChildren(...items);
+  element("storage", HTMLElement).textContent =
+    `All models together take ${megabytes(usage.bytes)} on this device.`;
+  show("kept", files.length > 0);
 }
 
 /** @param {string} url */
