@@ -1,0 +1,30 @@
+"""The tokenizer.json files of real families give the ids of Hugging Face tokenizers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import tokenizers as hf
+from tokenizer_texts import texts
+
+from oxillama_web.tokenizer import load_tokenizer_json
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+from get_test_tokenizers import get_test_tokenizers
+
+COUNT = 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["llama2", "llama3", "qwen3", "deepseek_v3"])
+def test_same_ids_as_hugging_face(family: str) -> None:
+    spec = (get_test_tokenizers() / f"{family}.json").read_text(encoding="utf-8")
+    oracle, tokenizer = hf.Tokenizer.from_str(spec), load_tokenizer_json(spec)
+    special = [token["content"] for token in json.loads(spec)["added_tokens"]][:300]
+    samples = texts(COUNT, special)
+    assert len(samples) == COUNT
+    for text, expected in zip(samples, oracle.encode_batch(samples), strict=True):
+        assert tokenizer.encode(text) == expected.ids, text
