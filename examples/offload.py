@@ -1,4 +1,4 @@
-"""A model in less memory than its weights take: the same answer, read from the file at each pass."""
+"""A model in less memory than its weights take: they are read from the file at each pass."""
 
 from __future__ import annotations
 

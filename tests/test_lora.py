@@ -158,8 +158,11 @@ def test_over_quantized_weights(tmp_path: Path) -> None:
     results = []
     for kind in ("numpy", "kernels"):
         runner = executor(model, kind)
+        before = logits(runner)
         use(runner, model, stack)
         results.append(logits(runner))
+        use(runner, model, [])
+        np.testing.assert_array_equal(logits(runner), before)
     assert np.abs(results[0] - results[1]).max() < 0.02 * np.abs(results[0]).max()
 
 

@@ -100,6 +100,7 @@ class Weights:
             if name not in adapters:
                 weights._tensors[index].packed = self._tensors[own[name]].packed
                 weights._unpacked.remove(index)
+        weights._table.write(0, weights._tensors)
         weights.pack()
         return weights
 
