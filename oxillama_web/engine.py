@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, ModelNotLoadedError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .embeddings import Pooling
     from .executors.paging import LayerPager
-    from .generation import GenerationEvent, GenerationOptions
+    from .generation import ChatOptions, GenerationEvent, GenerationOptions
     from .loading import LoadedModel, ModelBytes
     from .lora import AppliedLora, LoraAdapter
     from .sampling import SamplerConfig
@@ -361,14 +361,19 @@ class InferenceEngine:
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[ChatOptions],
     ) -> Iterator[str]:
         """See `Session.chat`."""
         return self._conversation.chat(messages, max_tokens, **options)
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
+    def render_chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,
+    ) -> str:
         """See `Session.render_chat`."""
-        return self._conversation.render_chat(messages)
+        return self._conversation.render_chat(messages, tools, **variables)
 
     def events(
         self,
@@ -383,7 +388,7 @@ class InferenceEngine:
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[ChatOptions],
     ) -> Iterator[GenerationEvent]:
         """See `Session.chat_events`."""
         return self._conversation.chat_events(messages, max_tokens, **options)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypedDict
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from .errors import InvalidRequestError
 from .sampling import Sampler
@@ -47,6 +47,19 @@ class GenerationOptions(TypedDict, total=False):
     cancel: CancelEvent | None
     logprobs: int | None
     speculation: Drafter | None
+
+
+class ChatOptions(GenerationOptions, total=False):
+    """What `chat` takes besides.
+
+    Keys:
+        tools: descriptions of functions, as JSON Schema in OpenAI's form, for models that call
+            tools; the calls are part of the answer's text, as the model writes them.
+        variables: more of the template, such as {"enable_thinking": False}.
+    """
+
+    tools: Sequence[Mapping[str, Any]] | None
+    variables: Mapping[str, Any]
 
 
 class LogProbs(NamedTuple):

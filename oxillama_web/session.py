@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .config import EngineConfig
     from .executors.base import KVCache
-    from .generation import GenerationOptions
+    from .generation import ChatOptions, GenerationOptions
     from .loading import LoadedModel
     from .sampling import SamplerConfig
     from .snapshots import KVSnapshot
@@ -254,21 +254,27 @@ class Session:
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[ChatOptions],
     ) -> Iterator[str]:
         """The answer to a conversation in the model's own chat template, piece by piece.
 
         Args:
             messages: as [{"role": "user", "content": "Hello"}, ...], the whole conversation. What
                 the cache already holds of it is not computed again.
-            max_tokens, options: as in `generate`.
+            max_tokens: as in `generate`.
+            options: see `ChatOptions`.
 
         Raises:
             ChatTemplateError: the model has no chat template, or it failed.
         """
         return texts(self.chat_events(messages, max_tokens, **options))
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
+    def render_chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,
+    ) -> str:
         """The conversation as the model's chat template writes it, ready for its answer."""
         from .chat_template import render_chat_template
 
@@ -283,6 +289,8 @@ class Session:
             list(messages),
             bos_token=model.token_text(model.tokenizer.bos_id),
             eos_token=model.token_text(model.tokenizer.eos_id),
+            tools=tools,
+            **variables,
         )
 
     def events(
@@ -302,11 +310,12 @@ class Session:
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[ChatOptions],
     ) -> Iterator[GenerationEvent]:
         """As `chat`, with progress and the reason why it ended."""
         model = self.model
-        text = self.render_chat(messages)
+        tools, variables = options.pop("tools", None), options.pop("variables", {})
+        text = self.render_chat(messages, tools, **variables)
         bos = model.token_text(model.tokenizer.bos_id)
         # most templates write the BOS token themselves
         add_bos = False if bos and text.startswith(bos) else None

@@ -342,3 +342,18 @@ def test_a_closed_engine_needs_a_model_again(engine: InferenceEngine) -> None:
     assert not engine.is_loaded
     with pytest.raises(ModelNotLoadedError):
         engine.reset()
+
+
+def test_tools_and_variables_reach_the_template(tmp_path: Path, executor: str) -> None:
+    write_tiny_llama(
+        tmp_path / "model.gguf",
+        chat_template="{% for t in tools or [] %}{{ t.name }} {% endfor %}{{ mood }}"
+        "{{ messages[0].content }}",
+    )
+    engine = load(tmp_path / "model.gguf", executor=executor)
+    messages = [{"role": "user", "content": "fox"}]
+    assert engine.render_chat(messages, [{"name": "dog"}], mood="warm ") == "dog warm fox"
+    tools, variables = [{"name": "dog"}], {"mood": "warm "}
+    list(engine.chat(messages, 1, tools=tools, variables=variables, sampler=GREEDY))
+    cached = engine._conversation.tokens
+    assert engine._model.tokenizer.decode(cached) == "dog warm fox"

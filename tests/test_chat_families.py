@@ -1,0 +1,41 @@
+"""Published chat templates give what transformers' apply_chat_template gives."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oxillama_web.chat_template import render_chat_template
+from oxillama_web.errors import ChatTemplateError
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "chat_templates.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def the_day_of_the_golden_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FixedDate(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.fromisoformat(GOLDEN["now"])
+
+    monkeypatch.setattr("datetime.datetime", FixedDate)
+
+
+@pytest.mark.parametrize("family", GOLDEN["families"])
+def test_a_family_renders_as_transformers_does(family: str) -> None:
+    template, cases = (GOLDEN["families"][family][key] for key in ("template", "cases"))
+    assert any("text" in case for case in cases)
+    for case in cases:
+        arguments = (
+            template, case["messages"], case.get("add_generation_prompt", True),
+            GOLDEN["bos_token"], GOLDEN["eos_token"], case.get("tools"),
+        )  # fmt: skip
+        if "error" in case:
+            with pytest.raises(ChatTemplateError):
+                render_chat_template(*arguments)
+        else:
+            assert render_chat_template(*arguments) == case["text"]
