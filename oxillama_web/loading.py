@@ -252,7 +252,7 @@ def _load_tokenizer(
         bos, eos = (
             _optional_id(gguf, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")
         )
-        return load_tokenizer_json(tokenizer_json, bos, eos)
+        return load_tokenizer_json(tokenizer_json, bos, eos, use_library=True)
     raise TokenizerError("the model file holds no vocabulary; give a tokenizer.json with the model")
 
 

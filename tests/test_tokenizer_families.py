@@ -26,5 +26,12 @@ def test_same_ids_as_hugging_face(family: str) -> None:
     special = [token["content"] for token in json.loads(spec)["added_tokens"]][:300]
     samples = texts(COUNT, special)
     assert len(samples) == COUNT
+    with_library = load_tokenizer_json(spec, use_library=True)
+    assert with_library.whole_text_encoder is not None
     for text, expected in zip(samples, oracle.encode_batch(samples), strict=True):
-        assert tokenizer.encode(text) == expected.ids, text
+        ids = tokenizer.encode(text)
+        assert ids == expected.ids, text
+        assert with_library.encode(text) == ids, text
+    for text in samples[:2000]:
+        plain = tokenizer.encode(text, add_bos=False, parse_special=False)
+        assert with_library.encode(text, add_bos=False, parse_special=False) == plain, text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,13 @@ def test_unsupported_parts_are_named(part: str) -> None:
     spec[part] = {"type": "Novelty"}
     with pytest.raises(TokenizerError, match=r"'Novelty' is not supported"):
         load_tokenizer_json(json.dumps(spec))
+
+
+def test_without_the_library_our_own_code_encodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, _ = pair(gpt2)
+    text = theirs.to_str()
+    assert load_tokenizer_json(text, use_library=True).whole_text_encoder is not None
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    ours = load_tokenizer_json(text, use_library=True)
+    assert ours.whole_text_encoder is None
+    assert ours.encode("Hello, wörld 123") == theirs.encode("Hello, wörld 123").ids

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import TokenizerError
 from .special_tokens import SpecialToken, SpecialTokenSplitter
+
+if TYPE_CHECKING:
+    from .library import WholeTextEncoder
 
 # (text between special tokens, whether it starts the whole text, encode's parse_special) to ids
 TextEncoder = Callable[[str, bool, bool], list[int]]
@@ -54,6 +58,8 @@ class Tokenizer:
         self._leading_spaces = leading_spaces
         self._splitters: dict[bool, SpecialTokenSplitter] = {}
         self._bytes: dict[int, bytes] = {}
+        # encodes all that lies between BOS and EOS, in place of the parts above
+        self.whole_text_encoder: WholeTextEncoder | None = None
 
     def encode(
         self,
@@ -77,11 +83,14 @@ class Tokenizer:
         if not text.isascii():
             text = _well_formed(text)
         ids = self._around(add_bos, self.add_bos, self._prefix_ids, self.bos_id, "BOS")
-        for index, part in enumerate(self._split_special(text, parse_special)):
-            if isinstance(part, SpecialToken):
-                ids.append(part.id)
-            else:
-                ids += self._encode_text(part, index == 0, parse_special)
+        if self.whole_text_encoder is not None:
+            ids += self.whole_text_encoder(text, parse_special)
+        else:
+            for index, part in enumerate(self._split_special(text, parse_special)):
+                if isinstance(part, SpecialToken):
+                    ids.append(part.id)
+                else:
+                    ids += self._encode_text(part, index == 0, parse_special)
         ids += self._around(add_eos, self.add_eos, self._suffix_ids, self.eos_id, "EOS")
         return ids
 
