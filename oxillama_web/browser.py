@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .generation import GenerationEvent
 
     # phase, text, done, total, finish reason ("" while the answer goes on)
-    Emit = Callable[[str, str, int, int, str], object]
+    Emit = Callable[[str, str, int, int, str, str], object]
 
 # A prompt is computed in pieces of at most so many tokens and, about, seconds: Stop is looked at
 # between two pieces.
@@ -136,7 +136,11 @@ class Session:
         if event is None:
             self._events = None
             return False
-        self._emit(event.phase, event.text, event.n_done, event.n_total, event.finish_reason or "")
+        finish_reason = event.finish_reason or ""
+        self._emit(
+            event.phase, event.text, event.n_done, event.n_total, finish_reason,
+            self._logprobs(event) if event.logprobs is not None else "",
+        )  # fmt: skip
         return True
 
     def context_tokens(self) -> int:
@@ -166,6 +170,28 @@ class Session:
         data = file.to_bytes() if hasattr(file, "to_bytes") else bytes(file)
         self._loaded().kv_restore(KVSnapshot.from_bytes(data))
 
+    def embed(self, texts_json: str, options_json: str) -> str:
+        """Vectors of a list of texts, as JSON; the options are those of `embed_batch`."""
+        texts, options = json.loads(texts_json), json.loads(options_json)
+        return json.dumps(self._loaded().embed_batch(texts, **options))
+
+    def count_chat_tokens(self, messages_json: str) -> int:
+        """How many tokens a conversation has as the model's chat template writes it."""
+        return len(self._loaded().tokenize_chat(json.loads(messages_json)))
+
+    def push_lora(self, file: Any, scale: float) -> None:
+        """Apply an adapter: bytes of its file, or a JavaScript buffer of them."""
+        from .lora import LoraAdapter
+
+        self.stop()
+        data = file.to_bytes() if hasattr(file, "to_bytes") else bytes(file)
+        self._loaded().push_lora(LoraAdapter(data), scale)
+
+    def clear_loras(self) -> None:
+        """Take all adapters away."""
+        self.stop()
+        self._loaded().clear_loras()
+
     def tokenize(self, text: str) -> str:
         """The token ids of a text, as JSON."""
         return json.dumps(list(self._loaded().tokenize(text)))
@@ -190,9 +216,34 @@ class Session:
         engine = self._loaded()
         self.stop()
         options = json.loads(options_json)
-        arguments: dict[str, Any] = {"sampler": SamplerConfig(**options.pop("sampler"))}
+        sampler = options.pop("sampler")
+        if "logit_bias" in sampler:
+            # JSON has no numbers as keys
+            sampler["logit_bias"] = {
+                int(key): value for key, value in sampler["logit_bias"].items()
+            }
+        if "banned_tokens" in sampler:
+            sampler["banned_tokens"] = tuple(sampler["banned_tokens"])
+        arguments: dict[str, Any] = {"sampler": SamplerConfig(**sampler)}
         arguments.update(options)
         self._events = getattr(engine, method)(prompt, **arguments)
+
+    def _logprobs(self, event: GenerationEvent) -> str:
+        """A token's log-probability and its alternatives', as JSON."""
+        assert event.logprobs is not None and event.token is not None
+        tokenizer = self._loaded().tokenizer
+
+        def described(token: int, logprob: float) -> dict[str, Any]:
+            data = tokenizer.token_bytes(token)
+            # JSON has no infinity
+            return {
+                "token": data.decode("utf-8", "replace"),
+                "bytes": list(data),
+                "logprob": max(logprob, -9999.0),
+            }
+
+        chosen = described(event.token, event.logprobs.chosen)
+        return json.dumps({**chosen, "top": [described(*pair) for pair in event.logprobs.top]})
 
     def _loaded(self) -> InferenceEngine:
         if self._engine is None:

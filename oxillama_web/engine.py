@@ -375,6 +375,15 @@ class InferenceEngine:
         """See `Session.render_chat`."""
         return self._conversation.render_chat(messages, tools, **variables)
 
+    def tokenize_chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,
+    ) -> list[int]:
+        """See `Session.tokenize_chat`."""
+        return self._conversation.tokenize_chat(messages, tools, **variables)
+
     def events(
         self,
         prompt: str | Sequence[int],

@@ -293,6 +293,19 @@ class Session:
             **variables,
         )
 
+    def tokenize_chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,
+    ) -> list[int]:
+        """Token ids of `render_chat`."""
+        text = self.render_chat(messages, tools, **variables)
+        bos = self.model.token_text(self.model.tokenizer.bos_id)
+        # most templates write the BOS token themselves
+        add_bos = False if bos and text.startswith(bos) else None
+        return self.model.tokenizer.encode(text, add_bos=add_bos)
+
     def events(
         self,
         prompt: str | Sequence[int],
@@ -313,13 +326,8 @@ class Session:
         **options: Unpack[ChatOptions],
     ) -> Iterator[GenerationEvent]:
         """As `chat`, with progress and the reason why it ended."""
-        model = self.model
         tools, variables = options.pop("tools", None), options.pop("variables", {})
-        text = self.render_chat(messages, tools, **variables)
-        bos = model.token_text(model.tokenizer.bos_id)
-        # most templates write the BOS token themselves
-        add_bos = False if bos and text.startswith(bos) else None
-        tokens = model.tokenizer.encode(text, add_bos=add_bos)
+        tokens = self.tokenize_chat(messages, tools, **variables)
         self.reuse(tokens)
         n_cached = len(self.tokens)
         return self._start(tokens[n_cached:], max_tokens, n_cached, False, options)

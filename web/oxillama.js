@@ -8,12 +8,13 @@
 
 import { cache } from "./cache.js";
 import { modelFiles, toByteSource, transferable } from "./model_source.js";
+import { answerOptions } from "./options.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 
 export { OxiLlamaError } from "./protocol.js";
 
 /**
- * @import { AliveReply, AnswerOptions, AnswerStats, ChatMessage, ModelInfo, Reply, Request
+ * @import { AliveReply, AnswerStats, ChatMessage, ModelInfo, Reply, Request
  *   } from "./protocol.js"
  */
 
@@ -35,17 +36,9 @@ export { OxiLlamaError } from "./protocol.js";
  * @property {(progress: LoadProgress) => void} [onProgress]
  * @property {AbortSignal} [signal]  stops the loading, which rejects with code "aborted"
  *
- * @typedef {object} GenerateOptions  what is left out is the engine's choice
- * @property {number} [maxTokens]
- * @property {number} [temperature]  0: always the most probable token
- * @property {number} [topK]  0: all
- * @property {number} [topP]
- * @property {number} [minP]
- * @property {number} [repetitionPenalty]  1: none
- * @property {number} [seed]  the same seed gives the same text
- * @property {AbortSignal} [signal]  ends the answer early, without an error: what came is kept, and
- *   `stats.finishReason` is "aborted"
- * @property {(done: number, total: number) => void} [onPrefill]  prompt tokens computed so far
+ * @typedef {import("./options.js").GenerateOptions} GenerateOptions
+ *
+ * @typedef {import("./options.js").ChatOptions} ChatOptions
  */
 
 /** How long a worker may take to begin, scripts included. */
@@ -147,7 +140,7 @@ export class OxiLlama {
    * Answer the last message of a conversation, with the model's own chat template.
    *
    * @param {ChatMessage[]} messages
-   * @param {GenerateOptions} [options]
+   * @param {ChatOptions} [options]
    * @returns {AsyncGenerator<string, void, void>} pieces of the answer as they are made
    */
   chat(messages, options = {}) {
@@ -170,6 +163,71 @@ export class OxiLlama {
     return /** @type {string} */ (await this.#connection.request({ type: "renderChat", messages }));
   }
 
+  /**
+   * @param {string | ChatMessage[]} input  a text, or a conversation with its chat template
+   * @returns {Promise<number>} how many tokens it has
+   */
+  async countTokens(input) {
+    if (typeof input === "string") return (await this.tokenize(input)).length;
+    const request = /** @type {const} */ ({ type: "countChatTokens", messages: input });
+    return /** @type {number} */ (await this.#connection.request(request));
+  }
+
+  /**
+   * Texts as vectors, all in one pass. The conversation goes on undisturbed.
+   *
+   * @param {string[]} texts
+   * @param {import("./protocol.js").EmbedOptions} [options]  pooling: the model's own choice;
+   *   normalize: true
+   * @returns {Promise<number[][]>}
+   */
+  async embed(texts, options = {}) {
+    const request = /** @type {const} */ ({ type: "embed", texts, options });
+    return /** @type {number[][]} */ (await this.#connection.request(request));
+  }
+
+  /**
+   * The conversation as bytes, which `loadSession` takes, now or after a reload: its tokens are
+   * not computed again then.
+   *
+   * @returns {Promise<Uint8Array<ArrayBuffer>>}
+   */
+  async saveSession() {
+    const bytes = await this.#connection.request({ type: "saveSession" });
+    return /** @type {Uint8Array<ArrayBuffer>} */ (bytes);
+  }
+
+  /**
+   * Go on from what `saveSession` gave, with the same model. Anything else is refused, and the
+   * conversation stays as it was.
+   *
+   * @param {Uint8Array} bytes
+   */
+  async loadSession(bytes) {
+    await this.#connection.request({ type: "loadSession", bytes });
+  }
+
+  /**
+   * Apply a LoRA adapter, a GGUF file in llama.cpp's format. The conversation begins anew.
+   *
+   * @param {Blob | ArrayBuffer | Uint8Array | string | URL} adapter
+   * @param {{scale?: number}} [options]
+   */
+  async loadLora(adapter, { scale = 1 } = {}) {
+    const bytes = await readAdapter(adapter);
+    await this.#connection.request({ type: "pushLora", bytes, scale });
+  }
+
+  /** Take all LoRA adapters away. The conversation begins anew. */
+  async clearLoras() {
+    await this.#connection.request({ type: "clearLoras" });
+  }
+
+  /** @returns {Promise<string>} what was done so far, in the text format that Prometheus reads */
+  async metrics() {
+    return /** @type {string} */ (await this.#connection.request({ type: "metrics" }));
+  }
+
   /** Forget the conversation so far; the model stays loaded. */
   async reset() {
     await this.#connection.request({ type: "reset" });
@@ -186,7 +244,7 @@ export class OxiLlama {
    * @param {GenerateOptions} options
    * @returns {AsyncGenerator<string, void, void>}
    */
-  async *#answer(request, { signal, onPrefill }) {
+  async *#answer(request, { signal, onPrefill, onLogprobs }) {
     /** @type {string[]} */
     const pieces = [];
     let wake = () => {};
@@ -194,6 +252,7 @@ export class OxiLlama {
     const end = this.#connection.request(request, (reply) => {
       if (reply.type === "piece") pieces.push(reply.text);
       else if (reply.type === "prefill") onPrefill?.(reply.done, reply.total);
+      else if (reply.type === "logprobs") onLogprobs?.(reply.token);
       wake();
     });
     const settled = end.then(
@@ -347,32 +406,23 @@ class Connection {
 let spare = null;
 
 /**
- * @param {GenerateOptions} options
- * @returns {AnswerOptions}
+ * @param {Blob | ArrayBuffer | Uint8Array | string | URL} adapter
+ * @returns {Promise<Uint8Array>}
  */
-function answerOptions(options) {
-  const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed } = options;
-  return {
-    ...given({ max_tokens: maxTokens }),
-    sampler: given({
-      temperature,
-      top_k: topK,
-      top_p: topP,
-      min_p: minP,
-      repetition_penalty: repetitionPenalty,
-      seed,
-    }),
-  };
-}
-
-/**
- * @template {object} T
- * @param {T} options
- * @returns {Partial<T>} without what is undefined
- */
-function given(options) {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
-  return /** @type {Partial<T>} */ (Object.fromEntries(entries));
+async function readAdapter(adapter) {
+  if (adapter instanceof Uint8Array) return adapter;
+  if (adapter instanceof ArrayBuffer) return new Uint8Array(adapter);
+  if (adapter instanceof Blob) return new Uint8Array(await adapter.arrayBuffer());
+  const response = await fetch(adapter).catch((error) => {
+    const message = `${adapter}: ${error instanceof Error ? error.message : error}`;
+    throw new OxiLlamaError({ code: "network", message });
+  });
+  if (!response.ok) {
+    const { status } = response;
+    const message = `the server answered ${status} for ${adapter}`;
+    throw new OxiLlamaError({ code: "http", message, status });
+  }
+  return new Uint8Array(await response.arrayBuffer());
 }
 
 function aborted() {

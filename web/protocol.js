@@ -25,10 +25,32 @@ export const PROTOCOL_VERSION = 1;
  * @property {number} [top_k]
  * @property {number} [top_p]
  * @property {number} [min_p]
+ * @property {number} [typical_p]
+ * @property {number} [top_a]
+ * @property {number} [epsilon_cutoff]
+ * @property {number} [eta_cutoff]
  * @property {number} [repetition_penalty]
+ * @property {number} [repetition_penalty_window]
+ * @property {number} [frequency_penalty]
+ * @property {number} [presence_penalty]
+ * @property {number} [dry_multiplier]
+ * @property {number} [dry_base]
+ * @property {number} [dry_allowed_length]
+ * @property {number} [xtc_threshold]
+ * @property {number} [xtc_probability]
+ * @property {number} [mirostat]
+ * @property {number} [mirostat_tau]
+ * @property {number} [mirostat_eta]
+ * @property {number} [dynatemp_range]
+ * @property {number} [dynatemp_exponent]
+ * @property {Record<number, number>} [logit_bias]
+ * @property {number[]} [banned_tokens]
+ * @property {string} [grammar]
+ * @property {unknown} [json_schema]
  * @property {number} [seed]
  *
- * @typedef {{max_tokens?: number, sampler: SamplerOptions}} AnswerOptions
+ * @typedef {{max_tokens?: number, stop?: string[], logprobs?: number, tools?: object[],
+ *   variables?: Record<string, unknown>, sampler: SamplerOptions}} AnswerOptions
  *
  * @typedef {{type: "load", id: number, version: number, calledAt: number, model: ByteSource[],
  *   tokenizer: ByteSource | null, contextSize: number | null, threads: number | null,
@@ -40,12 +62,23 @@ export const PROTOCOL_VERSION = 1;
  *   options: AnswerOptions}} ChatRequest
  * @typedef {{type: "tokenize", id: number, text: string}} TokenizeRequest
  * @typedef {{type: "renderChat", id: number, messages: ChatMessage[]}} RenderChatRequest
+ * @typedef {{type: "countChatTokens", id: number,
+ *   messages: ChatMessage[]}} CountChatTokensRequest
+ * @typedef {{pooling?: "last" | "mean" | "max" | "cls", normalize?: boolean}} EmbedOptions
+ * @typedef {{type: "embed", id: number, texts: string[], options: EmbedOptions}} EmbedRequest
+ * @typedef {{type: "saveSession", id: number}} SaveSessionRequest
+ * @typedef {{type: "loadSession", id: number, bytes: Uint8Array}} LoadSessionRequest
+ * @typedef {{type: "pushLora", id: number, bytes: Uint8Array, scale: number}} PushLoraRequest
+ * @typedef {{type: "clearLoras", id: number}} ClearLorasRequest
+ * @typedef {{type: "metrics", id: number}} MetricsRequest
  * @typedef {{type: "reset", id: number}} ResetRequest
  * @typedef {{type: "abort", id: number}} AbortRequest  `id` is that of the request to abort; it has
  *   no reply of its own
  * @typedef {{type: "close"}} CloseRequest  end the threads; the reply is "closed"
  * @typedef {LoadRequest | GenerateRequest | ChatRequest | TokenizeRequest | RenderChatRequest
- *   | ResetRequest | AbortRequest | CloseRequest} Request
+ *   | CountChatTokensRequest | EmbedRequest | SaveSessionRequest | LoadSessionRequest
+ *   | PushLoraRequest | ClearLorasRequest | MetricsRequest | ResetRequest | AbortRequest
+ *   | CloseRequest} Request
  */
 
 /**
@@ -62,12 +95,16 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {{type: "progress", id: number, progress: LoadProgress}} ProgressReply
  * @typedef {{type: "prefill", id: number, done: number, total: number}} PrefillReply  prompt tokens
  * @typedef {{type: "piece", id: number, text: string}} PieceReply
+ * @typedef {{token: string, bytes: number[], logprob: number}} TokenProbability  natural logarithm
+ * @typedef {TokenProbability & {top: TokenProbability[]}} TokenLogprobs
+ * @typedef {{type: "logprobs", id: number, token: TokenLogprobs}} LogprobsReply
  * @typedef {{type: "done", id: number, result: unknown}} DoneReply
  * @typedef {{type: "error", id: number, error: ErrorDescription}} ErrorReply
  * @typedef {{type: "alive"}} AliveReply  the worker holds the Web Lock of its name from now on;
  *   when someone else gets it, the worker is no more
  * @typedef {{type: "closed"}} ClosedReply  to "close": the worker may be terminated
- * @typedef {ProgressReply | PrefillReply | PieceReply | DoneReply | ErrorReply} Reply  these have
+ * @typedef {ProgressReply | PrefillReply | PieceReply | LogprobsReply | DoneReply
+ *   | ErrorReply} Reply  these have
  *   the id of a request
  */
 

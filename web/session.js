@@ -26,7 +26,8 @@ export class Session {
         /** @type {number} */ done,
         /** @type {number} */ total,
         /** @type {string} */ finishReason,
-      ) => this.#answer.record(phase, text, done, total, finishReason),
+        /** @type {string} */ logprobs,
+      ) => this.#answer.record(phase, text, done, total, finishReason, logprobs),
     );
     this.#call = this.#python.call;
     browser.destroy();
@@ -95,8 +96,9 @@ export class Session {
         return this.#stats("aborted");
       }
       if (!this.#invoke("step")) return this.#stats();
-      const { phase, text, done, total } = this.#answer;
+      const { phase, text, done, total, logprobs } = this.#answer;
       if (phase === "prefill") post({ type: "prefill", id, done, total });
+      if (logprobs !== "") post({ type: "logprobs", id, token: JSON.parse(logprobs) });
       if (text !== "") post({ type: "piece", id, text });
     }
   }
@@ -112,6 +114,54 @@ export class Session {
    */
   renderChat(messages) {
     return this.#invoke("render_chat", JSON.stringify(messages));
+  }
+
+  /** @param {ChatMessage[]} messages */
+  countChatTokens(messages) {
+    return /** @type {number} */ (this.#invoke("count_chat_tokens", JSON.stringify(messages)));
+  }
+
+  /**
+   * @param {string[]} texts
+   * @param {import("./protocol.js").EmbedOptions} options
+   * @returns {number[][]}
+   */
+  embed(texts, options) {
+    return JSON.parse(this.#invoke("embed", JSON.stringify(texts), JSON.stringify(options)));
+  }
+
+  /** @returns {Uint8Array<ArrayBuffer>} */
+  saveConversation() {
+    const proxy = /** @type {import("pyodide/ffi").PyBuffer} */ (this.#invoke("save_conversation"));
+    const buffer = proxy.getBuffer("u8");
+    try {
+      return new Uint8Array(buffer.data);
+    } finally {
+      buffer.release();
+      proxy.destroy();
+    }
+  }
+
+  /** @param {Uint8Array} bytes */
+  restoreConversation(bytes) {
+    this.#invoke("restore_conversation", bytes);
+  }
+
+  /**
+   * @param {Uint8Array} bytes
+   * @param {number} scale
+   */
+  pushLora(bytes, scale) {
+    this.#invoke("push_lora", bytes, scale);
+  }
+
+  clearLoras() {
+    this.#invoke("clear_loras");
+  }
+
+  /** @returns {string} */
+  metrics() {
+    return this.#invoke("metrics");
   }
 
   reset() {
@@ -161,6 +211,7 @@ class Answer {
   text = "";
   done = 0;
   total = 0;
+  logprobs = "";
   #finishReason = "";
   #tokens = 0;
   #promptTokens = 0;
@@ -175,9 +226,10 @@ class Answer {
    * @param {number} done
    * @param {number} total
    * @param {string} finishReason
+   * @param {string} logprobs  JSON, or ""
    */
-  record(phase, text, done, total, finishReason) {
-    Object.assign(this, { phase, text, done, total });
+  record(phase, text, done, total, finishReason, logprobs) {
+    Object.assign(this, { phase, text, done, total, logprobs });
     this.#finishReason = finishReason;
     const now = performance.now();
     if (phase === "prefill") {

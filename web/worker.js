@@ -106,6 +106,20 @@ async function perform(request, signal) {
       return session.tokenize(request.text);
     case "renderChat":
       return session.renderChat(request.messages);
+    case "countChatTokens":
+      return session.countChatTokens(request.messages);
+    case "embed":
+      return session.embed(request.texts, request.options);
+    case "saveSession":
+      return session.saveConversation();
+    case "loadSession":
+      return session.restoreConversation(request.bytes);
+    case "pushLora":
+      return session.pushLora(request.bytes, request.scale);
+    case "clearLoras":
+      return session.clearLoras();
+    case "metrics":
+      return session.metrics();
     case "reset":
       return session.reset();
   }
