@@ -8,6 +8,7 @@
 
 import { cache } from "./cache.js";
 import { modelFiles, toByteSource, transferable } from "./model_source.js";
+import { OpenAIClient } from "./openai.js";
 import { answerOptions } from "./options.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 
@@ -58,6 +59,13 @@ export class OxiLlama {
    * @readonly
    */
   info;
+
+  /**
+   * The API of OpenAI's client: `llm.openai.chat.completions.create({...})`.
+   *
+   * @readonly
+   */
+  openai = new OpenAIClient(this);
 
   /**
    * Speed and end of the last answer.

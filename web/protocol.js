@@ -18,7 +18,8 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {"use" | "check" | "off"} CacheMode  of the models on this device: use them; ask their
  *   server first whether they are current; neither read nor keep any
  *
- * @typedef {{role: string, content: string}} ChatMessage
+ * @typedef {{role: string, content: string} & Record<string, unknown>} ChatMessage  templates may
+ *   know more, such as tool_calls
  *
  * @typedef {object} SamplerOptions  snake_case: these are the fields of Python's SamplerConfig
  * @property {number} [temperature]
@@ -137,6 +138,7 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {"stop" | "length" | "aborted" | string} FinishReason
  *
  * @typedef {object} AnswerStats
+ * @property {number} cachedTokens  tokens before those, which the cache held already
  * @property {number} promptTokens  tokens of the prompt that were computed
  * @property {number} tokens  tokens of the answer
  * @property {number} prefillTokensPerSecond

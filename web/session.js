@@ -69,6 +69,7 @@ export class Session {
   startPrompt(prompt, options) {
     this.#answer = new Answer();
     this.#invoke("start_prompt", prompt, JSON.stringify(options));
+    this.#answer.cached = this.#invoke("context_tokens");
   }
 
   /**
@@ -78,6 +79,7 @@ export class Session {
   startChat(messages, options) {
     this.#answer = new Answer();
     this.#invoke("start_chat", JSON.stringify(messages), JSON.stringify(options));
+    this.#answer.cached = this.#invoke("context_tokens");
   }
 
   /**
@@ -212,6 +214,8 @@ class Answer {
   done = 0;
   total = 0;
   logprobs = "";
+  /** Tokens of the prompt that were in the cache already. */
+  cached = 0;
   #finishReason = "";
   #tokens = 0;
   #promptTokens = 0;
@@ -248,6 +252,7 @@ class Answer {
    */
   stats(finishReason = this.#finishReason) {
     return {
+      cachedTokens: this.cached,
       promptTokens: this.#promptTokens,
       tokens: this.#tokens,
       prefillTokensPerSecond: rate(this.#promptTokens, this.#prefilled - this.#started),
