@@ -5,7 +5,7 @@
  *     const client = llm.openai;
  *     const answer = await client.chat.completions.create({ messages, stream: false });
  *
- * https://platform.openai.com/docs/api-reference/chat
+ * Shapes: the API reference of OpenAI's platform, chapters chat, completions and embeddings.
  */
 
 import { OxiLlamaError } from "./protocol.js";
