@@ -6,6 +6,7 @@
 # make lint        format, lint and types of Python, C and JavaScript
 # make kernels     the kernels of this machine, in oxillama_web/kernels/
 # make wheel       the browser's wheel in dist/ and the page in build/site/
+# make npm         the npm package in build/npm
 # make bench       speed beside llama.cpp and wllama; the first run compiles for some minutes
 # make clean       removes what was built; keeps downloads, .venv and node_modules
 #
@@ -22,7 +23,7 @@ PYTHON := $(VENV)/bin/python
 STAMPS := build/stamps
 PORT ?= 8000
 
-.PHONY: help demo demo-once test setup lint kernels wheel bench clean
+.PHONY: help demo demo-once test setup lint kernels wheel npm bench clean
 .PHONY: system chromium model test-data
 
 help:
@@ -51,6 +52,9 @@ kernels: $(STAMPS)/venv
 
 wheel: $(STAMPS)/venv $(STAMPS)/node
 	./build_wasm.sh
+
+npm: wheel
+	$(PYTHON) tools/make_npm.py
 
 bench: chromium kernels wheel test-data
 	PYTHON=$(PYTHON) bench/setup.sh

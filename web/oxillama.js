@@ -48,6 +48,14 @@ const START_MS = 60_000;
 const CLOSE_MS = 1000;
 
 export class OxiLlama {
+  /**
+   * The folder that worker, runtime and kernels are served from: this module's own. A page that a
+   * bundler has put together sets it to its copy of the package (docs/javascript.md).
+   *
+   * @type {string | URL}
+   */
+  static assets = ownFolder();
+
   /** Models that are kept on this device, once they came from an address. */
   static cache = cache;
 
@@ -305,7 +313,7 @@ export class OxiLlama {
 /** The worker, and the requests that wait for its replies. */
 class Connection {
   #name = `oxillama-${Date.now()}-${Math.random()}`;
-  #worker = new Worker(new URL("./worker.js", import.meta.url), {
+  #worker = new Worker(new URL("worker.js", new URL(OxiLlama.assets, document.baseURI)), {
     type: "module",
     name: this.#name,
   });
@@ -431,6 +439,11 @@ async function readAdapter(adapter) {
     throw new OxiLlamaError({ code: "http", message, status });
   }
   return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Not `new URL(".", import.meta.url)`: bundlers would take that for a file to pack. */
+function ownFolder() {
+  return import.meta.url.replace(/[^/]*$/, "");
 }
 
 function aborted() {
