@@ -19,7 +19,7 @@ export default [
   {
     files: [
       "sw", "worker", "session", "runtime", "source", "download", "cache_entry", "cached_download",
-      "progress", "kernel_pool", "kernel_thread",
+      "progress", "paged_file", "kernel_pool", "kernel_thread",
     ].map((n) => `web/${n}.js`),
     languageOptions: { globals: globals.worker },
   },

@@ -81,12 +81,7 @@ class Session:
         """Make ready for a model in the memory of `pool`, the KernelPool of kernel_pool.js."""
         from .arrival import ArrivingModel
 
-        config = EngineConfig(
-            context_size=context_size,
-            prefill_chunk_size=PREFILL_CHUNK_SIZE,
-            prefill_seconds=PREFILL_SECONDS,
-        )
-        self._arriving = ArrivingModel(pool, config, tokenizer_json)
+        self._arriving = ArrivingModel(pool, _config(context_size), tokenizer_json)
 
     def receive(self, address: int, n_received: int, n_total: int, starts_json: str = "[0]") -> int:
         """See `ArrivingModel.receive`."""
@@ -100,6 +95,21 @@ class Session:
         if self._arriving is None:
             raise errors.ModelNotLoadedError("the model's bytes must come before it is loaded")
         self._engine, self._arriving = self._arriving.engine, None
+        return self.info()
+
+    def load_paged(
+        self,
+        pool: Any,
+        file: Any,
+        ram_bytes: int,
+        tokenizer_json: str | None,
+        context_size: int | None,
+    ) -> str:
+        """Take a model that stays in a file (paged_file.js) but for `ram_bytes`; `info()`."""
+        from .paged_arrival import open_paged
+
+        config = _config(context_size)
+        self._engine = open_paged(pool, file, ram_bytes, config, tokenizer_json)
         return self.info()
 
     def info(self) -> str:
@@ -249,6 +259,14 @@ class Session:
         if self._engine is None:
             raise errors.ModelNotLoadedError("no model is loaded")
         return self._engine
+
+
+def _config(context_size: int | None) -> EngineConfig:
+    return EngineConfig(
+        context_size=context_size,
+        prefill_chunk_size=PREFILL_CHUNK_SIZE,
+        prefill_seconds=PREFILL_SECONDS,
+    )
 
 
 def describe(error: BaseException) -> dict[str, str]:

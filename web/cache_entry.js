@@ -112,6 +112,17 @@ export class CacheEntry {
   }
 
   /**
+   * A part of a complete file, at once and unchecked.
+   *
+   * @param {Uint8Array<ArrayBuffer>} bytes  where it goes
+   * @param {number} offset
+   * @returns {number} bytes that were read
+   */
+  readAt(bytes, offset) {
+    return this.#file?.read(bytes, { at: offset }) ?? 0;
+  }
+
+  /**
    * Hand what is here to `write`, as long as its checksums are right.
    *
    * @param {Write} write

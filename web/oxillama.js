@@ -34,6 +34,9 @@ export { OxiLlamaError } from "./protocol.js";
  * @property {import("./protocol.js").CacheMode} [cache]  models that come from an address are kept
  *   on this device, and used without asking their server ("use"). "check": the server is asked
  *   first, if it can be reached, whether it has another version. "off": nothing is kept or used
+ * @property {number} [memoryBudget]  most bytes of weights in memory: the others are read from the
+ *   device each time they are needed, which is slow, and works with any size. The model must be a
+ *   File or Blob, or be kept in the cache; left out: all of it is in memory
  * @property {(progress: LoadProgress) => void} [onProgress]
  * @property {AbortSignal} [signal]  stops the loading, which rejects with code "aborted"
  *
@@ -126,6 +129,7 @@ export class OxiLlama {
           contextSize: contextSize ?? null,
           threads: threads ?? null,
           cache: options.cache ?? "use",
+          memoryBudget: options.memoryBudget ?? null,
         },
         (reply) => {
           if (reply.type === "progress") onProgress?.(reply.progress);

@@ -55,8 +55,9 @@ export const PROTOCOL_VERSION = 1;
  *
  * @typedef {{type: "load", id: number, version: number, calledAt: number, model: ByteSource[],
  *   tokenizer: ByteSource | null, contextSize: number | null, threads: number | null,
- *   cache: CacheMode}} LoadRequest  `calledAt` is in milliseconds since 1970, with fractions;
- *   `model`: its files, in their order; `threads` null: as many as help
+ *   cache: CacheMode, memoryBudget: number | null}} LoadRequest  `calledAt` is in milliseconds
+ *   since 1970, with fractions; `model`: its files, in their order; `threads` null: as many as
+ *   help; `memoryBudget`: bytes of weights, null for all of them
  * @typedef {{type: "generate", id: number, prompt: string,
  *   options: AnswerOptions}} GenerateRequest
  * @typedef {{type: "chat", id: number, messages: ChatMessage[],

@@ -63,6 +63,22 @@ export class Session {
   }
 
   /**
+   * A model that stays on the device, but for so many bytes.
+   *
+   * @param {KernelPool} pool
+   * @param {import("./paged_file.js").PagedFile} file
+   * @param {number} budget  bytes
+   * @param {string | null} tokenizerJson
+   * @param {number | null} contextSize
+   * @returns {ReturnType<Session["load"]>}
+   */
+  loadPaged(pool, file, budget, tokenizerJson, contextSize) {
+    const vocabulary = tokenizerJson ?? undefined;
+    const context = contextSize ?? undefined;
+    return JSON.parse(this.#invoke("load_paged", pool, file, budget, vocabulary, context));
+  }
+
+  /**
    * @param {string} prompt
    * @param {AnswerOptions} options
    */

@@ -6,6 +6,7 @@ import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 import { ProgressReporter } from "./progress.js";
 import { heapBytes, startRuntime } from "./runtime.js";
 import { Session } from "./session.js";
+import { PagedFile, openOnDevice } from "./paged_file.js";
 import { openSources, readModel, readText } from "./source.js";
 
 /** @import { KernelPool } from "./kernel_pool.js" */
@@ -143,6 +144,7 @@ async function load(request, signal) {
   }
   const opening = openKernels(request.threads).then((pool) => (kernels = pool));
   opening.catch(() => {});
+  if (request.memoryBudget !== null) return loadPaged(request, opening, signal);
   const sources = tokenizer === null ? model : [...model, tokenizer];
   const files = await openSources(sources, signal, cache);
   const vocabulary = tokenizer === null ? null : files.pop();
@@ -208,6 +210,60 @@ async function loadFiles({ id, calledAt, contextSize }, opening, files, vocabula
     note: files.map((file) => file.kept()).find((reason) => reason !== "") ?? "",
   };
   return { ...info, ...threading, heapBytes: heapBytes(pyodide), cache, startup };
+}
+
+/**
+ * A model that stays on the device, but for what the budget allows.
+ *
+ * @param {LoadRequest} request
+ * @param {Promise<KernelPool>} opening
+ * @param {AbortSignal} signal
+ * @returns {Promise<ModelInfo>}
+ */
+async function loadPaged(request, opening, signal) {
+  const { id, calledAt, model, tokenizer, cache, contextSize } = request;
+  const elapsed = () => performance.timeOrigin + performance.now() - calledAt;
+  const [source, ...others] = model;
+  if (source === undefined || others.length > 0) {
+    const message = "a memory budget needs a model in one file";
+    throw new OxiLlamaError({ code: "invalid_request", message });
+  }
+  const reporter = new ProgressReporter((progress) => post({ type: "progress", id, progress }));
+  reporter.begin("runtime");
+  const opened = openOnDevice(source, signal, cache, (file, count) => {
+    reporter.add(file.local ? "read" : "download", count, file.size);
+  });
+  const text = tokenizer === null ? null : readTokenizer(tokenizer, signal, cache);
+  const starting = Promise.all([runtime, opening, text]);
+  const [onDevice, [{ pyodide, snapshot }, pool, tokenizerJson]] = await Promise.all([
+    opened, starting,
+  ]);
+  const downloadTime = elapsed();
+  reporter.begin("load");
+  const next = new Session(pyodide);
+  const file = new PagedFile(onDevice, pool);
+  const budget = Number(request.memoryBudget);
+  const info = next.loadPaged(pool, file, budget, tokenizerJson, contextSize);
+  session = next;
+  const ready = elapsed();
+  const startup = {
+    runtime: downloadTime, download: downloadTime, load: ready - downloadTime, ready, snapshot,
+  };
+  const { threads: count, isolated, note } = pool;
+  const threading = { threads: count, isolated, threadsNote: note };
+  const isUrl = source.kind === "url";
+  const cached = { hit: isUrl, stored: isUrl, note: isUrl ? "" : "not kept: it is a file" };
+  return { ...info, ...threading, heapBytes: heapBytes(pyodide), cache: cached, startup };
+}
+
+/**
+ * @param {import("./protocol.js").ByteSource} source
+ * @param {AbortSignal} signal
+ * @param {import("./protocol.js").CacheMode} cache
+ */
+async function readTokenizer(source, signal, cache) {
+  const [file] = /** @type {[OpenSource]} */ (await openSources([source], signal, cache));
+  return readText(file);
 }
 
 /**
