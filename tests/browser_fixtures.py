@@ -5,6 +5,7 @@ A test module takes them with `pytest_plugins = ["browser_fixtures"]`.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from browser_helpers import LARGER, ROOT, TINY, TINY_BASE, FaultyHandler, serving
 from chromium import FLAGS, find_chromium
 from gguf_files import write_tiny_llama
+from make_wheel import TAG
 from playwright.sync_api import Browser, Page, sync_playwright
 from serve import make_server
 
@@ -31,6 +33,13 @@ def site() -> Path:
     environment = {**os.environ, "PYTHON": sys.executable}
     subprocess.run([ROOT / "build_wasm.sh"], check=True, cwd=ROOT, env=environment)
     return ROOT / "build" / "site"
+
+
+@pytest.fixture(scope="session")
+def wheel(site: Path) -> Path:
+    """The package's wheel for Pyodide, as the site has it."""
+    version = json.loads((site / "manifest.json").read_text())["version"]
+    return ROOT / "dist" / f"oxillama_web-{version}-{TAG}.whl"
 
 
 @pytest.fixture(scope="session")

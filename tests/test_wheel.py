@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import json
 import re
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +13,13 @@ from pathlib import Path
 import pytest
 from browser_helpers import ROOT, TINY, serving
 from get_test_wheels import MICROPIP, NUMPY, PACKAGING, get_test_wheels
-from make_wheel import LIBRARIES, TAG, make_wheel
+from make_wheel import LIBRARIES, make_wheel
 from playwright.sync_api import Browser
+from pyodide_in_node import PYODIDES, run_in_node
 from serve import make_server
 
 pytest_plugins = ["browser_fixtures"]
 
-PYODIDES = {"314": "pyodide", "0.27": "pyodide-0.27"}
 GENERATE = """
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
 engine = InferenceEngine(EngineConfig(executor={executor!r}))
@@ -29,17 +27,6 @@ with open("/tmp/tiny.gguf", "rb") as file:
     engine.load_model_from_bytes(file.read())
 engine.executor_name + ": " + engine.generate("abc", 8, sampler=SamplerConfig.greedy())
 """
-
-
-@pytest.fixture(scope="module")
-def wheel(site: Path) -> Path:
-    version = json.loads((site / "manifest.json").read_text())["version"]
-    return ROOT / "dist" / f"oxillama_web-{version}-{TAG}.whl"
-
-
-@pytest.fixture(scope="module")
-def test_wheels() -> Path:
-    return get_test_wheels()
 
 
 def test_the_wheel_holds_the_package_and_its_kernels(wheel: Path) -> None:
@@ -85,6 +72,7 @@ def test_the_same_inputs_give_the_same_wheel(wheel: Path, tmp_path: Path) -> Non
     assert again.read_bytes() == wheel.read_bytes()
 
 
+@pytest.mark.usefixtures("wheel")
 def test_a_missing_kernel_library_is_told(tmp_path: Path) -> None:
     (base,) = (ROOT / "build" / "base-wheel").glob("*.whl")
     with pytest.raises(SystemExit, match="is missing"):
@@ -100,41 +88,25 @@ def test_the_site_names_no_other_origin(site: Path) -> None:
 
 
 @pytest.mark.parametrize("pyodide", PYODIDES)
-def test_micropip_installs_it_in_node(
-    pyodide: str, wheel: Path, test_wheels: Path, tiny_models: Path
-) -> None:
+def test_micropip_installs_it_in_node(pyodide: str, wheel: Path, tiny_models: Path) -> None:
     # Node 20 knows no relaxed SIMD: the package must see that by itself
-    output = run_in_node(pyodide, wheel, test_wheels, tiny_models, [], "kernels")
+    output = generate_in_node(pyodide, wheel, tiny_models, "kernels")
     assert output.startswith("kernels-simd128: ")
     assert len(output) > len("kernels-simd128: ")
 
 
-def test_the_numpy_executor_in_pyodide_computes_as_here(
-    wheel: Path, test_wheels: Path, tiny_models: Path
-) -> None:
+def test_the_numpy_executor_in_pyodide_computes_as_here(wheel: Path, tiny_models: Path) -> None:
     from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
 
-    output = run_in_node("0.27", wheel, test_wheels, tiny_models, [test_wheels / NUMPY], "numpy")
+    output = generate_in_node("0.27", wheel, tiny_models, "numpy", NUMPY)
     engine = InferenceEngine(EngineConfig(executor="numpy"))
     engine.load_model_from_bytes((tiny_models / TINY).read_bytes())
     assert output == "numpy: " + engine.generate("abc", 8, sampler=SamplerConfig.greedy())
 
 
-def run_in_node(
-    pyodide: str, wheel: Path, test_wheels: Path, models: Path, extra: list[Path], executor: str
-) -> str:
-    archives = [test_wheels / MICROPIP[pyodide], test_wheels / PACKAGING, *extra]
-    job = {
-        "pyodide": str(ROOT / "node_modules" / PYODIDES[pyodide]),
-        "archives": [str(path) for path in archives],
-        "wheel": str(wheel),
-        "files": {"/tmp/tiny.gguf": str(models / TINY)},
-        "code": GENERATE.format(executor=executor),
-    }
-    command = ["node", str(ROOT / "tests" / "install_wheel.mjs"), json.dumps(job)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr[-2000:]
-    return result.stdout.rstrip("\n")
+def generate_in_node(pyodide: str, wheel: Path, models: Path, executor: str, *archives: str) -> str:
+    code = GENERATE.format(executor=executor)
+    return run_in_node(pyodide, wheel, code, {"/tmp/tiny.gguf": models / TINY}, *archives)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +118,7 @@ def repository_url(tiny_models: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("pyodide", PYODIDES)
 def test_micropip_installs_it_in_chromium(
-    pyodide: str, wheel: Path, test_wheels: Path, repository_url: str, browser: Browser
+    pyodide: str, wheel: Path, repository_url: str, browser: Browser
 ) -> None:
     page = browser.new_page()
     page.goto(repository_url + "web/icon.svg")
@@ -164,7 +136,7 @@ def test_micropip_installs_it_in_chromium(
             "base": repository_url,
             "pyodide": PYODIDES[pyodide],
             "archives": [
-                (test_wheels / name).relative_to(ROOT).as_posix()
+                (get_test_wheels() / name).relative_to(ROOT).as_posix()
                 for name in (MICROPIP[pyodide], PACKAGING)
             ],
             "wheel": wheel.relative_to(ROOT).as_posix(),

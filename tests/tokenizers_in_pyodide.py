@@ -1,0 +1,60 @@
+"""Times tokenizers: test_tokenizer_speed.py runs it in Pyodide."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from oxillama_web.gguf import try_parse_header
+from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary, load_tokenizer_json
+
+FOLDER = Path("/tmp")
+FILE_SIZE = 1 << 32
+N_ROUNDS = 4
+
+
+def run() -> str:
+    """As JSON: seconds until a tokenizer is ready, and seconds that it takes for each text.
+
+    A tokenizer is ready once it has encoded something: some tables are made only then. Each round
+    has a tokenizer of its own, which has seen no word before; the best of some rounds counts.
+    """
+    texts: dict[str, str] = json.loads((FOLDER / "texts.json").read_text("utf-8"))
+    headers = {name: (FOLDER / f"{name}.gguf").read_bytes() for name in ("smollm2", "gemma3")}
+    tokenizer_json = (FOLDER / "tokenizer.json").read_text("utf-8")
+    loaders = {
+        "smollm2": lambda: from_header(headers["smollm2"]),
+        "smollm2_json": lambda: load_tokenizer_json(tokenizer_json),
+        "gemma3": lambda: from_header(headers["gemma3"]),
+    }
+    return json.dumps({name: best(load, texts) for name, load in loaders.items()})
+
+
+def from_header(header: bytes) -> Tokenizer:
+    """The tokenizer of a GGUF file of which only the header is there."""
+    gguf = try_parse_header(header, FILE_SIZE)
+    assert gguf is not None
+    return load_gguf_vocabulary(gguf.metadata)
+
+
+def best(load: Callable[[], Tokenizer], texts: dict[str, str]) -> dict[str, float]:
+    """The least seconds of several rounds, by what was done."""
+    rounds = [one_round(load, texts) for _ in range(N_ROUNDS)]
+    return {name: min(seconds[name] for seconds in rounds) for name in rounds[0]}
+
+
+def one_round(load: Callable[[], Tokenizer], texts: dict[str, str]) -> dict[str, float]:
+    """Seconds by what was done."""
+    re.purge()  # compiled patterns of the round before
+    start = time.perf_counter()
+    tokenizer = load()
+    tokenizer.encode("Hello")
+    seconds = {"ready": time.perf_counter() - start}
+    for name, text in texts.items():
+        start = time.perf_counter()
+        tokenizer.encode(text)
+        seconds[name] = time.perf_counter() - start
+    return seconds
