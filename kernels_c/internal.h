@@ -66,6 +66,8 @@ static inline void ox_share(const ox_run *run, uint32_t n, uint32_t *first, uint
 int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
                    uint64_t scratch_bytes, uint32_t n_threads, ox_run *run);
 void ox_walk(const ox_run *prepared, uint32_t thread);
+/* 1 if a sequence has pages for all of its positions. */
+int32_t ox_pages_fit(const ox_model *model, const ox_sequence *sequence);
 
 /* linear.c, embed.c: sizes were checked by ox_check_model and ox_forward */
 void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
@@ -89,6 +91,9 @@ void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows);
+/* turns n_pairs pairs of one head; style: i2 of OX_ROPE */
+void ox_rotate(float *x, const float *cosines, const float *sines, uint32_t n_pairs,
+               uint32_t style);
 void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_rows);
 uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op);

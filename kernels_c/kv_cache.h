@@ -48,6 +48,11 @@ static inline uint8_t *value_tile_at(const ox_model *model, const ox_kv_layer *l
     return cached_tile_at(model, sequence, layer->v_offset, layer->v_dim, head, position);
 }
 
+/* kv_store.c: one position's values of one head, dim of them, into a tile; `stride` values lie
+ * between two of them: KEYS for keys, 1 for values. */
+void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t format,
+                     uint32_t position, uint8_t *tile);
+
 /* A tile's float16 scales in Q8_0: [blocks][64]. */
 static inline uint8_t *cached_scales(uint8_t *tile, uint32_t dim) { return tile + KEYS * dim; }
 

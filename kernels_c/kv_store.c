@@ -32,9 +32,8 @@ static void store_block(const float *x, uint32_t n, size_t stride, uint8_t *to, 
     __builtin_memcpy(scale_to, &scale, 2);
 }
 
-/* One position's values of one head into a tile; `stride` values lie between two of them. */
-static void store_values(const float *x, uint32_t dim, uint32_t stride, uint32_t format,
-                         uint32_t position, uint8_t *tile) {
+void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t format,
+                     uint32_t position, uint8_t *tile) {
     const uint32_t in_tile = position % KEYS, first = stride == 1 ? in_tile * dim : in_tile;
     uint8_t *to = tile + (size_t)first * cached_value_bytes(format);
     if (format == CACHED_Q8_0) {
@@ -65,9 +64,9 @@ void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {
         const uint32_t t = i / layer->n_heads, head = i % layer->n_heads;
         const ox_sequence *sequence = ox_sequence_of(run, t);
         const uint32_t position = ox_position(sequence, t), format = model->kv_format;
-        store_values(ox_row(keys, t) + (size_t)head * layer->k_dim, layer->k_dim, KEYS, format,
-                     position, key_tile_at(model, layer, sequence, head, position));
-        store_values(ox_row(values, t) + (size_t)head * layer->v_dim, layer->v_dim, 1, format,
-                     position, value_tile_at(model, layer, sequence, head, position));
+        ox_store_cached(ox_row(keys, t) + (size_t)head * layer->k_dim, layer->k_dim, KEYS, format,
+                        position, key_tile_at(model, layer, sequence, head, position));
+        ox_store_cached(ox_row(values, t) + (size_t)head * layer->v_dim, layer->v_dim, 1, format,
+                        position, value_tile_at(model, layer, sequence, head, position));
     }
 }

@@ -19,7 +19,7 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 3
+#define OX_ABI_VERSION 4
 
 /* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
 #define OX_PANEL_ROWS 16
@@ -201,6 +201,20 @@ OX_EXPORT uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, ui
 /* Runs the whole plan on the calling thread. */
 OX_EXPORT int32_t ox_forward(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
                              uint64_t scratch_bytes);
+
+/* How the keys of a layer turn when they move; n_pairs is 0 where they know no positions. */
+typedef struct ox_key_rotation {
+    uint64_t table;   /* address of float32 [2 * n_pairs]: cosines, then sines, of the angles */
+    uint32_t n_pairs; /* pairs of the first values of each head */
+    uint32_t style;   /* which values pair: i2 of OX_ROPE */
+} ox_key_rotation;
+
+/* Moves positions of a sequence's cache to the front: those of `sequence` n positions down, over
+ * what was there. Values move as they are; keys turn, and are rounded anew to the cache's format.
+ * No page that is written may belong to another sequence.
+ * rotations: ox_key_rotation [n_kv_layers]; scratch: a key, float32 [the largest k_dim]. */
+OX_EXPORT int32_t ox_kv_shift(const ox_model *model, const ox_sequence *sequence, uint32_t n,
+                              const ox_key_rotation *rotations, float *scratch, uint32_t n_scratch);
 
 /* The k largest logits, descending, ties by the smaller id; NaN counts as the smallest.
  * Returns how many were written (the smaller of n and k). */

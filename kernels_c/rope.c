@@ -70,6 +70,15 @@ static void rotate_halves(float *x, const float *cosines, const float *sines, ui
     }
 }
 
+void ox_rotate(float *x, const float *cosines, const float *sines, uint32_t n_pairs,
+               uint32_t style) {
+    if (style == 0) {
+        rotate_adjacent(x, cosines, sines, n_pairs);
+    } else {
+        rotate_halves(x, cosines, sines, n_pairs);
+    }
+}
+
 void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_buffer *x = ox_buffer_at(run, op->dst), *table = ox_buffer_at(run, op->src[1]);
     const uint32_t head = (uint32_t)op->i[0], half = (uint32_t)op->i[1] / 2;
@@ -79,10 +88,6 @@ void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     for (uint32_t i = first; i < last; i++) {
         const float *cosines = ox_row(table, i / n_heads);
         float *values = ox_row(x, i / n_heads) + (size_t)(i % n_heads) * head;
-        if (op->i[2] == 0) {
-            rotate_adjacent(values, cosines, cosines + half, half);
-        } else {
-            rotate_halves(values, cosines, cosines + half, half);
-        }
+        ox_rotate(values, cosines, cosines + half, half, (uint32_t)op->i[2]);
     }
 }

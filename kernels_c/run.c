@@ -26,6 +26,8 @@ uint32_t ox_struct_size(uint32_t index) {
         return sizeof(ox_vocabulary);
     case 8:
         return sizeof(ox_automaton);
+    case 9:
+        return sizeof(ox_key_rotation);
     default:
         return 0;
     }
@@ -336,7 +338,7 @@ static int32_t buffers_fit(const ox_model *model, const ox_batch *batch) {
     return 1;
 }
 
-static int32_t pages_fit(const ox_model *model, const ox_sequence *sequence) {
+int32_t ox_pages_fit(const ox_model *model, const ox_sequence *sequence) {
     const uint64_t end = (uint64_t)sequence->position + sequence->n_tokens;
     const uint64_t *pages = (const uint64_t *)(uintptr_t)sequence->pages;
     if (end > INT32_MAX) return 0;
@@ -356,7 +358,7 @@ static int32_t sequences_fit(const ox_model *model, const ox_batch *batch) {
     for (uint32_t i = 0; i < batch->n_sequences; i++) {
         const ox_sequence *sequence = sequences + i;
         if (sequence->first_token != n_tokens || sequence->n_tokens == 0 ||
-            sequence->n_tokens > batch->n_tokens - n_tokens || !pages_fit(model, sequence)) {
+            sequence->n_tokens > batch->n_tokens - n_tokens || !ox_pages_fit(model, sequence)) {
             return 0;
         }
         n_tokens += sequence->n_tokens;

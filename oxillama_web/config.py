@@ -35,8 +35,8 @@ class EngineConfig:
         kv_cache_type: number format of the cached keys and values: "f16", "f32" (twice the memory)
             or "q8_0" (about half).
         context_full: what generation does when the cache is full: "stop" ends the answer, and
-            refuses a prompt that does not fit; "shift" forgets the oldest tokens and reads the
-            others again at their new positions, so that half of the context is free.
+            refuses a prompt that does not fit; "shift" forgets the older half of the tokens, and
+            the others move up.
         context_keep: with "shift", how many of the first tokens are never forgotten.
         speculation: guesses tokens ahead (speculation.py): the same answers, sooner.
     """

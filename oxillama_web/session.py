@@ -54,6 +54,8 @@ class Session:
         self._n_rows, self._row = 1, 0
         # tokens that were guessed: they are in the cache behind `tokens`
         self._drafted: list[int] = []
+        # tokens that the context was too full for: they stood behind the first `context_keep`
+        self._forgotten: list[int] = []
         model.sessions.add(self)
 
     @property
@@ -116,11 +118,13 @@ class Session:
         self._cache.truncate(length)
         del self.tokens[length:]
         self.pending, self._drafted = [], []
+        if length <= self._config.context_keep:
+            self._forgotten = []
 
     def restart(self) -> None:
         """Forgets the conversation, and takes a cache of the model's new executor."""
         self._cache = self.model.executor.new_cache()
-        self.tokens, self.pending, self._drafted = [], [], []
+        self.tokens, self.pending, self._drafted, self._forgotten = [], [], [], []
 
     def reset(self) -> None:
         """Forgets the conversation."""
@@ -174,9 +178,8 @@ class Session:
             return True
         if self._config.context_full == "stop":
             return False
-        pending, tokens = self.pending, self._without_oldest(self.tokens)
-        self.reuse(tokens)
-        for _ in self.read(tokens[len(self.tokens) :]):
+        pending = self.pending
+        for _ in self.read(self._forget_oldest([])):
             pass
         self.pending = pending
         return True
@@ -184,13 +187,15 @@ class Session:
     def reuse(self, tokens: Sequence[int]) -> None:
         """Keeps what the cache has of the beginning of `tokens`, but not all of them.
 
-        What another session of the model has more of is shared. At least one token is left to
-        compute: its logits choose what follows.
+        What another session of the model has more of is shared, but for what it computed from
+        tokens that are forgotten. At least one token is left to compute: its logits choose what
+        follows.
         """
         most = max(len(tokens) - 1, 0)
         own = min(_common_prefix(self.tokens, tokens), most)
         for other in self.model.sessions:
-            length = min(_common_prefix(other.tokens, tokens), most)
+            shared = other.tokens[: other._config.context_keep if other._forgotten else None]
+            length = min(_common_prefix(shared, tokens), most)
             if length >= own + _WORTH_SHARING:
                 self._cache, own = other._cache.fork(length), length
                 self.tokens = other.tokens[:length]
@@ -327,7 +332,7 @@ class Session:
     ) -> Iterator[GenerationEvent]:
         """As `chat`, with progress and the reason why it ended."""
         tools, variables = options.pop("tools", None), options.pop("variables", {})
-        tokens = self.tokenize_chat(messages, tools, **variables)
+        tokens = self._without_forgotten(self.tokenize_chat(messages, tools, **variables))
         self.reuse(tokens)
         n_cached = len(self.tokens)
         return self._start(tokens[n_cached:], max_tokens, n_cached, False, options)
@@ -344,9 +349,7 @@ class Session:
         if not tokens:
             raise InvalidRequestError("the prompt is empty; give at least one token")
         if self._config.context_full == "shift" and not self._has_room(len(tokens)):
-            tokens = self._without_oldest(self.tokens + tokens)
-            self.reuse(tokens)
-            tokens = tokens[len(self.tokens) :]
+            tokens = self._forget_oldest(tokens)
         self._require_room(len(tokens))
         decoder = self.model.tokenizer.stream_decoder(continues_text=continues_text)
         generation = Generation(
@@ -362,6 +365,7 @@ class Session:
         other = Session(self.model, self._config)
         other._cache = self._cache.fork(len(self.tokens))
         other.tokens, other.pending = self.tokens.copy(), self.pending.copy()
+        other._forgotten = self._forgotten.copy()
         other._rows = memoryview(bytearray(self.logits.cast("B"))).cast("f")
         return other
 
@@ -394,7 +398,7 @@ class Session:
                 f"{cache.layout!r}; load with the kv_cache_type and executor it was made with"
             )
         cache.restore(snapshot.data, len(snapshot.tokens))
-        self._cache, self._drafted = cache, []
+        self._cache, self._drafted, self._forgotten = cache, [], []
         self.tokens, self.pending = list(snapshot.tokens), list(snapshot.pending)
 
     def _append(self, tokens: Sequence[int]) -> None:
@@ -420,11 +424,42 @@ class Session:
             self._cache.truncate(len(self.tokens))
             self._drafted = []
 
-    def _without_oldest(self, tokens: list[int]) -> list[int]:
-        """The first tokens that are kept, and as many of the last as fill half of the rest."""
+    def _forget_oldest(self, new: list[int]) -> list[int]:
+        """Makes room: forgets the older half of what is behind the tokens that are kept.
+
+        Args:
+            new: tokens that come next, and do not fit.
+
+        Returns:
+            Those that are to be read now.
+        """
+        self._forget_draft()
+        keep, tokens = self._config.context_keep, self.tokens + new
+        end = len(tokens) - (self.model.context_size - keep) // 2
+        forgotten = self._forgotten + tokens[keep:end]
+        if end < len(self.tokens) and self._cache.can_slide:
+            self._cache.slide(keep, end - keep)
+            del self.tokens[keep:end]
+        else:
+            held = tokens[:keep] + tokens[end:]
+            self.reuse(held)
+            new = held[len(self.tokens) :]
+        self._forgotten = forgotten
+        return new
+
+    def _without_forgotten(self, tokens: list[int]) -> list[int]:
+        """The tokens of a conversation, without those that this session has forgotten of it.
+
+        Where they are another conversation's, the session lets go of all behind the tokens kept.
+        """
+        if not self._forgotten:
+            return tokens
         keep = self._config.context_keep
-        n_last = (self.model.context_size - keep) // 2
-        return tokens[:keep] + tokens[len(tokens) - n_last :]
+        end = keep + len(self._forgotten)
+        if tokens[:end] == self.tokens[:keep] + self._forgotten:
+            return tokens[:keep] + tokens[end:]
+        self.truncate(min(keep, len(self.tokens)))
+        return tokens
 
     def _has_room(self, n_tokens: int) -> bool:
         return len(self.tokens) + n_tokens <= self.model.context_size

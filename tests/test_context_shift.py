@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from architecture_files import CASES, CONTEXT_SIZES, write_case
 from gguf_files import write_tiny_llama
 
 from oxillama_web import (
@@ -16,6 +17,8 @@ from oxillama_web import (
     PromptLookup,
     SamplerConfig,
 )
+from oxillama_web.executors.numpy_executor import NumpyKVCache
+from oxillama_web.plan import KVStore, Rope, RopeTable
 
 GREEDY = SamplerConfig.greedy()
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
@@ -24,7 +27,15 @@ PROMPT = [5, 6, 7, 8, 9, 10, 11]
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "llama.gguf"
-    write_tiny_llama(path)
+    write_tiny_llama(path, format="F32", context_length=512)
+    return path
+
+
+@pytest.fixture(scope="module")
+def learned_positions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose cached keys cannot be turned to other positions."""
+    path = tmp_path_factory.mktemp("models") / "gpt2.gguf"
+    write_case(path, "gpt2", "F32")
     return path
 
 
@@ -34,15 +45,16 @@ def executor(request: pytest.FixtureRequest) -> str:
 
 
 def load(path: Path, executor: str, **config: object) -> InferenceEngine:
+    defaults = {"num_threads": 1, "kv_cache_type": "f32"}
     engine = InferenceEngine(
-        EngineConfig(model_path=str(path), num_threads=1, executor=executor, **config)
+        EngineConfig(model_path=str(path), executor=executor, **(defaults | config))
     )
     engine.load_model()
     engine.tokenizer.eog_ids = frozenset()
     return engine
 
 
-def expected_tokens(engine: InferenceEngine, n: int, keep: int, context: int) -> list[int]:
+def read_anew(engine: InferenceEngine, n: int, keep: int, context: int) -> list[int]:
     """Greedy tokens, each from logits that are computed anew over what the context then holds."""
     held, answer = list(PROMPT), []
     for _ in range(n):
@@ -54,10 +66,57 @@ def expected_tokens(engine: InferenceEngine, n: int, keep: int, context: int) ->
     return answer
 
 
+def turned_in_float64(engine: InferenceEngine, n: int, keep: int, context: int) -> list[int]:
+    """Greedy tokens over a NumPy cache whose keys are taken apart, turned and put together here."""
+    executor, tables = engine._model.executor, {}
+    rotations = []
+    for op in executor._plan.ops:
+        if isinstance(op, RopeTable):
+            tables[op.dst] = op.inverse_frequencies
+        elif isinstance(op, Rope):
+            last = op
+        elif isinstance(op, KVStore):
+            assert last.style == "adjacent" and last.buffer == op.keys
+            rotations.append(np.array(tables[last.table]))
+    cache = executor.new_cache()
+    logits = executor.forward(cache, PROMPT, "last")
+    answer = [int(np.argmax(logits))]
+    while len(answer) < n:
+        if cache.length == context:
+            count = context - keep - (context - keep) // 2
+            for keys, values, frequencies in zip(
+                cache._keys, cache._values, rotations, strict=True
+            ):
+                moved = keys[keep + count : context].astype(np.float64)
+                numbers = (moved[..., 0::2] + 1j * moved[..., 1::2]) * np.exp(
+                    -1j * count * frequencies
+                )
+                keys[keep : context - count, :, 0::2] = numbers.real
+                keys[keep : context - count, :, 1::2] = numbers.imag
+                values[keep : context - count] = values[keep + count : context].copy()
+            cache.length -= count
+        logits = executor.forward(cache, answer[-1:], "last")
+        answer.append(int(np.argmax(logits)))
+    return answer
+
+
+def count_forward_tokens(engine: InferenceEngine) -> list[int]:
+    """Lengths of the forward passes from now on."""
+    lengths: list[int] = []
+    forward = engine._model.executor.forward
+
+    def counted(cache: object, tokens: list[int], outputs: str) -> memoryview:
+        lengths.append(len(tokens))
+        return forward(cache, tokens, outputs)
+
+    engine._model.executor.forward = counted
+    return lengths
+
+
 @pytest.mark.parametrize("keep", [0, 3, 14])
 def test_an_answer_goes_on_beyond_the_context(tiny: Path, executor: str, keep: int) -> None:
     engine = load(tiny, executor, context_size=16, context_full="shift", context_keep=keep)
-    expected = expected_tokens(load(tiny, executor), 50, keep, 16)
+    expected = turned_in_float64(load(tiny, "numpy"), 50, keep, 16)
     for speculation in (None, PromptLookup(3, 2, 1)):
         engine.reset()
         events = list(engine.events(PROMPT, 50, sampler=GREEDY, speculation=speculation))
@@ -65,6 +124,84 @@ def test_an_answer_goes_on_beyond_the_context(tiny: Path, executor: str, keep: i
         assert events[-1].finish_reason == "length"
         assert engine.kv_cache_seq_len <= 16
         assert engine._conversation.tokens[:keep] == (PROMPT + expected)[:keep]
+
+
+@pytest.mark.parametrize("keep", [0, 3, 14])
+def test_learned_positions_are_read_again(
+    learned_positions: Path, executor: str, keep: int
+) -> None:
+    config = {"context_size": 16, "context_full": "shift", "context_keep": keep}
+    engine = load(learned_positions, executor, **config)
+    expected = read_anew(load(learned_positions, executor), 30, keep, 16)
+    events = list(engine.events(PROMPT, 30, sampler=GREEDY))
+    assert [event.token for event in events if event.token is not None] == expected
+
+
+def test_no_token_is_computed_twice(tiny: Path, executor: str) -> None:
+    engine = load(tiny, executor, context_size=16, context_full="shift", context_keep=2)
+    lengths = count_forward_tokens(engine)
+    engine.generate(PROMPT, 200, sampler=GREEDY)
+    assert lengths == [len(PROMPT)] + [1] * 199
+
+
+class FarCache(NumpyKVCache):
+    """A cache that shows what is behind its first `n_hidden` positions, and no more."""
+
+    n_hidden = 0
+
+    def read(self, layer: int, n_new: int) -> tuple[np.ndarray, np.ndarray]:
+        keys, values = super().read(layer, n_new)
+        return keys[self.n_hidden :], values[self.n_hidden :]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_those_of_the_same_distances(case: str, tmp_path: Path, executor: str) -> None:
+    """Attention with rotary positions knows only how far keys are away.
+
+    So a cache that has lost its first positions gives the logits of one that has not slid, where
+    they are out of sight. A cache without positions gives them too.
+    """
+    path = tmp_path / "model.gguf"
+    write_case(path, case, "F32")
+    engine = load(path, executor, context_size=CONTEXT_SIZES.get(case))
+    cache = engine._model.executor.new_cache()
+    if case in ("gpt2", "starcoder"):
+        assert not cache.can_slide
+        engine._model.executor.forward(cache, PROMPT, "last")
+        with pytest.raises(InvalidRequestError, match="cannot take 2 positions"):
+            cache.slide(0, 2)
+        return
+    rng = np.random.default_rng(1)
+    old, new = (rng.integers(5, 60, n).tolist() for n in (70, 8))
+    # mistral3's queries grow with each 16 positions
+    n_hidden = 6 if case == "mistral3" else 37
+    oracle = load(path, "numpy", context_size=CONTEXT_SIZES.get(case))._model.executor
+    far = FarCache(oracle._plan)
+    oracle.forward(far, old, "last")
+    far.n_hidden = n_hidden
+    expected = np.array(oracle.forward(far, new, "all"))
+    engine._model.executor.forward(cache, old, "last")
+    cache.slide(0, n_hidden)
+    assert cache.length == len(old) - n_hidden
+    logits = np.array(engine._model.executor.forward(cache, new, "all"))
+    error = np.abs(logits - expected).max() / np.abs(expected).max()
+    assert error < 1e-5
+
+
+def test_a_fork_keeps_what_its_origin_forgets(tiny: Path, executor: str) -> None:
+    engine = load(tiny, executor)
+    model = engine._model
+    text = np.random.default_rng(2).integers(5, 60, 300).tolist()
+    cache = model.executor.new_cache()
+    model.executor.forward(cache, text, "last")
+    fork = cache.fork(290)
+    exported = fork.export()
+    cache.slide(10, 100)
+    assert cache.length == 200
+    assert fork.export() == exported
+    fork.slide(10, 190)
+    assert fork.length == 100
+    assert np.isfinite(model.executor.forward(cache, text[:5], "last")).all()
 
 
 def test_a_prompt_longer_than_the_context_keeps_its_ends(tiny: Path, executor: str) -> None:
@@ -78,6 +215,47 @@ def test_a_prompt_longer_than_the_context_keeps_its_ends(tiny: Path, executor: s
     # forward passes with positions of the caller's never shift
     with pytest.raises(ContextLengthError):
         engine.prefill([1] * 7)
+
+
+def test_a_prompt_that_does_not_fit_moves_what_is_cached(tiny: Path, executor: str) -> None:
+    engine = load(tiny, executor, context_size=32, context_full="shift", context_keep=4)
+    engine.prefill(list(range(5, 33)))
+    lengths = count_forward_tokens(engine)
+    list(engine.events([40, 41, 42, 43, 44, 45], 1, sampler=GREEDY))
+    assert lengths == [6]
+    held = [*range(5, 9), *range(25, 33), 40, 41, 42, 43, 44, 45]
+    assert engine._conversation.tokens == held
+
+
+def test_a_chat_goes_on_with_what_it_has_not_forgotten(tiny: Path, executor: str) -> None:
+    engine = load(tiny, executor, context_size=64, context_full="shift", context_keep=4)
+    session = engine._conversation
+    session.tokenize_chat = lambda messages, *_, **__: messages
+    lengths = count_forward_tokens(engine)
+    chat = list(range(5, 60))
+    for turn in range(4):
+        answer = [e.token for e in session.chat_events(chat, 20, sampler=GREEDY)]
+        chat += [*(t for t in answer if t is not None), 30 + turn, 31, 32]
+    # each token once: the prompt, 3 more a turn, and the answers but for their last token
+    assert sum(lengths) == len(chat) - 3 - 1
+    # another conversation begins anew behind the tokens that are kept
+    other = [*chat[:4], *range(20, 50)]
+    list(session.chat_events(other, 1, sampler=GREEDY))
+    assert session.tokens == other
+    logits = load(tiny, executor).forward_prefill(other, 0)
+    np.testing.assert_allclose(session.logits, logits, atol=1e-4)
+
+
+def test_others_do_not_share_what_forgotten_tokens_were_computed_with(
+    tiny: Path, executor: str
+) -> None:
+    engine = load(tiny, executor, context_size=64, context_full="shift", context_keep=4)
+    engine.generate(list(range(5, 40)), 60, sampler=GREEDY)
+    held = list(engine._conversation.tokens)
+    assert len(held) > 30
+    session = engine.session()
+    session.reuse([*held, 7])
+    assert session.tokens == []
 
 
 def test_what_cannot_be_kept_is_refused(tiny: Path) -> None:

@@ -137,6 +137,7 @@ export class KernelPool {
     this.functions = {
       ox_format_supported: kernels.ox_format_supported,
       ox_check_model: kernels.ox_check_model,
+      ox_kv_shift: kernels.ox_kv_shift,
       ox_pack_scratch_bytes: (/** @type {number} */ tensor) =>
         Number(kernels.ox_pack_scratch_bytes(tensor)),
       ox_pack: (

@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_float, c_int32, c_uint32, c_uint64
 from typing import ClassVar
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 PANEL_ROWS = 16
 
 
@@ -128,7 +128,20 @@ class Automaton(ctypes.Structure):
     ]
 
 
-STRUCTS = (Tensor, Buffer, Op, KVLayer, Model, Sequence, Batch, Vocabulary, Automaton)
+class KeyRotation(ctypes.Structure):
+    """How a layer's keys turn when they move."""
+
+    _fields_: ClassVar = [
+        ("table", c_uint64),
+        ("n_pairs", c_uint32),
+        ("style", c_uint32),
+    ]
+
+
+STRUCTS = (
+    *(Tensor, Buffer, Op, KVLayer, Model, Sequence, Batch, Vocabulary, Automaton),
+    KeyRotation,
+)
 
 # enum ox_kind
 EMBED = 1

@@ -33,6 +33,21 @@ class KVCache(Protocol):
         """Another cache that holds the first `length` tokens; neither changes the other."""
 
     @property
+    def can_slide(self) -> bool:
+        """Whether positions can move; not where the model learned a vector for each."""
+
+    def slide(self, start: int, count: int) -> None:
+        """Forgets `count` positions from `start` on; those behind them move up, computed as before.
+
+        Their keys are turned to their new positions. What they learned from tokens that are
+        forgotten stays in them: reading the tokens that are left anew would give other values.
+
+        Raises:
+            InvalidRequestError: there are not so many, or they cannot move.
+            OutOfMemoryError: pages that are shared with a fork cannot be copied.
+        """
+
+    @property
     def layout(self) -> str:
         """Names how `export` lays out keys and values; caches of one layout read each other's."""
 
@@ -56,6 +71,14 @@ def check_batch(batch: Batch) -> None:
         raise InvalidRequestError("a forward pass needs at least one token of each sequence")
     if len({id(cache) for cache, _ in batch}) < len(batch):
         raise InvalidRequestError("a batch has one cache twice; give its tokens together")
+
+
+def check_slide(cache: KVCache, start: int, count: int) -> None:
+    """Raises InvalidRequestError if the cache cannot slide so."""
+    if start < 0 or count < 1 or start + count > cache.length or not cache.can_slide:
+        raise InvalidRequestError(
+            f"cannot take {count} positions from {start} on out of a cache of {cache.length} tokens"
+        )
 
 
 class Executor(Protocol):

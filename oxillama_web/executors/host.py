@@ -40,8 +40,8 @@ class KernelHost(Protocol):
 
     name: str
     library: Library
-    # ox_format_supported, ox_pack, ox_pack_scratch_bytes, ox_check_model, ox_scratch_bytes; they
-    # take addresses as int
+    # ox_format_supported, ox_pack, ox_pack_scratch_bytes, ox_check_model, ox_scratch_bytes,
+    # ox_kv_shift; they take addresses as int
     functions: Any
     n_threads: int
 

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from ..errors import InvalidRequestError, KernelError
 from . import abi
-from .base import check_batch
+from .base import check_batch, check_slide
 from .lowering import lower_ops
 from .memory import ALIGNMENT, address_of
 from .program import PAGE_TOKENS, CacheLayout, Program
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .base import Batch, KVCache, Outputs
     from .host import Block, KernelHost
     from .lowering import LoweredOps
+    from .sliding import KeyRotation
     from .weights import Weights
 
 # Unknown entries of a matcher's table that one call lists.
@@ -65,6 +66,7 @@ class KernelExecutor:
         self._batch = host.allocate(ctypes.sizeof(abi.Batch))
         self._batch_arrays, self._batch_sequences = _Arguments(host), _Arguments(host)
         self._program = program(host, plan, lowered, weights, self._cache_layout)
+        self._plan = plan
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
@@ -73,7 +75,7 @@ class KernelExecutor:
         lowered = lower_ops(plan)
         weights = self._model_weights.for_plan(plan, adapters, lowered.constants)
         self._program = Program(self._host, plan, lowered, weights, self._cache_layout)
-        self._weights = weights
+        self._weights, self._plan = weights, plan
 
     @property
     def memory_bytes(self) -> int:
@@ -142,6 +144,31 @@ class KernelExecutor:
             assert isinstance(cache, PagedKVCache)
             cache.length += len(tokens)
         return program.result(len(rows), with_head=with_head)
+
+    def _shift(self, cache: PagedKVCache, start: int, count: int) -> None:
+        """Moves the positions behind those that are forgotten; see `KVCache.slide`."""
+        from .sliding import key_rotations, turned_back
+
+        tables = array("f")
+        places: dict[KeyRotation, int] = {}
+        rows = (abi.KeyRotation * len(self._plan.kv_layers))()
+        for row, rotation in zip(rows, key_rotations(self._plan) or (), strict=True):
+            if rotation not in places:
+                places[rotation] = 4 * len(tables)
+                # float32, as those that the keys were turned by
+                tables.extend(turned_back(array("f", rotation.frequencies), count))
+            row.table = places[rotation]  # from the start of the tables, for now
+            row.n_pairs = len(rotation.frequencies)
+            row.style = int(rotation.style == "halves")
+        pages = array("Q", (page.address for page in cache.pages))
+        key = array("f", [0.0]) * max(layer.k_dim for layer in self._plan.kv_layers)
+        page_table, first_table, key_place = self._batch_arrays.place(pages, tables, key)
+        for row in rows:
+            row.table += first_table
+        moved = start + count
+        sequence = abi.Sequence(page_table, len(pages), moved, 0, cache.length - moved)
+        sequence_place, row_place = self._batch_sequences.place(sequence, rows)
+        self._program.shift(sequence_place, count, row_place, key_place, len(key))
 
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """See `Executor.top_k`."""
@@ -238,12 +265,23 @@ class PagedKVCache:
 
     def reserve(self, length: int) -> None:
         """Makes room for `length` positions, of which those behind the cache's own are written."""
-        first = self.length // PAGE_TOKENS
-        for index in range(first, self._n_shared):
-            self.pages[index] = self._copy(self.pages[index])
-        self._n_shared = min(self._n_shared, first)
+        self._own_pages(self.length // PAGE_TOKENS)
         while len(self.pages) < -(-length // PAGE_TOKENS):
             self.pages.append(self._executor._host.allocate(self._page_bytes))
+
+    @property
+    def can_slide(self) -> bool:
+        """See `KVCache.can_slide`."""
+        from .sliding import key_rotations
+
+        return key_rotations(self._executor._plan) is not None
+
+    def slide(self, start: int, count: int) -> None:
+        """See `KVCache.slide`."""
+        check_slide(self, start, count)
+        self._own_pages(start // PAGE_TOKENS)
+        self._executor._shift(self, start, count)
+        self.truncate(self.length - count)
 
     def fork(self, length: int) -> PagedKVCache:
         """See `KVCache.fork`: shares whole pages, and copies the last one."""
@@ -285,6 +323,12 @@ class PagedKVCache:
     def _page_bytes(self) -> int:
         return self._executor._cache_layout.page_bytes
 
+    def _own_pages(self, first: int) -> None:
+        """Copies shared pages from that one on: they will be written."""
+        for index in range(first, self._n_shared):
+            self.pages[index] = self._copy(self.pages[index])
+        self._n_shared = min(self._n_shared, first)
+
     def _copy(self, page: Block) -> Block:
         copy = self._executor._host.allocate(self._page_bytes)
         copy.write(0, page.read(0, self._page_bytes))
@@ -298,7 +342,7 @@ class _Arguments:
         self._host = host
         self._block = host.allocate(0)
 
-    def place(self, *tables: array[int] | ctypes.Array[Any]) -> list[int]:
+    def place(self, *tables: array[Any] | ctypes.Array[Any] | ctypes.Structure) -> list[int]:
         """Addresses of copies of the tables, valid until the next call."""
         offsets, data = [], bytearray()
         for table in tables:

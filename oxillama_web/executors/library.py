@@ -106,6 +106,7 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.ox_scratch_bytes.argtypes = [address, u32, u32]
     functions.ox_scratch_bytes.restype = u64
     functions.ox_forward.argtypes = [address, address, address, u64]
+    functions.ox_kv_shift.argtypes = [address, address, u32, address, address, u32]
     functions.ox_top_k.argtypes = [address, u32, u32, address, address]
     functions.ox_top_k.restype = u32
     functions.ox_logsumexp.argtypes = [address, u32, ctypes.c_float]

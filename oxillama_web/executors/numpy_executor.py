@@ -24,7 +24,6 @@ from ..plan import (
     Embed,
     ExpertLinear,
     ExpertSum,
-    KVLayer,
     KVStore,
     LayerNorm,
     Linear,
@@ -38,19 +37,22 @@ from ..plan import (
     SelectRows,
     Softcap,
 )
-from .base import check_batch
+from .base import check_batch, check_slide
 from .numpy_experts import expert_linear, expert_sum, select_experts
 from .numpy_weights import PagedArrays, dequantized
+from .sliding import key_rotations, turned_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..gguf import GGUFFile
     from ..lora import LoraAdapter
+    from ..plan import RopeStyle
     from ..sampling.grammar.masks import Vocabulary
     from ..sampling.grammar.matcher import Matcher
     from .base import Batch, KVCache, Outputs
     from .paging import LayerPager
+    from .sliding import KeyRotation
 
 Array = NDArray[np.float32]
 
@@ -92,7 +94,7 @@ class NumpyExecutor:
 
     def new_cache(self) -> NumpyKVCache:
         """An empty float32 cache."""
-        return NumpyKVCache(self._plan.kv_layers)
+        return NumpyKVCache(self._plan)
 
     def cache_bytes(self, n_tokens: int) -> int:
         """See `Executor.cache_bytes`."""
@@ -274,8 +276,10 @@ class NumpyExecutor:
 class NumpyKVCache:
     """Float32 keys and values, [position, head, dim] a layer, in arrays that double when full."""
 
-    def __init__(self, layers: Sequence[KVLayer]) -> None:
+    def __init__(self, plan: Plan) -> None:
+        layers = plan.kv_layers
         self.length = 0
+        self._plan = plan
         self._keys = [np.empty((0, layer.n_heads, layer.k_dim), np.float32) for layer in layers]
         self._values = [np.empty((0, layer.n_heads, layer.v_dim), np.float32) for layer in layers]
 
@@ -289,11 +293,26 @@ class NumpyKVCache:
         """See `KVCache.fork`: copies everything."""
         if not 0 <= length <= self.length:
             raise InvalidRequestError(f"a cache of {self.length} tokens has no first {length}")
-        other = NumpyKVCache(())
+        other = NumpyKVCache(self._plan)
         other.length = length
         other._keys = [keys[:length].copy() for keys in self._keys]
         other._values = [values[:length].copy() for values in self._values]
         return other
+
+    @property
+    def can_slide(self) -> bool:
+        """See `KVCache.can_slide`."""
+        return key_rotations(self._plan) is not None
+
+    def slide(self, start: int, count: int) -> None:
+        """See `KVCache.slide`."""
+        check_slide(self, start, count)
+        moved, to = slice(start + count, self.length), slice(start, self.length - count)
+        rotations = key_rotations(self._plan) or ()
+        for keys, values, rotation in zip(self._keys, self._values, rotations, strict=True):
+            keys[to] = _turned_back(keys[moved], rotation, count)
+            values[to] = values[moved].copy()
+        self.length -= count
 
     @property
     def layout(self) -> str:
@@ -388,17 +407,28 @@ def _rope_table(positions: NDArray[np.int64], op: RopeTable) -> Array:
 
 
 def _rope(x: Array, table: Array, op: Rope) -> Array:
-    heads = x.reshape(len(x), -1, op.head_dim).copy()
-    half = op.n_rot // 2
+    heads = x.reshape(len(x), -1, op.head_dim)
+    return _rotated(heads, table, op.style).reshape(x.shape)
+
+
+def _rotated(heads: Array, table: Array, style: RopeStyle) -> Array:
+    """Heads [rows, heads, dim], turned by the angles of table [rows, 2 * pairs]."""
+    half = table.shape[1] // 2
     cos, sin = table[:, None, :half], table[:, None, half:]
-    if op.style == "adjacent":
-        first, second = slice(0, op.n_rot, 2), slice(1, op.n_rot, 2)
+    if style == "adjacent":
+        first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
     else:
-        first, second = slice(0, half), slice(half, op.n_rot)
+        first, second = slice(0, half), slice(half, 2 * half)
+    heads = heads.copy()
     a, b = heads[..., first].copy(), heads[..., second].copy()
     heads[..., first] = a * cos - b * sin
     heads[..., second] = a * sin + b * cos
-    return heads.reshape(x.shape)
+    return heads
+
+
+def _turned_back(keys: Array, rotation: KeyRotation, n: int) -> Array:
+    table = np.array([turned_back(rotation.frequencies, n)], np.float32)
+    return _rotated(keys, table, rotation.style)
 
 
 def _attention(q: Array, keys: Array, values: Array, op: Attention) -> Array:

@@ -119,6 +119,17 @@ class Program:
         model = self._model if with_head else self._hidden_model
         self._check(self._host.forward(model.address, batch, self._scratch))
 
+    def shift(self, sequence: int, count: int, rotations: int, key: int, n_key: int) -> None:
+        """ox_kv_shift: moves positions of a cache `count` to the front.
+
+        Args:
+            sequence: address of an ox_sequence, which has the positions that move.
+            rotations: address of each layer's ox_key_rotation.
+            key: address of n_key float32 values, room for one key.
+        """
+        ox_kv_shift = self._host.functions.ox_kv_shift
+        self._check(ox_kv_shift(self._model.address, sequence, count, rotations, key, n_key))
+
     def result(self, n_rows: int, *, with_head: bool) -> memoryview[float]:
         """The first rows of the logits, or of the hidden states."""
         name = self._plan.output if with_head else self._plan.hidden
