@@ -170,6 +170,14 @@ def fill_llama(file: TinyFile) -> None:
     _llama_like(file)
 
 
+def _mistral(file: TinyFile) -> None:
+    """Llama with a sliding window in every layer."""
+    file.sizes(3, 4, 2, 32, rope_dim=32)
+    file.writer.add_sliding_window(8)
+    add_byte_level_vocabulary(file.writer, VOCAB, "llama-bpe")
+    _llama_like(file)
+
+
 def _llama3(file: TinyFile) -> None:
     """Llama 3's divisors of frequencies, tied embeddings, biases everywhere."""
     file.sizes(3, 4, 1, 16)
@@ -435,6 +443,7 @@ CASES: Mapping[str, tuple[str, Callable[[TinyFile], None]]] = {
     "llama3": ("llama", _llama3),
     "llama-linear": ("llama", _llama_linear),
     "llama-yarn": ("llama", _llama_yarn),
+    "mistral": ("llama", _mistral),
     "mistral3": ("mistral3", _mistral3),
     "olmo2": ("olmo2", _olmo2),
     "olmo3": ("olmo2", _olmo3),
@@ -449,6 +458,9 @@ CASES: Mapping[str, tuple[str, Callable[[TinyFile], None]]] = {
     "starcoder": ("starcoder", _starcoder),
     "starcoder2": ("starcoder2", _starcoder2),
 }
+
+# llama.cpp leaves out the window of such files: its logits are from make_mistral_window.py.
+WITH_ANOTHER_ORACLE = ("mistral",)
 
 # Contexts that the models are loaded for, where it matters.
 CONTEXT_SIZES = {"phi3": 256, "phi3-long": 512}

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SCRIPT = Path(__file__).parent / "tokenizers_in_pyodide.py"
 N_CHARACTERS = 10_000
-# seconds; a quiet machine takes a quarter of them
+# seconds; a quiet machine takes at most a third of them
 READY = {"smollm2": 0.4, "smollm2_json": 0.4, "gemma3": 1.5}
 ENCODED = 0.15
 
