@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import lzma
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,21 @@ def test_word_piece_gives_the_ids_of_llama_cpp() -> None:
     check_ids(tokenizer, LLAMA_CPP["models"]["all-minilm-l6-v2"])
     ids = tokenizer.encode("Wordpieces, please!", add_bos=False, add_eos=False)
     assert tokenizer.decode(ids) == "wordpieces , please !"
+
+
+def test_unigram_gives_the_ids_of_llama_cpp(golden: Callable[[str], dict[str, Any]]) -> None:
+    expected = golden("unigram")
+    charsmap = lzma.decompress(b64decode(expected["metadata"]["precompiled_charsmap"]))
+    metadata = expected["metadata"] | {"precompiled_charsmap": list(charsmap)}
+    assert len(expected["texts"]) > 250
+    for variant in expected["variants"]:
+        entries = (metadata | variant["metadata"]).items()
+        tokenizer = load_gguf_vocabulary({f"tokenizer.ggml.{key}": value for key, value in entries})
+        all_ids = zip(variant["ids"], variant["plain_ids"], strict=True)
+        for text, (ids, plain_ids) in zip(expected["texts"], all_ids, strict=True):
+            assert tokenizer.encode(text) == ids
+            plain = tokenizer.encode(text, add_bos=False, add_eos=False, parse_special=False)
+            assert plain == plain_ids
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -12,7 +12,7 @@ from .special_tokens import CONTROL_NAMES, SpecialToken
 
 PREFIX = "tokenizer.ggml."
 # tokenizer.ggml.token_type
-_UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 2, 3, 4, 6
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 # gpt-oss writes its answers with these: they are part of the text
 _SHOWN = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
 _JINA = ("jina-v2-de", "jina-v2-es", "jina-v2-code")
@@ -105,6 +105,11 @@ class VocabularyTables:
         scores = self.scores()
         found = {text: scores[token] for text, token in self.ids.items() if token not in left_out}
         return found | {self.tokens[token]: 0.0 for token in self._of_type(_USER_DEFINED)}
+
+    def least_score(self) -> float:
+        """The least score of the normal tokens."""
+        scores = self.scores()
+        return min((scores[token] for token in self._of_type(_NORMAL)), default=0.0)
 
     def texts_as_they_stand(self) -> list[str]:
         """User-defined tokens."""

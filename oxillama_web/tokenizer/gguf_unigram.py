@@ -7,18 +7,21 @@ from collections.abc import Callable
 from .base import TextEncoder
 from .charsmap import CharsMap
 from .gguf_tables import VocabularyTables
-from .unigram import UnigramModel
+from .unigram import UNKNOWN_PENALTY, UnigramModel
 from .words import SPACE_MARK, word_splitter
 
 
 def unigram_encoder(vocabulary: VocabularyTables) -> TextEncoder:
     """The encoder of a `t5` vocabulary."""
     scores = vocabulary.scores_of_words()
-    model = UnigramModel(vocabulary.ids, scores, vocabulary.token("unknown", 2))
+    unknown_score = vocabulary.least_score() - UNKNOWN_PENALTY
+    model = UnigramModel(
+        vocabulary.ids, scores, vocabulary.token("unknown", 2), unknown_score=unknown_score
+    )
     split = word_splitter(scores)
     normalize = _normalizer(vocabulary)
     merges_spaces = vocabulary.flag("remove_extra_whitespaces", False)
-    prepends = vocabulary.flag("add_space_prefix", True)
+    prepends = vocabulary.flag("add_space_prefix", False)
 
     def encode(text: str, *_: bool) -> list[int]:
         text = normalize(text)

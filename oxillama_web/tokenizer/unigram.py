@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from .bpe import byte_token_ids
 from .word_memory import WordMemory
 
-_UNKNOWN_PENALTY = 10.0
+UNKNOWN_PENALTY = 10.0
 
 
 class UnigramModel:
@@ -38,7 +38,7 @@ class UnigramModel:
         self._unknown_id = unknown_id
         self._byte_fallback = byte_fallback
         if unknown_score is None:
-            unknown_score = min(scores.values(), default=0.0) - _UNKNOWN_PENALTY
+            unknown_score = min(scores.values(), default=0.0) - UNKNOWN_PENALTY
         self._unknown_score = unknown_score
         # token lengths by first character: which prefixes are worth a look
         lengths: dict[str, set[int]] = {}
