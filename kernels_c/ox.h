@@ -19,7 +19,7 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 4
+#define OX_ABI_VERSION 5
 
 /* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
 #define OX_PANEL_ROWS 16
@@ -220,6 +220,12 @@ OX_EXPORT int32_t ox_kv_shift(const ox_model *model, const ox_sequence *sequence
  * Returns how many were written (the smaller of n and k). */
 OX_EXPORT uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids,
                             float *values);
+
+/* The fewest tokens, descending as in ox_top_k, whose probabilities of softmax(logits /
+ * temperature) reach p; returns how many, 0 if all logits are -infinity or NaN. Behind them, ids
+ * and values, n of each, hold anything. */
+OX_EXPORT uint32_t ox_top_p(const float *logits, uint32_t n, float temperature, double p,
+                            uint32_t *ids, float *values);
 
 /* log(sum(exp(logits / temperature))) */
 OX_EXPORT float ox_logsumexp(const float *logits, uint32_t n, float temperature);

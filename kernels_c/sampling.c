@@ -1,6 +1,6 @@
 /* What sampling does with all logits of a vocabulary. */
 #include "ox.h"
-#include "simd.h"
+#include "vmath.h"
 
 enum { BLOCK = 256 /* logits that are weighed together */ };
 
@@ -9,21 +9,36 @@ static int32_t ranks_behind(float a, uint32_t a_id, float b, uint32_t b_id) {
     return a < b || (a == b && a_id > b_id);
 }
 
-/* A heap whose root ranks behind all others. */
-static void sift_down(float *values, uint32_t *ids, uint32_t n, uint32_t at) {
+/* A heap of which no candidate has one below it that ranks before it, or, reversed, behind it. */
+V_INLINE void sift_down(float *values, uint32_t *ids, uint32_t n, uint32_t at, const int reversed) {
     const float value = values[at];
     const uint32_t id = ids[at];
     for (uint32_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n &&
-            ranks_behind(values[child + 1], ids[child + 1], values[child], ids[child])) {
+        if (child + 1 < n && reversed == ranks_behind(values[child], ids[child], values[child + 1],
+                                                      ids[child + 1])) {
             child++;
         }
-        if (!ranks_behind(values[child], ids[child], value, id)) break;
+        if (reversed != ranks_behind(value, id, values[child], ids[child])) break;
         values[at] = values[child];
         ids[at] = ids[child];
     }
     values[at] = value;
     ids[at] = id;
+}
+
+V_INLINE void make_heap(float *values, uint32_t *ids, uint32_t n, const int reversed) {
+    for (uint32_t i = n / 2; i-- > 0;) sift_down(values, ids, n, i, reversed);
+}
+
+/* Takes the root of a heap of n candidates and puts it behind those that are left. */
+V_INLINE void pop_heap(float *values, uint32_t *ids, uint32_t n, const int reversed) {
+    const float value = values[0];
+    const uint32_t id = ids[0];
+    values[0] = values[n - 1];
+    ids[0] = ids[n - 1];
+    values[n - 1] = value;
+    ids[n - 1] = id;
+    if (n > 1) sift_down(values, ids, n - 1, 0, reversed);
 }
 
 static float number(float x) { return x == x ? x : NEGATIVE_INFINITY; }
@@ -41,7 +56,7 @@ uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids, fl
         ids[i] = i;
         values[i] = number(logits[i]);
     }
-    for (uint32_t i = k / 2; i-- > 0;) sift_down(values, ids, k, i);
+    make_heap(values, ids, k, 0);
     for (uint32_t i = k; i < n;) {
         /* most of the vocabulary is far below the k-th: sixteen at a time are passed over */
         if (i + 16 <= n && !any_above(logits + i, values[0])) {
@@ -54,18 +69,10 @@ uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids, fl
             if (!ranks_behind(values[0], ids[0], value, i)) continue;
             values[0] = value;
             ids[0] = i;
-            sift_down(values, ids, k, 0);
+            sift_down(values, ids, k, 0, 0);
         }
     }
-    for (uint32_t end = k; end-- > 1;) { /* heap sort: the hindmost goes to the end */
-        const float value = values[0];
-        const uint32_t id = ids[0];
-        values[0] = values[end];
-        ids[0] = ids[end];
-        values[end] = value;
-        ids[end] = id;
-        sift_down(values, ids, end, 0);
-    }
+    for (uint32_t end = k; end > 1; end--) pop_heap(values, ids, end, 0);
     return k;
 }
 
@@ -194,4 +201,64 @@ uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u)
         return chosen; /* where rounding kept the sum below the target: the last possible token */
     }
     return chosen;
+}
+
+/* Writes the tokens whose logits are above a bound; returns how many there are. */
+static uint32_t collect_above(const float *logits, uint32_t n, float bound, uint32_t *ids,
+                              float *values) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < n;) {
+        if (i + 16 <= n && !any_above(logits + i, bound)) {
+            i += 16;
+            continue;
+        }
+        const uint32_t end = i + 16 <= n ? i + 16 : n;
+        for (; i < end; i++) {
+            if (!(logits[i] > bound)) continue;
+            ids[count] = i;
+            values[count++] = logits[i];
+        }
+    }
+    return count;
+}
+
+static float weight_of(softmax s, float logit) {
+    return logit < s.largest ? v_exp_one((logit - s.largest) * s.inverse_temperature) : 1.0f;
+}
+
+static void reverse(float *values, uint32_t *ids, uint32_t n) {
+    for (uint32_t i = 0, j = n; i + 1 < j--; i++) {
+        const float value = values[i];
+        const uint32_t id = ids[i];
+        values[i] = values[j];
+        ids[i] = ids[j];
+        values[j] = value;
+        ids[j] = id;
+    }
+}
+
+/* The bound falls until what is above it weighs enough: few tokens of a vocabulary are ordered. */
+uint32_t ox_top_p(const float *logits, uint32_t n, float temperature, double p, uint32_t *ids,
+                  float *values) {
+    const softmax s = softmax_of(logits, n, temperature);
+    if (s.largest == NEGATIVE_INFINITY) return 0;
+    const double target = p * weight_sum(s, logits, n);
+    uint32_t n_above = 0;
+    float bound = s.largest;
+    for (float depth = 3.0f; bound > NEGATIVE_INFINITY; depth += 3.0f) {
+        bound = s.largest - depth * temperature;
+        if (!(bound < s.largest) || depth > 30.0f) bound = NEGATIVE_INFINITY;
+        n_above = collect_above(logits, n, bound, ids, values);
+        if (weight_sum(s, values, n_above) >= target) break;
+    }
+    make_heap(values, ids, n_above, 1);
+    double cumulative = 0.0;
+    uint32_t count = 0;
+    do {
+        pop_heap(values, ids, n_above - count, 1);
+        count++;
+        cumulative += weight_of(s, values[n_above - count]);
+    } while (cumulative < target && count < n_above);
+    reverse(values, ids, n_above);
+    return count;
 }

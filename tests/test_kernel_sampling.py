@@ -43,6 +43,41 @@ def assert_top_k(library: ctypes.CDLL, logits: np.ndarray, k: int) -> None:
     np.testing.assert_array_equal(values, numbers[expected])
 
 
+def top_p(
+    library: ctypes.CDLL, logits: np.ndarray, p: float, temperature: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    n = len(logits)
+    source = Block(4 * n, logits.astype(np.float32).tobytes())
+    ids, values = Block(4 * n), Block(4 * n)
+    count = library.ox_top_p(
+        *[ctypes.c_void_p(source.address), n, ctypes.c_float(temperature), ctypes.c_double(p)],
+        *[ctypes.c_void_p(ids.address), ctypes.c_void_p(values.address)],
+    )
+    return (
+        np.frombuffer(ids.content(), np.uint32)[:count],
+        np.frombuffer(values.content(), np.float32)[:count],
+    )
+
+
+def assert_top_p(library: ctypes.CDLL, logits: np.ndarray, p: float, temperature: float) -> None:
+    """The order is exact; the sum of the probabilities reaches p, and without the last does not."""
+    ids, values = top_p(library, logits, p, temperature)
+    numbers = np.where(np.isnan(logits), -np.inf, logits).astype(np.float32)
+    order = np.lexsort((np.arange(len(logits)), -numbers))
+    np.testing.assert_array_equal(ids, order[: len(ids)])
+    np.testing.assert_array_equal(values, numbers[ids])
+    if numbers.max() == -np.inf:
+        assert len(ids) == 0
+        return
+    with np.errstate(invalid="ignore"):
+        below = np.where(numbers == numbers.max(), 0.0, numbers.astype(np.float64) - numbers.max())
+    weights = np.exp(below / np.float32(temperature))[order]
+    reached = np.cumsum(weights) / weights.sum()
+    # 1e-6: weights are float32
+    assert reached[len(ids) - 1] >= p - 1e-6
+    assert len(ids) == 1 or reached[len(ids) - 2] < p + 1e-6
+
+
 def log_sum_exp(library: ctypes.CDLL, logits: np.ndarray, temperature: float) -> float:
     library.ox_logsumexp.restype = ctypes.c_float
     source = Block(4 * len(logits), logits.astype(np.float32).tobytes())
@@ -94,6 +129,33 @@ def test_top_k_of_a_vocabulary(library: ctypes.CDLL, k: int, order: str) -> None
 def test_top_k_of_anything(logits: list[float], k: int) -> None:
     for isa in libraries():
         assert_top_k(load(isa), np.array(logits, np.float32), k)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9])
+@pytest.mark.parametrize("width", [0.0, 0.01, 1.0, 3.0, 30.0, 1000.0])
+def test_top_p_of_a_vocabulary(library: ctypes.CDLL, width: float, p: float) -> None:
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 1, 50_003) * width
+    for temperature in (0.3, 1.0, 4.0):
+        assert_top_p(library, logits.astype(np.float32), p, temperature)
+
+
+@given(
+    logits=st.lists(
+        st.one_of(
+            st.floats(-20, 20, width=32),
+            st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1.0, 1e30]),
+        ),
+        min_size=1,
+        max_size=80,
+    ),
+    p=st.floats(0, 1, exclude_max=True),
+    temperature=st.one_of(st.floats(0.05, 10), st.sampled_from([1e-30, 1e30])),
+)
+@settings(max_examples=300, deadline=None)
+def test_top_p_of_anything(logits: list[float], p: float, temperature: float) -> None:
+    for isa in libraries():
+        assert_top_p(load(isa), np.array(logits, np.float32), p, temperature)
 
 
 def test_top_k_finds_the_last_ones(library: ctypes.CDLL) -> None:

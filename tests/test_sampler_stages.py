@@ -32,6 +32,7 @@ def numpy_executor() -> NumpyExecutor:
 def kernel_executor() -> KernelExecutor:
     executor = KernelExecutor.__new__(KernelExecutor)
     executor._host = LocalHost(load_library(), 1)
+    executor._top_ids, executor._top_values = array("I"), array("f")
     return executor
 
 

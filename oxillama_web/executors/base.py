@@ -145,6 +145,17 @@ class Executor(Protocol):
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
         """The k largest logits, descending: token ids and values."""
 
+    def top_p(
+        self, logits: memoryview[float], temperature: float, p: float
+    ) -> tuple[list[int], list[float]]:
+        """The fewest of the largest logits, descending, whose probabilities reach p in (0, 1).
+
+        Probabilities are those of softmax(logits / temperature).
+
+        Returns:
+            Token ids and logits; none if there is no logit above -infinity.
+        """
+
     def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
         """log(sum(exp(logits / temperature)))."""
 

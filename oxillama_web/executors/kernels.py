@@ -67,6 +67,8 @@ class KernelExecutor:
         self._batch_arrays, self._batch_sequences = _Arguments(host), _Arguments(host)
         self._program = program(host, plan, lowered, weights, self._cache_layout)
         self._plan = plan
+        # room for all tokens in an order, once that was asked for
+        self._top_ids, self._top_values = array("I"), array("f")
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
@@ -178,6 +180,20 @@ class KernelExecutor:
             address_of(logits), len(logits), k, ctypes.addressof(ids), ctypes.addressof(values)
         )
         return list(ids), list(values)
+
+    def top_p(
+        self, logits: memoryview[float], temperature: float, p: float
+    ) -> tuple[list[int], list[float]]:
+        """See `Executor.top_p`."""
+        n = len(logits)
+        if len(self._top_ids) < n:
+            self._top_ids, self._top_values = array("I", bytes(4 * n)), array("f", bytes(4 * n))
+        ids, values = self._top_ids, self._top_values
+        count = self._host.library.functions.ox_top_p(
+            *[address_of(logits), n, temperature, p],
+            *[ids.buffer_info()[0], values.buffer_info()[0]],
+        )
+        return ids[:count].tolist(), values[:count].tolist()
 
     def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
         """See `Executor.log_sum_exp`."""

@@ -109,6 +109,8 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.ox_kv_shift.argtypes = [address, address, u32, address, address, u32]
     functions.ox_top_k.argtypes = [address, u32, u32, address, address]
     functions.ox_top_k.restype = u32
+    functions.ox_top_p.argtypes = [address, u32, ctypes.c_float, ctypes.c_double, address, address]
+    functions.ox_top_p.restype = u32
     functions.ox_logsumexp.argtypes = [address, u32, ctypes.c_float]
     functions.ox_logsumexp.restype = ctypes.c_float
     functions.ox_entropy.argtypes = [address, u32, ctypes.c_float]

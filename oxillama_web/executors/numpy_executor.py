@@ -134,6 +134,21 @@ class NumpyExecutor:
         ids = np.argsort(order, kind="stable")[:k]
         return ids.tolist(), values[ids].tolist()
 
+    def top_p(
+        self, logits: memoryview[float], temperature: float, p: float
+    ) -> tuple[list[int], list[float]]:
+        """See `Executor.top_p`."""
+        values = np.asarray(logits, np.float64)
+        values = np.where(np.isnan(values), -np.inf, values)
+        order = np.argsort(-values, kind="stable")
+        largest = values[order[0]]
+        if largest == -np.inf:
+            return [], []
+        below = np.where(values[order] == largest, 0.0, values[order] - largest)
+        cumulative = np.cumsum(np.exp(below / temperature))
+        ids = order[: int(np.searchsorted(cumulative, p * cumulative[-1])) + 1]
+        return ids.tolist(), values[ids].tolist()
+
     def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
         """See `Executor.log_sum_exp`."""
         scaled = np.asarray(logits, np.float64) / temperature

@@ -82,6 +82,22 @@ class Candidates:
         if not self.complete or count < len(self.ids):
             self.replace(self.ids[:count], self.values[:count])
 
+    def keep_until(self, p: float) -> None:
+        """Cuts off what is behind the first tokens whose probabilities reach p, in (0, 1)."""
+        if not self.complete:
+            ids, values = self._executor.top_p(self._logits, self.temperature, p)
+            if ids:
+                self.replace(ids, [value / self.temperature for value in values])
+            return
+        largest = self.values[0]
+        target = p * math.exp(self.log_total - largest)
+        cumulative = 0.0
+        for index, value in enumerate(self.values, 1):
+            cumulative += math.exp(value - largest)
+            if cumulative >= target:
+                self.keep(index)
+                return
+
     def keep_while_above(self, bound: float) -> None:
         """Cuts off tokens less probable than `bound`; the most probable one stays."""
         if bound <= 0.0:

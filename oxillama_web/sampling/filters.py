@@ -17,20 +17,8 @@ def top_k(candidates: Candidates, k: int) -> None:
 
 def top_p(candidates: Candidates, p: float) -> None:
     """Keeps the smallest set of the most probable tokens whose probabilities reach p."""
-    if p >= 1.0:
-        return
-    candidates.take(1)
-    largest = candidates.values[0]
-    target = p * math.exp(candidates.log_total - largest)
-    cumulative, index = 0.0, 0
-    while True:
-        if index == len(candidates.ids) and not candidates.grow():
-            return
-        cumulative += math.exp(candidates.values[index] - largest)
-        index += 1
-        if cumulative >= target:
-            candidates.keep(index)
-            return
+    if p < 1.0:
+        candidates.keep_until(p)
 
 
 def min_p(candidates: Candidates, p: float) -> None:
