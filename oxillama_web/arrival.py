@@ -14,12 +14,13 @@ from .executors.weights import Weights
 from .gguf import try_parse_header
 from .loading import load_with_executor
 from .split import merge
+from .weight_samples import sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .config import EngineConfig
-    from .gguf import GGUFFile, ReadBytes
+    from .gguf import GGUFFile, ReadBytes, TensorInfo
     from .plan import Plan
 
 # Most headers, vocabulary included, end within this many bytes.
@@ -40,6 +41,9 @@ class ArrivingModel:
         self._config = config
         self._tokenizer_json = tokenizer_json
         self._weights: Weights | None = None
+        self._samples: dict[str, bytes] = {}
+        # the next weight to take a sample of stands last
+        self._unsampled: list[TensorInfo] = []
         self._needed = _FIRST_PREFIX_BYTES
 
     def receive(
@@ -63,6 +67,8 @@ class ArrivingModel:
             self._open(address, n_received, [*starts, n_total])
         if self._weights is None:
             return min(self._needed, n_total)
+        # of the file's bytes: packing moves them
+        self._take_samples(address, n_received)
         needed = self._weights.pack(n_received)
         return n_total if needed is None else needed
 
@@ -89,6 +95,7 @@ class ArrivingModel:
                 None,
                 self._config,
                 lambda plan: self._executor(plan, address),
+                lambda: [self._samples[name] for name in self.engine._model.plan.weights],
             )
         except _NotHereYetError as missing:
             self._needed = missing.end
@@ -102,7 +109,20 @@ class ArrivingModel:
         weights = Weights(host, infos, addresses, None, lowered.constants)
         executor = KernelExecutor(plan, lowered, self._config, host, weights)
         self._weights = weights
+        self._unsampled = sorted(infos, key=_end, reverse=True)
         return executor
+
+    def _take_samples(self, address: int, n_received: int) -> None:
+        def read(offset: int, n_bytes: int) -> bytes:
+            return bytes(self._pool.view(address + offset, n_bytes).to_bytes())
+
+        while self._unsampled and _end(self._unsampled[-1]) <= n_received:
+            info = self._unsampled.pop()
+            self._samples[info.name] = sample(info, read)
+
+
+def _end(info: TensorInfo) -> int:
+    return info.offset + info.nbytes
 
 
 def _try_header(read: ReadBytes, start: int, n_received: int, end: int) -> GGUFFile | None:

@@ -20,6 +20,7 @@ from .gguf import map_file
 from .metrics import Metrics
 from .split import open_parts, part_paths, read_parts
 from .tokenizer import load_gguf_vocabulary, load_tokenizer_json
+from .weight_samples import sample
 
 if TYPE_CHECKING:
     import mmap
@@ -45,7 +46,10 @@ _TOKENIZER_IN_GGUF = "tokenizer.huggingface.json"
 
 @dataclass(slots=True)
 class LoadedModel:
-    """What all sessions of a model share. `pooling_type` is the file's, for embeddings.py."""
+    """What all sessions of a model share. `pooling_type` is the file's, for embeddings.py.
+
+    `weight_samples` gives weight_samples.sample of each of the plan's weights, in the plan's order.
+    """
 
     config: ModelConfig
     plan: Plan
@@ -57,6 +61,7 @@ class LoadedModel:
     prefill_seconds: float
     chat_template: str
     pooling_type: int
+    weight_samples: Callable[[], Sequence[bytes]]
     pager: LayerPager | None = None
     with_pager: Callable[[LayerPager], Executor] | None = None
     lora_stack: tuple[AppliedLora, ...] = ()
@@ -165,27 +170,34 @@ def load_model(
         OSError: the file cannot be read.
     """
     gguf = open_parts(data, starts)
-    if pager is not None:
-        from .executors.paging import BytesSource, FileSource
+    samples: list[bytes] = []
 
-        source = BytesSource(gguf.buffer) if path is None else FileSource(path)
-        model = load_with_executor(
-            gguf,
-            tokenizer_json,
-            folder,
-            config,
-            lambda plan: paged_executor(plan, gguf, config, source, pager),
+    def read(offset: int, n_bytes: int) -> memoryview:
+        return gguf.buffer[offset : offset + n_bytes]
+
+    def whole_executor(plan: Plan) -> Executor:
+        # of the file's bytes: packing moves them
+        samples.extend(sample(info, read) for info in plan.weights.values())
+        return create_executor(plan, gguf, config, consume=consume)
+
+    if pager is None:
+        return load_with_executor(
+            gguf, tokenizer_json, folder, config, whole_executor, lambda: samples
         )
-        model.pager = pager
-        model.with_pager = lambda other: paged_executor(model.plan, gguf, config, source, other)
-        return model
-    return load_with_executor(
+    from .executors.paging import BytesSource, FileSource
+
+    source = BytesSource(gguf.buffer) if path is None else FileSource(path)
+    model = load_with_executor(
         gguf,
         tokenizer_json,
         folder,
         config,
-        lambda plan: create_executor(plan, gguf, config, consume=consume),
+        lambda plan: paged_executor(plan, gguf, config, source, pager),
+        lambda: [sample(info, read) for info in model.plan.weights.values()],
     )
+    model.pager = pager
+    model.with_pager = lambda other: paged_executor(model.plan, gguf, config, source, other)
+    return model
 
 
 def load_with_executor(
@@ -194,8 +206,13 @@ def load_with_executor(
     folder: Path | None,
     config: EngineConfig,
     make_executor: Callable[[Plan], Executor],
+    weight_samples: Callable[[], Sequence[bytes]],
 ) -> LoadedModel:
-    """As `load_model`, with an executor of the caller's, which need not have its weights yet."""
+    """As `load_model`, with an executor of the caller's, which need not have its weights yet.
+
+    Args:
+        weight_samples: as in `LoadedModel`; is called when a conversation is saved or restored.
+    """
     model_config, plan = read_model(gguf, config.context_size)
     tokenizer = _load_tokenizer(gguf, tokenizer_json, folder)
     if tokenizer.n_vocab > model_config.vocab_size:
@@ -214,6 +231,7 @@ def load_with_executor(
         prefill_seconds=config.prefill_seconds,
         chat_template=gguf.get_str("tokenizer.chat_template", ""),
         pooling_type=gguf.get_int(f"{model_config.architecture}.pooling_type", 0),
+        weight_samples=weight_samples,
     )
 
 

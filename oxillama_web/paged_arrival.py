@@ -13,6 +13,7 @@ from .executors.pool import PoolHost
 from .gguf import try_parse_header
 from .loading import load_with_executor
 from .offload import OffloadPolicy
+from .weight_samples import sample
 
 if TYPE_CHECKING:
     from .config import EngineConfig
@@ -67,6 +68,7 @@ def open_paged(
         lambda plan: paged_kernel_executor(
             segmented(plan, pager.policy), config, host, source, pager
         ),
+        lambda: [sample(info, source.read) for info in model.plan.weights.values()],
     )
     model.pager = pager
     engine = InferenceEngine(config)

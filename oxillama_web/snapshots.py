@@ -17,7 +17,7 @@ from .errors import InvalidRequestError
 if TYPE_CHECKING:
     from .loading import LoadedModel
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"OXKV"
 
 
@@ -27,7 +27,8 @@ class KVSnapshot:
 
     Attributes:
         model: the model's name.
-        fingerprint: of the model file's header, and of the adapters that were applied.
+        fingerprint: of what the model's file says of itself, of samples of all weights, and of the
+            adapters that were applied.
         layout: how `data` is laid out (KVCache.layout).
         tokens, pending: as in Session.
         data: keys and values (KVCache.export).
@@ -90,12 +91,13 @@ class KVSnapshot:
 
 
 def fingerprint(model: LoadedModel) -> str:
-    """Hex digest of what the model's file says of itself, its tensors and its adapters."""
+    """Hex digest of what the model's file says of itself, its weights and its adapters."""
     from dataclasses import replace
 
     # the size of the context is the caller's choice
     parts: list[object] = [replace(model.config, context_size=0), model.chat_template]
-    parts += [(t.name, t.shape, t.format, t.offset) for t in model.tensors.values()]
+    parts += [(t.name, t.shape, t.format) for t in model.tensors.values()]
+    parts += model.weight_samples()
     parts += [
         (lora.adapter.name, lora.adapter.weights, lora.adapter.alpha, lora.scale)
         for lora in model.lora_stack

@@ -10,6 +10,9 @@ from playwright.sync_api import Browser, Page
 from serve import make_server
 from test_pool import renderer_memory
 
+from oxillama_web import EngineConfig, InferenceEngine
+from oxillama_web.snapshots import KVSnapshot
+
 pytest_plugins = ["browser_fixtures"]
 pytestmark = pytest.mark.browser
 
@@ -53,6 +56,29 @@ def test_the_same_answer_from_every_kind_of_file(page: Page) -> None:
     for name, (text, memory) in result["answers"].items():
         assert text == result["text"], name
         assert memory < result["memoryBytes"] - 4_000_000
+
+
+def test_a_session_moves_between_pages_budgets_and_cpython(page: Page, tiny_models: Path) -> None:
+    result = call(
+        page,
+        ASK
+        + """
+        const whole = await ask({ model: address });
+        const saved = await whole.llm.saveSession();
+        const paged = await ask({ model: address, memoryBudget: 3_000_000 });
+        await paged.llm.loadSession(saved);
+        const again = await paged.llm.saveSession();
+        return { saved: [...saved], again: [...again] };
+        """,
+        address=f"models/{LARGER}",
+    )
+    assert result.get("code") is None, result
+    assert result["again"] == result["saved"]
+    config = EngineConfig(str(tiny_models / LARGER), executor="kernels", context_size=512)
+    engine = InferenceEngine(config)
+    engine.load_model()
+    engine.kv_restore(KVSnapshot.from_bytes(bytes(result["saved"])))
+    assert engine.kv_snapshot().to_bytes() == bytes(result["saved"])
 
 
 def test_what_cannot_be_read_again_is_refused(page: Page) -> None:

@@ -8,8 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf_files import write_tiny_llama
+from native_pool import Download, NativePool
 
-from oxillama_web import EngineConfig, InferenceEngine, InvalidRequestError, SamplerConfig
+from oxillama_web import (
+    EngineConfig,
+    InferenceEngine,
+    InvalidRequestError,
+    OffloadPolicy,
+    SamplerConfig,
+)
+from oxillama_web.arrival import ArrivingModel
+from oxillama_web.gguf import GGUFFile
 from oxillama_web.snapshots import KVSnapshot
 
 GREEDY = SamplerConfig.greedy()
@@ -76,6 +85,62 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(
     assert engine.kv_cache_seq_len == 3
 
 
+def changed(path: Path, tensor: str) -> bytes:
+    """The file with another byte in the middle of a tensor."""
+    file = bytearray(path.read_bytes())
+    info = GGUFFile(file).tensors[tensor]
+    file[info.offset + info.nbytes // 2] ^= 1
+    return bytes(file)
+
+
+@pytest.mark.parametrize(
+    "tensor", ["token_embd.weight", "blk.1.ffn_down.weight", "blk.0.attn_norm.weight"]
+)
+def test_another_model_of_the_same_shape_is_refused(tiny: Path, executor: str, tensor: str) -> None:
+    engine = load(tiny, executor=executor)
+    engine.prefill([1, 2, 3])
+    snapshot = engine.kv_snapshot()
+    other = InferenceEngine(EngineConfig(num_threads=1, executor=executor))
+    other.load_model_from_bytes(changed(tiny, tensor))
+    with pytest.raises(InvalidRequestError, match="in another file"):
+        other.kv_restore(snapshot)
+
+
+def test_a_snapshot_moves_between_all_ways_of_loading(tiny: Path) -> None:
+    file = tiny.read_bytes()
+    engines = [
+        load(tiny, executor="kernels", offload_policy=policy)
+        for policy in (
+            OffloadPolicy.mmap(),
+            OffloadPolicy.none(),
+            OffloadPolicy.budget(len(file) * 3 // 4),
+        )
+    ]
+    from_bytes = InferenceEngine(EngineConfig(executor="kernels", num_threads=1))
+    from_bytes.load_model_from_bytes(file)
+    arrived = arrive(file)
+    answers = set()
+    for engine in (*engines, from_bytes, arrived):
+        engine.tokenizer.eog_ids = frozenset()
+        for other in (*engines, from_bytes, arrived):
+            other.reset()
+            other.prefill(LONG[:40])
+            engine.kv_restore(KVSnapshot.from_bytes(other.kv_snapshot().to_bytes()))
+            answers.add(engine.generate([5], 8, sampler=GREEDY))
+    assert len(answers) == 1
+
+
+def arrive(file: bytes) -> InferenceEngine:
+    """An engine as a page has it, whose file came in pieces."""
+    pool = NativePool()
+    download = Download(pool, file)
+    arriving = ArrivingModel(pool, EngineConfig(), None)
+    for end in (*range(5000, len(file), 5000), len(file)):
+        download.go_on(end)
+        arriving.receive(download.address, end, len(file))
+    return arriving.engine
+
+
 def test_damaged_files_are_refused(tiny: Path) -> None:
     engine = load(tiny)
     engine.prefill([1, 2, 3])
@@ -89,7 +154,7 @@ def test_damaged_files_are_refused(tiny: Path) -> None:
         with pytest.raises(InvalidRequestError, match="snapshot"):
             KVSnapshot.from_bytes(file[:length])
     for header in (b"[]", b"{", b'{"tokens": [1]}', b'{"tokens": 1, "pending": []}'):
-        content = b"OXKV\1\0\0\0" + len(header).to_bytes(4, "little") + header
+        content = b"OXKV\2\0\0\0" + len(header).to_bytes(4, "little") + header
         with pytest.raises(InvalidRequestError, match="header"):
             KVSnapshot.from_bytes(content + zlib.crc32(content).to_bytes(4, "little"))
 
