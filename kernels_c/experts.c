@@ -19,8 +19,8 @@ static int comes_before(const float *logits, uint32_t i, uint32_t j) {
     return a != b ? a > b : i < j;
 }
 
-/* The numbers and softmax weights of the n_used largest of n logits, in descending order. */
-static void select_experts(const float *logits, uint32_t n, uint32_t n_used, int normalize,
+/* The numbers and weights of the n_used largest of n logits, in descending order. */
+static void select_experts(const float *logits, uint32_t n, uint32_t n_used, int32_t weighting,
                            float *route) {
     uint32_t last = 0;
     for (uint32_t k = 0; k < n_used; k++) {
@@ -32,14 +32,21 @@ static void select_experts(const float *logits, uint32_t n, uint32_t n_used, int
         route[k] = (float)best;
         last = best;
     }
+    if (weighting == OX_SIGMOID) {
+        for (uint32_t k = 0; k < n_used; k++) {
+            route[n_used + k] = 1.0f / (1.0f + v_exp_one(-logits[(uint32_t)route[k]]));
+        }
+        return;
+    }
     const float largest = logits[(uint32_t)route[0]];
+    const int of_used = weighting == OX_SOFTMAX_OF_USED;
     float total = 0.0f, used = 0.0f;
     for (uint32_t k = 0; k < n_used; k++) {
         route[n_used + k] = v_exp_one(logits[(uint32_t)route[k]] - largest);
         used += route[n_used + k];
     }
-    for (uint32_t i = 0; i < n && !normalize; i++) total += v_exp_one(logits[i] - largest);
-    const float factor = 1.0f / (normalize ? used : total);
+    for (uint32_t i = 0; i < n && !of_used; i++) total += v_exp_one(logits[i] - largest);
+    const float factor = 1.0f / (of_used ? used : total);
     for (uint32_t k = 0; k < n_used; k++) route[n_used + k] *= factor;
 }
 
@@ -48,8 +55,7 @@ void ox_select_experts(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     uint32_t first, last;
     ox_share(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
-        select_experts(ox_row(src, t), src->width, (uint32_t)op->i[0], op->i[1] == 1,
-                       ox_row(dst, t));
+        select_experts(ox_row(src, t), src->width, (uint32_t)op->i[0], op->i[1], ox_row(dst, t));
     }
 }
 

@@ -96,7 +96,7 @@ enum ox_kind {
     /* dst[t] = tensor0.row(position[t]) */
     OX_POSITION_EMBED = 15,
     /* dst[t] = the numbers of the i0 largest logits src0[t], as floats, largest first, then their
-     * softmax weights: over all logits, or with i1 == 1 over the largest ones only */
+     * weights; i1: enum ox_weighting */
     OX_SELECT_EXPERTS = 16,
     /* for the n experts of each token in src1 (from OX_SELECT_EXPERTS, width 2n): dst[t][k] =
      * matrix of expert k of token t @ src0[t], or @ src0[t][k] if src0 has n inputs a token;
@@ -111,6 +111,9 @@ enum ox_kind {
 
 /* gelu: the tanh form */
 enum ox_activation { OX_SILU = 0, OX_GELU = 1 };
+
+/* What a logit becomes: a softmax over all of them, or over those used only, or its sigmoid. */
+enum ox_weighting { OX_SOFTMAX_OF_ALL = 0, OX_SOFTMAX_OF_USED = 1, OX_SIGMOID = 2 };
 
 /* Positions whose keys are stored transposed together. */
 #define OX_KEY_TILE 64

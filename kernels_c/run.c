@@ -145,7 +145,8 @@ static int32_t check_select_experts(const ox_model *model, const ox_op *op) {
     const int32_t n_used = op->i[0];
     return logits && dst && logits != dst && logits->rows == dst->rows &&
            logits->width <= 1u << 16 && n_used > 0 && (uint32_t)n_used <= logits->width &&
-           dst->width == 2 * (uint32_t)n_used && (op->i[1] == 0 || op->i[1] == 1);
+           dst->width == 2 * (uint32_t)n_used && op->i[1] >= OX_SOFTMAX_OF_ALL &&
+           op->i[1] <= OX_SIGMOID;
 }
 
 static int32_t check_expert_linear(const ox_model *model, const ox_op *op) {

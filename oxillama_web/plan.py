@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Rows = Literal["batch", "output"]
 RopeStyle = Literal["adjacent", "halves"]
 Activation = Literal["silu", "gelu"]
+ExpertWeighting = Literal["softmax_of_all", "softmax_of_used", "sigmoid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +212,15 @@ class Softcap:
 
 @dataclass(frozen=True, slots=True)
 class SelectExperts:
-    """dst[t] = the experts with the `n_used` largest logits src[t], then their softmax weights.
+    """dst[t] = the experts with the `n_used` largest logits src[t], then their weights.
 
-    The softmax is over all experts, or over those used if `normalize`.
+    A weight is the softmax over all experts, or over those used, or the logit's sigmoid.
     """
 
     dst: str
     src: str
     n_used: int
-    normalize: bool
+    weighting: ExpertWeighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,10 +395,7 @@ class PlanBuilder:
     def linear(self, dst: str, src: str, weight: str, bias: str | None = None) -> None:
         """A matrix product; a bias tensor is added where the file holds one of that name."""
         n_in, n_out = self._matrix(weight)
-        if n_in != self._width(src):
-            raise ModelFormatError(
-                f"tensor {weight!r} takes {n_in} inputs, but its input has {self._width(src)}"
-            )
+        self._check_input(weight, n_in, src)
         if bias is not None and not self.has(bias):
             bias = None
         if bias is not None and self._vector(bias) != n_out:
@@ -406,6 +404,14 @@ class PlanBuilder:
             )
         self._declare(dst, n_out, self._rows(src))
         self._plan.ops.append(Linear(dst, src, weight, bias))
+
+    def dot(self, dst: str, src: str, weight: str) -> None:
+        """A product with one row, which the file holds as a vector: one value a token."""
+        n_in = self._vector(weight)
+        self._check_input(weight, n_in, src)
+        self._tensors[weight] = self._tensors[weight]._replace(shape=(n_in, 1))
+        self._declare(dst, 1, self._rows(src))
+        self._plan.ops.append(Linear(dst, src, weight, None))
 
     def rope_table(
         self,
@@ -504,13 +510,13 @@ class PlanBuilder:
         self._declare(dst, self._width(src), self._rows(src))
         self._plan.ops.append(Softcap(dst, src, cap))
 
-    def select_experts(self, dst: str, src: str, n_used: int, *, normalize: bool) -> None:
+    def select_experts(self, dst: str, src: str, n_used: int, weighting: ExpertWeighting) -> None:
         """Chooses each token's experts by their logits."""
         if not 0 < n_used <= self._width(src):
             raise ModelFormatError(f"a token cannot use {n_used} of {self._width(src)} experts")
         self._declare(dst, 2 * n_used, self._rows(src))
         self._n_experts[dst] = self._width(src)
-        self._plan.ops.append(SelectExperts(dst, src, n_used, normalize))
+        self._plan.ops.append(SelectExperts(dst, src, n_used, weighting))
 
     def expert_linear(self, dst: str, src: str, routes: str, weight: str) -> None:
         """Products with the matrices of each token's experts: rows of n_used results.
@@ -524,10 +530,8 @@ class PlanBuilder:
                 f"tensor {weight!r} has shape {shape}; it must hold a matrix for each of "
                 f"{n_experts} experts"
             )
-        if self._width(src) not in (shape[0], n_used * shape[0]):
-            raise ModelFormatError(
-                f"tensor {weight!r} takes {shape[0]} inputs, but its input has {self._width(src)}"
-            )
+        if self._width(src) != n_used * shape[0]:
+            self._check_input(weight, shape[0], src)
         self._declare(dst, n_used * shape[1], self._rows(src))
         self._plan.ops.append(ExpertLinear(dst, src, routes, weight, n_experts))
 
@@ -573,6 +577,12 @@ class PlanBuilder:
             raise ModelFormatError(
                 f"layers differ in size: {name!r} has {self._plan.buffers[name].width} values in "
                 f"one layer and {width} in another"
+            )
+
+    def _check_input(self, weight: str, n_in: int, src: str) -> None:
+        if n_in != self._width(src):
+            raise ModelFormatError(
+                f"tensor {weight!r} takes {n_in} inputs, but its input has {self._width(src)}"
             )
 
     def _matrix(self, weight: str) -> tuple[int, int]:

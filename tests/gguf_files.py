@@ -166,6 +166,7 @@ def write_tiny_experts(
     n_heads: int = 4,
     n_kv_heads: int = 2,
     ffn: int = 96,
+    shared_ffn: int = 160,
     n_experts: int = 6,
     n_used: int = 2,
     vocab: int = 320,
@@ -174,10 +175,10 @@ def write_tiny_experts(
     with_vocabulary: bool = True,
     seed: int = 0,
 ) -> None:
-    """A mixture of experts: Mixtral (arch "llama") or Qwen 3 ("qwen3moe").
+    """A mixture of experts: Mixtral (arch "llama") or Qwen ("qwen2moe", "qwen3moe").
 
     Args:
-        ffn: of one expert.
+        ffn, shared_ffn: of one expert, and of the one of Qwen 2 that every token uses.
         n_experts, n_used: experts of a layer, and those that each token uses.
 
     The other arguments are those of write_tiny_llama.
@@ -193,6 +194,8 @@ def write_tiny_experts(
     model.writer.add_expert_count(n_experts)
     model.writer.add_expert_used_count(n_used)
     model.writer.add_expert_feed_forward_length(ffn)
+    if arch == "qwen2moe":
+        model.writer.add_expert_shared_feed_forward_length(shared_ffn)
     model.writer.add_vocab_size(vocab)
     if with_vocabulary:
         add_byte_level_vocabulary(model.writer, vocab)
@@ -202,6 +205,10 @@ def write_tiny_experts(
         block = f"blk.{layer}."
         model.norm(block + "attn_norm.weight", width)
         model.attention(block, width, n_heads * head_dim, n_kv_heads * head_dim)
+        if arch == "qwen2moe":
+            for name, size in (("q", n_heads), ("k", n_kv_heads), ("v", n_kv_heads)):
+                model.plain(f"{block}attn_{name}.bias", size * head_dim)
+            model.shared_expert(block, width, shared_ffn)
         if arch == "qwen3moe":
             model.norm(block + "attn_q_norm.weight", head_dim)
             model.norm(block + "attn_k_norm.weight", head_dim)
@@ -440,6 +447,13 @@ class _Model:
         if n_experts:
             data = data.reshape(n_experts, n_out, -1)
         self.writer.add_tensor(name, data, raw_dtype=GGMLQuantizationType[format])
+
+    def shared_expert(self, block: str, width: int, ffn: int) -> None:
+        """One that every token uses, with a gate of one value."""
+        self.plain(block + "ffn_gate_inp_shexp.weight", width)
+        self.matrix(block + "ffn_gate_shexp.weight", width, ffn)
+        self.matrix(block + "ffn_up_shexp.weight", width, ffn)
+        self.matrix(block + "ffn_down_shexp.weight", ffn, width)
 
     def norm(self, name: str, size: int) -> None:
         values = 1 + 0.1 * self._rng.standard_normal(size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from linear_driver import Block, Weight, libraries, load, pack, random_weight, r
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.executors import abi, numpy_experts
+from oxillama_web.plan import ExpertWeighting
 
 BAD_MODEL = 1
+WEIGHTINGS: tuple[ExpertWeighting, ...] = get_args(ExpertWeighting)
 
 
 @pytest.fixture(scope="module", params=libraries())
@@ -40,7 +43,7 @@ class Experts:
 
 def routes_of(n_tokens: int, n_experts: int, n_used: int, seed: int = 0) -> np.ndarray:
     logits = np.random.default_rng(seed).normal(0, 1, (n_tokens, n_experts)).astype(np.float32)
-    return numpy_experts.select_experts(logits, n_used, normalize=True)
+    return numpy_experts.select_experts(logits, n_used, "softmax_of_used")
 
 
 def expected_linear(
@@ -130,10 +133,17 @@ def test_numpy_multiplies_the_same(library: ctypes.CDLL) -> None:
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
-def select(library: ctypes.CDLL, logits: np.ndarray, n_used: int, normalize: int) -> np.ndarray:
+def select(
+    library: ctypes.CDLL, logits: np.ndarray, n_used: int, weighting: ExpertWeighting
+) -> np.ndarray:
     plan = KernelPlan()
     dst = plan.buffer(len(logits), 2 * n_used)
-    plan.op(abi.SELECT_EXPERTS, src=(plan.filled(logits),), dst=dst, i=(n_used, normalize))
+    plan.op(
+        abi.SELECT_EXPERTS,
+        src=(plan.filled(logits),),
+        dst=dst,
+        i=(n_used, WEIGHTINGS.index(weighting)),
+    )
     assert plan.check(library) == 0
     assert plan.run(library, len(logits)) == 0
     return plan.read(dst)
@@ -142,22 +152,23 @@ def select(library: ctypes.CDLL, logits: np.ndarray, n_used: int, normalize: int
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)
 def test_selection(data: st.DataObject) -> None:
-    """Largest first, equal ones by number; weights are a softmax over all, or over those used."""
+    """Largest first, equal ones by number; weights are a softmax or sigmoids."""
     n_experts = data.draw(st.integers(1, 130))
     n_used = data.draw(st.integers(1, min(n_experts, 9)))
-    normalize = data.draw(st.booleans())
+    weighting = data.draw(st.sampled_from(WEIGHTINGS))
     seed, step = data.draw(st.integers(0, 1000)), data.draw(st.sampled_from([0.5, 1e-6]))
     values = np.random.default_rng(seed).normal(0, 3, (3, n_experts))
     logits = (np.rint(values / step) * step).astype(np.float32)
     order = np.lexsort((np.broadcast_to(np.arange(n_experts), logits.shape), -logits))
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    exponentials = np.exp(logits.astype(np.float64))
     used = np.take_along_axis(exponentials, order[:, :n_used], axis=1)
-    total = (used if normalize else exponentials).sum(axis=1, keepdims=True)
+    among = exponentials if weighting == "softmax_of_all" else used
+    total = 1 + used if weighting == "sigmoid" else among.sum(axis=1, keepdims=True)
     for isa in libraries():
-        found = select(load(isa), logits, n_used, int(normalize))
+        found = select(load(isa), logits, n_used, weighting)
         np.testing.assert_array_equal(found[:, :n_used], order[:, :n_used])
         np.testing.assert_allclose(found[:, n_used:], used / total, rtol=2e-6)
-    found = numpy_experts.select_experts(logits, n_used, normalize=normalize)
+    found = numpy_experts.select_experts(logits, n_used, weighting)
     np.testing.assert_array_equal(found[:, :n_used], order[:, :n_used])
     np.testing.assert_allclose(found[:, n_used:], used / total, rtol=2e-6)
 
@@ -165,8 +176,8 @@ def test_selection(data: st.DataObject) -> None:
 def test_logits_that_are_no_numbers_come_last(library: ctypes.CDLL) -> None:
     logits = np.array([[np.nan, 1, np.nan, -np.inf, 5], [np.nan] * 5], np.float32)
     for found in (
-        select(library, logits, 5, 1),
-        numpy_experts.select_experts(logits, 5, normalize=True),
+        select(library, logits, 5, "softmax_of_used"),
+        numpy_experts.select_experts(logits, 5, "softmax_of_used"),
     ):
         np.testing.assert_array_equal(found[:, :5], [[4, 1, 3, 0, 2], [0, 1, 2, 3, 4]])
 
@@ -230,7 +241,7 @@ def small_plan() -> tuple[KernelPlan, Weight]:
         *[(op, "src", 0, value) for op in range(3) for value in (-1, 99, LAST, ROUTES)],
         *[(op, "src", 1, value) for op in (1, 2) for value in (-1, 99, LAST, OTHER, INPUT)],
         *[(0, "i", 0, value) for value in (0, -1, 1, 3, 7)],
-        *[(0, "i", 1, value) for value in (-1, 2)],
+        *[(0, "i", 1, value) for value in (-1, 3)],
         *[(1, "i", 0, value) for value in (0, -1, -6, 5, 3, 12, 2**31 - 1)],
         *[(1, "tensor", 0, value) for value in (-1, 1)],
         (1, "dst", None, INPUT),

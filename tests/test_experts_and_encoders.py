@@ -16,7 +16,7 @@ from linear_driver import libraries
 
 from oxillama_web.architectures import read_model
 from oxillama_web.config import EngineConfig
-from oxillama_web.errors import InvalidRequestError, ModelFormatError
+from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.executors import kernel_executor
 from oxillama_web.executors.base import Executor
 from oxillama_web.executors.library import load_library
@@ -141,4 +141,28 @@ def test_experts_that_are_too_few(tmp_path: Path) -> None:
         read_model(gguf)
     del gguf.tensors[name]
     with pytest.raises(ModelFormatError, match=r"no tensor 'blk\.1\.ffn_up_exps\.weight'"):
+        read_model(gguf)
+
+
+def test_a_tensor_for_each_expert_is_refused(tmp_path: Path) -> None:
+    """As converters wrote them until April 2024."""
+    path = tmp_path / "experts.gguf"
+    write_tiny_experts(path, n_experts=4)
+    gguf = GGUFFile(path.read_bytes())
+    merged = gguf.tensors.pop("blk.0.ffn_gate_exps.weight")
+    for expert in range(4):
+        name = f"blk.0.ffn_gate.{expert}.weight"
+        gguf.tensors[name] = merged._replace(name=name, shape=merged.shape[:2])
+    with pytest.raises(UnsupportedModelError, match="a newer file"):
+        read_model(gguf)
+
+
+@pytest.mark.parametrize("shape", [(63,), (64, 2), (1,)])
+def test_a_shared_expert_has_one_gate(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "experts.gguf"
+    write_tiny_experts(path, arch="qwen2moe")
+    gguf = GGUFFile(path.read_bytes())
+    name = "blk.0.ffn_gate_inp_shexp.weight"
+    gguf.tensors[name] = gguf.tensors[name]._replace(shape=shape)
+    with pytest.raises(ModelFormatError, match="ffn_gate_inp_shexp"):
         read_model(gguf)

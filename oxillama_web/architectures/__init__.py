@@ -34,6 +34,7 @@ _FAMILIES = {
     "phi2": "phi2",
     "phi3": "phi3",
     "qwen2": "qwen",
+    "qwen2moe": "qwen",
     "qwen3": "qwen",
     "qwen3moe": "qwen",
     "smollm3": "smollm3",

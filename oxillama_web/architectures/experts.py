@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import ModelFormatError
+from ..errors import ModelFormatError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from ..gguf import GGUFFile
-    from ..plan import PlanBuilder
+    from ..plan import ExpertWeighting, PlanBuilder
 
 
 def count_experts(gguf: GGUFFile) -> tuple[int, int]:
@@ -33,19 +33,42 @@ def count_experts(gguf: GGUFFile) -> tuple[int, int]:
 
 
 def mixture_of_experts(
-    plan: PlanBuilder, dst: str, src: str, block: str, n_used: int, *, normalize: bool
+    plan: PlanBuilder, dst: str, src: str, block: str, n_used: int, weighting: ExpertWeighting
 ) -> None:
     """dst = the sum over a token's experts of weight * SwiGLU(src).
 
     Args:
         block: what the names of the layer's tensors start with, as "blk.0.".
         n_used: experts that each token uses.
-        normalize: whether the weights of the experts used add up to 1.
+        weighting: of the experts used.
+
+    Raises:
+        UnsupportedModelError: the file has a tensor for each expert.
     """
+    if plan.has(f"{block}ffn_gate.0.weight"):
+        raise UnsupportedModelError(
+            "the file holds each expert's weights as tensors of their own, as was done until April "
+            "2024: get a newer file of this model"
+        )
     plan.linear("router", src, block + "ffn_gate_inp.weight")
-    plan.select_experts("routes", "router", n_used, normalize=normalize)
+    plan.select_experts("routes", "router", n_used, weighting)
     plan.expert_linear("expert_gate", src, "routes", block + "ffn_gate_exps.weight")
     plan.expert_linear("expert_up", src, "routes", block + "ffn_up_exps.weight")
     plan.glu("expert_gate", "expert_gate", "expert_up", "silu")
     plan.expert_linear("expert_out", "expert_gate", "routes", block + "ffn_down_exps.weight")
     plan.expert_sum(dst, "expert_out", "routes")
+
+
+def add_shared_expert(plan: PlanBuilder, dst: str, src: str, block: str) -> None:
+    """dst += sigmoid(gate(src)) * SwiGLU(src), of an expert that every token uses.
+
+    Yang et al. 2024 (Qwen 2), https://arxiv.org/abs/2407.10671.
+    """
+    plan.dot("shared_router", src, block + "ffn_gate_inp_shexp.weight")
+    plan.select_experts("shared_route", "shared_router", 1, "sigmoid")
+    plan.linear("gate", src, block + "ffn_gate_shexp.weight")
+    plan.linear("up", src, block + "ffn_up_shexp.weight")
+    plan.glu("gate", "gate", "up", "silu")
+    plan.linear("shared_out", "gate", block + "ffn_down_shexp.weight")
+    plan.expert_sum("shared", "shared_out", "shared_route")
+    plan.add(dst, dst, "shared")

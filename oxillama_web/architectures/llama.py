@@ -46,7 +46,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)
         if n_experts_used:
-            mixture_of_experts(plan, "delta", "h", block, n_experts_used, normalize=True)
+            mixture_of_experts(plan, "delta", "h", block, n_experts_used, "softmax_of_used")
         else:
             gated_feed_forward(plan, config, block, "h", "silu")
         plan.add("x", "x", "delta")

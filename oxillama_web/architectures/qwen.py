@@ -1,5 +1,5 @@
-"""Qwen 2 and 3: Llama with halves that rotate; biases of Q, K and V in 2, normalized Q and K in 3,
-which also comes as a mixture of experts.
+"""Qwen 2 and 3: Llama with halves that rotate; biases of Q, K and V in 2, normalized Q and K in 3.
+Both also come as mixtures of experts; in 2 with one more that every token uses.
 
 Qwen Team 2024, https://arxiv.org/abs/2407.10671; 2025, https://arxiv.org/abs/2505.09388.
 """
@@ -19,18 +19,22 @@ from .common import (
     read_config,
     rotate,
 )
-from .experts import count_experts, mixture_of_experts
+from .experts import add_shared_expert, count_experts, mixture_of_experts
 from .rope import add_rope_table
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
     from ..gguf import GGUFFile
+    from ..plan import ExpertWeighting
 
 
 def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
     """The sizes and the plan of a Qwen 2 or Qwen 3 file."""
     config = read_config(gguf, context_size)
     _, n_experts_used = count_experts(gguf)
+    weighting: ExpertWeighting = "softmax_of_used"
+    if config.architecture == "qwen2moe":
+        weighting = "softmax_of_all"
     eps = config.norm_eps
     plan = PlanBuilder(gguf.tensors)
     plan.embed("x", TOKEN_EMBEDDING)
@@ -47,7 +51,9 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)
         if n_experts_used:
-            mixture_of_experts(plan, "delta", "h", block, n_experts_used, normalize=True)
+            mixture_of_experts(plan, "delta", "h", block, n_experts_used, weighting)
+            if config.architecture == "qwen2moe":
+                add_shared_expert(plan, "delta", "h", block)
         else:
             gated_feed_forward(plan, config, block, "h", "silu")
         plan.add("x", "x", "delta")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # in the order of enum ox_activation
 _ACTIVATIONS = ("silu", "gelu")
+# in the order of enum ox_weighting
+_WEIGHTINGS = ("softmax_of_all", "softmax_of_used", "sigmoid")
 
 
 class LoweredOps:
@@ -139,7 +141,7 @@ def _lower_experts(
 ) -> abi.Op:
     dst = buffers[op.dst]
     if isinstance(op, p.SelectExperts):
-        i = (op.n_used, int(op.normalize))
+        i = (op.n_used, _WEIGHTINGS.index(op.weighting))
         return _op(abi.SELECT_EXPERTS, src=(buffers[op.src],), dst=dst, i=i)
     src = (buffers[op.src], buffers[op.routes])
     if isinstance(op, p.ExpertSum):

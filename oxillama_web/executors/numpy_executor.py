@@ -277,7 +277,7 @@ class NumpyExecutor:
                 cap = np.float32(op.cap)
                 buffers[op.dst] = cap * np.tanh(buffers[op.src] / cap)
             case SelectExperts():
-                buffers[op.dst] = select_experts(buffers[op.src], op.n_used, normalize=op.normalize)
+                buffers[op.dst] = select_experts(buffers[op.src], op.n_used, op.weighting)
             case ExpertLinear():
                 buffers[op.dst] = expert_linear(
                     buffers[op.src], buffers[op.routes], self._weights[op.weight]

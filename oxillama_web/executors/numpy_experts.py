@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..plan import ExpertWeighting
 
 Array = NDArray[np.float32]
 
 
-def select_experts(logits: Array, n_used: int, *, normalize: bool) -> Array:
+def select_experts(logits: Array, n_used: int, weighting: ExpertWeighting) -> Array:
     """The experts of each token and their weights, as float32 [rows, 2 * n_used]."""
     experts = np.argsort(-logits, axis=-1, kind="stable")[:, :n_used]  # NaN comes last
-    largest = np.take_along_axis(logits, experts[:, :1], axis=-1)
-    weights = np.exp(np.take_along_axis(logits, experts, axis=-1) - largest)
-    among = weights if normalize else np.exp(logits - largest)
-    weights = weights / among.sum(axis=-1, keepdims=True)
+    used = np.take_along_axis(logits, experts, axis=-1)
+    if weighting == "sigmoid":
+        weights = 1 / (1 + np.exp(-used))
+    else:
+        weights = np.exp(used - used[:, :1])
+        among = weights if weighting == "softmax_of_used" else np.exp(logits - used[:, :1])
+        weights = weights / among.sum(axis=-1, keepdims=True)
     return np.concatenate([experts.astype(np.float32), weights.astype(np.float32)], axis=-1)
 
 

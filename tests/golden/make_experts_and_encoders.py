@@ -24,9 +24,11 @@ POSITIONS = [0, 7, 23, 39]
 # of 150 seeds, these keep routers furthest from a tie, where rounding would choose other experts
 MIXTRAL = {"arch": "llama", "seed": 61}
 QWEN3MOE = {"arch": "qwen3moe", "n_experts": 9, "n_used": 3, "ffn": 64, "seed": 8}
+QWEN2MOE = {"arch": "qwen2moe", "n_experts": 7, "n_used": 3, "ffn": 64, "seed": 34}
 CASES: dict[str, tuple[Callable[..., None], dict[str, object]]] = {
     "mixtral": (write_tiny_experts, MIXTRAL),
     "qwen3moe": (write_tiny_experts, QWEN3MOE),
+    "qwen2moe": (write_tiny_experts, QWEN2MOE),
     "bert": (write_tiny_bert, {"arch": "bert"}),
     "nomic-bert": (write_tiny_bert, {"arch": "nomic-bert"}),
 }
