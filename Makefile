@@ -78,6 +78,7 @@ test-data: model
 	@$(PYTHON) -m oxillama_web fetch gemma-3-270m >/dev/null
 	@$(PYTHON) tools/get_test_wheels.py >/dev/null
 	@$(PYTHON) tools/get_test_tokenizers.py >/dev/null
+	@$(PYTHON) tools/get_test_vocabularies.py >/dev/null
 
 # The kernels have a target of their own.
 $(STAMPS)/venv: pyproject.toml tools/constraints.txt | system
