@@ -125,10 +125,14 @@ export class AnswerView {
 }
 
 /** @param {AnswerStats} stats */
-function summary({ tokens, decodeTokensPerSecond, timeToFirstToken, finishReason }) {
+function summary(stats) {
+  const { tokens, promptTokens, cachedTokens, finishReason } = stats;
+  const { decodeTokensPerSecond, timeToFirstToken } = stats;
   const parts = [`${tokens} ${tokens === 1 ? "token" : "tokens"}`];
   if (decodeTokensPerSecond > 0) parts.unshift(`${decodeTokensPerSecond.toFixed(1)} tokens/s`);
   if (tokens > 0) parts.push(`first after ${(timeToFirstToken / 1000).toFixed(2)} s`);
+  const remembered = cachedTokens > 0 ? `, ${cachedTokens} remembered` : "";
+  parts.push(`${promptTokens} read${remembered}`);
   if (finishReason === "aborted") parts.push("stopped");
   if (finishReason === "length") parts.push("longest answer reached");
   if (finishReason === "context") parts.push("the model's memory is full");

@@ -9,12 +9,15 @@ import { Figures } from "./figures.js";
 import { LoadView } from "./loading.js";
 import { fileName, showBundledModels, showKeptModels, showKnownModels } from "./models.js";
 import { keepPage } from "./offline.js";
+import { SessionKeeper, SessionStore } from "./sessions.js";
 import { Settings } from "./settings.js";
 
 /** @import { Source } from "../oxillama.js" */
 
 /** After a model was loaded the page has time to keep itself for visits without a network. */
 const SETTLED_MS = 3_000;
+/** So long a model that is left may take to hand over its conversation. */
+const LEAVE_MS = 2_000;
 
 /** What is only on the page while a model is loaded. */
 const CHAT_PARTS = ["chat", "new-chat", "change-model", "toggle-sidebar", "sidebar"];
@@ -23,6 +26,8 @@ const CHAT_PARTS = ["chat", "new-chat", "change-model", "toggle-sidebar", "sideb
 let llm = null;
 /** @type {Chat | null} */
 let chat = null;
+/** @type {SessionKeeper | null} */
+let keeper = null;
 /** @type {AbortController | null} */
 let loading = null;
 
@@ -32,13 +37,20 @@ const sidebarButton = element("toggle-sidebar", HTMLButtonElement);
 const settings = new Settings(element("fields", HTMLElement));
 const settingsDialog = element("settings", HTMLDialogElement);
 const figures = new Figures();
-const store = new ConversationStore();
+const sessions = new SessionStore();
+const store = new ConversationStore(
+  () => sessions.clear(),
+  () => show("forgetful", true),
+);
 const list = new ConversationList(
   element("conversations", HTMLElement),
   store,
   (id) => void openConversation(id),
   (id) => void afterRemoval(id),
 );
+addEventListener("visibilitychange", () => {
+  if (document.hidden) void keeper?.keep(); // there may be no time later
+});
 
 // <meta name="oxillama-isolation" content="off"> leaves the page as its host serves it
 const isolation = document.querySelector("meta[name=oxillama-isolation]");
@@ -232,6 +244,7 @@ function afterOpening() {
 
 /** @param {string} id */
 async function afterRemoval(id) {
+  keeper?.forget(id);
   if (chat?.conversation.id === id) await newChat();
   else await refreshList();
 }
@@ -254,9 +267,11 @@ function exportConversation() {
  */
 function openChat(loaded, name) {
   document.body.dataset.view = "chat";
+  keeper = new SessionKeeper(loaded, sessions, store);
   chat = new Chat(loaded, {
     log,
     store,
+    sessions: keeper,
     figures,
     onSaved: () => void refreshList(),
     onEdit: edit,
@@ -272,14 +287,15 @@ function openChat(loaded, name) {
 }
 
 async function openStart() {
-  chat = null;
-  llm?.dispose();
-  llm = null;
+  const [left, model] = [chat, llm];
+  chat = keeper = llm = null;
   OxiLlama.prepare();
   document.body.dataset.view = "start";
   for (const part of CHAT_PARTS) show(part, false);
   show("start", true);
   void showKeptModels((url, name) => void load(url, name));
+  await Promise.race([left?.leave(), new Promise((resolve) => setTimeout(resolve, LEAVE_MS))]);
+  model?.dispose();
 }
 
 /** @param {boolean} visible */

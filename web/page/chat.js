@@ -9,11 +9,13 @@ import { newConversation, titleOf } from "./conversations.js";
 /** @import { Conversation, ConversationStore } from "./conversations.js" */
 /** @import { Figures } from "./figures.js" */
 /** @import { MessageActions } from "./answer.js" */
+/** @import { SessionKeeper } from "./sessions.js" */
 
 /**
  * @typedef {object} ChatParts
  * @property {HTMLElement} log
  * @property {ConversationStore} store
+ * @property {SessionKeeper} sessions
  * @property {Figures} figures
  * @property {() => void} onSaved
  * @property {(text: string) => void} onEdit  the text of a message that is to be written anew
@@ -29,6 +31,8 @@ export class Chat {
   #abort = null;
   /** @type {Promise<void>} */
   #answering = Promise.resolve();
+  /** The model is at this conversation. */
+  #opened = Promise.resolve();
   #hasTemplate = true;
 
   /**
@@ -88,11 +92,22 @@ export class Chat {
    * @param {Conversation} [conversation]
    */
   async open(conversation) {
-    this.stop();
-    await this.#answering;
-    if (conversation === undefined) await this.#llm.reset();
+    const left = this.leave();
     this.#conversation = conversation ?? newConversation();
     this.#show();
+    const opened = left.then(async () => {
+      if (conversation === undefined) await this.#llm.reset();
+      else this.#parts.sessions.restore(conversation);
+    });
+    this.#opened = opened.catch(() => {}); // told to the caller
+    await opened;
+  }
+
+  /** End the answer under way, and keep what there is. */
+  async leave() {
+    this.stop();
+    await this.#answering;
+    await this.#parts.sessions.keep();
   }
 
   /** @type {MessageActions} */
@@ -150,33 +165,38 @@ export class Chat {
    * @param {GenerateOptions} options
    */
   async #answer(text, options) {
-    const { messages } = this.#conversation;
+    const conversation = this.#conversation;
+    const { messages } = conversation;
     const view = new AnswerView(this.#parts.log);
-    await this.#save();
+    this.#parts.sessions.hold();
+    await this.#save(conversation);
+    await this.#opened;
+    await this.#parts.sessions.free;
     try {
       this.#parts.figures.begin();
-      await this.#stream(text, view, options);
+      await this.#stream(messages, text, view, options);
       messages.push({ role: "assistant", content: view.text });
       view.finish(this.#llm.stats, messages.length - 1, this.#actions);
       this.#parts.figures.end(this.#llm.stats);
+      this.#parts.sessions.answered(conversation);
     } catch (error) {
       // the question goes with its answer, so that the next one can be asked
       messages.pop();
       view.fail(describe(error));
     }
-    await this.#save();
+    await this.#save(conversation);
   }
 
   /**
+   * @param {ChatMessage[]} messages
    * @param {string} text
    * @param {AnswerView} view
    * @param {GenerateOptions} options
    */
-  async #stream(text, view, options) {
+  async #stream(messages, text, view, options) {
     const onPrefill = (/** @type {number} */ done, /** @type {number} */ total) =>
       view.reading(done, total);
     if (this.#hasTemplate) {
-      const { messages } = this.#conversation;
       try {
         await this.#follow(this.#llm.chat(messages, { ...options, onPrefill }), view);
         return;
@@ -200,8 +220,8 @@ export class Chat {
     }
   }
 
-  async #save() {
-    const conversation = this.#conversation;
+  /** @param {Conversation} conversation */
+  async #save(conversation) {
     if (conversation.messages.length === 0) return;
     conversation.title ||= titleOf(conversation.messages);
     conversation.model = this.#llm.info.name;

@@ -21,6 +21,17 @@ export class ConversationStore {
   #store = createStore("oxillama-conversations", "conversations");
   /** @type {Map<string, Conversation> | null} */
   #memory = null;
+  #makeRoom;
+  #onForgetful;
+
+  /**
+   * @param {() => Promise<void>} makeRoom  when the browser's storage is full
+   * @param {() => void} onForgetful  from now on they last as long as the page
+   */
+  constructor(makeRoom, onForgetful) {
+    this.#makeRoom = makeRoom;
+    this.#onForgetful = onForgetful;
+  }
 
   /** @returns {Promise<Conversation[]>} the newest first */
   async list() {
@@ -39,15 +50,17 @@ export class ConversationStore {
   /** @param {Conversation} conversation */
   save(conversation) {
     const copy = structuredClone(conversation);
+    const save = () => set(copy.id, copy, this.#store);
     return this.#attempt(
-      () => set(copy.id, copy, this.#store),
+      () => save().catch(() => this.#makeRoom().then(save)),
       (memory) => void memory.set(copy.id, copy),
     );
   }
 
   /** @param {string} id */
-  remove(id) {
-    return this.#attempt(() => del(id, this.#store), (memory) => void memory.delete(id));
+  async remove(id) {
+    this.#memory?.delete(id);
+    await del(id, this.#store).catch(() => {}); // there was nothing to remove
   }
 
   /**
@@ -61,10 +74,21 @@ export class ConversationStore {
       try {
         return await inDatabase();
       } catch {
-        this.#memory = new Map();
+        this.#memory = await this.#copyAll();
+        this.#onForgetful();
       }
     }
     return inMemory(this.#memory);
+  }
+
+  /** @returns {Promise<Map<string, Conversation>>} what can still be read */
+  async #copyAll() {
+    try {
+      const all = /** @type {Conversation[]} */ (await values(this.#store));
+      return new Map(all.map((conversation) => [conversation.id, conversation]));
+    } catch {
+      return new Map();
+    }
   }
 }
 
