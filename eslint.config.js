@@ -19,7 +19,8 @@ export default [
   {
     files: [
       "sw", "worker", "session", "runtime", "source", "download", "cache_entry", "cached_download",
-      "progress", "paged_file", "kernel_pool", "kernel_thread",
+      "progress", "paged_file", "turns", "checksum", "kernel_module", "kernel_pool",
+      "kernel_thread", "kept_file",
     ].map((n) => `web/${n}.js`),
     languageOptions: { globals: globals.worker },
   },

@@ -8,7 +8,8 @@
 ziglang's clang, whichever is there first. `wasm` writes libox-simd128.so and libox-relaxed.so, side
 modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules that
 import their memory: ox-shared-<isa>.wasm a shared one, for a pool of workers, and
-ox-single-<isa>.wasm another, for one thread; both with ziglang from PyPI. A library whose sources
+ox-single-<isa>.wasm another, for one thread; and ox-checksum.wasm, which has a memory of its own
+and nothing but the checksum. These with ziglang from PyPI. A library whose sources
 and flags are unchanged is left alone.
 """
 
@@ -91,25 +92,32 @@ def build_wasm(out: Path) -> list[Path]:
 
 
 def build_pool(out: Path) -> list[Path]:
-    """Builds standalone modules that import a memory, shared or not. Raises BuildError.
+    """Builds standalone modules, which but for the checksum's import a memory, shared or not.
 
-    Each instance over a shared memory must set its own __stack_pointer before it enters a kernel.
+    Raises BuildError. Each instance over a shared memory must set its own __stack_pointer before it
+    enters a kernel.
     """
     compile_flags = ["--target=wasm32-freestanding"]
     link_flags = [
-        *["--no-entry", "--export-dynamic", "--export=__stack_pointer", "--export=__heap_base"],
-        *["--import-memory", "--max-memory=4294967296"],
+        *["--no-entry", "--export-dynamic", "--export=__heap_base"],
         *["--stack-first", "-z", f"stack-size={POOL_STACK_BYTES}"],
     ]
+    checksum = _build_wasm_library(
+        out / "ox-checksum.wasm", compile_flags, link_flags, [SOURCES / "checksum.c"]
+    )
+    link_flags += ["--export=__stack_pointer", "--import-memory", "--max-memory=4294967296"]
     kinds = {"shared": (["-matomics"], ["--shared-memory"]), "single": ([], [])}
     return [
-        _build_wasm_library(
-            out / f"ox-{kind}-{name}.wasm",
-            [*compile_flags, *more_compile_flags, *flags],
-            [*link_flags, *more_link_flags],
-        )
-        for kind, (more_compile_flags, more_link_flags) in kinds.items()
-        for name, flags in WASM_ISAS.items()
+        checksum,
+        *(
+            _build_wasm_library(
+                out / f"ox-{kind}-{name}.wasm",
+                [*compile_flags, *more_compile_flags, *flags],
+                [*link_flags, *more_link_flags],
+            )
+            for kind, (more_compile_flags, more_link_flags) in kinds.items()
+            for name, flags in WASM_ISAS.items()
+        ),
     ]
 
 
@@ -156,7 +164,12 @@ def _build_native_library(out: Path, isa: str, flags: list[str], sanitize: bool)
     return target
 
 
-def _build_wasm_library(target: Path, compile_flags: list[str], link_flags: list[str]) -> Path:
+def _build_wasm_library(
+    target: Path,
+    compile_flags: list[str],
+    link_flags: list[str],
+    sources: list[Path] | None = None,
+) -> Path:
     compile_command = [
         *[*zig("cc"), *COMMON_FLAGS, "-O3", "-ffreestanding", "-mbulk-memory"],
         *["-mnontrapping-fptoint", *compile_flags],
@@ -168,7 +181,7 @@ def _build_wasm_library(target: Path, compile_flags: list[str], link_flags: list
     ):
         if stamp.stale:
             objects = []
-            for source in _c_files():
+            for source in sources or _c_files():
                 objects.append(str(Path(d) / f"{source.stem}.o"))
                 _run([*compile_command, "-c", str(source), "-o", objects[-1]])
             _run([*link_command, *objects, "-o", str(stamp.target)])

@@ -270,6 +270,9 @@ OX_EXPORT uint32_t ox_match_tokens(const ox_vocabulary *vocabulary, const ox_aut
  * beyond it. */
 OX_EXPORT void ox_mask_logits(float *logits, uint32_t n, const uint32_t *mask, uint32_t n_mask);
 
+/* XXH64 with seed 0. */
+OX_EXPORT uint64_t ox_checksum(const uint8_t *bytes, uint64_t n_bytes);
+
 #if !defined(__wasm__) || defined(__wasm_atomics__)
 /* ox_forward on all threads of a pool, the caller's among them. */
 typedef struct ox_pool ox_pool;

@@ -26,9 +26,10 @@ PAGE_MODULES = {
     "dompurify.js": "dompurify/dist/purify.es.mjs",
     "idb-keyval.js": "idb-keyval/dist/index.js",
 }
-# web/kernel_pool.js opens one of them
-KERNELS = tuple(
-    f"ox-{kind}-{isa}.wasm" for kind in ("shared", "single") for isa in ("simd128", "relaxed")
+# web/kernel_pool.js opens one of the others
+KERNELS = (
+    "ox-checksum.wasm",
+    *(f"ox-{kind}-{isa}.wasm" for kind in ("shared", "single") for isa in ("simd128", "relaxed")),
 )
 RUNTIME_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 

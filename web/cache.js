@@ -6,8 +6,8 @@
 
 import { OxiLlamaError } from "./protocol.js";
 
-const FOLDER = "oxillama";
-const FORMAT = 1;
+const MODELS = "oxillama";
+const FORMAT = 2;
 /** The bytes that one checksum is of. */
 export const BLOCK_BYTES = 2 << 20;
 /** How long to wait for another tab, which reads or writes the same model. */
@@ -22,7 +22,7 @@ const PATIENCE_MS = 500;
  * @property {string | null} lastModified
  * @property {boolean} complete
  * @property {number} savedAt  milliseconds since 1970
- * @property {string[]} digests  SHA-256 of each block of BLOCK_BYTES, the last one of the rest
+ * @property {string[]} checksums  XXH64 of each block of BLOCK_BYTES, the last one of the rest
  *
  * @typedef {object} CachedFile
  * @property {string} url
@@ -87,12 +87,15 @@ export const cache = {
   },
 };
 
-/** @returns {Promise<FileSystemDirectoryHandle | null>} null: this page cannot keep anything */
-export async function openFolder() {
+/**
+ * @param {string} [name]
+ * @returns {Promise<FileSystemDirectoryHandle | null>} null: this page cannot keep anything
+ */
+export async function openFolder(name = MODELS) {
   try {
     if (navigator.locks === undefined) return null; // not a secure context
     const root = await navigator.storage.getDirectory();
-    return await root.getDirectoryHandle(FOLDER, { create: true });
+    return await root.getDirectoryHandle(name, { create: true });
   } catch {
     return null; // storage is switched off
   }
@@ -104,15 +107,7 @@ export async function openFolder() {
  */
 export async function entryName(url) {
   const bytes = new TextEncoder().encode(url.replace(/#.*$/, ""));
-  return (await sha256(bytes)).slice(0, 32);
-}
-
-/**
- * @param {Uint8Array<ArrayBuffer>} bytes  copied at once
- * @returns {Promise<string>} hexadecimal
- */
-export async function sha256(bytes) {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes), 0, 16);
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
@@ -215,15 +210,15 @@ async function removeUnused(folder, name) {
 
 /** @param {any} record */
 function isSound(record) {
-  const { format, url, size, complete, digests } = record;
-  if (format !== FORMAT || typeof url !== "string" || !Array.isArray(digests)) return false;
+  const { format, url, size, complete, checksums } = record;
+  if (format !== FORMAT || typeof url !== "string" || !Array.isArray(checksums)) return false;
   if (size !== null && !(Number.isSafeInteger(size) && size > 0)) return false;
-  return !complete || (size !== null && digests.length === Math.ceil(size / BLOCK_BYTES));
+  return !complete || (size !== null && checksums.length === Math.ceil(size / BLOCK_BYTES));
 }
 
 /** @param {CacheRecord} record */
-function toCachedFile({ url, size, complete, savedAt, digests }) {
-  const bytes = complete ? Number(size) : digests.length * BLOCK_BYTES;
+function toCachedFile({ url, size, complete, savedAt, checksums }) {
+  const bytes = complete ? Number(size) : checksums.length * BLOCK_BYTES;
   return { url, bytes, size, complete, savedAt: new Date(savedAt) };
 }
 

@@ -1,16 +1,18 @@
 /** One file of the cache, in a worker: read with its checksums, or written while it comes. */
 
 import {
-  BLOCK_BYTES, entryName, hold, openFolder, readRecord, removeFiles, sha256, writeRecord,
+  BLOCK_BYTES, entryName, hold, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";
+import { Checksum } from "./checksum.js";
+import { yieldToMessages } from "./turns.js";
 
 /** @import { CacheRecord } from "./cache.js" */
 /** @import { Identity, Write } from "./download.js" */
 
 /** The record is brought up to date after so many blocks: what a tab that is closed loses. */
 const BLOCKS_A_RECORD = 8;
-/** Checksums under way, each with a copy of its block. */
-const MOST_DIGESTS = 4;
+/** Messages are let in after so many blocks are read. */
+const BLOCKS_A_TURN = 16;
 /** The browser may take a moment to free the files of a worker that was ended. */
 const OPEN_ATTEMPTS = 10;
 const OPEN_PAUSE_MS = 50;
@@ -27,6 +29,7 @@ const OPEN_PAUSE_MS = 50;
  */
 
 export class CacheEntry {
+  #checksum;
   #folder;
   #name;
   /** @type {() => void} */
@@ -39,8 +42,6 @@ export class CacheEntry {
   #blocks = new Map();
   /** @type {Uint8Array<ArrayBuffer>[]} */
   #spare = [];
-  /** @type {Set<Promise<void>>} */
-  #digesting = new Set();
   /** @type {Promise<void>} */
   #saving = Promise.resolve();
   #recorded = 0;
@@ -50,6 +51,7 @@ export class CacheEntry {
   note = "";
 
   /**
+   * @param {Checksum} checksum
    * @param {FileSystemDirectoryHandle} folder
    * @param {string} name
    * @param {() => void} release  other tabs may have it then
@@ -57,27 +59,32 @@ export class CacheEntry {
    * @param {Omit<CacheRecord, "format" | "savedAt">} record
    * @param {boolean} writable
    */
-  constructor(folder, name, release, file, record, writable) {
+  constructor(checksum, folder, name, release, file, record, writable) {
+    this.#checksum = checksum;
     this.#folder = folder;
     this.#name = name;
     this.#release = release;
     this.#file = file;
     this.#record = record;
     this.#writable = writable;
-    this.#recorded = record.digests.length;
+    this.#recorded = record.checksums.length;
   }
 
   /**
    * What is here of a file: all of it, a part, or nothing yet.
    *
    * @param {string} url
+   * @param {string} [folderName]
    * @returns {Promise<CacheEntry | string>} or why nothing can be kept
    */
-  static async open(url) {
-    const folder = await openFolder();
+  static async open(url, folderName) {
+    const folder = await openFolder(folderName);
     if (folder === null) return "not kept: this page is not served securely, or storage is off";
+    const checksum = await openChecksum();
+    if (checksum === null) return "not kept: kernels/ox-checksum.wasm cannot be loaded";
     const name = await entryName(url);
-    return (await openComplete(folder, name)) ?? (await openForWriting(folder, name, url));
+    const kept = await openComplete(checksum, folder, name);
+    return kept ?? openForWriting(checksum, folder, name, url);
   }
 
   /**
@@ -101,8 +108,8 @@ export class CacheEntry {
 
   /** Bytes that are here, from the file's beginning. */
   get bytes() {
-    const { complete, size, digests } = this.#record;
-    return complete && size !== null ? size : digests.length * BLOCK_BYTES;
+    const { complete, size, checksums } = this.#record;
+    return complete && size !== null ? size : checksums.length * BLOCK_BYTES;
   }
 
   /** @returns {Identity} */
@@ -130,18 +137,15 @@ export class CacheEntry {
    */
   async read(write) {
     const total = this.bytes;
-    let good = 0;
-    let next = this.#readBlock(0, total);
-    while (next !== null) {
-      const { bytes, isRight } = next;
-      const following = this.#readBlock(good + bytes.length, total);
-      if (!(await isRight)) return good;
-      await write(bytes, good);
-      good += bytes.length;
-      this.#spare.push(new Uint8Array(bytes.buffer));
-      next = following;
+    const { checksums } = this.#record;
+    for (const [index, expected] of checksums.entries()) {
+      const offset = index * BLOCK_BYTES;
+      const bytes = this.#checksum.room.subarray(0, Math.min(BLOCK_BYTES, total - offset));
+      if (!this.#fill(bytes, offset) || this.#checksum.of(bytes) !== expected) return offset;
+      await write(bytes, offset);
+      if (index % BLOCKS_A_TURN === BLOCKS_A_TURN - 1) await yieldToMessages();
     }
-    return good;
+    return total;
   }
 
   /**
@@ -150,7 +154,7 @@ export class CacheEntry {
    * @param {Identity} identity
    */
   async begin(identity) {
-    this.#record = { ...this.#record, ...identity, complete: false, digests: [] };
+    this.#record = { ...this.#record, ...identity, complete: false, checksums: [] };
     await this.#change(0);
   }
 
@@ -160,8 +164,8 @@ export class CacheEntry {
    * @param {number} bytes  a multiple of BLOCK_BYTES
    */
   async cut(bytes) {
-    const digests = this.#record.digests.slice(0, bytes / BLOCK_BYTES);
-    this.#record = { ...this.#record, complete: false, digests };
+    const checksums = this.#record.checksums.slice(0, bytes / BLOCK_BYTES);
+    this.#record = { ...this.#record, complete: false, checksums };
     await this.#change(bytes);
   }
 
@@ -186,7 +190,6 @@ export class CacheEntry {
       const failing = this.#keep(index, block);
       if (failing) return failing;
     }
-    if (this.#digesting.size > MOST_DIGESTS) return Promise.race(this.#digesting);
     if (this.#whole() - this.#recorded >= BLOCKS_A_RECORD) void this.#attempt(() => this.#save());
     return undefined;
   }
@@ -199,7 +202,6 @@ export class CacheEntry {
   async finish(size) {
     const rest = [...this.#blocks][0];
     if (rest) await this.#keep(...rest);
-    await Promise.all(this.#digesting);
     await this.#attempt(async (file) => {
       if (this.#whole() !== Math.ceil(size / BLOCK_BYTES)) throw new Error("blocks are missing");
       file.truncate(size);
@@ -212,7 +214,6 @@ export class CacheEntry {
 
   /** Let go of the file; what is here stays. */
   async close() {
-    await Promise.allSettled(this.#digesting);
     if (this.#file !== null && !this.complete) {
       if (this.#whole() === 0) await this.#giveUp("nothing came");
       else await this.#attempt(() => this.#save());
@@ -248,47 +249,35 @@ export class CacheEntry {
     } catch (error) {
       return this.#giveUp(reasonOf(error));
     }
-    const digesting = sha256(part).then((digest) => {
-      this.#record.digests[index] = digest;
-      this.#digesting.delete(digesting);
-    });
-    this.#digesting.add(digesting);
+    this.#record.checksums[index] = this.#checksum.of(part);
     this.#spare.push(bytes);
     return undefined;
   }
 
   /**
+   * @param {Uint8Array} bytes
    * @param {number} offset
-   * @param {number} total
    */
-  #readBlock(offset, total) {
-    if (offset >= total || this.#file === null) return null;
-    const room = this.#spare.pop() ?? new Uint8Array(BLOCK_BYTES);
-    const bytes = room.subarray(0, Math.min(BLOCK_BYTES, total - offset));
-    let read = 0;
+  #fill(bytes, offset) {
     try {
-      read = this.#file.read(bytes, { at: offset });
+      return this.#file?.read(bytes, { at: offset }) === bytes.length;
     } catch {
-      // as if it were not there
+      return false; // as if it were not there
     }
-    const expected = this.#record.digests[offset / BLOCK_BYTES];
-    const isWhole = read === bytes.length;
-    const isRight = isWhole ? sha256(bytes).then((digest) => digest === expected) : false;
-    return { bytes, isRight };
   }
 
   /** Blocks from the beginning on without a gap. */
   #whole() {
-    const { digests } = this.#record;
-    let count = Math.min(this.#recorded, digests.length);
-    while (digests[count] !== undefined) count += 1;
+    const { checksums } = this.#record;
+    let count = Math.min(this.#recorded, checksums.length);
+    while (checksums[count] !== undefined) count += 1;
     return count;
   }
 
   #save() {
     const count = this.#whole();
     this.#recorded = count;
-    const record = { ...this.#record, digests: this.#record.digests.slice(0, count) };
+    const record = { ...this.#record, checksums: this.#record.checksums.slice(0, count) };
     this.#saving = this.#saving.then(() => writeRecord(this.#folder, this.#name, record));
     return this.#saving;
   }
@@ -351,29 +340,40 @@ export class CacheEntry {
   }
 }
 
+/** @returns {Promise<Checksum | null>} */
+async function openChecksum() {
+  try {
+    return await Checksum.open(BLOCK_BYTES);
+  } catch {
+    return null;
+  }
+}
+
 /**
+ * @param {Checksum} checksum
  * @param {FileSystemDirectoryHandle} folder
  * @param {string} name
  * @returns {Promise<CacheEntry | null>} null: it is not complete
  */
-async function openComplete(folder, name) {
+async function openComplete(checksum, folder, name) {
   const release = await hold(name, canShare() ? "shared" : "exclusive");
   if (release === null) return null;
   const record = await readRecord(folder, name);
   const file = record?.complete ? await openFile(folder, name, "read-only") : null;
   if (record !== null && file !== null) {
-    return new CacheEntry(folder, name, release, file, record, false);
+    return new CacheEntry(checksum, folder, name, release, file, record, false);
   }
   release();
   return null;
 }
 
 /**
+ * @param {Checksum} checksum
  * @param {FileSystemDirectoryHandle} folder
  * @param {string} name
  * @param {string} url
  */
-async function openForWriting(folder, name, url) {
+async function openForWriting(checksum, folder, name, url) {
   const release = await hold(name, "exclusive");
   if (release === null) return "not kept: another tab loads the same file";
   const found = await readRecord(folder, name);
@@ -382,9 +382,9 @@ async function openForWriting(folder, name, url) {
     release();
     return "not kept: the browser does not give this page a file";
   }
-  const nothing = { url, size: null, etag: null, lastModified: null, digests: [] };
+  const nothing = { url, size: null, etag: null, lastModified: null, checksums: [] };
   const record = found ?? { ...nothing, complete: false };
-  return new CacheEntry(folder, name, release, file, record, true);
+  return new CacheEntry(checksum, folder, name, release, file, record, true);
 }
 
 /**

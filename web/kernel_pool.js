@@ -4,6 +4,7 @@
  */
 
 import { KernelHeap } from "./kernel_heap.js";
+import { compile } from "./kernel_module.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { ThreadReply, ThreadStart } from "./kernel_thread.js" */
@@ -281,18 +282,6 @@ export class KernelPool {
     this.failure ||= reason;
     if (this.#pool !== 0 && !this.#closed) this.#kernels.ox_pool_break(this.#pool);
   }
-}
-
-/** @param {string} file */
-async function compile(file) {
-  const url = new URL(`./kernels/${file}`, import.meta.url);
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${file}: HTTP status ${response.status}`);
-  // a host that does not know the type would have streaming compilation refused
-  const typed = response.headers.get("Content-Type")?.startsWith("application/wasm");
-  return typed
-    ? WebAssembly.compileStreaming(response)
-    : WebAssembly.compile(await response.arrayBuffer());
 }
 
 /** @param {boolean} shared */

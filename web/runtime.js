@@ -1,5 +1,6 @@
 /** Starts Python (Pyodide) in this worker, with oxillama_web on its path. */
 
+import { KeptFile } from "./kept_file.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { PyodideAPI, PyodideConfig } from "pyodide" */
@@ -16,6 +17,7 @@ import { OxiLlamaError } from "./protocol.js";
  * @typedef {object} Runtime
  * @property {PyodideAPI} pyodide
  * @property {boolean} snapshot
+ * @property {() => Promise<void>} keep  what makes the next start faster; takes a moment
  */
 
 const PYODIDE_URL = new URL("./pyodide/", import.meta.url).href;
@@ -35,8 +37,9 @@ export async function startRuntime() {
       lockFileContents: JSON.stringify(manifest.lock),
     };
     const resumed = await startFromSnapshot(loadPyodide, options, manifest);
-    const pyodide = resumed ?? (await startPlainly(loadPyodide, options, manifest));
-    return { pyodide, snapshot: resumed !== null };
+    if (resumed !== null) return resumed;
+    const pyodide = await startPlainly(loadPyodide, options, manifest);
+    return { pyodide, snapshot: false, keep: async () => {} };
   } catch (error) {
     if (error instanceof OxiLlamaError) throw error;
     throw new OxiLlamaError({
@@ -54,17 +57,19 @@ export async function startRuntime() {
  * @param {LoadPyodide} loadPyodide
  * @param {PyodideConfig} options
  * @param {Manifest} manifest
- * @returns {Promise<PyodideAPI | null>}
+ * @returns {Promise<Runtime | null>}
  */
 async function startFromSnapshot(loadPyodide, options, manifest) {
   if (manifest.snapshot === null) return null;
   try {
-    const snapshot = fetchGzipped(manifest.snapshot);
-    const pyodide = await loadPyodide({ ...options, _loadSnapshot: snapshot });
+    const url = new URL(manifest.snapshot, import.meta.url).href;
+    // to inflate it takes longer than to read what it was inflated to
+    const file = new KeptFile(url, () => fetchGzipped(url));
+    const pyodide = await loadPyodide({ ...options, _loadSnapshot: file.read() });
     const browser = pyodide.pyimport("oxillama_web.browser");
     browser.resume_snapshot();
     browser.destroy();
-    return pyodide;
+    return { pyodide, snapshot: true, keep: () => file.keep() };
   } catch (error) {
     console.warn("oxillama: the memory snapshot cannot be used, Python starts without it:", error);
     return null;

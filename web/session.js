@@ -1,6 +1,7 @@
 /** The JavaScript face of oxillama_web/browser.py: one model in this worker's Python. */
 
 import { OxiLlamaError } from "./protocol.js";
+import { yieldToMessages } from "./turns.js";
 
 /** @import { PyodideAPI } from "pyodide" */
 /** @import { PyProxy } from "pyodide/ffi" */
@@ -285,18 +286,4 @@ class Answer {
  */
 function rate(count, milliseconds) {
   return milliseconds > 0 && count > 0 ? (count * 1000) / milliseconds : 0;
-}
-
-const channel = new MessageChannel();
-
-/**
- * Let waiting messages in, at once: a timer would be held back by milliseconds.
- *
- * @returns {Promise<void>}
- */
-function yieldToMessages() {
-  return new Promise((resolve) => {
-    channel.port1.onmessage = () => resolve();
-    channel.port2.postMessage(0);
-  });
 }

@@ -16,12 +16,14 @@ import { openSources, readModel, readText } from "./source.js";
 
 /** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
 
+/** A first question may come as soon as the model is there. */
+const KEEP_AFTER_MS = 3000;
 /** Whose files are not worth to be kept. */
 const USELESS = ["not_gguf", "bad_model", "unsupported_model", "tokenizer", "truncated"];
 
 // Python starts before anyone asks for a model. Whoever awaits it gets its error.
 const runtime = startRuntime();
-runtime.catch(() => {});
+runtime.then(({ keep }) => setTimeout(keep, KEEP_AFTER_MS)).catch(() => {});
 
 /** @type {KernelPool | null} */
 let kernels = null;

@@ -122,6 +122,8 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.ox_match_tokens.restype = u32
     functions.ox_mask_logits.argtypes = [address, u32, address, u32]
     functions.ox_mask_logits.restype = None
+    functions.ox_checksum.argtypes = [address, u64]
+    functions.ox_checksum.restype = u64
     if hasattr(functions, "ox_pool_create"):
         functions.ox_pool_create.argtypes = [u32]
         functions.ox_pool_create.restype = address

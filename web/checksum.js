@@ -1,0 +1,53 @@
+/** XXH64 of blocks of bytes, in WebAssembly: kernels_c/checksum.c. */
+
+import { compile } from "./kernel_module.js";
+
+const PAGE_BYTES = 65536;
+
+/**
+ * @typedef {object} ChecksumModule  what ox-checksum.wasm exports
+ * @property {WebAssembly.Memory} memory
+ * @property {WebAssembly.Global} __heap_base
+ * @property {(address: number, bytes: bigint) => bigint} ox_checksum
+ */
+
+/** @type {Promise<WebAssembly.Module> | null} */
+let compiled = null;
+
+export class Checksum {
+  #module;
+  #address;
+
+  /**
+   * @param {ChecksumModule} module
+   * @param {number} most  bytes
+   */
+  constructor(module, most) {
+    this.#module = module;
+    this.#address = Number(module.__heap_base.value);
+    module.memory.grow(Math.ceil((this.#address + most) / PAGE_BYTES));
+    /**
+     * Bytes in here need not be copied.
+     *
+     * @readonly
+     */
+    this.room = new Uint8Array(module.memory.buffer, this.#address, most);
+  }
+
+  /** @param {number} most  bytes of a block */
+  static async open(most) {
+    compiled ??= compile("ox-checksum.wasm");
+    const { exports } = await WebAssembly.instantiate(await compiled);
+    return new Checksum(/** @type {any} */ (exports), most);
+  }
+
+  /**
+   * @param {Uint8Array} bytes  no more than the room holds
+   * @returns {string} hexadecimal
+   */
+  of(bytes) {
+    if (bytes.buffer !== this.room.buffer) this.room.set(bytes);
+    const hash = this.#module.ox_checksum(this.#address, BigInt(bytes.length));
+    return BigInt.asUintN(64, hash).toString(16).padStart(16, "0");
+  }
+}
