@@ -136,21 +136,22 @@ static void end_rows(const tile *t, uint32_t first, uint32_t last) {
     }
 }
 
-/* c[STEP][2 vectors] (+)= a[STEP][n] b[n][2 vectors]; b is cached values, or float32. With scales,
- * float16 for each lane, the product is multiplied by them before it is added. */
+/* c[rows][2 vectors] (+)= a[rows][n] b[n][2 vectors] of at most STEP rows; b is cached values, or
+ * float32. With scales, float16 for each lane, the product is multiplied by them before it is
+ * added. */
 V_INLINE void multiply_step(const float *a, size_t a_stride, const uint8_t *b, size_t b_stride,
                             uint32_t n, const uint8_t *scales, float *c, size_t c_stride,
-                            const int add, const uint32_t format) {
+                            const int rows, const int add, const uint32_t format) {
     const uint32_t bytes = cached_value_bytes(format);
     vf32 acc[STEP][2];
-    for (int r = 0; r < STEP; r++) {
+    for (int r = 0; r < rows; r++) {
         for (int v = 0; v < 2; v++) {
             acc[r][v] = add && !scales ? v_load(c + r * c_stride + v * VF) : v_zero();
         }
     }
     for (uint32_t i = 0; i < n; i++, b += b_stride) {
         const vf32 b0 = load_cached(b, format), b1 = load_cached(b + bytes * VF, format);
-        for (int r = 0; r < STEP; r++) {
+        for (int r = 0; r < rows; r++) {
             const vf32 x = v_splat(a[r * a_stride + i]);
             acc[r][0] = v_fma(x, b0, acc[r][0]);
             acc[r][1] = v_fma(x, b1, acc[r][1]);
@@ -158,12 +159,35 @@ V_INLINE void multiply_step(const float *a, size_t a_stride, const uint8_t *b, s
     }
     for (int v = 0; v < 2; v++) {
         const vf32 scale = scales ? v_load_f16(scales + 2 * v * VF) : v_zero();
-        for (int r = 0; r < STEP; r++) {
+        for (int r = 0; r < rows; r++) {
             float *to = c + r * c_stride + v * VF;
             if (scales) acc[r][v] = v_fma(acc[r][v], scale, add ? v_load(to) : v_zero());
             v_store(to, acc[r][v]);
         }
     }
+}
+
+/* The keys [first, end) of a tile, counted from its first one. */
+typedef struct key_range {
+    uint32_t first;
+    uint32_t end;
+} key_range;
+
+/* Those that a row sees. */
+static key_range seen_keys(const tile *t, uint32_t r, uint32_t first_key) {
+    const uint32_t end = t->ends[r], window = (uint32_t)t->op->i[2];
+    const uint32_t first = window && end > window ? end - window : 0;
+    const uint32_t from = first > first_key ? first - first_key : 0;
+    const uint32_t to = end > first_key ? end - first_key : 0;
+    return (key_range){from < KEYS ? from : KEYS, to < KEYS ? to : KEYS};
+}
+
+/* Those that all of the rows r .. r + STEP - 1 see; [KEYS, KEYS) if there are none. */
+static key_range common_keys(const tile *t, uint32_t r, uint32_t first_key) {
+    /* rows ascend */
+    const uint32_t first = seen_keys(t, r + STEP - 1, first_key).first;
+    const uint32_t end = seen_keys(t, r, first_key).end;
+    return first < end ? (key_range){first, end} : (key_range){KEYS, KEYS};
 }
 
 /* How many keys of a tile the rows r .. r + STEP - 1 see; those behind are left out. */
@@ -189,13 +213,14 @@ V_INLINE void multiply_keys(const tile *t, uint32_t first_key, const uint8_t *ke
             float *scores = t->scores + (size_t)r * KEYS + j;
             if (!scales) {
                 multiply_step(queries, t->k_stride, column, KEYS * bytes, dim, NULL, scores, KEYS,
-                              0, format);
+                              STEP, 0, format);
                 continue;
             }
             for (uint32_t i = 0; i < dim; i += CACHED_BLOCK) {
                 const uint8_t *at = scales + 2 * (size_t)(i / CACHED_BLOCK * KEYS + j);
                 multiply_step(queries + i, t->k_stride, column + (size_t)i * KEYS * bytes,
-                              KEYS * bytes, block_size(dim, i), at, scores, KEYS, i > 0, format);
+                              KEYS * bytes, block_size(dim, i), at, scores, KEYS, STEP, i > 0,
+                              format);
             }
         }
     }
@@ -210,22 +235,42 @@ static void scale_scores(const float *scores, const uint8_t *scales, float (*to)
     }
 }
 
+/* What multiply_values does for keys that not all of STEP rows see. A row does not even multiply by
+ * 0 what it does not see: that may be no number. */
+V_INLINE void multiply_edges(const tile *t, uint32_t r, uint32_t first_key, key_range common,
+                             const int behind, const float *scores, const uint8_t *values,
+                             size_t stride, float *sums, const uint32_t format) {
+    for (uint32_t i = 0; i < STEP; i++) {
+        key_range keys = seen_keys(t, r + i, first_key);
+        if (behind && keys.first < common.end) keys.first = common.end;
+        if (!behind && keys.end > common.first) keys.end = common.first;
+        if (keys.first >= keys.end) continue;
+        multiply_step(scores + i * KEYS + keys.first, KEYS, values + keys.first * stride, stride,
+                      keys.end - keys.first, NULL, sums + (size_t)i * t->v_stride, t->v_stride, 1,
+                      1, format);
+    }
+}
+
 /* sums += scores . values, each v_dim (the cache) or v_stride wide. scales: NULL, or of the
  * values. */
 V_INLINE void multiply_values(const tile *t, uint32_t first_key, const uint8_t *values,
                               uint32_t width, const uint8_t *scales, const uint32_t format) {
-    const uint32_t bytes = cached_value_bytes(format);
+    const size_t bytes = cached_value_bytes(format), stride = width * bytes;
     float scaled[STEP][KEYS];
     for (uint32_t r = 0; r < t->n_rows; r += STEP) {
-        const uint32_t n_keys = count_keys(t, r, first_key);
+        const key_range common = common_keys(t, r, first_key);
         const float *scores = t->scores + (size_t)r * KEYS;
         for (uint32_t i = 0; i + 2 * VF <= width; i += 2 * VF) {
             if (scales && i % CACHED_BLOCK == 0) {
                 scale_scores(scores, scales + (size_t)i / CACHED_BLOCK * 2 * KEYS, scaled);
             }
-            multiply_step(scales ? scaled[0] : scores, KEYS, values + i * bytes, width * bytes,
-                          n_keys, NULL, t->sums + (size_t)r * t->v_stride + i, t->v_stride, 1,
-                          format);
+            const float *from = scales ? scaled[0] : scores;
+            const uint8_t *column = values + i * bytes;
+            float *sums = t->sums + (size_t)r * t->v_stride + i;
+            multiply_edges(t, r, first_key, common, 0, from, column, stride, sums, format);
+            multiply_step(from + common.first, KEYS, column + common.first * stride, stride,
+                          common.end - common.first, NULL, sums, t->v_stride, STEP, 1, format);
+            multiply_edges(t, r, first_key, common, 1, from, column, stride, sums, format);
         }
     }
 }
@@ -263,15 +308,10 @@ static void softcap_scores(float *scores, float cap) {
  * has summed up so far. */
 static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
     float *scores = t->scores + (size_t)r * KEYS;
-    const uint32_t end = t->ends[r], window = (uint32_t)t->op->i[2];
-    const uint32_t first_seen = window && end > window ? end - window : 0;
+    const key_range seen = seen_keys(t, r, first_key);
     if (t->op->f[1] > 0.0f) softcap_scores(scores, t->op->f[1]);
-    if (first_key < first_seen || first_key + KEYS > end) {
-        for (uint32_t j = 0; j < KEYS; j++) {
-            const uint32_t key = first_key + j;
-            if (key < first_seen || key >= end) scores[j] = NEGATIVE_INFINITY;
-        }
-    }
+    for (uint32_t j = 0; j < seen.first; j++) scores[j] = NEGATIVE_INFINITY;
+    for (uint32_t j = seen.end; j < KEYS; j++) scores[j] = NEGATIVE_INFINITY;
     vf32 most = v_load(scores);
     for (uint32_t j = VF; j < KEYS; j += VF) most = v_max(most, v_load(scores + j));
     const float tile_largest = v_hmax(most), before = t->largest[r];

@@ -12,6 +12,8 @@ from linear_driver import libraries, load
 from ops_driver import F16, F32, Q8_0, KernelPlan, Pool
 
 from oxillama_web.executors import abi
+from oxillama_web.executors.numpy_executor import _attention
+from oxillama_web.plan import Attention
 
 
 @pytest.fixture(scope="module", params=libraries())
@@ -261,6 +263,42 @@ def test_a_key_that_is_no_number_is_not_passed_over(library: ctypes.CDLL, positi
         assert np.isnan(result[position : position + 70]).all()
         result[position : position + 70] = clean[position : position + 70]
         np.testing.assert_array_equal(result, clean)
+
+
+@pytest.mark.parametrize("kv_format", [F32, F16, Q8_0])
+@pytest.mark.parametrize("heads", [(2, 1), (9, 3)])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_no_number_spoils_none_that_does_not_see_it(
+    library: ctypes.CDLL, value: float, heads: tuple[int, int], kv_format: int
+) -> None:
+    """Not even rows that go through the inner loops beside one that does."""
+    sizes = {"n_heads": heads[0], "n_kv_heads": heads[1], "k_dim": 32, "kv_format": kv_format}
+    for window in (0, 66):
+        for position in (1, 62, 64):
+            case, poisoned = (Case(150, window=window, **sizes) for _ in range(2))
+            poisoned.v[position] = value
+            end = position + window if window else 150
+            for chunks in ([150], [4, 60, 7, 70, 9]):
+                clean, result = case.run(library, chunks), poisoned.run(library, chunks)
+                if np.isnan(value) or kv_format == F32:
+                    assert not np.isfinite(result[position:end]).any()
+                result[position:end] = clean[position:end]
+                np.testing.assert_array_equal(result, clean)
+
+
+@pytest.mark.parametrize(("window", "causal"), [(0, True), (5, True), (0, False)])
+def test_numpy_keeps_what_is_no_number_from_rows_that_do_not_see_it(
+    window: int, causal: bool
+) -> None:
+    case = Case(20, n_heads=4, n_kv_heads=2, window=window, causal=causal)
+    op = Attention("dst", "q", 0, 4, float(case.scale), window, 0.0, causal)
+    clean = _attention(case.q.reshape(20, -1), case.k, case.v, op)
+    case.v[12] = np.nan
+    result = _attention(case.q.reshape(20, -1), case.k, case.v, op)
+    spoiled = slice(12 if causal else 0, 17 if window else 20)
+    assert np.isnan(result[spoiled]).all()
+    result[spoiled] = clean[spoiled]
+    np.testing.assert_allclose(result, clean, rtol=1e-6)
 
 
 @pytest.mark.parametrize("window", [0, 300, 1000])

@@ -463,8 +463,14 @@ def _attention(q: Array, keys: Array, values: Array, op: Attention) -> Array:
     scores = np.where(visible, scores, np.float32(-np.inf))
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
-    attended: Array = (weights @ values).transpose(1, 0, 2).reshape(n_tokens, -1)
-    return attended.astype(np.float32)
+    if np.isfinite(values).all():
+        attended = weights @ values
+    else:
+        # 0 times what is no number would be none
+        seen = np.broadcast_to(visible, (n_tokens, n_keys))
+        rows = [weights[:, t][:, None, v] @ values[:, v] for t, v in enumerate(seen)]
+        attended = np.concatenate(rows, axis=1)
+    return _as_float32(attended.transpose(1, 0, 2).reshape(n_tokens, -1))
 
 
 def _activate(x: Array, activation: Activation) -> Array:
