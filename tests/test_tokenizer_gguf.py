@@ -46,13 +46,12 @@ def test_same_ids_as_llama_cpp(model: str, tokenizers: dict[str, Tokenizer]) -> 
     check_ids(tokenizer, expected)
 
 
-def check_ids(tokenizer: Tokenizer, expected: dict[str, Any]) -> None:
-    for text, ids, plain_ids in zip(
-        LLAMA_CPP["texts"], expected["ids"], expected["plain_ids"], strict=True
-    ):
-        assert tokenizer.encode(text) == ids
+def check_ids(
+    tokenizer: Tokenizer, expected: dict[str, Any], texts: list[str] = LLAMA_CPP["texts"]
+) -> None:
+    for text, *ids in zip(texts, expected["ids"], expected["plain_ids"], strict=True):
         plain = tokenizer.encode(text, add_bos=False, add_eos=False, parse_special=False)
-        assert plain == plain_ids
+        assert [tokenizer.encode(text), plain] == ids
 
 
 def test_word_piece_gives_the_ids_of_llama_cpp() -> None:
@@ -64,17 +63,16 @@ def test_word_piece_gives_the_ids_of_llama_cpp() -> None:
 
 def test_unigram_gives_the_ids_of_llama_cpp(golden: Callable[[str], dict[str, Any]]) -> None:
     expected = golden("unigram")
-    charsmap = lzma.decompress(b64decode(expected["metadata"]["precompiled_charsmap"]))
-    metadata = expected["metadata"] | {"precompiled_charsmap": list(charsmap)}
     assert len(expected["texts"]) > 250
     for variant in expected["variants"]:
-        entries = (metadata | variant["metadata"]).items()
-        tokenizer = load_gguf_vocabulary({f"tokenizer.ggml.{key}": value for key, value in entries})
-        all_ids = zip(variant["ids"], variant["plain_ids"], strict=True)
-        for text, (ids, plain_ids) in zip(expected["texts"], all_ids, strict=True):
-            assert tokenizer.encode(text) == ids
-            plain = tokenizer.encode(text, add_bos=False, add_eos=False, parse_special=False)
-            assert plain == plain_ids
+        tokenizer = unigram_tokenizer(expected["metadata"] | variant["metadata"])
+        check_ids(tokenizer, variant, expected["texts"])
+
+
+def unigram_tokenizer(metadata: dict[str, Any]) -> Tokenizer:
+    charsmap = lzma.decompress(b64decode(metadata["precompiled_charsmap"]))
+    entries = (metadata | {"precompiled_charsmap": list(charsmap)}).items()
+    return load_gguf_vocabulary({f"tokenizer.ggml.{key}": value for key, value in entries})
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -24,6 +24,12 @@ GOLDEN = json.loads((Path(__file__).parent / "data" / "vocabulary_digests.json")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GOLDEN)
 def test_same_ids_as_llama_cpp(name: str) -> None:
+    samples, differ = compare(name)
+    assert not differ, [samples[n * GROUP : (n + 1) * GROUP] for n in differ]
+
+
+def compare(name: str) -> tuple[list[str], list[int]]:
+    """The texts, and the numbers of the groups of them in which any id differs."""
     metadata = GGUFFile((get_test_vocabularies() / f"{name}.gguf").read_bytes()).metadata
     samples = vocabulary_texts(metadata)
     assert digest_of_texts(samples) == GOLDEN[name]["texts"], "the texts are others: make it anew"
@@ -33,7 +39,5 @@ def test_same_ids_as_llama_cpp(name: str) -> None:
         whole = None if special else False
         return tokenizer.encode(text, add_bos=whole, add_eos=whole, parse_special=special)
 
-    found = digests(samples, encode)
-    pairs = zip(found, GOLDEN[name]["ids"], strict=True)
-    differ = [n for n, (ours, theirs) in enumerate(pairs) if ours != theirs]
-    assert not differ, [samples[n * GROUP : (n + 1) * GROUP] for n in differ]
+    pairs = zip(digests(samples, encode), GOLDEN[name]["ids"], strict=True)
+    return samples, [n for n, (ours, theirs) in enumerate(pairs) if ours != theirs]

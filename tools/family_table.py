@@ -1,0 +1,217 @@
+"""Prints what the tests measure of each family of models, as a table in Markdown.
+
+    PYTHONPATH=. python tools/family_table.py
+
+Errors: how far NumPy's logits are from the oracle's, as a part of the largest logit; and how far
+the kernels stray with Q8_0 weights, as a part of what llama.cpp strays with the same file (KL of
+decoders, root mean square of experts and encoders). Tokenizers: texts whose ids are all equal, of
+those compared, and with whose vocabulary. The data are those of the tests; it takes two minutes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import test_architectures as dense  # noqa: E402
+import test_chat_families as chat  # noqa: E402
+import test_experts_and_encoders as others  # noqa: E402
+import test_tokenizer_gguf as small  # noqa: E402
+import test_tokenizer_vocabularies as vocabularies  # noqa: E402
+import tokenizers as hf  # noqa: E402
+from architecture_files import MANY_IDS, TEXT, mean_kl, write_case  # noqa: E402
+from get_test_tokenizers import get_test_tokenizers  # noqa: E402
+from minilm import minilm_path  # noqa: E402
+from tokenizer_texts import texts  # noqa: E402
+from vocabulary_digests import GROUP  # noqa: E402
+
+from oxillama_web.gguf import GGUFFile  # noqa: E402
+from oxillama_web.models import fetch  # noqa: E402
+from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary, load_tokenizer_json  # noqa: E402
+
+
+class Family(NamedTuple):
+    """What there is of a family: cases of the tests by name.
+
+    `cases` are of architecture_files.py or experts_and_encoders.json. `json`: tokenizer.json files
+    compared with Hugging Face tokenizers; `gguf`: vocabularies compared with llama.cpp; `like`: a
+    family that has the same kind of them.
+    """
+
+    name: str
+    cases: str
+    json: str = ""
+    gguf: str = ""
+    templates: tuple[str, ...] = ()
+    oracle: str = "llama.cpp"
+    like: str = ""
+
+
+FAMILIES = (
+    Family(
+        "llama", "llama llama3 llama-linear llama-yarn", "llama2 llama3",
+        "llama-spm llama-bpe smollm2-135m-instruct", ("Llama 3.1", "Llama 3.2", "Hermes 3"),
+    ),
+    Family("llama: Mistral", "mistral", "", "", ("Mistral Nemo",), "transformers", "llama"),
+    Family("llama: Mixtral", "mixtral", like="llama"),
+    Family("mistral3", "mistral3"),
+    Family("qwen2", "qwen2", "", "qwen2", ("Qwen2.5", "QwQ", "DeepSeek R1")),
+    Family("qwen2moe", "qwen2moe", like="qwen2"),
+    Family("qwen3", "qwen3", "qwen3", "", ("Qwen3",)),
+    Family("qwen3moe", "qwen3moe", like="qwen3"),
+    Family("smollm3", "smollm3", templates=("SmolLM3",)),
+    Family("gemma", "gemma"),
+    Family("gemma2", "gemma2", templates=("Gemma 2",)),
+    Family("gemma3", "gemma3", "", "gemma-3-270m"),
+    Family("phi2", "phi2"),
+    Family("phi3", "phi3 phi3-long", "", "phi-3", ("Phi 3.5",)),
+    Family("command-r", "command-r command-r-plus", "", "command-r"),
+    Family("cohere2", "cohere2", templates=("Command R7B",), like="command-r"),
+    Family("falcon", "falcon falcon-40b", "", "falcon"),
+    Family("gpt2", "gpt2", "", "gpt-2"),
+    Family("starcoder, starcoder2", "starcoder starcoder2", "", "starcoder"),
+    Family("stablelm", "stablelm stablelm-12b", "", "gpt-neox"),
+    Family("olmo2", "olmo2 olmo3"),
+    Family("granite", "granite", "", "refact", ("Granite 3.3",)),
+    Family("bert", "bert", "", "bert-bge all-minilm-l6-v2"),
+    Family("nomic-bert", "nomic-bert", like="bert"),
+    Family(
+        "others", "", "deepseek_v3",
+        "deepseek-llm deepseek-coder gemma-4 qwen35 aquila baichuan mpt nomic-bert-moe unigram",
+        ("Granite 4", "DeepSeek V3.1", "Kimi K2", "LFM2", "GLM 4.6", "gpt-oss"), "",
+    ),
+)  # fmt: skip
+
+
+def main() -> None:
+    datetime.datetime = chat.FixedDate  # type: ignore[misc]
+    print("| family | oracle | largest error | tokenizer cases passed | template cases passed |")
+    print("|---|---|---|---|---|")
+    for family in FAMILIES:
+        cells = (
+            family.name,
+            family.oracle,
+            errors(family.cases.split()),
+            ", ".join(tokenizer_cells(family)),
+            ", ".join(map(template_cell, family.templates)),
+        )
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def errors(cases: list[str]) -> str:
+    """The largest of a family's cases."""
+    if not cases:
+        return ""
+    both = [other_errors(case) if case in others.GOLDEN else dense_errors(case) for case in cases]
+    exact, quantized = (max(column) for column in zip(*both, strict=True))
+    return f"{exact:.0e}; kernels {quantized:.2f} of llama.cpp's"
+
+
+def dense_errors(case: str) -> tuple[float, float]:
+    golden = dense.golden(case)
+    with tempfile.TemporaryDirectory() as folder:
+        exact = dense.load(Path(folder), case, "F32", "numpy")
+        quantized = dense.load(Path(folder), case, "Q8_0", "kernels")
+        found = dense.logits(exact, golden["ids"])[golden["positions"]]
+        divergences = [
+            mean_kl(dense.logits(exact, ids), dense.logits(quantized, ids)) for ids in MANY_IDS
+        ]
+    return largest(found, golden["logits"]), float(np.mean(divergences)) / golden["llamacpp_kl"]
+
+
+def other_errors(case: str) -> tuple[float, float]:
+    golden = {"name": case, **others.GOLDEN[case]}
+    with tempfile.TemporaryDirectory() as folder:
+        model = others.model(golden, Path(folder), "F32")
+        exact = others.run(others.numpy_executor(model), golden["ids"])
+        quantized_model = others.model(golden, Path(folder), "Q8_0")
+        library = others.libraries()[-1]
+        quantized = others.run(others.kernels(quantized_model, library), golden["ids"])
+    strayed = np.linalg.norm(quantized - exact) / np.linalg.norm(exact)
+    return largest(exact[golden["positions"]], golden["exact"]), strayed / golden["q8_0_error"]
+
+
+def largest(found: np.ndarray, expected: list[list[float]]) -> float:
+    return float(np.abs(found - np.array(expected)).max() / np.abs(expected).max())
+
+
+def tokenizer_cells(family: Family) -> list[str]:
+    """Of published vocabularies; of the tiny files' where there are none."""
+    if family.like:
+        return [f"as {family.like}"]
+    names = [*map(json_cell, family.json.split()), *map(gguf_cell, family.gguf.split())]
+    return names or [tiny_cell(case) for case in family.cases.split()[:1]]
+
+
+def json_cell(name: str) -> str:
+    spec = (get_test_tokenizers() / f"{name}.json").read_text(encoding="utf-8")
+    special = [token["content"] for token in json.loads(spec)["added_tokens"]][:300]
+    samples = texts(10_000, special)
+    ours, theirs = load_tokenizer_json(spec), hf.Tokenizer.from_str(spec).encode_batch(samples)
+    return cell(
+        (ours.encode(text) == other.ids for text, other in zip(samples, theirs, strict=True)), name
+    )
+
+
+def gguf_cell(name: str) -> str:
+    if name == "unigram":
+        golden = json.loads((ROOT / "tests" / "golden" / "unigram.json").read_text("utf-8"))
+        results: list[bool] = []
+        for variant in golden["variants"]:
+            tokenizer = small.unigram_tokenizer(golden["metadata"] | variant["metadata"])
+            results += same_ids(tokenizer, golden["texts"], variant)
+        return cell(results, name)
+    if name in small.LLAMA_CPP["models"]:
+        path = minilm_path("Q8_0") if name.startswith("all-minilm") else fetch(name)
+        tokenizer = load_gguf_vocabulary(GGUFFile(path.read_bytes()).metadata)
+        expected = small.LLAMA_CPP["models"][name]
+        return cell(same_ids(tokenizer, small.LLAMA_CPP["texts"], expected), name)
+    samples, differ = vocabularies.compare(name)
+    return cell((n // GROUP not in differ for n in range(len(samples))), name)
+
+
+def same_ids(tokenizer: Tokenizer, samples: list[str], expected: dict[str, Any]) -> list[bool]:
+    plain = {"add_bos": False, "add_eos": False, "parse_special": False}
+    pairs = zip(expected["ids"], expected["plain_ids"], strict=True)
+    return [
+        tokenizer.encode(text) == ids and tokenizer.encode(text, **plain) == plain_ids
+        for text, (ids, plain_ids) in zip(samples, pairs, strict=True)
+    ]
+
+
+def tiny_cell(case: str) -> str:
+    """The text of a tiny file's golden values."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_case(Path(folder) / "tiny.gguf", case, "Q8_0")
+        metadata = GGUFFile((Path(folder) / "tiny.gguf").read_bytes()).metadata
+    expected = dense.golden(case)["ids"]
+    ids = load_gguf_vocabulary(metadata).encode(TEXT)[: len(expected)]
+    return cell([ids == expected], "tiny file")
+
+
+def template_cell(name: str) -> str:
+    golden = chat.GOLDEN["families"][name]
+    return cell(
+        (chat.render(golden["template"], case) == case.get("text") for case in golden["cases"]),
+        name,
+    )
+
+
+def cell(same: Iterable[bool], name: str) -> str:
+    results = list(same)
+    passed = f"{sum(results):,}"
+    return f"{passed if all(results) else f'{passed} of {len(results):,}'} ({name})"
+
+
+if __name__ == "__main__":
+    main()
