@@ -19,7 +19,7 @@ COUNT = 10_000
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["llama2", "llama3", "qwen3", "deepseek_v3"])
+@pytest.mark.parametrize("family", ["llama2", "llama3", "qwen3", "deepseek_v3", "gemma3", "gptoss"])
 def test_same_ids_as_hugging_face(family: str) -> None:
     spec = (get_test_tokenizers() / f"{family}.json").read_text(encoding="utf-8")
     oracle, tokenizer = hf.Tokenizer.from_str(spec), load_tokenizer_json(spec)

