@@ -146,15 +146,23 @@ def _model_path(model: str) -> Path:
 def _sampler(options: argparse.Namespace) -> SamplerConfig:
     from .sampling import SamplerConfig
 
+    schema = _text(options.json_schema)
     return SamplerConfig(
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        min_p=options.min_p,
-        repetition_penalty=options.repetition_penalty,
-        repetition_penalty_window=options.repetition_penalty_window,
+        **{name: getattr(options, name) for name, *_ in _SAMPLING},
+        stop=tuple(options.stop),
+        grammar=_text(options.grammar),
+        json_schema=schema or ({"type": "object"} if options.json else None),
         seed=options.seed,
     )
+
+
+def _text(file: str | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(f"{file} is no text in UTF-8") from error
 
 
 def _system_message(options: argparse.Namespace) -> list[dict[str, str]]:
@@ -242,10 +250,39 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     add("--context-size", type=int, metavar="N", help="tokens of context (the model's own)")
     add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="(all processors)")
     add("--executor", choices=("auto", "kernels", "numpy"), default="auto")
-    add("--temperature", type=float, default=0.7, metavar="T", help="0 is greedy (0.7)")
-    add("--top-k", type=int, default=40, metavar="N", help="0 keeps all (40)")
-    add("--top-p", type=float, default=0.9, metavar="P", help="1 keeps all (0.9)")
-    add("--min-p", type=float, default=0.0, metavar="P", help="0 keeps all (0)")
-    add("--repetition-penalty", type=float, default=1.1, metavar="R", help="1 is none (1.1)")
-    add("--repetition-penalty-window", type=int, default=64, metavar="N", help="tokens (64)")
     add("--seed", type=int, metavar="N", help="the same seed gives the same text")
+    add("--stop", action="append", default=[], metavar="TEXT", help="ends the answer; repeatable")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the answer is a JSON object")
+    form.add_argument("--json-schema", metavar="FILE", help="the answer is JSON that validates")
+    form.add_argument("--grammar", metavar="FILE", help="the answer follows this GBNF grammar")
+    sampling = command.add_argument_group("which token comes next", "docs/sampling.md tells more")
+    for name, value, explanation in _SAMPLING:
+        sampling.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=type(value),
+            default=value,
+            metavar="N" if isinstance(value, int) else "X",
+            help=f"{explanation} ({value:g})",
+        )
+
+
+# Fields of SamplerConfig, with its defaults, which are not imported for --help.
+_SAMPLING: tuple[tuple[str, float, str], ...] = (
+    ("temperature", 0.7, "higher is more varied; 0: always the most probable"),
+    ("top_k", 40, "of the so many most probable; 0: all"),
+    ("top_p", 0.9, "of the most probable that sum to this; 1: all"),
+    ("min_p", 0.0, "at least this share of the most probable one's; 0: all"),
+    ("typical_p", 1.0, "about as surprising as expected; 1: all"),
+    ("repetition_penalty", 1.1, "against used tokens; 1: none"),
+    ("repetition_penalty_window", 64, "tokens that count as used"),
+    ("frequency_penalty", 0.0, "against used tokens, each time; 0: none"),
+    ("presence_penalty", 0.0, "against used tokens, once; 0: none"),
+    ("dry_multiplier", 0.0, "against phrases that come again, about 0.8; 0: none"),
+    ("xtc_threshold", 0.0, "drop the most probable above this; 0: none"),
+    ("xtc_probability", 0.5, "how often"),
+    ("dynatemp_range", 0.0, "temperature by so much higher and lower; 0: none"),
+    ("mirostat", 0, "1 or 2: even surprise instead of filters; 0: off"),
+    ("mirostat_tau", 5.0, "how much surprise, in bits"),
+    ("mirostat_eta", 0.1, "how fast it is approached"),
+)

@@ -25,6 +25,7 @@ def last_answer(page: Page) -> str:
 
 def change_settings(page: Page, values: dict[str, str]) -> None:
     page.click("#open-settings")
+    page.evaluate("document.querySelector('#fields details').open = true")
     for name, value in values.items():
         page.fill(f"#setting-{name}", value)
     page.keyboard.press("Escape")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from gguf_files import write_tiny_llama
 
-from oxillama_web import models
+from oxillama_web import SamplerConfig, cli, models
 from oxillama_web.cli import main
 from oxillama_web.download import file_sha256
 from oxillama_web.engine import InferenceEngine
@@ -132,6 +133,51 @@ def test_run_uses_the_chat_template_unless_told_not_to(
         assert figures is not None
         n_prompt.append(int(figures[1]))
     assert n_prompt == [len(chat), len(engine.tokenize("the fox"))]
+
+
+def test_every_sampling_option_reaches_the_sampler() -> None:
+    changes = {
+        "temperature": 0.5, "top_k": 3, "top_p": 0.5, "min_p": 0.1, "typical_p": 0.5,
+        "repetition_penalty": 1.5, "repetition_penalty_window": 5, "frequency_penalty": 0.5,
+        "presence_penalty": 0.5, "dry_multiplier": 0.8, "xtc_threshold": 0.1,
+        "xtc_probability": 0.9, "dynatemp_range": 0.3, "mirostat": 2, "mirostat_tau": 4.0,
+        "mirostat_eta": 0.2, "seed": 4,
+    }  # fmt: skip
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in changes.items()]
+    options = cli._parser().parse_args(["run", *arguments, "--stop=a", "--stop=b", "hello"])
+    assert cli._sampler(options) == SamplerConfig(**changes, stop=("a", "b"))
+    defaults = cli._parser().parse_args(["chat"])
+    assert cli._sampler(defaults) == SamplerConfig()
+
+
+def test_the_answers_form(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    schema, grammar = tmp_path / "schema.json", tmp_path / "form.gbnf"
+    schema.write_text('{"enum": ["yes", "no"]}')
+    grammar.write_text('root ::= "maybe"')
+    run = ["run", "--model", model, "--max-tokens", "300", "--seed", "3", "hello"]
+    assert main([*run, "--json-schema", str(schema)]) == 0
+    assert json.loads(capsys.readouterr().out) in ("yes", "no")
+    assert main([*run, "--grammar", str(grammar)]) == 0
+    assert capsys.readouterr().out == "maybe\n"
+    assert main([*run, "--json"]) == 0
+    assert capsys.readouterr().out.startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"\xff\xfe", "UTF-8"), (b"root ::= (", "grammar"), (None, "No such")]
+)
+def test_a_broken_grammar_is_told_in_one_line(
+    model: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    words: str,
+) -> None:
+    file = tmp_path / "form.gbnf"
+    if content is not None:
+        file.write_bytes(content)
+    assert main(["run", "--model", model, "--grammar", str(file), "hello"]) in (1, 2)
+    assert words in error_line(capsys.readouterr().err)
 
 
 def test_run_reads_the_prompt_from_stdin(

@@ -181,12 +181,64 @@ def test_settings_are_kept_and_can_be_reset(page: Page) -> None:
 
 def test_every_field_has_a_name_and_an_explanation(page: Page) -> None:
     page.click("#open-settings")
+    page.click("#fields summary")
     fields = page.locator("#fields input, #fields textarea, #fields select")
-    assert fields.count() == 9
+    assert fields.count() == 19
     for field in fields.all():
         assert field.evaluate("f => f.labels[0].textContent.length > 3")
         hint = field.get_attribute("aria-describedby")
         assert page.locator(f"#{hint}").text_content()
+
+
+def test_settings_change_what_is_written(page: Page) -> None:
+    open_bundled(page)
+    change_settings(page, {"temperature": "0", "repetitionPenalty": "1", "maxTokens": "30"})
+    ask(page, "abc")
+    whole = last_answer(page).strip()
+
+    def again() -> str:
+        page.get_by_role("button", name="Write anew").last.click()
+        return last_answer(page).strip()
+
+    change_settings(page, {"stop": f"never there\n{whole[5:7]}"})
+    assert again() == whole[: whole.index(whole[5:7])].strip()
+    changes = {
+        "typicalP": "0.5", "repetitionPenaltyWindow": "7", "frequencyPenalty": "2",
+        "presencePenalty": "1.5", "dryMultiplier": "0.8", "xtcThreshold": "0.1",
+        "dynatempRange": "0.5", "mirostat": "2",
+    }  # fmt: skip
+    change_settings(page, {"stop": "", **changes})
+    page.evaluate(
+        """() => {
+            const post = Worker.prototype.postMessage;
+            Worker.prototype.postMessage = function (message, ...rest) {
+                if (message.type === "chat") window.asked = message.options.sampler;
+                return post.call(this, message, ...rest);
+            };
+        }"""
+    )
+    assert again()
+    asked = page.evaluate("window.asked")
+    for name, value in changes.items():
+        assert asked[re.sub("([A-Z])", lambda m: f"_{m[0].lower()}", name)] == float(value), name
+    change_settings(page, {"mirostat": "0"})
+    page.click("#open-settings")
+    page.check("#setting-json")
+    page.keyboard.press("Escape")
+    assert again().startswith("{")
+    page.reload()
+    expect(page.locator("#setting-json")).to_be_checked()
+    expect(page.locator("#setting-frequencyPenalty")).to_have_value("2")
+
+
+def test_a_value_that_is_folded_away_says_what_is_wrong(page: Page) -> None:
+    page.click("#open-settings")
+    page.click("#fields summary")
+    page.fill("#setting-mirostat", "7")
+    page.click("#fields summary")
+    expect(page.locator("#setting-mirostat")).to_be_hidden()
+    page.click("#settings-form >> text=Close")
+    expect(page.locator("#setting-mirostat")).to_be_focused()
 
 
 @pytest.mark.parametrize("width", [360, 390, 1280])

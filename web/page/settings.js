@@ -1,77 +1,49 @@
 /** The sampling settings: their fields in the dialog, and where they are kept. */
 
+import { ALL_FIELDS, MORE_FIELDS, USUAL_FIELDS } from "./setting_fields.js";
+import { make } from "./dom.js";
+
 /** @import { GenerateOptions } from "../oxillama.js" */
+/** @import { NumberField } from "./setting_fields.js" */
 
 const STORAGE_KEY = "oxillama-settings";
 const THEMES = { system: "As the device", light: "Light", dark: "Dark" };
 
-/**
- * @typedef {object} NumberField
- * @property {"maxTokens" | "temperature" | "topK" | "topP" | "minP" | "repetitionPenalty"
- *   | "seed"} name
- * @property {"range" | "number"} kind
- * @property {string} label
- * @property {string} hint
- * @property {number} min
- * @property {number} max
- * @property {number} step
- * @property {number | null} initial  null: empty, the engine's own choice
- */
-
-/** @type {NumberField[]} */
-const FIELDS = [
-  {
-    name: "temperature", kind: "range", min: 0, max: 2, step: 0.05, initial: 0.7,
-    label: "Temperature",
-    hint: "How daring the choice of words is. At 0 it always takes the most likely one.",
-  },
-  {
-    name: "topK", kind: "number", min: 0, max: 1000, step: 1, initial: 40,
-    label: "Top-k",
-    hint: "Choose among this many of the most likely words only. 0 leaves all in.",
-  },
-  {
-    name: "topP", kind: "range", min: 0.05, max: 1, step: 0.05, initial: 0.9,
-    label: "Top-p",
-    hint: "Drop the unlikely rest: keep words until their chances add up to this. 1 keeps all.",
-  },
-  {
-    name: "minP", kind: "range", min: 0, max: 1, step: 0.01, initial: 0,
-    label: "Min-p",
-    hint: "Drop words that are less likely than this share of the likeliest one. 0 keeps all.",
-  },
-  {
-    name: "repetitionPenalty", kind: "range", min: 1, max: 2, step: 0.05, initial: 1.1,
-    label: "Repetition penalty",
-    hint: "Makes words that were just used less likely. 1 switches it off.",
-  },
-  {
-    name: "maxTokens", kind: "number", min: 1, max: 32768, step: 1, initial: 512,
-    label: "Longest answer",
-    hint: "In tokens; a token is about three quarters of a word.",
-  },
-  {
-    name: "seed", kind: "number", min: 0, max: 4294967295, step: 1, initial: null,
-    label: "Seed",
-    hint: "The same number gives the same answer again. Leave it empty for a new one each time.",
-  },
-];
-
 export class Settings {
   /** @type {Map<string, HTMLInputElement>} */
   #inputs = new Map();
-  #instructions;
-  #theme;
+  #instructions = makeTextarea("instructions", "You are a helpful assistant.");
+  #stop = makeTextarea("stop", "");
+  #json = makeCheckbox("json");
+  #theme = makeThemes();
 
   /** @param {HTMLElement} container  the fields go in here */
   constructor(container) {
-    const { field, textarea } = instructionsField();
-    this.#instructions = textarea;
-    container.append(field);
-    for (const description of FIELDS) container.append(this.#numberField(description));
-    const theme = themeField();
-    this.#theme = theme.select;
-    container.append(theme.field);
+    container.append(
+      labelled(
+        this.#instructions, "Instructions",
+        "What the model is told before the conversation. Takes effect with a new chat.",
+      ),
+      ...USUAL_FIELDS.map((description) => this.#numberField(description)),
+      labelled(
+        this.#json, "Answer in JSON",
+        "The answer is one JSON object, for programs to read. Say in your question what is to be " +
+          "in it.",
+      ),
+      make(
+        "details", "more",
+        make("summary", "", "More about the choice of words"),
+        ...MORE_FIELDS.map((description) => this.#numberField(description)),
+        labelled(
+          this.#stop, "Stop texts",
+          "One on each line: the answer ends where one of them would come, without it.",
+        ),
+      ),
+      labelled(this.#theme, "Colours", "Of this page."),
+    );
+    // a field cannot say what is wrong with it while it is folded away
+    const more = /** @type {HTMLDetailsElement} */ (container.querySelector("details.more"));
+    more.addEventListener("invalid", () => (more.open = true), { capture: true });
     this.#restore();
     this.#applyTheme();
     container.addEventListener("input", () => this.#store());
@@ -81,10 +53,13 @@ export class Settings {
   options() {
     /** @type {GenerateOptions} */
     const options = {};
-    for (const { name } of FIELDS) {
+    for (const { name } of ALL_FIELDS) {
       const input = this.#inputs.get(name);
       if (input && input.value !== "" && input.validity.valid) options[name] = Number(input.value);
     }
+    const stop = this.#stop.value.split("\n").filter((line) => line !== "");
+    if (stop.length > 0) options.stop = stop;
+    if (this.#json.checked) options.jsonSchema = { type: "object" };
     return options;
   }
 
@@ -94,9 +69,10 @@ export class Settings {
   }
 
   reset() {
-    this.#instructions.value = "";
+    this.#instructions.value = this.#stop.value = "";
+    this.#json.checked = false;
     this.#theme.value = "system";
-    for (const { name, initial } of FIELDS) this.#set(name, initial);
+    for (const { name, initial } of ALL_FIELDS) this.#set(name, initial);
     this.#store();
   }
 
@@ -134,7 +110,12 @@ export class Settings {
 
   #store() {
     /** @type {Record<string, string>} */
-    const values = { instructions: this.#instructions.value, theme: this.#theme.value };
+    const values = {
+      instructions: this.#instructions.value,
+      stop: this.#stop.value,
+      json: this.#json.checked ? "on" : "",
+      theme: this.#theme.value,
+    };
     for (const [name, input] of this.#inputs) values[name] = input.value;
     try {
       localStorage.setItem(STORAGE_KEY, JSON.stringify(values));
@@ -155,30 +136,39 @@ export class Settings {
     } catch {
       return;
     }
-    for (const { name, initial } of FIELDS) {
+    for (const { name, initial } of ALL_FIELDS) {
       const value = stored[name];
       if (value === undefined) continue;
       this.#set(name, value === "" ? null : Number(value));
       if (this.#inputs.get(name)?.validity.valid === false) this.#set(name, initial);
     }
     this.#instructions.value = stored.instructions ?? "";
+    this.#stop.value = stored.stop ?? "";
+    this.#json.checked = stored.json === "on";
     if (Object.hasOwn(THEMES, stored.theme ?? "")) this.#theme.value = stored.theme;
   }
 }
 
-function instructionsField() {
+/**
+ * @param {string} name
+ * @param {string} placeholder
+ */
+function makeTextarea(name, placeholder) {
   const textarea = document.createElement("textarea");
-  textarea.id = "setting-instructions";
-  textarea.placeholder = "You are a helpful assistant.";
-  const hint = "What the model is told before the conversation. Takes effect with a new chat.";
-  return { field: labelled(textarea, "Instructions", hint), textarea };
+  return Object.assign(textarea, { id: `setting-${name}`, placeholder });
 }
 
-function themeField() {
+/** @param {string} name */
+function makeCheckbox(name) {
+  const input = document.createElement("input");
+  return Object.assign(input, { type: "checkbox", id: `setting-${name}` });
+}
+
+function makeThemes() {
   const select = document.createElement("select");
   select.id = "setting-theme";
   for (const [value, label] of Object.entries(THEMES)) select.append(new Option(label, value));
-  return { field: labelled(select, "Colours", "Of this page."), select };
+  return select;
 }
 
 /**
