@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench.machine import peak_memory
+from bench.machine import ROOT, peak_memory
 from tools.chromium import FLAGS, find_chromium
 
 PAGES = Path(__file__).resolve().parent / "pages"
+NPM = ROOT / "build" / "bench" / "npm" / "node_modules"
+# the page's module of each engine
+ENGINES = {"oxillama_web": "ours", "wllama 2.2.1": "wllama2", "wllama 3.8.1": "wllama3"}
+
+
+def routes(models: Iterable[Path]) -> dict[str, Path]:
+    """What bench.server serves; the models are /model-0.gguf, /model-1.gguf ..."""
+    return {
+        "pages": PAGES,
+        "site": ROOT / "build" / "site",
+        "wllama-2.2.1": NPM / "wllama-2.2.1",
+        "wllama-3.8.1": NPM / "wllama-3.8.1",
+        **{f"model-{i}.gguf": path for i, path in enumerate(models)},
+    }
+
+
+def start_page(address: str, job: dict[str, Any], profile: Path, stay: float) -> dict[str, Any]:
+    """Visit the page with what earlier visits with this profile left in the browser's caches.
+
+    Returns the seconds from the start of the navigation to `ready` and to the `first token`; the
+    page stays open for `stay` seconds after it, for an engine that keeps something afterwards.
+    Raises RuntimeError with the page's own message if the engine fails.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=find_chromium(), args=list(FLAGS), headless=True
+        )
+        try:
+            page = context.new_page()
+            fragment = quote(json.dumps(job | {"start_only": True}))
+            page.goto(f"{address}/pages/index.html#{fragment}", wait_until="commit")
+            page.wait_for_function("window.benchResult", timeout=120_000)
+            result: dict[str, Any] = page.evaluate("window.benchResult")
+            if "error" in result:
+                raise RuntimeError(result["error"])
+            page.wait_for_timeout(1000 * stay)
+            return {"ready": result["readySeconds"], "first token": result["firstTokenSeconds"]}
+        finally:
+            context.close()
 
 
 def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any]:

@@ -17,14 +17,13 @@ from typing import Any
 if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import browser, machine, table
+from bench import browser, machine, peak, table
 from bench.models import find_model
 from bench.prompts import make_prompt, make_warm_up
 from bench.server import serve
 
 ROOT = machine.ROOT
 HOME = ROOT / "build" / "bench"
-NPM = HOME / "npm" / "node_modules"
 TIMEOUT = 900.0
 
 _LLAMACPP = (str(HOME / "venv/bin/python"), "-m", "bench.native_llamacpp")
@@ -37,8 +36,6 @@ NATIVE = {
     "llama.cpp no AMX": _WITHOUT_AMX,
     "llama.cpp no AMX -fa off": (*_WITHOUT_AMX, _FLASH_OFF),
 }
-# the page's module of each engine
-BROWSER = {table.OURS: "ours", "wllama 2.2.1": "wllama2", "wllama 3.8.1": "wllama3"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,9 @@ def main() -> int:
         "settings": vars(options) | {"json": None},
         "versions": sorted({run[k] for run in runs for k in ("version", "browser") if k in run}),
         "decode_limits": [_decode_limit(n, t) for n in options.models for t in options.threads],
+        "prefill_limits": [
+            limit for place in options.only for limit in _prefill_limits(place, options)
+        ],
         "summary": summary,
         "ratios": table.ratios(summary),
         "runs": runs,
@@ -77,14 +77,7 @@ def main() -> int:
 
 
 def _run_all(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    routes = {
-        "pages": browser.PAGES,
-        "site": ROOT / "build" / "site",
-        "wllama-2.2.1": NPM / "wllama-2.2.1",
-        "wllama-3.8.1": NPM / "wllama-3.8.1",
-    }
-    routes |= {f"model-{i}": find_model(name) for i, name in enumerate(options.models)}
-    with serve(routes) as address:
+    with serve(browser.routes(map(find_model, options.models))) as address:
         for setting in _settings(options):
             yield from _run_interleaved(setting, options, address)
 
@@ -97,7 +90,7 @@ def _settings(options: argparse.Namespace) -> Iterator[Setting]:
         for threads in options.threads:
             job = {
                 "model": str(path),
-                "model_url": f"/model-{index}",
+                "model_url": f"/model-{index}.gguf",
                 "threads": threads,
                 "context": options.context,
                 "batch": options.batch,
@@ -114,7 +107,7 @@ def _run_interleaved(
     setting: Setting, options: argparse.Namespace, address: str
 ) -> Iterator[dict[str, Any]]:
     """Run ours, peer, ours, peer ...: a slow drift of the machine then meets all alike."""
-    engines = NATIVE if setting.where == "native" else BROWSER
+    engines = NATIVE if setting.where == "native" else browser.ENGINES
     chosen = [name for name in engines if name in (options.engines or _installed(engines))]
     for _ in range(options.runs):
         for engine in list(chosen):
@@ -148,11 +141,14 @@ def _run_once(
         "engine": engine,
     }
     others = machine.ForeignLoad()
+    run["file_bytes"] = setting.path.stat().st_size
     try:
         if setting.where == "native":
             run |= _run_native(engine, setting.job)
         else:
-            run |= browser.run_page(address, setting.job | {"engine": BROWSER[engine]}, TIMEOUT)
+            run |= browser.run_page(
+                address, setting.job | {"engine": browser.ENGINES[engine]}, TIMEOUT
+            )
     except RuntimeError as error:
         run["error"] = str(error).strip()
     during = others.cores(run.get("renderer_cpu_seconds", 0.0))
@@ -196,6 +192,19 @@ def _decode_limit(name: str, threads: int) -> dict[str, Any]:
     }
 
 
+def _prefill_limits(where: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Tokens/s if the cores did nothing but the dot products of the blocks' matrices."""
+    best = peak.native_peak() if where == "native" else peak.browser_peak()
+    for name in options.models:
+        products = peak.products_of_a_token(find_model(name))
+        for threads in options.threads:
+            yield {
+                **{"where": where, "model": name, "threads": threads},
+                **{"products_per_second": round(best * threads), "products_per_token": products},
+                "tokens_per_second": best * threads / products,
+            }
+
+
 def _report(run: dict[str, Any]) -> None:
     figures = run.get("error") or (
         f"ready {run['ready_seconds']:.2f} s, prefill {run['prefill_tokens_per_second']:.1f}, "
@@ -214,13 +223,17 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     add = parser.add_argument
     add("--only", type=_places, default=["native", "browser"], help="native or browser")
-    add("--engines", type=_words, help="only these, by comma: " + ", ".join(NATIVE | BROWSER))
+    add(
+        "--engines",
+        type=_words,
+        help="only these, by comma: " + ", ".join(NATIVE | browser.ENGINES),
+    )
     add("--models", type=_words, default=["smollm2-135m-instruct"], help="names or paths, by comma")
     add("--threads", type=_numbers, default=[1], help="numbers of threads, by comma")
     add("--runs", type=int, default=5, help="runs of each engine (default 5)")
     add("--prompt-tokens", type=int, default=512)
     add("--decode-tokens", type=int, default=64)
-    add("--context", type=int, default=1024)
+    add("--context", type=int, default=2048)
     add("--batch", type=int, default=512)
     add("--max-load", type=float, default=0.2, help="cores that others may use (default 0.2)")
     add("--patience", type=float, default=30.0, help="seconds to wait for that before each run")

@@ -32,24 +32,34 @@ def summarize(runs: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def ratios(summary: Sequence[Row]) -> list[Row]:
-    """Divide our speeds by each peer's in the same place, with the same model and threads."""
-    by_setting = {(*_setting(row), row["engine"]): row for row in summary if "error" not in row}
+    """Divide our figures by each peer's with the same model and threads.
+
+    Peers in the same place, and for the browser the native ones too. The memory is what a process
+    takes beside the model file.
+    """
+    rows = [row for row in summary if "error" not in row]
     return [
         {
-            **{name: row[name] for name in ("where", "model", "threads")},
-            "peer": row["engine"],
-            **{name: ours[name] / row[name] for name in _SPEEDS},
-            "quiet": ours["quiet"] and row["quiet"],
+            **{name: ours[name] for name in ("where", "model", "threads")},
+            "peer": peer["engine"]
+            if ours["where"] == peer["where"]
+            else f"native {peer['engine']}",
+            **{name: ours[name] / peer[name] for name in (*_SPEEDS, "memory_above_file")},
+            "quiet": ours["quiet"] and peer["quiet"],
         }
-        for row in by_setting.values()
-        if row["engine"] != OURS and (ours := by_setting.get((*_setting(row), OURS)))
+        for ours in rows
+        if ours["engine"] == OURS
+        for peer in rows
+        if peer["engine"] != OURS
+        and (peer["model"], peer["threads"]) == (ours["model"], ours["threads"])
+        and peer["where"] in (ours["where"], "native")
     ]
 
 
 def render(results: Mapping[str, Any]) -> str:
     """Lay out a result file as Markdown: the machine, the medians, the ratios."""
     summary = results["summary"]
-    parts = [_headline(results), _medians_table(summary, results["decode_limits"])]
+    parts = [_headline(results), _medians_table(results)]
     if results["ratios"]:
         parts.append(_ratios_table(results["ratios"]))
     if not all(row["quiet"] for row in summary if "error" not in row):
@@ -66,12 +76,9 @@ def _summary(key: tuple[Any, ...], group: Sequence[Mapping[str, Any]]) -> Row:
     quiet = [run for run in figures if run["quiet"]]
     used = quiet or figures
     row |= {name: median(run[name] for run in used) for name in FIGURES}
+    row["memory_above_file"] = row["peak_memory_bytes"] - group[0]["file_bytes"]
     row |= {f"{name}_range": [f(run[name] for run in used) for f in (min, max)] for name in _SPEEDS}
     return row | {"runs": len(used), "quiet": bool(quiet), "version": used[-1]["version"]}
-
-
-def _setting(row: Row) -> tuple[Any, ...]:
-    return row["where"], row["model"], row["threads"]
 
 
 def _headline(results: Mapping[str, Any]) -> str:
@@ -84,32 +91,40 @@ def _headline(results: Mapping[str, Any]) -> str:
     )
 
 
-def _medians_table(summary: Sequence[Row], limits: Sequence[Mapping[str, Any]]) -> str:
-    limit = {(row["model"], row["threads"]): row["tokens_per_second"] for row in limits}
-    rows = [
-        [
-            row["where"],
-            row["model"],
-            row["threads"],
-            row["engine"],
-            f"{row['ready_seconds']:.2f}",
-            f"{mark}{row['prefill_tokens_per_second']:.1f}",
-            f"{mark}{row['decode_tokens_per_second']:.1f}",
-            f"{100 * row['decode_tokens_per_second'] / limit[row['model'], row['threads']]:.0f} %",
-            f"{row['peak_memory_bytes'] / 1e6:.0f}",
-            row["runs"],
-        ]
-        for row in summary
-        if "error" not in row
-        for mark in ["" if row["quiet"] else "~"]
-    ]
-    header = ["where", "model", "threads", "engine", "ready s", "prefill tok/s", "decode tok/s"]
-    return _markdown([*header, "of limit", "peak MB", "runs"], rows)
+def _medians_table(results: Mapping[str, Any]) -> str:
+    decode_limits, prefill_limits = results["decode_limits"], results["prefill_limits"]
+    decode = {(r["model"], r["threads"]): r["tokens_per_second"] for r in decode_limits}
+    prefill = {
+        (r["where"], r["model"], r["threads"]): r["tokens_per_second"] for r in prefill_limits
+    }
+    rows = []
+    for row in results["summary"]:
+        if "error" in row:
+            continue
+        mark = "" if row["quiet"] else "~"
+        setting = row["model"], row["threads"]
+        speeds = [row[name] for name in _SPEEDS]
+        limits = [prefill[row["where"], *setting], decode[setting]]
+        rows.append(
+            [
+                *[row["where"], *setting, row["engine"], f"{row['ready_seconds']:.2f}"],
+                *[
+                    cell
+                    for speed, limit in zip(speeds, limits, strict=True)
+                    for cell in (f"{mark}{speed:.1f}", f"{100 * speed / limit:.0f} %")
+                ],
+                *[f"{row['peak_memory_bytes'] / 1e6:.0f}", f"{row['memory_above_file'] / 1e6:.0f}"],
+                row["runs"],
+            ]
+        )
+    header = ["where", "model", "threads", "engine", "ready s", "prefill tok/s", "of limit"]
+    header += ["decode tok/s", "of limit", "peak MB", "above the file", "runs"]
+    return _markdown(header, rows)
 
 
 def _ratios_table(rows: Sequence[Row]) -> str:
     return _markdown(
-        ["where", "model", "threads", "ours against", "prefill", "decode"],
+        ["where", "model", "threads", "ours against", "prefill", "decode", "memory above the file"],
         [
             [
                 row["where"],
@@ -117,6 +132,7 @@ def _ratios_table(rows: Sequence[Row]) -> str:
                 row["threads"],
                 row["peer"],
                 *(f"{'' if row['quiet'] else '~'}{row[name]:.2f}" for name in _SPEEDS),
+                f"{row['memory_above_file']:.2f}",
             ]
             for row in rows
         ],

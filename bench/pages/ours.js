@@ -7,6 +7,7 @@ export async function load(job) {
     model: new URL(job.model_url, location.href).href,
     contextSize: job.context,
     threads: job.threads,
+    cache: job.start_only ? 'use' : 'off',
   });
   const { executor, kernels, startup, threads = 1 } = llm.info;
   return {

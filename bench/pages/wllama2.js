@@ -10,10 +10,12 @@ export async function load(job) {
     },
     { logger: LoggerWithoutDebug, suppressNativeLog: true },
   );
-  const file = await (await fetch(job.model_url)).blob();
-  await wllama.loadModel([file], {
-    n_ctx: job.context, n_batch: job.batch, n_threads: job.threads,
-  });
+  const config = { n_ctx: job.context, n_batch: job.batch, n_threads: job.threads };
+  if (job.start_only) {
+    await wllama.loadModelFromUrl(new URL(job.model_url, location.href).href, config);
+  } else {
+    await wllama.loadModel([await (await fetch(job.model_url)).blob()], config);
+  }
   return {
     version: 'wllama 2.2.1',
     threads: wllama.getNumThreads(),

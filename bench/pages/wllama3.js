@@ -8,15 +8,19 @@ export async function load(job) {
     { default: '/wllama-3.8.1/esm/wasm/wllama.wasm' },
     { logger: LoggerWithoutDebug, suppressNativeLog: true },
   );
-  const file = await (await fetch(job.model_url)).blob();
-  await wllama.loadModel([file], {
+  const config = {
     n_ctx: job.context,
     n_batch: job.batch,
     n_ubatch: job.batch,
     n_threads: job.threads,
     n_parallel: 1,
     n_gpu_layers: 0, // stay off WebGPU
-  });
+  };
+  if (job.start_only) {
+    await wllama.loadModelFromUrl(new URL(job.model_url, location.href).href, config);
+  } else {
+    await wllama.loadModel([await (await fetch(job.model_url)).blob()], config);
+  }
   return {
     version: `wllama 3.8.1 (llama.cpp ${Wllama.getLibllamaVersion()})`,
     threads: wllama.getNumThreads(),
