@@ -420,6 +420,25 @@ def byte_letters() -> dict[int, str]:
     return dict(sorted(letters.items()))
 
 
+def write_vocabulary(path: Path, metadata: Mapping[str, Any]) -> None:
+    """A file that holds nothing but a vocabulary; keys without what they all start with."""
+    writer = gguf.GGUFWriter(path, "llama")
+    for name, value in metadata.items():
+        key = "tokenizer.ggml." + name
+        if isinstance(value, str):
+            writer.add_string(key, value)
+        elif isinstance(value, bool):
+            writer.add_bool(key, value)
+        elif isinstance(value, int):
+            writer.add_uint32(key, value)
+        else:
+            writer.add_array(key, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 class _Model:
     """Tensors of random weights, on their way into a file."""
 

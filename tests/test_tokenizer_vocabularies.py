@@ -1,4 +1,4 @@
-"""Vocabularies of published models give the ids of llama.cpp, on texts of all kinds.
+"""Vocabularies give the ids of llama.cpp, on texts of all kinds.
 
 tests/data/make_vocabulary_digests.py made the golden digests.
 """
@@ -6,38 +6,65 @@ tests/data/make_vocabulary_digests.py made the golden digests.
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from vocabulary_digests import GROUP, digest_of_texts, digests, vocabulary_texts
+from vocabulary_digests import (
+    GROUP,
+    N_SHORT,
+    N_TEXTS,
+    base_vocabulary,
+    digest_of_texts,
+    digests,
+    get_test_vocabularies,
+    vocabulary_texts,
+)
 
 from oxillama_web.gguf import GGUFFile
 from oxillama_web.tokenizer import load_gguf_vocabulary
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-from get_test_vocabularies import get_test_vocabularies
+from oxillama_web.tokenizer.gguf_tables import PREFIX
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "vocabulary_digests.json").read_text())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", GOLDEN)
-def test_same_ids_as_llama_cpp(name: str) -> None:
+@pytest.mark.parametrize("name", GOLDEN["vocabularies"])
+def test_published_vocabularies(name: str) -> None:
     samples, differ = compare(name)
     assert not differ, [samples[n * GROUP : (n + 1) * GROUP] for n in differ]
 
 
+@pytest.fixture(scope="module")
+def base() -> dict[str, Any]:
+    return {PREFIX + key: value for key, value in base_vocabulary().items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GOLDEN["pre_tokenizers"])
+def test_pre_tokenizers(name: str, base: dict[str, Any]) -> None:
+    golden = GOLDEN["pre_tokenizers"][name]
+    samples, differ = compare_with(golden, base | {PREFIX + "pre": name}, N_SHORT)
+    assert not differ, [samples[n * GROUP : (n + 1) * GROUP] for n in differ]
+
+
 def compare(name: str) -> tuple[list[str], list[int]]:
-    """The texts, and the numbers of the groups of them in which any id differs."""
+    """A published vocabulary's texts, and the numbers of their groups in which any id differs."""
     metadata = GGUFFile((get_test_vocabularies() / f"{name}.gguf").read_bytes()).metadata
-    samples = vocabulary_texts(metadata)
-    assert digest_of_texts(samples) == GOLDEN[name]["texts"], "the texts are others: make it anew"
+    return compare_with(GOLDEN["vocabularies"][name], metadata, N_TEXTS)
+
+
+def compare_with(
+    golden: dict[str, Any], metadata: Mapping[str, Any], n_texts: int
+) -> tuple[list[str], list[int]]:
+    samples = vocabulary_texts(metadata, n_texts)
+    assert digest_of_texts(samples) == golden["texts"], "the texts are others: make it anew"
     tokenizer = load_gguf_vocabulary(metadata)
 
     def encode(text: str, special: bool) -> list[int]:
         whole = None if special else False
         return tokenizer.encode(text, add_bos=whole, add_eos=whole, parse_special=special)
 
-    pairs = zip(digests(samples, encode), GOLDEN[name]["ids"], strict=True)
+    pairs = zip(digests(samples, encode), golden["ids"], strict=True)
     return samples, [n for n, (ours, theirs) in enumerate(pairs) if ours != theirs]

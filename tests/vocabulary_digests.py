@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tokenizer_texts import texts
 
+from oxillama_web.gguf import GGUFFile
+from oxillama_web.tokenizer.gguf_tables import PREFIX
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
+from get_test_vocabularies import get_test_vocabularies
+
 N_TEXTS = 2000
+# with each of many vocabularies
+N_SHORT = 250
 # texts that share a digest
 GROUP = 50
 _CONTROL, _USER_DEFINED = 3, 4
@@ -18,13 +28,21 @@ _CONTROL, _USER_DEFINED = 3, 4
 Encode = Callable[[str, bool], list[int]]
 
 
-def vocabulary_texts(metadata: Mapping[str, Any]) -> list[str]:
+def base_vocabulary() -> dict[str, Any]:
+    """The metadata that a name of tokenizer.ggml.pre is put into; keys without their beginning."""
+    metadata = GGUFFile((get_test_vocabularies() / "qwen2.gguf").read_bytes()).metadata
+    tables = {key: metadata[PREFIX + key] for key in ("model", "tokens", "token_type", "merges")}
+    # whether BOS is added is for the name to say
+    return tables | {"bos_token_id": 151643, "eos_token_id": 151645}
+
+
+def vocabulary_texts(metadata: Mapping[str, Any], n_texts: int) -> list[str]:
     """The texts for a vocabulary, with its special tokens in some."""
-    tokens, types = (metadata[f"tokenizer.ggml.{key}"] for key in ("tokens", "token_type"))
+    tokens, types = (metadata[PREFIX + key] for key in ("tokens", "token_type"))
     special = [
         t for t, kind in zip(tokens, types, strict=True) if kind in (_CONTROL, _USER_DEFINED)
     ]
-    return texts(N_TEXTS, special[:300] or ["<s>"])
+    return texts(n_texts, special[:300] or ["<s>"])
 
 
 def digests(samples: list[str], encode: Encode) -> list[str]:

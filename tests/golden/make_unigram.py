@@ -18,9 +18,9 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-import gguf
 import llama_cpp
 import sentencepiece
+from gguf_files import write_vocabulary
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizer_texts import texts
 
@@ -84,32 +84,13 @@ def train() -> dict[str, Any]:
 def encode(metadata: dict[str, Any], samples: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocabulary.gguf"
-        write(path, metadata)
+        write_vocabulary(path, metadata)
         llama = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
     data = [text.encode() for text in samples]
     return {
         "ids": [llama.tokenize(text, add_bos=True, special=True) for text in data],
         "plain_ids": [llama.tokenize(text, add_bos=False, special=False) for text in data],
     }
-
-
-def write(path: Path, metadata: dict[str, Any]) -> None:
-    """A GGUF file that holds nothing but a vocabulary."""
-    writer = gguf.GGUFWriter(path, "t5")
-    for name, value in metadata.items():
-        key = "tokenizer.ggml." + name
-        if isinstance(value, str):
-            writer.add_string(key, value)
-        elif isinstance(value, bool):
-            writer.add_bool(key, value)
-        elif isinstance(value, int):
-            writer.add_uint32(key, value)
-        else:
-            writer.add_array(key, value)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 if __name__ == "__main__":
