@@ -421,10 +421,9 @@ def byte_letters() -> dict[int, str]:
 
 
 def write_vocabulary(path: Path, metadata: Mapping[str, Any]) -> None:
-    """A file that holds nothing but a vocabulary; keys without what they all start with."""
+    """A file that holds nothing but a vocabulary."""
     writer = gguf.GGUFWriter(path, "llama")
-    for name, value in metadata.items():
-        key = "tokenizer.ggml." + name
+    for key, value in metadata.items():
         if isinstance(value, str):
             writer.add_string(key, value)
         elif isinstance(value, bool):

@@ -29,11 +29,13 @@ Encode = Callable[[str, bool], list[int]]
 
 
 def base_vocabulary() -> dict[str, Any]:
-    """The metadata that a name of tokenizer.ggml.pre is put into; keys without their beginning."""
+    """The metadata that a name of tokenizer.ggml.pre is put into."""
     metadata = GGUFFile((get_test_vocabularies() / "qwen2.gguf").read_bytes()).metadata
-    tables = {key: metadata[PREFIX + key] for key in ("model", "tokens", "token_type", "merges")}
-    # whether BOS is added is for the name to say
-    return tables | {"bos_token_id": 151643, "eos_token_id": 151645}
+    # not whether BOS is added, which is for the name to say
+    wanted = ("model", "tokens", "token_type", "merges")
+    values = {key: metadata[PREFIX + key] for key in wanted}
+    values |= {"bos_token_id": 151643, "eos_token_id": 151645}
+    return {PREFIX + key: value for key, value in values.items()}
 
 
 def vocabulary_texts(metadata: Mapping[str, Any], n_texts: int) -> list[str]:

@@ -27,6 +27,7 @@ from vocabulary_digests import (
 
 from oxillama_web.gguf import GGUFFile
 from oxillama_web.tokenizer import split_rules
+from oxillama_web.tokenizer.gguf_tables import PREFIX
 
 TARGET = Path(__file__).with_name("vocabulary_digests.json")
 
@@ -55,7 +56,7 @@ def make_all(names: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocabulary.gguf"
         for name in names:
-            write_vocabulary(path, metadata | {"pre": name})
+            write_vocabulary(path, metadata | {PREFIX + "pre": name})
             golden[name] = make(path, N_SHORT)
     return golden
 

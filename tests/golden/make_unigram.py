@@ -24,6 +24,8 @@ from gguf_files import write_vocabulary
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizer_texts import texts
 
+from oxillama_web.tokenizer.gguf_tables import PREFIX
+
 HERE = Path(__file__).parent
 SPECIAL = ["</s>", "<unk>", "<extra_id_0>", "x½", "<pad>"]
 FIRST_TEXTS = ["漢x 漢 x漢字漢x", "½ x½ x½½ ½x<extra_id_0>½", "", " ", "  x  ", "ﬁ\u0301 Å ㍿"]
@@ -84,7 +86,7 @@ def train() -> dict[str, Any]:
 def encode(metadata: dict[str, Any], samples: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocabulary.gguf"
-        write_vocabulary(path, metadata)
+        write_vocabulary(path, {PREFIX + key: value for key, value in metadata.items()})
         llama = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
     data = [text.encode() for text in samples]
     return {
