@@ -1,0 +1,79 @@
+"""The notebook of examples/ in JupyterLite in Chromium: the wheel alone, text as it comes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser_helpers import ROOT, serving
+from make_lite import make_lite
+from playwright.sync_api import Browser, expect
+from serve import make_server
+
+from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
+
+pytest_plugins = ["browser_fixtures"]
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
+# the most probable tokens are so by far, whatever kernels compute them
+PROMPT = "1, 2, 3, 4, 5,"
+MAX_TOKENS = 32
+FINISHED_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def lite_url(wheel: Path, smollm2_path: Path) -> Iterator[str]:
+    """The address of a JupyterLite with the notebook, the wheel and the model in files/."""
+    lite = ROOT / "build" / "lite"
+    make_lite(wheel, lite)
+    model = lite / "files" / smollm2_path.name
+    model.unlink(missing_ok=True)
+    model.symlink_to(smollm2_path)
+    with serving(make_server(lite, isolate=False)) as address:
+        yield address
+
+
+def test_the_notebook_streams_what_the_engine_says_here(
+    browser: Browser, lite_url: str, smollm2_path: Path
+) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    foreign: list[str] = []
+    context.on("request", lambda request: foreign.append(request.url))
+    page = context.new_page()
+    page.goto(f"{lite_url}lab/index.html?path={NOTEBOOK.name}")
+    page.locator(".jp-CodeCell").last.wait_for(timeout=FINISHED_MS)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+    output = page.locator(".jp-CodeCell").last.locator(".jp-OutputArea-output")
+    expected = native_text(smollm2_path)
+    expect(output).to_contain_text(expected.split()[0], timeout=FINISHED_MS)
+    seen = [""]
+    while seen[-1] != expected and len(seen) < 600:
+        seen.append(output.inner_text().strip())
+        page.wait_for_timeout(20)
+    context.close()
+    assert seen[-1] == expected
+    # the output grew
+    assert len(set(seen)) > 3
+    hosts = (lite_url, "data:", "blob:")
+    assert [address for address in foreign if not address.startswith(hosts)] == []
+
+
+def native_text(model: Path) -> str:
+    engine = InferenceEngine(EngineConfig(model_path=str(model)))
+    engine.load_model()
+    return engine.generate(PROMPT, MAX_TOKENS, sampler=SamplerConfig.greedy()).strip()
+
+
+def test_the_notebook_is_kept_without_results_and_names_this_version(wheel: Path) -> None:
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in code)
+    source = "".join(line for cell in code for line in cell["source"])
+    assert wheel.name in source
+    assert PROMPT in source
+    assert f", {MAX_TOKENS}," in source
