@@ -9,8 +9,9 @@ import { yieldToMessages } from "./turns.js";
 /** @import { CacheRecord } from "./cache.js" */
 /** @import { Identity, Write } from "./download.js" */
 
-/** The record is brought up to date after so many blocks: what a tab that is closed loses. */
+/** The record is brought up to date so often: what came since then a tab that is closed loses. */
 const BLOCKS_A_RECORD = 8;
+const RECORD_MS = 500;
 /** Messages are let in after so many blocks are read. */
 const BLOCKS_A_TURN = 16;
 /** The browser may take a moment to free the files of a worker that was ended. */
@@ -45,6 +46,7 @@ export class CacheEntry {
   /** @type {Promise<void>} */
   #saving = Promise.resolve();
   #recorded = 0;
+  #recordedAt = performance.now();
   #writable;
 
   /** Why the file is not kept; "" where it is. */
@@ -190,7 +192,9 @@ export class CacheEntry {
       const failing = this.#keep(index, block);
       if (failing) return failing;
     }
-    if (this.#whole() - this.#recorded >= BLOCKS_A_RECORD) void this.#attempt(() => this.#save());
+    const news = this.#whole() - this.#recorded;
+    const isDue = performance.now() - this.#recordedAt > RECORD_MS;
+    if (news >= BLOCKS_A_RECORD || (news > 0 && isDue)) void this.#attempt(() => this.#save());
     return undefined;
   }
 
@@ -277,6 +281,7 @@ export class CacheEntry {
   #save() {
     const count = this.#whole();
     this.#recorded = count;
+    this.#recordedAt = performance.now();
     const record = { ...this.#record, checksums: this.#record.checksums.slice(0, count) };
     this.#saving = this.#saving.then(() => writeRecord(this.#folder, this.#name, record));
     return this.#saving;

@@ -24,22 +24,9 @@ const PYODIDE_URL = new URL("./pyodide/", import.meta.url).href;
 
 /** @returns {Promise<Runtime>} */
 export async function startRuntime() {
+  const watch = watchModule();
   try {
-    // all at once: none needs another to begin
-    const [manifest, { loadPyodide }] = await Promise.all([
-      fetchManifest(),
-      importFrom("pyodide.mjs"),
-      importFrom("pyodide.asm.mjs"),
-    ]);
-    const options = {
-      indexURL: PYODIDE_URL,
-      packageBaseUrl: PYODIDE_URL,
-      lockFileContents: JSON.stringify(manifest.lock),
-    };
-    const resumed = await startFromSnapshot(loadPyodide, options, manifest);
-    if (resumed !== null) return resumed;
-    const pyodide = await startPlainly(loadPyodide, options, manifest);
-    return { pyodide, snapshot: false, keep: async () => {} };
+    return await Promise.race([start(), watch.failed]);
   } catch (error) {
     if (error instanceof OxiLlamaError) throw error;
     throw new OxiLlamaError({
@@ -47,7 +34,49 @@ export async function startRuntime() {
       message: `Python could not be started in this page: ${reasonOf(error)}`,
       detail: error instanceof Error ? error.stack : "",
     });
+  } finally {
+    watch.end();
   }
+}
+
+/** @returns {Promise<Runtime>} */
+async function start() {
+  // all at once: none needs another to begin
+  const [manifest, { loadPyodide }] = await Promise.all([
+    fetchManifest(),
+    importFrom("pyodide.mjs"),
+    importFrom("pyodide.asm.mjs"),
+  ]);
+  const options = {
+    indexURL: PYODIDE_URL,
+    packageBaseUrl: PYODIDE_URL,
+    lockFileContents: JSON.stringify(manifest.lock),
+  };
+  const resumed = await startFromSnapshot(loadPyodide, options, manifest);
+  if (resumed !== null) return resumed;
+  const pyodide = await startPlainly(loadPyodide, options, manifest);
+  return { pyodide, snapshot: false, keep: async () => {} };
+}
+
+/**
+ * When its WebAssembly module cannot be fetched or compiled, loadPyodide says so on the console and
+ * never returns.
+ *
+ * @returns {{failed: Promise<never>, end: () => void}}
+ */
+function watchModule() {
+  const { warn } = console;
+  let hasFailed = false;
+  /** @type {Promise<never>} */
+  const failed = new Promise((_, reject) => {
+    console.warn = (...values) => {
+      warn(...values);
+      if (hasFailed) reject(values[0]); // the reason comes in a second line
+      hasFailed = values[0] === "wasm instantiation failed!";
+    };
+  });
+  failed.catch(() => {});
+  return { failed, end: () => (console.warn = warn) };
 }
 
 /**

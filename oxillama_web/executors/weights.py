@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..plan import Plan
     from .host import Block, KernelHost
 
+_F32 = 0
+
 
 class Weights:
     """The table of a plan's tensors (ox_tensor in kernels_c/ox.h), and what it points to.
@@ -175,7 +177,11 @@ def weights_in_process(
 
 def _check_formats(host: KernelHost, infos: Sequence[TensorInfo]) -> None:
     for info in infos:
-        if len(info.shape) > 1 and not host.functions.ox_format_supported(info.format):
+        is_vector = len(info.shape) == 1  # of a norm, or a bias
+        has_kernel = (
+            info.format == _F32 if is_vector else host.functions.ox_format_supported(info.format)
+        )
+        if not has_kernel:
             known = FORMATS.get(info.format)
             raise UnsupportedModelError(
                 f"tensor {info.name!r} has format {known.name if known else info.format}, for "

@@ -94,7 +94,7 @@ async function load(model, name) {
       signal: loading.signal,
       onProgress: (event) => progress.update(event),
     });
-    openChat(llm, llm.info.name || name);
+    openChat(llm, llm.info.name || name, typeof model === "string");
   } catch (error) {
     const stopped = error instanceof OxiLlamaError && error.code === "aborted";
     if (!stopped) showError(describe(error));
@@ -264,8 +264,9 @@ function exportConversation() {
 /**
  * @param {OxiLlama} loaded
  * @param {string} name
+ * @param {boolean} isKeepable  the model came from a server
  */
-function openChat(loaded, name) {
+function openChat(loaded, name, isKeepable) {
   document.body.dataset.view = "chat";
   keeper = new SessionKeeper(loaded, sessions, store);
   chat = new Chat(loaded, {
@@ -282,6 +283,9 @@ function openChat(loaded, name) {
   for (const part of CHAT_PARTS) show(part, true);
   showSidebar(!isNarrow());
   element("model-name", HTMLElement).textContent = name;
+  const { stored, note } = loaded.info.cache;
+  element("model-note", HTMLElement).textContent = describe(new Error(`the model is ${note}`));
+  show("model-note", isKeepable && !stored);
   afterOpening();
   setTimeout(() => void keepPage(isolates), SETTLED_MS);
 }

@@ -116,7 +116,12 @@ export async function showKeptModels(onChoose) {
 
 /** @param {string} url */
 export function fileName(url) {
-  return decodeURIComponent(url.split(/[?#]/)[0]?.split("/").pop() || url);
+  const name = url.split(/[?#]/)[0]?.split("/").pop() || url;
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 /**
