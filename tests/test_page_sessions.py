@@ -48,7 +48,7 @@ def read_and_remembered(page: Page) -> tuple[int, int]:
     """How many tokens of the last question the model read, and how many it knew."""
     last_answer(page)
     stats = page.locator(".message.assistant .stats").last.text_content() or ""
-    found = re.search(r"(\d+) read(?:, (\d+) remembered)?", stats)
+    found = re.search(r"(\d+) tokens? read(?:, (\d+) remembered)?", stats)
     assert found, stats
     return int(found[1]), int(found[2] or 0)
 
@@ -60,10 +60,15 @@ def begin(page: Page, text: str = QUESTION) -> None:
     last_answer(page)
 
 
+def go_to(page: Page, title: str) -> None:
+    page.locator("#conversations .conversation", has_text=title).click()
+    expect(page.locator("#conversations [aria-current]")).to_contain_text(title)
+
+
 def reopen(page: Page, title: str, file: str = TINY) -> None:
     page.reload()
     open_bundled(page, file)
-    page.locator("#conversations .conversation", has_text=title).click()
+    go_to(page, title)
     expect(page.locator(".message")).to_have_count(2)
 
 
@@ -92,14 +97,14 @@ def test_leaving_a_conversation_keeps_it_at_once(page: Page) -> None:
     page.click("#new-chat")
     ask(page, "second " + QUESTION)
     last_answer(page)
-    page.locator("#conversations .conversation", has_text="first").click()
+    go_to(page, "first")
     ask(page, "cab")
     read, remembered = read_and_remembered(page)
     assert read < 60 < remembered
     page.click("#change-model")
     expect(page.locator("#start")).to_be_visible()
     open_bundled(page)
-    page.locator("#conversations .conversation", has_text="second").click()
+    go_to(page, "second")
     ask(page, "cab")
     read, remembered = read_and_remembered(page)
     assert read < 60 < remembered

@@ -132,7 +132,7 @@ function summary(stats) {
   if (decodeTokensPerSecond > 0) parts.unshift(`${decodeTokensPerSecond.toFixed(1)} tokens/s`);
   if (tokens > 0) parts.push(`first after ${(timeToFirstToken / 1000).toFixed(2)} s`);
   const remembered = cachedTokens > 0 ? `, ${cachedTokens} remembered` : "";
-  parts.push(`${promptTokens} read${remembered}`);
+  parts.push(`${promptTokens} ${promptTokens === 1 ? "token" : "tokens"} read${remembered}`);
   if (finishReason === "aborted") parts.push("stopped");
   if (finishReason === "length") parts.push("longest answer reached");
   if (finishReason === "context") parts.push("the model's memory is full");

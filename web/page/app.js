@@ -174,7 +174,10 @@ function connectSidebar() {
 }
 
 function connectSettings() {
-  element("open-settings", HTMLElement).addEventListener("click", () => settingsDialog.showModal());
+  element("open-settings", HTMLElement).addEventListener("click", () => {
+    settingsDialog.showModal();
+    settingsDialog.scrollTop = 0;
+  });
   element("defaults", HTMLElement).addEventListener("click", () => settings.reset());
   settingsDialog.addEventListener("click", (event) => {
     if (event.target === settingsDialog) settingsDialog.close();
