@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser_helpers import LARGER, LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
+from gguf_files import split_model
 from page_helpers import ask, change_settings, last_answer, open_bundled
 from playwright.sync_api import Browser, Page, expect
 from serve import make_server
@@ -88,6 +89,14 @@ def test_stop(page: Page, way: str) -> None:
 
 def test_a_file_of_this_device_by_picker(page: Page, tiny_models: Path) -> None:
     page.set_input_files("#file", tiny_models / TINY)
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+    ask(page, "abc")
+    assert last_answer(page)
+
+
+def test_a_model_in_parts_by_picker(page: Page, tiny_models: Path, tmp_path: Path) -> None:
+    parts = split_model(tiny_models / TINY, tmp_path, 3)
+    page.set_input_files("#file", parts[::-1])
     expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
     ask(page, "abc")
     assert last_answer(page)

@@ -69,8 +69,14 @@ OxiLlama.prepare();
 const requested = new URLSearchParams(location.search).get("model");
 if (requested !== null) void load(requested, fileName(requested));
 
+/** @param {File[]} files  of one model, which may be in parts: their names give the order */
+function loadFiles(files) {
+  const [first, ...others] = files.sort((a, b) => (a.name < b.name ? -1 : 1));
+  if (first !== undefined) void load(others.length > 0 ? files : first, first.name);
+}
+
 /**
- * @param {Source} model
+ * @param {Source | Source[]} model
  * @param {string} name
  */
 async function load(model, name) {
@@ -108,9 +114,9 @@ async function load(model, name) {
 function connectStart() {
   const file = element("file", HTMLInputElement);
   file.addEventListener("change", () => {
-    const chosen = file.files?.[0];
+    const chosen = [...(file.files ?? [])];
     file.value = "";
-    if (chosen) void load(chosen, chosen.name);
+    loadFiles(chosen);
   });
 
   const url = element("url", HTMLInputElement);
@@ -138,8 +144,8 @@ function connectStart() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    const dropped = event.dataTransfer?.files[0];
-    if (dropped && document.body.dataset.view === "start") void load(dropped, dropped.name);
+    const dropped = [...(event.dataTransfer?.files ?? [])];
+    if (document.body.dataset.view === "start") loadFiles(dropped);
   });
 }
 
