@@ -25,7 +25,9 @@ FOLDER = """
     const list = async () => {
         const sizes = {};
         for await (const [name, handle] of folder.entries()) {
-            sizes[name] = (await handle.getFile()).size;
+            // a record that is being written is there twice for a moment
+            const file = await handle.getFile().catch(() => null);
+            if (file !== null && !name.endsWith(".crswap")) sizes[name] = file.size;
         }
         return sizes;
     };
@@ -33,8 +35,9 @@ FOLDER = """
         if (!Object.values(await list()).some((size) => size > 20e6)) return false;
         for (const name of Object.keys(await list())) {
             if (!name.endsWith(".json")) continue;
-            const file = await (await folder.getFileHandle(name)).getFile();
-            if ((await file.text()).includes('"complete":true')) return true;
+            const read = async () => (await (await folder.getFileHandle(name)).getFile()).text();
+            const text = await read().catch(() => "");
+            if (text.includes('"complete":true')) return true;
         }
         return false;
     };
