@@ -46,15 +46,23 @@ def test_the_notebook_streams_what_the_engine_says_here(
     page = context.new_page()
     page.goto(f"{lite_url}lab/index.html?path={NOTEBOOK.name}")
     page.locator(".jp-CodeCell").last.wait_for(timeout=FINISHED_MS)
+    # each state of the output, which a poll would miss when the tokens come fast
+    page.evaluate(
+        """() => {
+          globalThis.seen = [];
+          const cell = [...document.querySelectorAll(".jp-CodeCell")].at(-1);
+          const note = () => globalThis.seen.push(
+            cell.querySelector(".jp-OutputArea-output")?.innerText.trim());
+          new MutationObserver(note).observe(
+            cell, {childList: true, characterData: true, subtree: true});
+        }"""
+    )
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
     output = page.locator(".jp-CodeCell").last.locator(".jp-OutputArea-output")
     expected = native_text(smollm2_path)
-    expect(output).to_contain_text(expected.split()[0], timeout=FINISHED_MS)
-    seen = [""]
-    while seen[-1] != expected and len(seen) < 600:
-        seen.append(output.inner_text().strip())
-        page.wait_for_timeout(20)
+    expect(output).to_have_text(expected, timeout=FINISHED_MS)
+    seen: list[str] = page.evaluate("globalThis.seen")
     context.close()
     assert seen[-1] == expected
     # the output grew
