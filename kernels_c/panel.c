@@ -5,7 +5,11 @@
  */
 #include "panel.h"
 
-enum { VECTOR_BYTES = GROUP_BYTES / VECTORS };
+enum {
+    VECTOR_BYTES = GROUP_BYTES / VECTORS,
+    CACHE_LINE = 64,
+    PREFETCH_AHEAD = 2048 /* bytes, as measured: enough for memory's latency, and soon in use */
+};
 
 V_INLINE vw group_weights(const ox_format f, int unpacked, const uint8_t *tile, int group, int v) {
     if (unpacked) return vw_load(tile + (group * VECTORS + v) * sizeof(vw));
@@ -99,6 +103,10 @@ V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, 
         const uint8_t *tile = panel + format_header_bytes(f);
         uint8_t expanded[EXPANDED_BYTES];
         ox_panel_scales scales;
+        /* processors stop reading ahead at the end of a 4 KB page (WebAssembly leaves this out) */
+        for (uint32_t i = 0; i < format_column_bytes(f); i += CACHE_LINE) {
+            __builtin_prefetch(panel + PREFETCH_AHEAD + i);
+        }
         if (f.block > 32) tile = ready_column(f, panel, expanded, &scales);
         for (uint32_t sub = 0; sub < format_subs(f); sub++) {
             vf32 d[2 * VECTORS], m[2 * VECTORS];
