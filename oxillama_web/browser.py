@@ -77,11 +77,18 @@ class Session:
             self.failure = json.dumps(describe(error))
             raise
 
-    def begin(self, pool: Any, tokenizer_json: str | None, context_size: int | None) -> None:
-        """Make ready for a model in the memory of `pool`, the KernelPool of kernel_pool.js."""
+    def begin(self, pool: Any, tokenizer_json: str | None, context_json: str = "{}") -> None:
+        """Make ready for a model in the memory of `pool`, the KernelPool of kernel_pool.js.
+
+        Args:
+            pool: the memory and its threads.
+            tokenizer_json: None uses the vocabulary in the model's file.
+            context_json: `context_size`, `context_full` and `context_keep` of EngineConfig; those
+                that are left out or null are the engine's choice.
+        """
         from .arrival import ArrivingModel
 
-        self._arriving = ArrivingModel(pool, _config(context_size), tokenizer_json)
+        self._arriving = ArrivingModel(pool, _config(context_json), tokenizer_json)
 
     def receive(self, address: int, n_received: int, n_total: int, starts_json: str = "[0]") -> int:
         """See `ArrivingModel.receive`."""
@@ -103,12 +110,12 @@ class Session:
         file: Any,
         ram_bytes: int,
         tokenizer_json: str | None,
-        context_size: int | None,
+        context_json: str = "{}",
     ) -> str:
         """Take a model that stays in a file (paged_file.js) but for `ram_bytes`; `info()`."""
         from .paged_arrival import open_paged
 
-        config = _config(context_size)
+        config = _config(context_json)
         self._engine = open_paged(pool, file, ram_bytes, config, tokenizer_json)
         return self.info()
 
@@ -121,6 +128,7 @@ class Session:
                 "name": model.name,
                 "architecture": model.architecture,
                 "contextLength": model.context_length,
+                "contextSize": model.context_size,
                 "layers": model.n_layers,
                 "hiddenSize": model.hidden_size,
                 "vocabularySize": model.vocab_size,
@@ -261,11 +269,10 @@ class Session:
         return self._engine
 
 
-def _config(context_size: int | None) -> EngineConfig:
+def _config(context_json: str) -> EngineConfig:
+    context = {name: value for name, value in json.loads(context_json).items() if value is not None}
     return EngineConfig(
-        context_size=context_size,
-        prefill_chunk_size=PREFILL_CHUNK_SIZE,
-        prefill_seconds=PREFILL_SECONDS,
+        prefill_chunk_size=PREFILL_CHUNK_SIZE, prefill_seconds=PREFILL_SECONDS, **context
     )
 
 

@@ -27,10 +27,10 @@ class Page:
     def emit(self, *event: Any) -> None:
         self.events.append(event)
 
-    def load(self, data: bytes, context_size: int | None = None) -> dict[str, Any]:
+    def load(self, data: bytes, **context: Any) -> dict[str, Any]:
         pool = NativePool()
         download = Download(pool, data)
-        self.session.begin(pool, None, context_size)
+        self.session.call("begin", pool, None, json.dumps(context))
         download.go_on(len(data))
         self.session.call("receive", download.address, len(data), len(data))
         return json.loads(self.session.load())
@@ -175,3 +175,20 @@ def test_every_kind_of_error_has_its_code(error: Exception, code: str) -> None:
     description = describe(error)
     assert description["code"] == code
     assert description["message"]
+
+
+def test_a_context_that_is_full_slides_if_the_page_asks_for_it(model: bytes) -> None:
+    page = Page()
+    info = page.load(model, context_size=16, context_full="shift", context_keep=3)
+    assert (info["contextLength"], info["contextSize"]) == (256, 16)
+    options = json.dumps({"max_tokens": 40, "sampler": {"temperature": 0}})
+    page.session.start_prompt("abc", options)
+    assert page.run()[-1][4] == "length"
+    stopping = Page()
+    assert stopping.load(model, context_size=16)["contextSize"] == 16
+    stopping.session.start_prompt("abc", options)
+    assert stopping.run()[-1][4] == "context"
+    with pytest.raises(InvalidRequestError, match="context_full"):
+        Page().load(model, context_full="roll")
+    with pytest.raises(InvalidRequestError, match="context_keep is 15"):
+        Page().load(model, context_size=16, context_full="shift", context_keep=15)

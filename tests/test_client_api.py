@@ -215,6 +215,48 @@ def test_adapters(page: Page, tiny_models: Path, tmp_path: Path) -> None:
     assert result["missing"]["code"] == "http"
 
 
+def test_what_happens_when_the_context_is_full(page: Page) -> None:
+    result = call(
+        page,
+        COLLECT
+        + """
+        const answer = async (options) => {
+            const llm = await OxiLlama.load({ model: tinyUrl, contextSize: 24, ...options });
+            const text = await collect(llm.generate("the fox", { ...greedy, maxTokens: 60 }));
+            const { info, stats } = llm;
+            llm.dispose();
+            return { text, size: info.contextSize, ...stats };
+        };
+        const wrong = [
+            { contextFull: "roll" }, { contextKeep: -1 }, { contextKeep: 2.5 }, { contextSize: 0 },
+            { contextFull: "shift", contextKeep: 23 },
+        ];
+        const refused = [];
+        for (const options of wrong) refused.push(await caught(answer(options)));
+        return {
+            stop: await answer({}),
+            shift: await answer({ contextFull: "shift", contextKeep: 4 }),
+            paged: await answer({ contextFull: "shift", contextKeep: 4, memoryBudget: 1e8 }),
+            refused,
+        };
+        """,
+    )
+    stop, shift = result["stop"], result["shift"]
+    assert (stop["finishReason"], shift["finishReason"]) == ("context", "length")
+    assert (shift["tokens"], shift["size"]) == (60, 24)
+    assert shift["contextTokens"] <= 24
+    assert shift["text"].startswith(stop["text"].rstrip("\ufffd"))
+    assert result["paged"]["text"] == shift["text"]
+    assert {error["code"] for error in result["refused"]} == {"invalid_request"}
+    messages = [error["message"] for error in result["refused"]]
+    for words, message in zip(
+        ["contextFull is roll", "contextKeep is -1", "is 2.5", "contextSize is 0", "keep fewer"],
+        messages,
+        strict=True,
+    ):
+        assert words in message
+
+
 def test_tools_and_variables_reach_the_template(page: Page) -> None:
     result = run(
         page,

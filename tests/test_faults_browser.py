@@ -44,8 +44,8 @@ LOAD_ALL = """
     });
     const load = (buffer) => request({
         type: "load", version: PROTOCOL_VERSION, calledAt: Date.now(),
-        model: [{ kind: "buffer", buffer }], tokenizer: null, contextSize: 64, threads: 1,
-        cache: "off", memoryBudget: null,
+        model: [{ kind: "buffer", buffer }], tokenizer: null, context: { context_size: 64 },
+        threads: 1, cache: "off", memoryBudget: null,
     }, [buffer]);
     const { PROTOCOL_VERSION } = await import("./protocol.js");
     const told = [];

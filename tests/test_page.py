@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser_fixtures import CHAT_TEMPLATE
 from browser_helpers import LARGER, LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
-from gguf_files import split_model
+from gguf_files import split_model, write_tiny_llama
 from page_helpers import ask, change_settings, last_answer, open_bundled
 from playwright.sync_api import Browser, Page, expect
 from serve import make_server
@@ -192,7 +193,7 @@ def test_every_field_has_a_name_and_an_explanation(page: Page) -> None:
     page.click("#open-settings")
     page.click("#fields summary")
     fields = page.locator("#fields input, #fields textarea, #fields select")
-    assert fields.count() == 19
+    assert fields.count() == 20
     for field in fields.all():
         assert field.evaluate("f => f.labels[0].textContent.length > 3")
         hint = field.get_attribute("aria-describedby")
@@ -238,6 +239,29 @@ def test_settings_change_what_is_written(page: Page) -> None:
     page.reload()
     expect(page.locator("#setting-json")).to_be_checked()
     expect(page.locator("#setting-frequencyPenalty")).to_have_value("2")
+
+
+@pytest.mark.parametrize("choice", ["stop", "shift"])
+def test_what_happens_when_the_context_is_full(page: Page, tmp_path: Path, choice: str) -> None:
+    open_bundled(page)
+    expect(page.locator("#figure-context")).to_have_text("0 / 4096")
+    ask(page, "abc")
+    last_answer(page)
+    change_settings(page, LONG | {"maxTokens": "300"})
+    page.click("#open-settings")
+    page.select_option("#setting-contextFull", choice)
+    page.keyboard.press("Escape")
+    page.click("#change-model")
+    small = tmp_path / "small.gguf"
+    write_tiny_llama(small, context_length=200, chat_template=CHAT_TEMPLATE, seed=3)
+    page.set_input_files("#file", small)
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+    expect(page.locator("#figure-context")).to_have_text("0 / 200")
+    ask(page, "abc")
+    last_answer(page)
+    told = "the model's memory is full" if choice == "stop" else "longest answer reached"
+    expect(page.locator(".message.assistant .stats").last).to_contain_text(told)
+    expect(page.locator("#figure-context")).to_have_text(re.compile(r"^\d+ / 200$"))
 
 
 def test_a_value_that_is_folded_away_says_what_is_wrong(page: Page) -> None:

@@ -1,7 +1,10 @@
-/** What an answer may be asked for, and how Python calls it. */
+/** What may be asked for, and how Python calls it. */
+
+import { OxiLlamaError } from "./protocol.js";
 
 /**
- * @import { AnswerOptions, SamplerOptions, TokenLogprobs } from "./protocol.js"
+ * @import { AnswerOptions, ContextOptions, SamplerOptions, TokenLogprobs } from "./protocol.js"
+ * @import { LoadOptions } from "./oxillama.js"
  *
  * @typedef {object} GenerateOptions  what is left out is the engine's choice; docs/sampling.md
  *   tells more of what decides which token comes next
@@ -66,6 +69,34 @@ export function answerOptions(options) {
     ...given({ max_tokens: maxTokens, stop, logprobs, tools, variables }),
     sampler: /** @type {SamplerOptions} */ (given(Object.fromEntries(sampler))),
   };
+}
+
+/**
+ * @param {Pick<LoadOptions, "contextSize" | "contextFull" | "contextKeep">} options
+ * @returns {ContextOptions}
+ */
+export function contextOptions({ contextSize, contextFull, contextKeep }) {
+  const isCount = (/** @type {number} */ value) => Number.isInteger(value) && value >= 0;
+  check("contextSize", contextSize, (size) => isCount(size) && size >= 1, "a whole number above 0");
+  check("contextFull", contextFull, (full) => full === "stop" || full === "shift",
+    '"stop" or "shift"');
+  check("contextKeep", contextKeep, isCount, "a whole number, 0 or more");
+  return given({
+    context_size: contextSize, context_full: contextFull, context_keep: contextKeep,
+  });
+}
+
+/**
+ * @template T
+ * @param {string} name
+ * @param {T | undefined} value  undefined: the engine's choice
+ * @param {(value: T) => boolean} isRight
+ * @param {string} expected
+ */
+function check(name, value, isRight, expected) {
+  if (value === undefined || value === null || isRight(value)) return;
+  const message = `${name} is ${value}; it must be ${expected}`;
+  throw new OxiLlamaError({ code: "invalid_request", message });
 }
 
 /** @param {string} name */

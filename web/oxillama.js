@@ -9,7 +9,7 @@
 import { cache } from "./cache.js";
 import { modelFiles, toByteSource, transferable } from "./model_source.js";
 import { OpenAIClient } from "./openai.js";
-import { answerOptions } from "./options.js";
+import { answerOptions, contextOptions } from "./options.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 
 export { OxiLlamaError } from "./protocol.js";
@@ -29,6 +29,10 @@ export { OxiLlamaError } from "./protocol.js";
  *   first (...-00001-of-00003.gguf), or a list of all
  * @property {Source} [tokenizer]  a tokenizer.json to use instead of the file's own vocabulary
  * @property {number} [contextSize]  most tokens that a conversation may have
+ * @property {"stop" | "shift"} [contextFull]  what happens when it has so many. "stop", which is
+ *   the default: the answer ends, with `stats.finishReason` "context", and a prompt that does not
+ *   fit is refused. "shift": the older half is forgotten, and the answer goes on
+ * @property {number} [contextKeep]  with "shift": how many of the first tokens are never forgotten
  * @property {number} [threads]  left out: as many as help, up to 4. One, unless the page is
  *   cross-origin isolated; `info.threads` and `info.threadsNote` tell.
  * @property {import("./protocol.js").CacheMode} [cache]  models that come from an address are kept
@@ -109,7 +113,8 @@ export class OxiLlama {
    * @returns {Promise<OxiLlama>}
    */
   static async load(options) {
-    const { model, tokenizer, contextSize, threads, onProgress, signal } = options;
+    const { model, tokenizer, threads, onProgress, signal } = options;
+    const context = contextOptions(options);
     if (signal?.aborted) throw aborted();
     const calledAt = performance.timeOrigin + performance.now();
     const connection = spare ?? new Connection();
@@ -126,7 +131,7 @@ export class OxiLlama {
           calledAt,
           model: files,
           tokenizer: vocabulary,
-          contextSize: contextSize ?? null,
+          context,
           threads: threads ?? null,
           cache: options.cache ?? "use",
           memoryBudget: options.memoryBudget ?? null,

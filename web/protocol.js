@@ -7,7 +7,7 @@
  */
 
 /** Raised when the two sides would not understand each other. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /**
  * @typedef {{kind: "url", url: string} | {kind: "blob", blob: Blob}
@@ -53,8 +53,11 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {{max_tokens?: number, stop?: string[], logprobs?: number, tools?: object[],
  *   variables?: Record<string, unknown>, sampler: SamplerOptions}} AnswerOptions
  *
+ * @typedef {{context_size?: number, context_full?: "stop" | "shift",
+ *   context_keep?: number}} ContextOptions  snake_case: these are fields of Python's EngineConfig
+ *
  * @typedef {{type: "load", id: number, version: number, calledAt: number, model: ByteSource[],
- *   tokenizer: ByteSource | null, contextSize: number | null, threads: number | null,
+ *   tokenizer: ByteSource | null, context: ContextOptions, threads: number | null,
  *   cache: CacheMode, memoryBudget: number | null}} LoadRequest  `calledAt` is in milliseconds
  *   since 1970, with fractions; `model`: its files, in their order; `threads` null: as many as
  *   help; `memoryBudget`: bytes of weights, null for all of them
@@ -121,7 +124,8 @@ export const PROTOCOL_VERSION = 1;
  * @typedef {object} ModelInfo
  * @property {string} name
  * @property {string} architecture
- * @property {number} contextLength  tokens
+ * @property {number} contextLength  tokens, which the model was trained for
+ * @property {number} contextSize  tokens, which it was loaded for
  * @property {number} layers
  * @property {number} hiddenSize
  * @property {number} vocabularySize
@@ -136,7 +140,7 @@ export const PROTOCOL_VERSION = 1;
  *   device, whether it is kept here now, and else why not
  * @property {StartupTimes} startup
  *
- * @typedef {"stop" | "length" | "aborted" | string} FinishReason
+ * @typedef {"stop" | "length" | "context" | "aborted" | string} FinishReason  "context": it is full
  *
  * @typedef {object} AnswerStats
  * @property {number} cachedTokens  tokens before those, which the cache held already

@@ -7,7 +7,8 @@ import { yieldToMessages } from "./turns.js";
 /** @import { PyProxy } from "pyodide/ffi" */
 /** @import { KernelPool } from "./kernel_pool.js" */
 /** @import { ModelMemory } from "./model_memory.js" */
-/** @import { AnswerOptions, AnswerStats, ChatMessage, ModelInfo, Reply } from "./protocol.js" */
+/** @import { AnswerOptions, AnswerStats, ChatMessage, ContextOptions } from "./protocol.js" */
+/** @import { ModelInfo, Reply } from "./protocol.js" */
 
 export class Session {
   #python;
@@ -37,10 +38,10 @@ export class Session {
   /**
    * @param {KernelPool} pool  that the model comes into
    * @param {string | null} tokenizerJson
-   * @param {number | null} contextSize
+   * @param {ContextOptions} context
    */
-  begin(pool, tokenizerJson, contextSize) {
-    this.#invoke("begin", pool, tokenizerJson ?? undefined, contextSize ?? undefined);
+  begin(pool, tokenizerJson, context) {
+    this.#invoke("begin", pool, tokenizerJson ?? undefined, JSON.stringify(context));
   }
 
   /**
@@ -56,8 +57,8 @@ export class Session {
   /**
    * All of the model was received.
    *
-   * @returns {Pick<ModelInfo, "name" | "architecture" | "contextLength" | "layers" | "hiddenSize" |
-   *   "vocabularySize" | "executor" | "memoryBytes" | "kernels">}
+   * @returns {Pick<ModelInfo, "name" | "architecture" | "contextLength" | "contextSize" |
+   *   "layers" | "hiddenSize" | "vocabularySize" | "executor" | "memoryBytes" | "kernels">}
    */
   load() {
     return JSON.parse(this.#invoke("load"));
@@ -70,13 +71,13 @@ export class Session {
    * @param {import("./paged_file.js").PagedFile} file
    * @param {number} budget  bytes
    * @param {string | null} tokenizerJson
-   * @param {number | null} contextSize
+   * @param {ContextOptions} context
    * @returns {ReturnType<Session["load"]>}
    */
-  loadPaged(pool, file, budget, tokenizerJson, contextSize) {
+  loadPaged(pool, file, budget, tokenizerJson, context) {
     const vocabulary = tokenizerJson ?? undefined;
-    const context = contextSize ?? undefined;
-    return JSON.parse(this.#invoke("load_paged", pool, file, budget, vocabulary, context));
+    const options = JSON.stringify(context);
+    return JSON.parse(this.#invoke("load_paged", pool, file, budget, vocabulary, options));
   }
 
   /**

@@ -167,7 +167,7 @@ async function load(request, signal) {
  * @param {OpenSource | null} vocabulary
  * @returns {Promise<ModelInfo>}
  */
-async function loadFiles({ id, calledAt, contextSize }, opening, files, vocabulary) {
+async function loadFiles({ id, calledAt, context }, opening, files, vocabulary) {
   const elapsed = () => performance.timeOrigin + performance.now() - calledAt;
   const reporter = new ProgressReporter((progress) => post({ type: "progress", id, progress }));
   reporter.begin("runtime");
@@ -187,7 +187,7 @@ async function loadFiles({ id, calledAt, contextSize }, opening, files, vocabula
   const runtimeTime = elapsed();
 
   next = new Session(pyodide);
-  next.begin(pool, tokenizerJson, contextSize);
+  next.begin(pool, tokenizerJson, context);
   const memory = await arrival;
   const downloadTime = elapsed();
   reporter.end(files.at(-1)?.local ? "read" : "download");
@@ -223,7 +223,7 @@ async function loadFiles({ id, calledAt, contextSize }, opening, files, vocabula
  * @returns {Promise<ModelInfo>}
  */
 async function loadPaged(request, opening, signal) {
-  const { id, calledAt, model, tokenizer, cache, contextSize } = request;
+  const { id, calledAt, model, tokenizer, cache, context } = request;
   const elapsed = () => performance.timeOrigin + performance.now() - calledAt;
   const [source, ...others] = model;
   if (source === undefined || others.length > 0) {
@@ -245,7 +245,7 @@ async function loadPaged(request, opening, signal) {
   const next = new Session(pyodide);
   const file = new PagedFile(onDevice, pool);
   const budget = Number(request.memoryBudget);
-  const info = next.loadPaged(pool, file, budget, tokenizerJson, contextSize);
+  const info = next.loadPaged(pool, file, budget, tokenizerJson, context);
   session = next;
   const ready = elapsed();
   const startup = {

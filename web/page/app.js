@@ -97,6 +97,7 @@ async function load(model, name) {
   try {
     llm = await OxiLlama.load({
       model,
+      ...settings.loadOptions(),
       signal: loading.signal,
       onProgress: (event) => progress.update(event),
     });

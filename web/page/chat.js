@@ -237,7 +237,10 @@ export class Chat {
  */
 export function describe(error) {
   if (error instanceof OxiLlamaError && error.code === "context_length") {
-    return "The conversation is longer than the model can take in. Start a new chat.";
+    return (
+      "The conversation is longer than the model can take in. Start a new chat, or let the " +
+      "model forget the oldest (in the settings) and load it again."
+    );
   }
   const message = error instanceof Error ? error.message : String(error);
   return message.charAt(0).toUpperCase() + message.slice(1);

@@ -19,11 +19,11 @@ export class Figures {
   #samples = [];
   #pieces = 0;
   #sampledAt = 0;
-  #contextLength = 0;
+  #contextSize = 0;
 
   /** @param {ModelInfo} info  of a model that was just loaded */
   open(info) {
-    this.#contextLength = info.contextLength;
+    this.#contextSize = info.contextSize;
     this.#samples = [];
     this.#draw();
     this.#speed.textContent = this.#first.textContent = "–";
@@ -63,7 +63,7 @@ export class Figures {
 
   /** @param {number} used */
   #showContext(used) {
-    this.#context.textContent = `${used} / ${this.#contextLength}`;
+    this.#context.textContent = `${used} / ${this.#contextSize}`;
   }
 
   #draw() {

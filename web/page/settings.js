@@ -1,13 +1,18 @@
-/** The sampling settings: their fields in the dialog, and where they are kept. */
+/** The settings: their fields in the dialog, and where they are kept. */
 
 import { ALL_FIELDS, MORE_FIELDS, USUAL_FIELDS } from "./setting_fields.js";
 import { make } from "./dom.js";
 
-/** @import { GenerateOptions } from "../oxillama.js" */
+/** @import { GenerateOptions, LoadOptions } from "../oxillama.js" */
 /** @import { NumberField } from "./setting_fields.js" */
 
 const STORAGE_KEY = "oxillama-settings";
 const THEMES = { system: "As the device", light: "Light", dark: "Dark" };
+const CONTEXT_FULL = { stop: "Stop", shift: "Forget the oldest" };
+/** The instructions are not forgotten: these are tokens, by a generous guess. */
+const KEPT_AT_LEAST = 32;
+const KEPT_AT_MOST = 256;
+const LETTERS_PER_TOKEN = 3;
 
 export class Settings {
   /** @type {Map<string, HTMLInputElement>} */
@@ -15,7 +20,8 @@ export class Settings {
   #instructions = makeTextarea("instructions", "You are a helpful assistant.");
   #stop = makeTextarea("stop", "");
   #json = makeCheckbox("json");
-  #theme = makeThemes();
+  #contextFull = makeSelect("contextFull", CONTEXT_FULL);
+  #theme = makeSelect("theme", THEMES);
 
   /** @param {HTMLElement} container  the fields go in here */
   constructor(container) {
@@ -38,6 +44,11 @@ export class Settings {
           this.#stop, "Stop texts",
           "One on each line: the answer ends where one of them would come, without it.",
         ),
+      ),
+      labelled(
+        this.#contextFull, "When the context is full",
+        "A model can take in so much of a conversation. Then its answer stops, or it forgets " +
+          "what was said first, and goes on. Takes effect when a model is loaded.",
       ),
       labelled(this.#theme, "Colours", "Of this page."),
     );
@@ -63,6 +74,13 @@ export class Settings {
     return options;
   }
 
+  /** @returns {Pick<LoadOptions, "contextFull" | "contextKeep">} */
+  loadOptions() {
+    const contextFull = this.#contextFull.value === "shift" ? "shift" : "stop";
+    const tokens = KEPT_AT_LEAST + Math.ceil(this.instructions().length / LETTERS_PER_TOKEN);
+    return { contextFull, contextKeep: Math.min(tokens, KEPT_AT_MOST) };
+  }
+
   /** @returns {string} what the model is told before the conversation; may be empty */
   instructions() {
     return this.#instructions.value.trim();
@@ -71,6 +89,7 @@ export class Settings {
   reset() {
     this.#instructions.value = this.#stop.value = "";
     this.#json.checked = false;
+    this.#contextFull.value = "stop";
     this.#theme.value = "system";
     for (const { name, initial } of ALL_FIELDS) this.#set(name, initial);
     this.#store();
@@ -114,6 +133,7 @@ export class Settings {
       instructions: this.#instructions.value,
       stop: this.#stop.value,
       json: this.#json.checked ? "on" : "",
+      contextFull: this.#contextFull.value,
       theme: this.#theme.value,
     };
     for (const [name, input] of this.#inputs) values[name] = input.value;
@@ -145,6 +165,9 @@ export class Settings {
     this.#instructions.value = stored.instructions ?? "";
     this.#stop.value = stored.stop ?? "";
     this.#json.checked = stored.json === "on";
+    if (Object.hasOwn(CONTEXT_FULL, stored.contextFull ?? "")) {
+      this.#contextFull.value = stored.contextFull;
+    }
     if (Object.hasOwn(THEMES, stored.theme ?? "")) this.#theme.value = stored.theme;
   }
 }
@@ -164,10 +187,14 @@ function makeCheckbox(name) {
   return Object.assign(input, { type: "checkbox", id: `setting-${name}` });
 }
 
-function makeThemes() {
+/**
+ * @param {string} name
+ * @param {Record<string, string>} choices  what each is called
+ */
+function makeSelect(name, choices) {
   const select = document.createElement("select");
-  select.id = "setting-theme";
-  for (const [value, label] of Object.entries(THEMES)) select.append(new Option(label, value));
+  select.id = `setting-${name}`;
+  for (const [value, label] of Object.entries(choices)) select.append(new Option(label, value));
   return select;
 }
 
