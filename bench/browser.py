@@ -11,6 +11,8 @@ from urllib.parse import quote
 from bench.machine import ROOT, peak_memory
 from tools.chromium import FLAGS, find_chromium
 
+# asked at every frame, as Playwright does otherwise, the page would take a twentieth of a core
+POLL_MS = 250
 PAGES = Path(__file__).resolve().parent / "pages"
 NPM = ROOT / "build" / "bench" / "npm" / "node_modules"
 # the page's module of each engine
@@ -68,7 +70,7 @@ def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any
         try:
             page = browser.new_page()
             page.goto(f"{address}/pages/index.html#{quote(json.dumps(job))}", wait_until="commit")
-            page.wait_for_function("window.benchResult", timeout=timeout * 1000)
+            page.wait_for_function("window.benchResult", timeout=timeout * 1000, polling=POLL_MS)
             result: dict[str, Any] = page.evaluate("window.benchResult")
             if "error" in result:
                 raise RuntimeError(result["error"])

@@ -457,7 +457,9 @@ static void share_segments(tile *t, uint32_t n_segments) {
     const uint32_t group = n_heads / n_kv_heads;
     /* another thread may still read what the operation before has put there */
     if (!t->op->barrier) ox_barrier_wait(run);
-    for (uint32_t i = run->thread; i < n_segments * n_kv_heads; i += run->n_threads) {
+    ox_turns turns = ox_turns_of(run, t->op);
+    uint32_t i;
+    while (ox_take_turn(&turns, n_segments * n_kv_heads, &i)) {
         uint32_t key, end_key;
         t->kv_head = i % n_kv_heads;
         begin_rows(t, 0, group);
@@ -486,17 +488,17 @@ static uint32_t count_segments(const ox_run *run, const ox_op *op) {
     return position / SEGMENT - first / SEGMENT + 1;
 }
 
-/* Tiles of one key head's rows are dealt out to the threads in turn: later ones see more keys.
- * turn: the tile that this thread begins with. Returns the same for the next sequence. */
-static uint32_t attend_sequence(tile *t, uint32_t n_rows, uint32_t rows, uint32_t turn) {
+/* Threads take tiles of one key head's rows. The last tokens' tiles see the most keys, and come
+ * first: who begins one late would be waited for. */
+static void attend_sequence(tile *t, ox_turns *turns, uint32_t n_rows, uint32_t rows) {
     const uint32_t n_kv_heads = t->layer->n_heads;
     const uint32_t n_tiles = (n_rows + rows - 1) / rows * n_kv_heads;
-    for (; turn < n_tiles; turn += t->run->n_threads) {
-        const uint32_t first = turn / n_kv_heads * rows;
-        t->kv_head = turn % n_kv_heads;
+    uint32_t turn;
+    while (ox_take_turn(turns, n_tiles, &turn)) {
+        const uint32_t at = n_tiles - 1 - turn, first = at / n_kv_heads * rows;
+        t->kv_head = at % n_kv_heads;
         attend_rows(t, first, first + rows < n_rows ? first + rows : n_rows);
     }
-    return turn - n_tiles;
 }
 
 void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
@@ -515,9 +517,9 @@ void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
             rows = pad((group + parts - 1) / parts, STEP);
         }
     }
-    uint32_t turn = run->thread;
+    ox_turns turns = ox_turns_of(run, op);
     for (uint32_t s = 0; s < run->batch->n_sequences; s++) {
         t.sequence = ox_sequence_at(run, s);
-        turn = attend_sequence(&t, t.sequence->n_tokens * group, rows, turn);
+        attend_sequence(&t, &turns, t.sequence->n_tokens * group, rows);
     }
 }

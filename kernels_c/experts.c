@@ -170,6 +170,7 @@ static void multiply(const ox_run *run, const ox_op *op, const routing *r, const
                      uint8_t *quantized) {
     const ox_tensor *weight = ox_tensor_at(run, op->tensor[0]);
     const uint32_t n_in = weight->n_in;
+    ox_turns turns = ox_turns_of(run, op);
     ox_format format;
     const int32_t is_quantized = ox_find_format(weight->format, &format);
     for (uint32_t e = 0; e < r->n_experts; e++) {
@@ -186,10 +187,10 @@ static void multiply(const ox_run *run, const ox_op *op, const routing *r, const
         };
         if (is_quantized) {
             const ox_activations acts = ox_activations_at(quantized, n_in, n);
-            ox_linear_quantized(run, &product, &format, &acts);
+            ox_linear_quantized(run, &turns, &product, &format, &acts);
             quantized += align64(ox_activation_bytes(n_in, n));
         } else {
-            ox_linear_float(run, &product);
+            ox_linear_float(run, &turns, &product);
         }
     }
 }

@@ -2,13 +2,16 @@
 #ifndef OX_INTERNAL_H
 #define OX_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "ox.h"
 
 /* One thread's view of a forward pass. All threads walk the same plan and split each operation. */
 typedef struct ox_run {
     const ox_model *model;
     const ox_batch *batch;
-    uint8_t *shared; /* scratch of all threads: the quantized input of a linear operation */
+    atomic_uint *n_taken; /* [n_ops] in scratch: items that threads have taken, see ox_turns */
+    uint8_t *shared;      /* scratch of all threads: the quantized input of a linear operation */
     uint64_t shared_bytes;
     uint8_t *local; /* scratch of this thread */
     uint64_t local_bytes;
@@ -60,6 +63,33 @@ static inline float *ox_row(const ox_buffer *buffer, uint32_t row) {
 static inline void ox_share(const ox_run *run, uint32_t n, uint32_t *first, uint32_t *last) {
     *first = (uint32_t)((uint64_t)n * run->thread / run->n_threads);
     *last = (uint32_t)((uint64_t)n * (run->thread + 1) / run->n_threads);
+}
+
+/* Hands the items of an operation out to whichever thread comes for the next: a thread that is
+ * slower, or is interrupted, does less. The items of several loops follow each other. */
+typedef struct ox_turns {
+    atomic_uint *n_taken;
+    uint32_t item; /* that this thread has taken for a later loop, if it holds one */
+    uint32_t holds_one;
+    uint32_t n_before; /* items of the loops before */
+} ox_turns;
+
+static inline ox_turns ox_turns_of(const ox_run *run, const ox_op *op) {
+    return (ox_turns){.n_taken = run->n_taken + (op - (const ox_op *)(uintptr_t)run->model->ops)};
+}
+
+/* Takes the next of a loop's n items. Returns 0 when there is none left. */
+static inline int32_t ox_take_turn(ox_turns *turns, uint32_t n, uint32_t *item) {
+    if (!turns->holds_one) {
+        turns->item = atomic_fetch_add_explicit(turns->n_taken, 1, memory_order_relaxed);
+    }
+    turns->holds_one = turns->item - turns->n_before >= n;
+    if (turns->holds_one) {
+        turns->n_before += n;
+        return 0;
+    }
+    *item = turns->item - turns->n_before;
+    return 1;
 }
 
 /* run.c: checks a batch and fills `run` for thread 0; then every thread walks the plan. */

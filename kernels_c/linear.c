@@ -68,50 +68,59 @@ static void add_rows(float (*to)[PANEL], const float (*rows)[PANEL], uint32_t n_
     }
 }
 
-/* Panels of 16 rows are shared between threads. Rows that are not packed are packed on the way. */
-void ox_linear_quantized(const ox_run *run, const ox_product *product, const ox_format *format,
-                         const ox_activations *acts) {
+/* Sixteen rows, for all tokens. Rows that are not packed are packed on the way. */
+static void multiply_panel(const ox_run *run, const ox_product *product, const ox_format *format,
+                           const ox_activations *acts, uint32_t p) {
     const ox_tensor *weight = product->weight;
-    const uint8_t *data = (const uint8_t *)(uintptr_t)weight->data;
     const uint32_t n_columns = weight->n_in / format->block;
     const uint64_t row_bytes = format_row_bytes(*format, weight->n_in);
     const uint64_t panel_bytes = PANEL * row_bytes;
     uint8_t *repacked = run->local;
     uint8_t *unpacked = run->local + (panel_bytes + 63) / 64 * 64;
 
-    uint32_t first, last;
-    ox_share(run, weight->n_out / PANEL + (weight->n_out % PANEL != 0), &first, &last);
-    for (uint32_t p = first; p < last; p++) {
-        const uint32_t left = weight->n_out - p * PANEL, n_valid = left < PANEL ? left : PANEL;
-        const uint8_t *panel = data + p * panel_bytes;
-        if (!weight->packed || n_valid < PANEL) {
-            ox_pack_rows(format, panel, row_bytes, n_valid, n_columns, repacked);
-            panel = repacked;
+    const uint32_t left = weight->n_out - p * PANEL, n_valid = left < PANEL ? left : PANEL;
+    const uint8_t *panel = (const uint8_t *)(uintptr_t)weight->data + p * panel_bytes;
+    if (!weight->packed || n_valid < PANEL) {
+        ox_pack_rows(format, panel, row_bytes, n_valid, n_columns, repacked);
+        panel = repacked;
+    }
+    float rows[V_TILE_TOKENS][PANEL], more[V_TILE_TOKENS][PANEL];
+    if (product->n_rows <= OX_GEMV_TOKENS) {
+        ox_panel_gemv(format, panel, n_columns, acts->blocks, product->n_rows, rows);
+        for (uint32_t e = 0; e < n_refined(format, acts, 0); e++) {
+            ox_panel_gemv(format, panel + acts->refined[e] * format_column_bytes(*format), 1,
+                          acts->refinements + (size_t)e * acts->group, product->n_rows, more);
+            add_rows(rows, (const float (*)[PANEL])more, product->n_rows);
         }
-        float rows[V_TILE_TOKENS][PANEL], more[V_TILE_TOKENS][PANEL];
-        if (product->n_rows <= OX_GEMV_TOKENS) {
-            ox_panel_gemv(format, panel, n_columns, acts->blocks, product->n_rows, rows);
-            for (uint32_t e = 0; e < n_refined(format, acts, 0); e++) {
-                ox_panel_gemv(format, panel + acts->refined[e] * format_column_bytes(*format), 1,
-                              acts->refinements + (size_t)e * acts->group, product->n_rows, more);
-                add_rows(rows, (const float (*)[PANEL])more, product->n_rows);
-            }
-            store_panel(product, p, n_valid, 0, product->n_rows, (const float (*)[PANEL])rows);
-            continue;
+        store_panel(product, p, n_valid, 0, product->n_rows, (const float (*)[PANEL])rows);
+        return;
+    }
+    ox_panel_unpack(format, panel, n_columns, unpacked);
+    for (uint32_t t = 0; t < product->n_rows; t += V_TILE_TOKENS) {
+        const uint32_t rest = product->n_rows - t;
+        const uint32_t n = rest < V_TILE_TOKENS ? rest : V_TILE_TOKENS;
+        const size_t at = (size_t)t * acts->n_blocks;
+        const uint32_t *refined = acts->refined + at / V_TILE_TOKENS;
+        ox_panel_gemm(format, unpacked, acts->n_blocks, acts->blocks + at, n, rows);
+        for (uint32_t e = 0; e < n_refined(format, acts, t / V_TILE_TOKENS); e++) {
+            ox_panel_gemm(format, unpacked + refined[e] * ox_unpacked_bytes(format, 32), 1,
+                          acts->refinements + at + (size_t)e * V_TILE_TOKENS, n, more);
+            add_rows(rows, (const float (*)[PANEL])more, n);
         }
-        ox_panel_unpack(format, panel, n_columns, unpacked);
-        for (uint32_t t = 0; t < product->n_rows; t += V_TILE_TOKENS) {
-            const uint32_t rest = product->n_rows - t;
-            const uint32_t n = rest < V_TILE_TOKENS ? rest : V_TILE_TOKENS;
-            const size_t at = (size_t)t * acts->n_blocks;
-            const uint32_t *refined = acts->refined + at / V_TILE_TOKENS;
-            ox_panel_gemm(format, unpacked, acts->n_blocks, acts->blocks + at, n, rows);
-            for (uint32_t e = 0; e < n_refined(format, acts, t / V_TILE_TOKENS); e++) {
-                ox_panel_gemm(format, unpacked + refined[e] * ox_unpacked_bytes(format, 32), 1,
-                              acts->refinements + at + (size_t)e * V_TILE_TOKENS, n, more);
-                add_rows(rows, (const float (*)[PANEL])more, n);
-            }
-            store_panel(product, p, n_valid, t, n, (const float (*)[PANEL])rows);
+        store_panel(product, p, n_valid, t, n, (const float (*)[PANEL])rows);
+    }
+}
+
+void ox_linear_quantized(const ox_run *run, ox_turns *turns, const ox_product *product,
+                         const ox_format *format, const ox_activations *acts) {
+    const uint32_t n_out = product->weight->n_out;
+    const uint32_t n_panels = n_out / PANEL + (n_out % PANEL != 0);
+    const uint32_t at_once = rows_at_once(run, product, n_panels);
+    uint32_t turn;
+    while (ox_take_turn(turns, (n_panels + at_once - 1) / at_once, &turn)) {
+        const uint32_t first = turn * at_once, left = n_panels - first;
+        for (uint32_t i = 0; i < at_once && i < left; i++) {
+            multiply_panel(run, product, format, acts, first + i);
         }
     }
 }
@@ -139,9 +148,10 @@ void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
         .dst_stride = dst->width,
         .n_rows = n_rows,
     };
+    ox_turns turns = ox_turns_of(run, op);
     ox_format format;
     if (!ox_find_format(product.weight->format, &format)) {
-        ox_linear_float(run, &product);
+        ox_linear_float(run, &turns, &product);
         return;
     }
     const ox_activations acts = ox_activations_at(run->shared, product.weight->n_in, n_rows);
@@ -151,5 +161,5 @@ void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
         ox_quantize_rows(run, &acts, product.src, n_rows);
         ox_barrier_wait(run);
     }
-    ox_linear_quantized(run, &product, &format, &acts);
+    ox_linear_quantized(run, &turns, &product, &format, &acts);
 }

@@ -27,12 +27,19 @@ static inline float bias_of(const ox_product *product, uint32_t row) {
     return product->bias ? v_float_of_bits(v_load_u32(product->bias + row)) : 0.0f;
 }
 
+/* How many of n panels or tiles of rows a thread takes at once: few, so that all threads end
+ * together; for a few tokens some, so that weights are read in long runs. */
+static inline uint32_t rows_at_once(const ox_run *run, const ox_product *product, uint32_t n) {
+    const uint32_t share = product->n_rows > OX_GEMV_TOKENS ? 1 : n / (8 * run->n_threads);
+    return share < 1 ? 1 : share > 16 ? 16 : share;
+}
+
 /* Quantized weights, with the input quantized by ox_quantize_rows. */
-void ox_linear_quantized(const ox_run *run, const ox_product *product, const ox_format *format,
-                         const ox_activations *acts);
+void ox_linear_quantized(const ox_run *run, ox_turns *turns, const ox_product *product,
+                         const ox_format *format, const ox_activations *acts);
 
 /* F32, F16, BF16 */
 uint64_t ox_linear_float_local_bytes(const ox_tensor *weight, uint32_t n_rows);
-void ox_linear_float(const ox_run *run, const ox_product *product);
+void ox_linear_float(const ox_run *run, ox_turns *turns, const ox_product *product);
 
 #endif

@@ -100,27 +100,39 @@ uint64_t ox_linear_float_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
     return widens(weight, n_rows) ? (uint64_t)TILE_ROWS * weight->n_in * sizeof(float) : 0;
 }
 
-V_INLINE void multiply(const uint32_t format, const ox_run *run, const ox_product *product) {
-    const uint32_t n_in = product->weight->n_in, n_out = product->weight->n_out;
+/* TILE_ROWS rows, for all tokens. */
+V_INLINE void multiply_tile(const uint32_t format, const ox_run *run, const ox_product *product,
+                            uint32_t r) {
+    const uint32_t n_in = product->weight->n_in, left = product->weight->n_out - r;
+    const uint32_t n_rows = left < TILE_ROWS ? left : TILE_ROWS;
     const uint64_t row_bytes = (uint64_t)n_in * (format == OX_F32 ? 4 : 2);
-    uint32_t first, last;
-    ox_share(run, (n_out + TILE_ROWS - 1) / TILE_ROWS, &first, &last);
-    for (uint32_t r = first * TILE_ROWS; r < last * TILE_ROWS && r < n_out; r += TILE_ROWS) {
-        const uint8_t *rows = (const uint8_t *)(uintptr_t)product->weight->data + r * row_bytes;
-        const uint32_t n_rows = n_out - r < TILE_ROWS ? n_out - r : TILE_ROWS;
-        if (widens(product->weight, product->n_rows)) {
-            for (uint32_t i = 0; i < n_rows; i++) {
-                widen(format, rows + i * row_bytes, n_in, (float *)run->local + (size_t)i * n_in);
-            }
-            row_group(OX_F32, product, r, n_rows, run->local);
-        } else {
-            row_group(format, product, r, n_rows, rows);
+    const uint8_t *rows = (const uint8_t *)(uintptr_t)product->weight->data + r * row_bytes;
+    if (widens(product->weight, product->n_rows)) {
+        for (uint32_t i = 0; i < n_rows; i++) {
+            widen(format, rows + i * row_bytes, n_in, (float *)run->local + (size_t)i * n_in);
+        }
+        row_group(OX_F32, product, r, n_rows, run->local);
+    } else {
+        row_group(format, product, r, n_rows, rows);
+    }
+}
+
+V_INLINE void multiply(const uint32_t format, const ox_run *run, ox_turns *turns,
+                       const ox_product *product) {
+    const uint32_t n_out = product->weight->n_out;
+    const uint32_t n_tiles = n_out / TILE_ROWS + (n_out % TILE_ROWS != 0);
+    const uint32_t at_once = rows_at_once(run, product, n_tiles);
+    uint32_t turn;
+    while (ox_take_turn(turns, (n_tiles + at_once - 1) / at_once, &turn)) {
+        const uint32_t first = turn * at_once, left = n_tiles - first;
+        for (uint32_t i = 0; i < at_once && i < left; i++) {
+            multiply_tile(format, run, product, (first + i) * TILE_ROWS);
         }
     }
 }
 
-void ox_linear_float(const ox_run *run, const ox_product *product) {
-    if (product->weight->format == OX_F32) multiply(OX_F32, run, product);
-    if (product->weight->format == OX_F16) multiply(OX_F16, run, product);
-    if (product->weight->format == OX_BF16) multiply(OX_BF16, run, product);
+void ox_linear_float(const ox_run *run, ox_turns *turns, const ox_product *product) {
+    if (product->weight->format == OX_F32) multiply(OX_F32, run, turns, product);
+    if (product->weight->format == OX_F16) multiply(OX_F16, run, turns, product);
+    if (product->weight->format == OX_BF16) multiply(OX_BF16, run, turns, product);
 }

@@ -190,12 +190,16 @@ V_INLINE void gemv_of_any_size(const ox_format f, const uint8_t *panel, uint32_t
     if (n_tokens == 3) gemv(f, 3, panel, n_columns, acts, out);
 }
 
+/* Browsers compile a function well once it is busy, and the whole of it: one with all formats in it
+ * would run slowly for ten times as long. */
+#define ALONE __attribute__((noinline))
+
 #define X(F)                                                                                       \
-    static void F##_gemv(const uint8_t *panel, uint32_t n_columns, const ox_act_block *acts,       \
-                         uint32_t n_tokens, float (*out)[PANEL]) {                                 \
+    ALONE static void F##_gemv(const uint8_t *panel, uint32_t n_columns, const ox_act_block *acts, \
+                               uint32_t n_tokens, float (*out)[PANEL]) {                           \
         gemv_of_any_size(F, panel, n_columns, acts, n_tokens, out);                                \
     }                                                                                              \
-    static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) {          \
+    ALONE static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) {    \
         unpack(F, panel, n_columns, unpacked);                                                     \
     }
 OX_EACH_UNCODED(X)
@@ -266,8 +270,8 @@ V_INLINE void gemm_of_any_size(const ox_format f, const uint8_t *unpacked, uint3
     X(shape_halves_dm_4, 0, 2, SCALES_DM, 4)
 
 #define X(NAME, IS_SIGNED, HALVES, SCALES, RANGE)                                                  \
-    static void NAME(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,                   \
-                     const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {           \
+    ALONE static void NAME(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,             \
+                           const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {     \
         const ox_format f = {.range = (RANGE),                                                     \
                              .offset = offset,                                                     \
                              .is_signed = (IS_SIGNED),                                             \

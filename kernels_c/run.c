@@ -291,6 +291,10 @@ int32_t ox_check_model(const ox_model *model) {
     return OX_OK;
 }
 
+static uint64_t turns_bytes(const ox_model *model) {
+    return align64((uint64_t)model->n_ops * sizeof(atomic_uint));
+}
+
 /* Scratch of all threads together, and of each thread. */
 static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_threads,
                           uint64_t *shared, uint64_t *local) {
@@ -324,7 +328,7 @@ static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_t
 uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_threads) {
     uint64_t shared, local;
     scratch_parts(model, n_tokens, n_threads, &shared, &local);
-    return shared + local * n_threads;
+    return turns_bytes(model) + shared + local * n_threads;
 }
 
 /* Every buffer must hold the rows of its kind, and counts of values must fit in 32 bits. */
@@ -490,16 +494,20 @@ int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratc
     if (status) return status;
     uint64_t shared, local;
     scratch_parts(model, batch->n_tokens, n_threads, &shared, &local);
-    if (n_threads == 0 || scratch == NULL || (uintptr_t)scratch % 64 || shared > scratch_bytes ||
-        local > (scratch_bytes - shared) / n_threads) {
+    const uint64_t before = turns_bytes(model) + shared;
+    if (n_threads == 0 || scratch == NULL || (uintptr_t)scratch % 64 || before > scratch_bytes ||
+        local > (scratch_bytes - before) / n_threads) {
         return OX_BAD_SCRATCH;
     }
+    atomic_uint *n_taken = (atomic_uint *)(void *)scratch;
+    for (uint32_t i = 0; i < model->n_ops; i++) atomic_init(n_taken + i, 0);
     *run = (ox_run){
         .model = model,
         .batch = batch,
-        .shared = scratch,
+        .n_taken = n_taken,
+        .shared = scratch + turns_bytes(model),
         .shared_bytes = shared,
-        .local = scratch + shared,
+        .local = scratch + before,
         .local_bytes = local,
         .thread = 0,
         .n_threads = n_threads,

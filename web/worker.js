@@ -16,14 +16,14 @@ import { openSources, readModel, readText } from "./source.js";
 
 /** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
 
-/** A first question may come as soon as the model is there. */
+/** To keep what starts Python faster would be felt in a question that comes with the model. */
 const KEEP_AFTER_MS = 3000;
 /** Whose files are not worth to be kept. */
 const USELESS = ["not_gguf", "bad_model", "unsupported_model", "tokenizer", "truncated"];
 
 // Python starts before anyone asks for a model. Whoever awaits it gets its error.
 const runtime = startRuntime();
-runtime.then(({ keep }) => setTimeout(keep, KEEP_AFTER_MS)).catch(() => {});
+runtime.then(({ keep }) => keepBetweenAnswers(keep)).catch(() => {});
 
 /** @type {KernelPool | null} */
 let kernels = null;
@@ -50,6 +50,15 @@ self.onmessage = ({ data }) => {
     if (jobs.length === 1) void work();
   }
 };
+
+/** @param {() => Promise<void>} keep */
+function keepBetweenAnswers(keep) {
+  setTimeout(() => {
+    const isAnswering = jobs[0] !== undefined && jobs[0].task.type !== "load";
+    if (isAnswering) keepBetweenAnswers(keep);
+    else void keep();
+  }, KEEP_AFTER_MS);
+}
 
 /** While this worker lives it has a lock of its own name: so the page learns that it was killed. */
 async function liveOn() {
