@@ -16,6 +16,8 @@ from browser_helpers import LARGER, assert_workers_end, call, serving
 from playwright.sync_api import Browser, Page
 from serve import make_server
 
+from oxillama_web.executors.abi import ABI_VERSION
+
 pytest_plugins = ["browser_fixtures"]
 
 ANSWER = """
@@ -198,6 +200,34 @@ def test_a_thread_that_fails_ends_in_one_clear_error(
     assert message in result["message"]
     assert again["text"]
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("side", ["page", "package"])
+def test_kernels_of_another_version_end_in_one_clear_error(
+    browser: Browser, site: Path, tiny_models: Path, tmp_path: Path, side: str
+) -> None:
+    copy = tmp_path / "site"
+    shutil.copytree(site, copy)
+    # ox_abi_version is a function without locals: i32.const, end
+    body = b"\x04\0\x41%c\x0b"
+    for path in (copy / "kernels").glob("ox-s*.wasm"):
+        kernels = path.read_bytes()
+        assert kernels.count(body % ABI_VERSION) == 1
+        path.write_bytes(kernels.replace(body % ABI_VERSION, body % 1))
+    if side == "package":
+        # as if files and kernels were new ones, and the wheel an older one
+        module = copy / "kernel_module.js"
+        module.write_text(
+            module.read_text().replace(f"ABI_VERSION = {ABI_VERSION};", "ABI_VERSION = 1;")
+        )
+    with serving(make_server(copy, tiny_models)) as address:
+        page = browser.new_page()
+        page.goto(address)
+        result = call(page, "await OxiLlama.load({ model: tinyUrl });")
+        page.close()
+    assert result["code"] == "kernel", result
+    assert f"interface version 1, and this {side} needs {ABI_VERSION}" in result["message"]
+    assert "build_wasm.sh" in result["message"]
 
 
 @pytest.mark.slow

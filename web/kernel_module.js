@@ -1,5 +1,10 @@
 /** The kernels' WebAssembly modules, which lie beside these files. */
 
+import { OxiLlamaError } from "./protocol.js";
+
+/** OX_ABI_VERSION of kernels_c/ox.h */
+const ABI_VERSION = 6;
+
 /**
  * @param {string} file  in kernels/
  * @returns {Promise<WebAssembly.Module>}
@@ -13,4 +18,21 @@ export async function compile(file) {
   return typed
     ? WebAssembly.compileStreaming(response)
     : WebAssembly.compile(await response.arrayBuffer());
+}
+
+/**
+ * Raises an error where a module is of another version than these files.
+ *
+ * @param {string} file  its name
+ * @param {WebAssembly.Exports} exports
+ */
+export function checkVersion(file, { ox_abi_version: versionOf }) {
+  const found = typeof versionOf === "function" ? versionOf() : "none";
+  if (found === ABI_VERSION) return;
+  throw new OxiLlamaError({
+    code: "kernel",
+    message:
+      `the kernels in ${file} have interface version ${found}, and this page needs ` +
+      `${ABI_VERSION}; build the site again (./build_wasm.sh), or empty the browser's cache`,
+  });
 }

@@ -4,7 +4,7 @@
  */
 
 import { KernelHeap } from "./kernel_heap.js";
-import { compile } from "./kernel_module.js";
+import { checkVersion, compile } from "./kernel_module.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { ThreadReply, ThreadStart } from "./kernel_thread.js" */
@@ -106,9 +106,11 @@ export class KernelPool {
    */
   static async open(variant, { threads, note }) {
     const shared = self.crossOriginIsolated;
-    const module = await compile(`ox-${shared ? "shared" : "single"}-${variant}.wasm`);
+    const file = `ox-${shared ? "shared" : "single"}-${variant}.wasm`;
+    const module = await compile(file);
     const memory = createMemory(shared);
     const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
+    checkVersion(file, exports);
     return new KernelPool(variant, threads, note, memory, module, exports);
   }
 
@@ -136,6 +138,7 @@ export class KernelPool {
     this.#heap = new KernelHeap(memory, kernels.__heap_base.value);
     /** The kernels that Python calls at load; 64-bit numbers are BigInt in WebAssembly. */
     this.functions = {
+      ox_abi_version: kernels.ox_abi_version,
       ox_format_supported: kernels.ox_format_supported,
       ox_check_model: kernels.ox_check_model,
       ox_kv_shift: kernels.ox_kv_shift,

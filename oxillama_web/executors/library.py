@@ -7,10 +7,13 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import KernelError
 from .abi import ABI_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Pyodide opens every .so of a wheel as soon as it is installed, and would fail on relaxed SIMD
 # where the browser has none; it leaves .wasm alone.
@@ -47,12 +50,6 @@ def load_library(variant: str | None = None) -> Library:
     """
     variant = variant or os.environ.get("OXILLAMA_KERNELS") or _best_variant()
     functions = _open(variant)
-    found = functions.ox_abi_version()
-    if found != ABI_VERSION:
-        raise KernelError(
-            f"the kernel library {variant!r} has interface version {found}, this package needs "
-            f"{ABI_VERSION}; build the kernels again (make kernels)"
-        )
     _declare(functions)
     if variant == "relaxed" and not functions.ox_format_supported(_Q4_0):
         # the engine knows relaxed SIMD, but on this processor its dot product gives other numbers
@@ -90,9 +87,27 @@ def _open(variant: str) -> ctypes.CDLL:
             f"{path.parent}; build it (make kernels) or choose executor='numpy'"
         )
     try:
-        return ctypes.CDLL(str(path))
+        functions = ctypes.CDLL(str(path))
     except OSError as error:
         raise KernelError(f"cannot open the kernel library {path}: {error}") from error
+    # before anything else of it is looked for, which it may not have
+    check_version(f"the kernel library {path}", getattr(functions, "ox_abi_version", None))
+    return functions
+
+
+def check_version(kernels: str, version_of: Callable[[], int] | None) -> None:
+    """Raises KernelError where `kernels` are of another version than this package.
+
+    Args:
+        kernels: what they are called in the error.
+        version_of: their ox_abi_version; None where they have none.
+    """
+    found = None if version_of is None else int(version_of())
+    if found != ABI_VERSION:
+        raise KernelError(
+            f"{kernels} has interface version {found}, and this package needs {ABI_VERSION}; "
+            f"build the kernels again (make kernels; for browsers ./build_wasm.sh)"
+        )
 
 
 def _declare(functions: ctypes.CDLL) -> None:

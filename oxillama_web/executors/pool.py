@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutOfMemoryError
+from .library import check_version
 
 if TYPE_CHECKING:
     from .host import Block
@@ -54,9 +55,13 @@ class PoolHost:
 
     Args:
         library: the same kernels for Python's memory: sampling runs on a copy of the logits there.
+
+    Raises:
+        KernelError: the pool's kernels are of another version.
     """
 
     def __init__(self, pool: Any, library: Library) -> None:
+        check_version(f"the page's kernel pool {pool.variant!r}", pool.functions.ox_abi_version)
         self.name = f"pool-{pool.variant}"
         self.library = library
         self.functions = pool.functions
