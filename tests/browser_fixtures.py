@@ -14,17 +14,12 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from browser_helpers import LARGER, ROOT, TINY, TINY_BASE, FaultyHandler, serving
+from browser_helpers import CHAT_TEMPLATE, LARGER, ROOT, TINY, TINY_BASE, FaultyHandler, serving
 from chromium import FLAGS, find_chromium
 from gguf_files import write_tiny_llama
 from make_wheel import TAG
 from playwright.sync_api import Browser, Page, sync_playwright
 from serve import make_server
-
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant: {% endif %}"
-)
 
 
 @pytest.fixture(scope="session")

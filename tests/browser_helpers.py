@@ -20,6 +20,10 @@ TINY = "tiny-llama.gguf"
 TINY_BASE = "tiny-base.gguf"
 LARGER = "larger-llama.gguf"
 LOAD_TIMEOUT_MS = 60_000
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
 
 
 class serving:  # noqa: N801 - reads as a statement

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_fixtures import CHAT_TEMPLATE
-from browser_helpers import LARGER, LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
+from browser_helpers import CHAT_TEMPLATE, LARGER, LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
 from gguf_files import split_model, write_tiny_llama
 from page_helpers import ask, change_settings, last_answer, open_bundled
 from playwright.sync_api import Browser, Page, expect
@@ -235,10 +235,27 @@ def test_settings_change_what_is_written(page: Page) -> None:
     page.click("#open-settings")
     page.check("#setting-json")
     page.keyboard.press("Escape")
-    assert again().startswith("{")
+    assert again().startswith("jsonCopy{")
     page.reload()
     expect(page.locator("#setting-json")).to_be_checked()
     expect(page.locator("#setting-frequencyPenalty")).to_have_value("2")
+
+
+def test_an_answer_in_json_is_shown_as_code(page: Page) -> None:
+    whole = """ {"a": [1, {"b": "x, {y}\\" *z*"}, []], "n": 12345678901234567890, "e": {} }"""
+    texts = [whole, whole + "\n\nThat *is* it.", '{"a": "b\\', "{x} *is* {y}", "a {", "{", ""]
+    shown = page.evaluate(
+        """async (texts) => {
+            const { asMarkdown } = await import("./page/json.js");
+            return texts.map(asMarkdown);
+        }""",
+        texts,
+    )
+    fence = "~" * 8
+    lines = json.dumps(json.loads(whole), indent=2)
+    code = f"{fence}json\n{lines}\n{fence}\n\n"
+    begun = [f"{fence}json\n{text}\n{fence}\n\n" for text in ('{\n  "a": "b\\', "{")]
+    assert shown == [code, code + "\n\nThat *is* it.", begun[0], *texts[3:5], begun[1], ""]
 
 
 @pytest.mark.parametrize("choice", ["stop", "shift"])

@@ -94,10 +94,15 @@ def test_after_a_reload_only_the_new_tokens_are_read(page: Page) -> None:
 
 def test_leaving_a_conversation_keeps_it_at_once(page: Page) -> None:
     begin(page, "first " + QUESTION)
+    context = page.locator("#figure-context")
+    used = context.text_content() or ""
+    assert used.endswith(" / 4096")
     page.click("#new-chat")
+    expect(context).to_have_text("0 / 4096")
     ask(page, "second " + QUESTION)
     last_answer(page)
     go_to(page, "first")
+    expect(context).to_have_text(used)
     ask(page, "cab")
     read, remembered = read_and_remembered(page)
     assert read < 60 < remembered

@@ -227,9 +227,11 @@ export class OxiLlama {
    * conversation stays as it was.
    *
    * @param {Uint8Array} bytes
+   * @returns {Promise<number>} how many tokens the conversation has
    */
   async loadSession(bytes) {
-    await this.#connection.request({ type: "loadSession", bytes });
+    const request = /** @type {const} */ ({ type: "loadSession", bytes });
+    return /** @type {number} */ (await this.#connection.request(request));
   }
 
   /**

@@ -162,9 +162,13 @@ export class Session {
     }
   }
 
-  /** @param {Uint8Array} bytes */
+  /**
+   * @param {Uint8Array} bytes
+   * @returns {number} tokens in the context
+   */
   restoreConversation(bytes) {
     this.#invoke("restore_conversation", bytes);
+    return this.#invoke("context_tokens");
   }
 
   /**

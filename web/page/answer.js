@@ -1,6 +1,7 @@
 /** One message on the page; an answer while it is written. */
 
 import { make, makeButton } from "./dom.js";
+import { asMarkdown } from "./json.js";
 import { MarkdownView, copyText } from "./markdown.js";
 
 /** @import { AnswerStats } from "../protocol.js" */
@@ -110,7 +111,7 @@ export class AnswerView {
   #show() {
     this.#frame = 0;
     const follows = this.#isAtEnd();
-    this.#markdown.update(this.text);
+    this.#markdown.update(asMarkdown(this.text));
     if (this.#pieces > 1) {
       const seconds = (performance.now() - this.#firstPiece) / 1000;
       this.#stats.textContent = `${((this.#pieces - 1) / seconds).toFixed(1)} tokens/s`;

@@ -93,11 +93,15 @@ export class Chat {
    */
   async open(conversation) {
     const left = this.leave();
-    this.#conversation = conversation ?? newConversation();
+    const next = conversation ?? newConversation();
+    this.#conversation = next;
     this.#show();
     const opened = left.then(async () => {
-      if (conversation === undefined) await this.#llm.reset();
-      else this.#parts.sessions.restore(conversation);
+      this.#parts.figures.context(0);
+      if (conversation === undefined) return this.#llm.reset();
+      this.#parts.sessions.restore(conversation, (tokens) => {
+        if (this.#conversation === next) this.#parts.figures.context(tokens);
+      });
     });
     this.#opened = opened.catch(() => {}); // told to the caller
     await opened;

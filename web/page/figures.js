@@ -28,7 +28,7 @@ export class Figures {
     this.#draw();
     this.#speed.textContent = this.#first.textContent = "–";
     this.#memory.textContent = megabytes(Math.max(info.heapBytes, info.memoryBytes));
-    this.#showContext(0);
+    this.context(0);
   }
 
   /** An answer begins. */
@@ -51,7 +51,12 @@ export class Figures {
     if (stats === null || stats.tokens === 0) return;
     if (stats.decodeTokensPerSecond > 0) this.#add(stats.decodeTokensPerSecond);
     this.#first.textContent = `${(stats.timeToFirstToken / 1000).toFixed(2)} s`;
-    this.#showContext(stats.contextTokens);
+    this.context(stats.contextTokens);
+  }
+
+  /** @param {number} used  tokens, which the model holds of the conversation */
+  context(used) {
+    this.#context.textContent = `${used} / ${this.#contextSize}`;
   }
 
   /** @param {number} speed */
@@ -59,11 +64,6 @@ export class Figures {
     this.#samples = [...this.#samples, speed].slice(-SAMPLES);
     this.#speed.textContent = `${speed.toFixed(1)} tokens/s`;
     this.#draw();
-  }
-
-  /** @param {number} used */
-  #showContext(used) {
-    this.#context.textContent = `${used} / ${this.#contextSize}`;
   }
 
   #draw() {

@@ -132,9 +132,10 @@ export class SessionKeeper {
    * Go on from what was kept of this conversation, if that is possible.
    *
    * @param {Conversation} conversation
+   * @param {(tokens: number) => void} onRestored  how many of its tokens the model has
    */
-  restore({ id }) {
-    this.#ask(() => this.#restore(id));
+  restore({ id }, onRestored) {
+    this.#ask(() => this.#restore(id, onRestored));
   }
 
   /** @param {string} id  of a conversation that is no more */
@@ -157,13 +158,17 @@ export class SessionKeeper {
     });
   }
 
-  /** @param {string} id */
-  async #restore(id) {
+  /**
+   * @param {string} id
+   * @param {(tokens: number) => void} onRestored
+   */
+  async #restore(id, onRestored) {
     await this.#stored;
     const session = await this.#sessions.load(id);
     if (session?.model !== this.#llm.info.name) return;
     try {
-      await this.#llm.loadSession(new Uint8Array(await session.content.arrayBuffer()));
+      const bytes = new Uint8Array(await session.content.arrayBuffer());
+      onRestored(await this.#llm.loadSession(bytes));
     } catch (error) {
       const isLeaving = error instanceof OxiLlamaError && error.code === "disposed";
       if (!isLeaving) this.#write(() => this.#sessions.remove(id)); // damaged, or of another file

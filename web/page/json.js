@@ -1,0 +1,47 @@
+/** Answers that are JSON: shown as code, one member on each line, also while they are written. */
+
+const FENCE = "~~~~~~~~";
+// after space: a string, which may not be whole yet; a bracket, comma or colon; a number or word
+const TOKEN = /\s*("(?:\\[^]|[^"\\])*(?:"|\\?$)|[{}[\],:]|[^\s{}[\],:"]+)/gy;
+
+/**
+ * @param {string} text  of an answer so far
+ * @returns {string} the Markdown to show it with: its own, but for a JSON object at its beginning
+ */
+export function asMarkdown(text) {
+  if (!/^\s*\{\s*(?:["}]|$)/.test(text)) return text;
+  const { lines, end } = indent(text);
+  return `${FENCE}json\n${lines}\n${FENCE}\n\n${text.slice(end)}`;
+}
+
+/**
+ * Only the space between tokens changes: numbers stay as they were written.
+ *
+ * @param {string} text  that begins with an object
+ * @returns {{lines: string, end: number}} the object, and where it ends in the text
+ */
+function indent(text) {
+  let [lines, depth, last, end] = ["", 0, "", 0];
+  for (const match of text.matchAll(TOKEN)) {
+    const token = /** @type {string} */ (match[1]);
+    end = match.index + match[0].length;
+    const closes = isIn("}]", token);
+    if (closes) depth -= 1;
+    const isFirst = isIn("{[", last);
+    if (last === "," || isFirst !== closes) lines += `\n${"  ".repeat(depth)}`;
+    else if (last === ":") lines += " ";
+    lines += token;
+    if (isIn("{[", token)) depth += 1;
+    if (depth === 0) break;
+    last = token;
+  }
+  return { lines, end };
+}
+
+/**
+ * @param {string} letters
+ * @param {string} token
+ */
+function isIn(letters, token) {
+  return token !== "" && letters.includes(token);
+}
