@@ -54,8 +54,9 @@ class Session:
         self._n_rows, self._row = 1, 0
         # tokens that were guessed: they are in the cache behind `tokens`
         self._drafted: list[int] = []
-        # tokens that the context was too full for: they stood behind the first `context_keep`
+        # tokens that the context was too full for, and how many are kept that stood before them
         self._forgotten: list[int] = []
+        self._n_kept = config.context_keep
         model.sessions.add(self)
 
     @property
@@ -118,13 +119,14 @@ class Session:
         self._cache.truncate(length)
         del self.tokens[length:]
         self.pending, self._drafted = [], []
-        if length <= self._config.context_keep:
-            self._forgotten = []
+        if length <= self._n_kept:
+            self._remember_all()
 
     def restart(self) -> None:
         """Forgets the conversation, and takes a cache of the model's new executor."""
         self._cache = self.model.executor.new_cache()
-        self.tokens, self.pending, self._drafted, self._forgotten = [], [], [], []
+        self.tokens, self.pending, self._drafted = [], [], []
+        self._remember_all()
 
     def reset(self) -> None:
         """Forgets the conversation."""
@@ -194,7 +196,7 @@ class Session:
         most = max(len(tokens) - 1, 0)
         own = min(_common_prefix(self.tokens, tokens), most)
         for other in self.model.sessions:
-            shared = other.tokens[: other._config.context_keep if other._forgotten else None]
+            shared = other.tokens[: other._n_kept if other._forgotten else None]
             length = min(_common_prefix(shared, tokens), most)
             if length >= own + _WORTH_SHARING:
                 self._cache, own = other._cache.fork(length), length
@@ -365,7 +367,7 @@ class Session:
         other = Session(self.model, self._config)
         other._cache = self._cache.fork(len(self.tokens))
         other.tokens, other.pending = self.tokens.copy(), self.pending.copy()
-        other._forgotten = self._forgotten.copy()
+        other._forgotten, other._n_kept = self._forgotten.copy(), self._n_kept
         other._rows = memoryview(bytearray(self.logits.cast("B"))).cast("f")
         return other
 
@@ -381,6 +383,8 @@ class Session:
             tokens=tuple(self.tokens),
             pending=tuple(self.pending),
             data=self._cache.export(),
+            forgotten=tuple(self._forgotten),
+            n_kept=self._n_kept if self._forgotten else 0,
         )
 
     def kv_restore(self, snapshot: KVSnapshot) -> None:
@@ -398,8 +402,11 @@ class Session:
                 f"{cache.layout!r}; load with the kv_cache_type and executor it was made with"
             )
         cache.restore(snapshot.data, len(snapshot.tokens))
-        self._cache, self._drafted, self._forgotten = cache, [], []
+        self._cache, self._drafted = cache, []
         self.tokens, self.pending = list(snapshot.tokens), list(snapshot.pending)
+        self._remember_all()
+        if snapshot.forgotten:
+            self._forgotten, self._n_kept = list(snapshot.forgotten), snapshot.n_kept
 
     def _append(self, tokens: Sequence[int]) -> None:
         if not tokens:
@@ -434,7 +441,7 @@ class Session:
             Those that are to be read now.
         """
         self._forget_draft()
-        keep, tokens = self._config.context_keep, self.tokens + new
+        keep, tokens = self._n_kept, self.tokens + new
         end = len(tokens) - (self.model.context_size - keep) // 2
         forgotten = self._forgotten + tokens[keep:end]
         if end < len(self.tokens) and self._cache.can_slide:
@@ -444,8 +451,12 @@ class Session:
             held = tokens[:keep] + tokens[end:]
             self.reuse(held)
             new = held[len(self.tokens) :]
-        self._forgotten = forgotten
+        self._forgotten, self._n_kept = forgotten, keep
         return new
+
+    def _remember_all(self) -> None:
+        """Nothing is forgotten of what the cache holds now."""
+        self._forgotten, self._n_kept = [], self._config.context_keep
 
     def _without_forgotten(self, tokens: list[int]) -> list[int]:
         """The tokens of a conversation, without those that this session has forgotten of it.
@@ -454,7 +465,7 @@ class Session:
         """
         if not self._forgotten:
             return tokens
-        keep = self._config.context_keep
+        keep = self._n_kept
         end = keep + len(self._forgotten)
         if tokens[:end] == self.tokens[:keep] + self._forgotten:
             return tokens[:keep] + tokens[end:]

@@ -17,7 +17,8 @@ from .errors import InvalidRequestError
 if TYPE_CHECKING:
     from .loading import LoadedModel
 
-VERSION = 2
+VERSION = 3
+_READABLE = (2, 3)  # version 2 has no forgotten tokens
 _MAGIC = b"OXKV"
 
 
@@ -32,6 +33,8 @@ class KVSnapshot:
         layout: how `data` is laid out (KVCache.layout).
         tokens, pending: as in Session.
         data: keys and values (KVCache.export).
+        forgotten: tokens that the context was too full for.
+        n_kept: how many of `tokens` stood before those.
     """
 
     model: str
@@ -40,10 +43,12 @@ class KVSnapshot:
     tokens: tuple[int, ...]
     pending: tuple[int, ...]
     data: bytes
+    forgotten: tuple[int, ...] = ()
+    n_kept: int = 0
 
     def to_bytes(self) -> bytes:
         """The snapshot as a file."""
-        names = ("model", "fingerprint", "layout", "tokens", "pending")
+        names = ("model", "fingerprint", "layout", "tokens", "pending", "forgotten", "n_kept")
         header = json.dumps({name: getattr(self, name) for name in names}).encode()
         sizes = VERSION.to_bytes(4, "little") + len(header).to_bytes(4, "little")
         content = b"".join((_MAGIC, sizes, header, self.data))
@@ -59,17 +64,19 @@ class KVSnapshot:
         if len(file) < 16 or file[:4] != _MAGIC:
             raise InvalidRequestError("this is no snapshot of a conversation")
         version = int.from_bytes(file[4:8], "little")
-        if version != VERSION:
+        if version not in _READABLE:
             raise InvalidRequestError(
-                f"the snapshot has version {version}, and this package reads {VERSION}"
+                f"the snapshot has version {version}, and this package reads those of "
+                f"{_READABLE[0]} to {VERSION}"
             )
         if zlib.crc32(memoryview(file)[:-4]) != int.from_bytes(file[-4:], "little"):
             raise InvalidRequestError("the snapshot is damaged: its checksum does not fit")
         end = 12 + int.from_bytes(file[8:12], "little")
         try:
-            header = json.loads(file[12:end])
-            for name in ("tokens", "pending"):
+            header = {"forgotten": (), "n_kept": 0, **json.loads(file[12:end])}
+            for name in ("tokens", "pending", "forgotten"):
                 header[name] = tuple(map(int, header[name]))
+            header["n_kept"] = int(header["n_kept"])
             return cls(**header, data=bytes(file[end:-4]))
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidRequestError(f"the snapshot's header is broken: {error}") from error
@@ -86,7 +93,13 @@ class KVSnapshot:
                 f"the snapshot has {len(self.tokens)} tokens, and the context takes "
                 f"{model.context_size}; load with a larger context_size"
             )
-        for token in (*self.tokens, *self.pending):
+        # what is forgotten next stands behind those that are kept
+        if self.forgotten and not 0 <= self.n_kept <= min(len(self.tokens), model.context_size - 2):
+            raise InvalidRequestError(
+                f"the snapshot keeps {self.n_kept} tokens for good, of {len(self.tokens)} in a "
+                f"context of {model.context_size}; load with a larger context_size"
+            )
+        for token in (*self.tokens, *self.pending, *self.forgotten):
             model.checked_token(token)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from oxillama_web import (
 )
 from oxillama_web.executors.numpy_executor import NumpyKVCache
 from oxillama_web.plan import KVStore, Rope, RopeTable
+from oxillama_web.snapshots import KVSnapshot
 
 GREEDY = SamplerConfig.greedy()
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
@@ -244,6 +247,59 @@ def test_a_chat_goes_on_with_what_it_has_not_forgotten(tiny: Path, executor: str
     assert session.tokens == other
     logits = load(tiny, executor).forward_prefill(other, 0)
     np.testing.assert_allclose(session.logits, logits, atol=1e-4)
+
+
+def test_a_restored_chat_knows_what_it_has_forgotten(tiny: Path, executor: str) -> None:
+    engine = load(tiny, executor, context_size=64, context_full="shift", context_keep=4)
+    chat = list(range(5, 60))
+    answers = []
+    for turn in range(3):
+        session = engine._conversation
+        session.tokenize_chat = lambda messages, *_, **__: messages
+        answer = [e.token for e in session.chat_events(chat, 20, sampler=GREEDY)]
+        answers.append(answer)
+        chat += [*(t for t in answer if t is not None), 30 + turn, 31, 32]
+    file = engine.kv_snapshot().to_bytes()
+    expected = list(session.chat_events(chat, 40, sampler=GREEDY))
+    # it keeps as many as it was begun with, whatever the other engine would keep
+    for config in ({"context_keep": 4}, {"context_keep": 7}, {"context_full": "stop"}):
+        config = {"context_size": 64, "context_full": "shift", **config}
+        other = load(tiny, executor, **config)
+        other.kv_restore(KVSnapshot.from_bytes(file))
+        session = other._conversation
+        session.tokenize_chat = lambda messages, *_, **__: messages
+        lengths = count_forward_tokens(other)
+        events = list(session.chat_events(chat, 40, sampler=GREEDY))
+        tokens = [e.token for e in events]
+        if config["context_full"] == "stop":
+            assert events[-1].finish_reason == "context"
+            assert tokens[:-1] == [e.token for e in expected][: len(tokens) - 1]
+        else:
+            assert tokens == [e.token for e in expected]
+            assert len(tokens) > 40 > other.context_size - len(other._conversation.tokens)
+        # the answer's last token and the three of the next question
+        assert lengths[0] == 4
+        assert session.fork()._forgotten == session._forgotten
+    # another conversation begins anew behind the tokens that are kept
+    list(session.chat_events([*chat[:4], 40, 41, 42], 1, sampler=GREEDY))
+    assert session.tokens[:4] == chat[:4]
+    assert session._forgotten == []
+
+
+def test_a_snapshot_that_keeps_what_it_has_not_is_refused(tiny: Path, executor: str) -> None:
+    engine = load(tiny, executor, context_size=64, context_full="shift", context_keep=4)
+    engine.generate(list(range(5, 40)), 60, sampler=GREEDY)
+    snapshot = engine.kv_snapshot()
+    assert snapshot.n_kept == 4
+    for changes in ({"n_kept": -1}, {"n_kept": 63}, {"forgotten": (-1,)}, {"forgotten": (9999,)}):
+        with pytest.raises(InvalidRequestError):
+            engine.kv_restore(replace(snapshot, **changes))
+    # files of version 2 had no forgotten tokens
+    plain = replace(snapshot, forgotten=(), n_kept=0)
+    file = plain.to_bytes()[:-4].replace(b', "forgotten": [], "n_kept": 0', b"")
+    n_header = int.from_bytes(file[8:12], "little") - len(b', "forgotten": [], "n_kept": 0')
+    file = file[:4] + b"\2\0\0\0" + n_header.to_bytes(4, "little") + file[12:]
+    assert KVSnapshot.from_bytes(file + zlib.crc32(file).to_bytes(4, "little")) == plain
 
 
 def test_others_do_not_share_what_forgotten_tokens_were_computed_with(

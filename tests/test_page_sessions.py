@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_helpers import TINY, TINY_BASE
+from browser_helpers import CHAT_TEMPLATE, LOAD_TIMEOUT_MS, TINY, TINY_BASE
+from gguf_files import write_tiny_llama
 from page_helpers import ask, change_settings, last_answer, open_bundled
 from playwright.sync_api import Page, expect
 
@@ -113,6 +115,33 @@ def test_leaving_a_conversation_keeps_it_at_once(page: Page) -> None:
     ask(page, "cab")
     read, remembered = read_and_remembered(page)
     assert read < 60 < remembered
+
+
+def test_a_conversation_longer_than_its_context_goes_on_after_a_reload(
+    page: Page, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.gguf"
+    write_tiny_llama(small, context_length=200, chat_template=CHAT_TEMPLATE)
+
+    def open_small() -> None:
+        page.set_input_files("#file", small)
+        expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+
+    change_settings(page, GREEDY)
+    page.click("#open-settings")
+    page.select_option("#setting-contextFull", "shift")
+    page.keyboard.press("Escape")
+    open_small()
+    ask(page, QUESTION * 4)
+    read_and_remembered(page)
+    title = QUESTION[:59] + "…"
+    wait_for_kept(page, title)
+    page.reload()
+    open_small()
+    go_to(page, title)
+    ask(page, "cab")
+    read, remembered = read_and_remembered(page)
+    assert read < 60 < remembered < 200
 
 
 DAMAGES = {
