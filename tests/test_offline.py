@@ -86,6 +86,7 @@ def test_a_second_visit_needs_no_network(
     assert page.locator("#conversations .conversation").all_text_contents() == ["abc", "abc"]
     # what was never fetched says so
     page.click("#change-model")
+    expect(page.locator("#kept-models li")).to_have_count(1)
     page.fill("#url", server.address + "models/other.gguf")
     page.click("#url-form button")
     expect(page.get_by_role("alert")).to_contain_text("connection", timeout=LOAD_TIMEOUT_MS)

@@ -301,6 +301,10 @@ def test_nothing_is_cut_off(browser: Browser, url: str, width: int, scheme: str)
     page.goto(url)
     expect(page.locator("#bundled-models button").first).to_be_visible()
     page.screenshot(path=PICTURES / f"start-{width}-{scheme}.png")
+    # the cards scroll, and the document does not
+    page.set_viewport_size({"width": width, "height": 400})
+    assert page.evaluate("document.documentElement.scrollHeight") == 400
+    page.set_viewport_size({"width": width, "height": 800})
     open_bundled(page)
     ask(page, "abc")
     last_answer(page)
@@ -310,8 +314,15 @@ def test_nothing_is_cut_off(browser: Browser, url: str, width: int, scheme: str)
             .filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1)
             .map((e) => e.outerHTML.slice(0, 80))"""
     )
+    if width < 900:
+        page.click("#toggle-sidebar")
+    gap = page.evaluate(
+        """() => document.getElementById("sidebar").getBoundingClientRect().top -
+            document.querySelector("header").getBoundingClientRect().bottom"""
+    )
     context.close()
     assert outside == []
+    assert gap == 0
 
 
 @pytest.fixture

@@ -85,12 +85,11 @@ export async function showBundledModels(onChoose) {
 }
 
 /**
- * What OxiLlama.cache holds, but the site's own, and how much room it takes.
+ * What OxiLlama.cache holds, and how much room it takes.
  *
  * @param {OnChoose} onChoose
  */
 export async function showKeptModels(onChoose) {
-  const site = new URL("models/", document.baseURI).href;
   let files, usage;
   try {
     files = (await OxiLlama.cache.list()).filter(({ complete }) => complete);
@@ -99,8 +98,7 @@ export async function showKeptModels(onChoose) {
     return; // this browser keeps nothing
   }
   const refresh = () => showKeptModels(onChoose);
-  const others = files.filter(({ url }) => !url.startsWith(site));
-  const items = others.map(({ url, bytes }) => {
+  const items = files.map(({ url, bytes }) => {
     const name = fileName(url);
     const load = modelButton(name, megabytes(bytes), () => onChoose(url, name));
     const forget = () => OxiLlama.cache.delete(url).then(refresh, refresh);

@@ -47,8 +47,8 @@ export class Settings {
       ),
       labelled(
         this.#contextFull, "When the context is full",
-        "A model can take in so much of a conversation. Then its answer stops, or it forgets " +
-          "what was said first, and goes on. Takes effect when a model is loaded.",
+        "A model can take in only so much of a conversation. Then its answer stops, or it " +
+          "forgets what was said first and goes on. Takes effect when a model is loaded.",
       ),
       labelled(this.#theme, "Colours", "Of this page."),
     );
