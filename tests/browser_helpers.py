@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
@@ -39,6 +40,19 @@ class serving:  # noqa: N801 - reads as a statement
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def take_gz_for_an_encoding(server: ThreadingHTTPServer) -> None:
+    """Has a server of tools/serve.py tell of file.gz that it is file, compressed for the way."""
+    handler: Any = server.RequestHandlerClass
+
+    class Encoding(handler.func):  # type: ignore[misc]
+        def end_headers(self) -> None:
+            if self.path.endswith(".gz"):
+                self.send_header("Content-Encoding", "gzip")
+            super().end_headers()
+
+    server.RequestHandlerClass = functools.partial(Encoding, **handler.keywords)  # type: ignore[assignment]
 
 
 class FaultyHandler(BaseHTTPRequestHandler):

@@ -7,7 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser_helpers import LARGER, TINY_BASE, assert_workers_end, call, serving
+from browser_helpers import (
+    LARGER,
+    TINY_BASE,
+    assert_workers_end,
+    call,
+    serving,
+    take_gz_for_an_encoding,
+)
 from playwright.sync_api import Browser, Page
 from serve import make_server
 
@@ -514,7 +521,7 @@ def test_a_worker_that_is_killed_is_noticed_and_the_page_goes_on(
 
 @pytest.mark.parametrize(
     ("snapshot", "isolate"),
-    [("missing", True), ("broken", True), ("none", True), ("whole", False)],
+    [("missing", True), ("broken", True), ("none", True), ("whole", False), ("encoded", True)],
 )
 def test_the_page_works_without_snapshot_or_isolation(
     browser: Browser, site: Path, tiny_models: Path, tmp_path: Path, snapshot: str, isolate: bool
@@ -528,7 +535,10 @@ def test_the_page_works_without_snapshot_or_isolation(
         (copy / manifest["snapshot"]).write_bytes(b"\x1f\x8b broken")
     elif snapshot == "none":
         (copy / "manifest.json").write_text(json.dumps({**manifest, "snapshot": None}))
-    with serving(make_server(copy, tiny_models, isolate=isolate)) as address:
+    server = make_server(copy, tiny_models, isolate=isolate)
+    if snapshot == "encoded":
+        take_gz_for_an_encoding(server)
+    with serving(server) as address:
         page = browser.new_page(service_workers="block")  # which would isolate it
         page.goto(address)
         assert page.evaluate("crossOriginIsolated") is isolate
@@ -546,7 +556,7 @@ def test_the_page_works_without_snapshot_or_isolation(
         page.close()
     assert result.get("code") is None, result
     assert result["text"]
-    assert result["snapshot"] is (snapshot == "whole")
+    assert result["snapshot"] is (snapshot in ("whole", "encoded"))
 
 
 def test_a_missing_runtime_is_told_in_words(

@@ -121,6 +121,13 @@ def test_the_declarations_compile_in_a_strict_project(package: Path) -> None:
 
 
 @pytest.mark.parametrize("bundler", BUNDLERS)
+def test_a_sample_project_installs_the_package_that_is_built_here(bundler: str) -> None:
+    folder = ROOT / "examples" / "web" / bundler
+    source = json.loads((folder / "package.json").read_text())["dependencies"]["oxillama-web"]
+    assert (folder / source.removeprefix("file:")).resolve() == ROOT / "build" / "npm"
+
+
+@pytest.mark.parametrize("bundler", BUNDLERS)
 def test_a_sample_project_is_built_and_answers(
     bundler: str, package: Path, browser: Browser, serve_strictly: object
 ) -> None:

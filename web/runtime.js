@@ -20,6 +20,8 @@ import { OxiLlamaError } from "./protocol.js";
  * @property {() => Promise<void>} keep  what makes the next start faster; takes a moment
  */
 
+/** How a gzipped file begins. */
+const GZIP = 0x1f8b;
 const PYODIDE_URL = new URL("./pyodide/", import.meta.url).href;
 
 /** @returns {Promise<Runtime>} */
@@ -145,7 +147,14 @@ async function fetchManifest() {
 
 /** @param {string} path */
 async function fetchGzipped(path) {
-  const { body } = await fetchFile(path);
+  const response = await fetchFile(path);
+  let { body } = response;
+  if (response.headers.has("Content-Encoding")) {
+    // some hosts take the name's end for an encoding, which the browser has undone then
+    const bytes = await response.arrayBuffer();
+    if (new DataView(bytes).getUint16(0) !== GZIP) return bytes;
+    body = new Response(bytes).body;
+  }
   if (body === null) throw new Error(`${path} is empty`);
   return new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
