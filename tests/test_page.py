@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser_helpers import CHAT_TEMPLATE, LARGER, LOAD_TIMEOUT_MS, ROOT, TINY, TINY_BASE, serving
-from gguf_files import split_model, write_tiny_llama
+from gguf_files import split_model, write_tiny_bert, write_tiny_llama
 from page_helpers import ask, change_settings, last_answer, open_bundled
 from playwright.sync_api import Browser, Page, expect
 from serve import make_server
@@ -43,6 +43,20 @@ def test_a_model_without_a_chat_template_continues_the_text(page: Page) -> None:
     expect(page.locator(".message.assistant").last).to_contain_text("not trained to chat")
     ask(page, "cab")
     assert last_answer(page)
+
+
+def test_a_model_that_cannot_write_says_so_and_leaves_no_conversation(
+    page: Page, tmp_path: Path
+) -> None:
+    encoder = tmp_path / "encoder.gguf"
+    write_tiny_bert(encoder)
+    page.set_input_files("#file", encoder)
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+    ask(page, "abc")
+    alert = page.locator(".message.assistant").get_by_role("alert")
+    expect(alert).to_contain_text("cannot write any", timeout=LOAD_TIMEOUT_MS)
+    expect(page.locator(".message.assistant")).not_to_contain_text("not trained to chat")
+    expect(page.locator("#conversations li")).to_have_count(0)
 
 
 def test_the_answer_grows_while_it_is_written(page: Page) -> None:
@@ -291,6 +305,11 @@ def test_a_value_that_is_folded_away_says_what_is_wrong(page: Page) -> None:
     expect(page.locator("#setting-mirostat")).to_be_focused()
 
 
+OUTSIDE = """(selector) => [...document.querySelectorAll(selector)]
+    .filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1)
+    .map((e) => e.outerHTML.slice(0, 80))"""
+
+
 @pytest.mark.parametrize("width", [360, 390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off(browser: Browser, url: str, width: int, scheme: str) -> None:
@@ -301,6 +320,13 @@ def test_nothing_is_cut_off(browser: Browser, url: str, width: int, scheme: str)
     page.goto(url)
     expect(page.locator("#bundled-models button").first).to_be_visible()
     page.screenshot(path=PICTURES / f"start-{width}-{scheme}.png")
+    assert page.evaluate(OUTSIDE, "#start *") == []
+    broken = page.evaluate(
+        """() => [...document.querySelectorAll(".models .name")]
+            .filter((name) => name.checkVisibility() && name.offsetHeight > 60)
+            .map((name) => name.textContent)"""
+    )
+    assert broken == []
     # the cards scroll, and the document does not
     page.set_viewport_size({"width": width, "height": 400})
     assert page.evaluate("document.documentElement.scrollHeight") == 400
@@ -309,11 +335,7 @@ def test_nothing_is_cut_off(browser: Browser, url: str, width: int, scheme: str)
     ask(page, "abc")
     last_answer(page)
     page.screenshot(path=PICTURES / f"chat-{width}-{scheme}.png")
-    outside = page.evaluate(
-        """() => [...document.querySelectorAll("header *, #chat *")]
-            .filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1)
-            .map((e) => e.outerHTML.slice(0, 80))"""
-    )
+    outside = page.evaluate(OUTSIDE, "header *, #chat *")
     if width < 900:
         page.click("#toggle-sidebar")
     gap = page.evaluate(

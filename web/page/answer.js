@@ -38,6 +38,8 @@ export class AnswerView {
   #log;
   #markdown;
   #stats = make("p", "stats");
+  /** @type {HTMLElement | null} */
+  #note = null;
   #frame = 0;
   #firstPiece = 0;
   #pieces = 0;
@@ -74,7 +76,8 @@ export class AnswerView {
 
   /** @param {string} text */
   note(text) {
-    this.element.prepend(make("p", "stats", text));
+    this.#note = make("p", "stats", text);
+    this.element.prepend(this.#note);
   }
 
   /**
@@ -96,6 +99,7 @@ export class AnswerView {
   fail(message) {
     this.#end();
     this.#stats.remove();
+    this.#note?.remove(); // it told how the answer would be
     const notice = make("p", "notice", message);
     notice.setAttribute("role", "alert");
     this.element.append(notice);

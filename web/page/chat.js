@@ -11,6 +11,9 @@ import { newConversation, titleOf } from "./conversations.js";
 /** @import { MessageActions } from "./answer.js" */
 /** @import { SessionKeeper } from "./sessions.js" */
 
+const ENCODER =
+  "This model compares texts, and cannot write any. Choose another one to chat with.";
+
 /**
  * @typedef {object} ChatParts
  * @property {HTMLElement} log
@@ -186,7 +189,8 @@ export class Chat {
     } catch (error) {
       // the question goes with its answer, so that the next one can be asked
       messages.pop();
-      view.fail(describe(error));
+      const isEncoder = error instanceof OxiLlamaError && error.code === "unsupported_model";
+      view.fail(isEncoder ? ENCODER : describe(error));
     }
     await this.#save(conversation);
   }
@@ -226,7 +230,13 @@ export class Chat {
 
   /** @param {Conversation} conversation */
   async #save(conversation) {
-    if (conversation.messages.length === 0) return;
+    if (!conversation.messages.some(({ role }) => role === "user")) {
+      // nothing was answered
+      conversation.title = "";
+      await this.#parts.store.remove(conversation.id);
+      this.#parts.onSaved();
+      return;
+    }
     conversation.title ||= titleOf(conversation.messages);
     conversation.model = this.#llm.info.name;
     conversation.updated = Date.now();

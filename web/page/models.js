@@ -99,7 +99,7 @@ export async function showKeptModels(onChoose) {
   }
   const refresh = () => showKeptModels(onChoose);
   const items = files.map(({ url, bytes }) => {
-    const name = fileName(url);
+    const name = fileName(url).replace(/\.gguf$/i, "");
     const load = modelButton(name, megabytes(bytes), () => onChoose(url, name));
     const forget = () => OxiLlama.cache.delete(url).then(refresh, refresh);
     const remove = makeButton("quiet icon", "×", () => void forget());
