@@ -341,13 +341,20 @@ static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
     t->totals[r] += v_hsum(total);
 }
 
+/* Tiles follow each other in no order that a processor would know. */
+static void read_ahead(const uint8_t *tile, size_t n_bytes) {
+    enum { CACHE_LINE = 64 };
+    for (size_t i = 0; i < n_bytes; i += CACHE_LINE) v_read_ahead(tile + i);
+}
+
 /* A few rows take keys and values straight from the cache. For more, and for values that do not
  * fill whole vectors, they become float32 first. Both ways do the same arithmetic in the same
- * order. */
-V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys,
+ * order. next_key: of the tile that comes next, or 0. */
+V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, uint32_t next_key,
                           const uint32_t format) {
     const ox_model *model = t->run->model;
     const ox_kv_layer *layer = t->layer;
+    const uint32_t bytes = cached_value_bytes(format);
     uint8_t *keys = key_tile_at(model, layer, t->sequence, t->kv_head, first_key);
     uint8_t *values = value_tile_at(model, layer, t->sequence, t->kv_head, first_key);
     const uint8_t *k_scales = NULL, *v_scales = NULL;
@@ -355,6 +362,7 @@ V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys,
         k_scales = cached_scales(keys, layer->k_dim);
         v_scales = cached_scales(values, layer->v_dim);
     }
+    read_ahead(values, (size_t)n_keys * layer->v_dim * bytes);
     const int straight = t->n_rows <= FEW_ROWS || format == CACHED_F32;
     if (straight) {
         multiply_keys(t, first_key, keys, k_scales, format);
@@ -363,6 +371,10 @@ V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys,
         multiply_keys(t, first_key, (const uint8_t *)t->keys, k_scales, CACHED_F32);
     }
     for (uint32_t r = 0; r < t->n_rows; r++) online_softmax(t, r, first_key);
+    if (next_key) {
+        const uint8_t *next = key_tile_at(model, layer, t->sequence, t->kv_head, next_key);
+        read_ahead(next, (size_t)KEYS * layer->k_dim * bytes);
+    }
     if (straight && t->v_stride == layer->v_dim) {
         multiply_values(t, first_key, values, t->v_stride, v_scales, format);
     } else {
@@ -377,15 +389,16 @@ static void attend_segment(const tile *t, uint32_t first_key, uint32_t end_key) 
     clear_rows(t, t->sums, t->largest, t->totals);
     for (uint32_t key = first_key; key < end_key; key += KEYS) {
         const uint32_t n = end_key - key < KEYS ? end_key - key : KEYS;
+        const uint32_t next = key + KEYS < end_key ? key + KEYS : 0;
         switch (t->run->model->kv_format) {
         case CACHED_F32:
-            attend_keys(t, key, n, CACHED_F32);
+            attend_keys(t, key, n, next, CACHED_F32);
             break;
         case CACHED_F16:
-            attend_keys(t, key, n, CACHED_F16);
+            attend_keys(t, key, n, next, CACHED_F16);
             break;
         default:
-            attend_keys(t, key, n, CACHED_Q8_0);
+            attend_keys(t, key, n, next, CACHED_Q8_0);
         }
     }
 }

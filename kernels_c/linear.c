@@ -80,15 +80,17 @@ static void multiply_panel(const ox_run *run, const ox_product *product, const o
 
     const uint32_t left = weight->n_out - p * PANEL, n_valid = left < PANEL ? left : PANEL;
     const uint8_t *panel = (const uint8_t *)(uintptr_t)weight->data + p * panel_bytes;
+    const uint8_t *end = (const uint8_t *)(uintptr_t)weight->data + weight->bytes;
     if (!weight->packed || n_valid < PANEL) {
         ox_pack_rows(format, panel, row_bytes, n_valid, n_columns, repacked);
         panel = repacked;
+        end = repacked + panel_bytes;
     }
     float rows[V_TILE_TOKENS][PANEL], more[V_TILE_TOKENS][PANEL];
     if (product->n_rows <= OX_GEMV_TOKENS) {
-        ox_panel_gemv(format, panel, n_columns, acts->blocks, product->n_rows, rows);
+        ox_panel_gemv(format, panel, end, n_columns, acts->blocks, product->n_rows, rows);
         for (uint32_t e = 0; e < n_refined(format, acts, 0); e++) {
-            ox_panel_gemv(format, panel + acts->refined[e] * format_column_bytes(*format), 1,
+            ox_panel_gemv(format, panel + acts->refined[e] * format_column_bytes(*format), end, 1,
                           acts->refinements + (size_t)e * acts->group, product->n_rows, more);
             add_rows(rows, (const float (*)[PANEL])more, product->n_rows);
         }

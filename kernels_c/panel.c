@@ -8,7 +8,13 @@
 enum {
     VECTOR_BYTES = GROUP_BYTES / VECTORS,
     CACHE_LINE = 64,
-    PREFETCH_AHEAD = 2048 /* bytes, as measured: enough for memory's latency, and soon in use */
+    MEMORY_PAGE = 4096,
+#ifdef __wasm__
+    READ_AHEAD = MEMORY_PAGE,
+#else
+    READ_AHEAD = 2048,
+#endif
+    LINES_AHEAD = 4 /* of a page, in WebAssembly */
 };
 
 V_INLINE vw group_weights(const ox_format f, int unpacked, const uint8_t *tile, int group, int v) {
@@ -93,9 +99,26 @@ V_INLINE void store_sums(const vf32 *sums, const int n_tokens, const int n_vecto
     }
 }
 
+/* Processors read ahead by themselves, but only up to the end of a page of memory. Where loads have
+ * to do it, a few at the beginning of each page are the fastest: the processor goes on from there.
+ * All distances are measured ones. */
+V_INLINE void read_ahead(const uint8_t *column, uint32_t n_bytes, const uint8_t *end) {
+    const uintptr_t first = (uintptr_t)column + READ_AHEAD, last = first + n_bytes;
+    if (last > (uintptr_t)end) return;
+#ifdef __wasm__
+    const uintptr_t page = last / MEMORY_PAGE * MEMORY_PAGE;
+    if (page <= first || page + LINES_AHEAD * CACHE_LINE > (uintptr_t)end) return;
+    for (uint32_t i = 0; i < LINES_AHEAD; i++) {
+        v_read_ahead((const uint8_t *)page + i * CACHE_LINE);
+    }
+#else
+    for (uintptr_t i = first; i < last; i += CACHE_LINE) v_read_ahead((const uint8_t *)i);
+#endif
+}
+
 /* One token leaves registers for all vectors of a panel at once; more take a few at a time. */
-V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, uint32_t n_columns,
-                   const ox_act_block *acts, float (*out)[PANEL]) {
+V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, const uint8_t *end,
+                   uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
     const int n_vectors = n_tokens == 1 ? VECTORS : V_TILE_VECTORS;
     vf32 sums[V_TILE_TOKENS * VECTORS];
     clear_sums(sums, n_tokens);
@@ -103,10 +126,7 @@ V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, 
         const uint8_t *tile = panel + format_header_bytes(f);
         uint8_t expanded[EXPANDED_BYTES];
         ox_panel_scales scales;
-        /* processors stop reading ahead at the end of a 4 KB page (WebAssembly leaves this out) */
-        for (uint32_t i = 0; i < format_column_bytes(f); i += CACHE_LINE) {
-            __builtin_prefetch(panel + PREFETCH_AHEAD + i);
-        }
+        read_ahead(panel, format_column_bytes(f), end);
         if (f.block > 32) tile = ready_column(f, panel, expanded, &scales);
         for (uint32_t sub = 0; sub < format_subs(f); sub++) {
             vf32 d[2 * VECTORS], m[2 * VECTORS];
@@ -183,11 +203,12 @@ V_INLINE void gemm(const ox_format f, const int n_tokens, const uint8_t *unpacke
     }
 }
 
-V_INLINE void gemv_of_any_size(const ox_format f, const uint8_t *panel, uint32_t n_columns,
-                               const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
-    if (n_tokens == 1) gemv(f, 1, panel, n_columns, acts, out);
-    if (n_tokens == 2) gemv(f, 2, panel, n_columns, acts, out);
-    if (n_tokens == 3) gemv(f, 3, panel, n_columns, acts, out);
+V_INLINE void gemv_of_any_size(const ox_format f, const uint8_t *panel, const uint8_t *end,
+                               uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
+                               float (*out)[PANEL]) {
+    if (n_tokens == 1) gemv(f, 1, panel, end, n_columns, acts, out);
+    if (n_tokens == 2) gemv(f, 2, panel, end, n_columns, acts, out);
+    if (n_tokens == 3) gemv(f, 3, panel, end, n_columns, acts, out);
 }
 
 /* Browsers compile a function well once it is busy, and the whole of it: one with all formats in it
@@ -195,9 +216,9 @@ V_INLINE void gemv_of_any_size(const ox_format f, const uint8_t *panel, uint32_t
 #define ALONE __attribute__((noinline))
 
 #define X(F)                                                                                       \
-    ALONE static void F##_gemv(const uint8_t *panel, uint32_t n_columns, const ox_act_block *acts, \
-                               uint32_t n_tokens, float (*out)[PANEL]) {                           \
-        gemv_of_any_size(F, panel, n_columns, acts, n_tokens, out);                                \
+    ALONE static void F##_gemv(const uint8_t *panel, const uint8_t *end, uint32_t n_columns,       \
+                               const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) { \
+        gemv_of_any_size(F, panel, end, n_columns, acts, n_tokens, out);                           \
     }                                                                                              \
     ALONE static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) {    \
         unpack(F, panel, n_columns, unpacked);                                                     \
@@ -224,14 +245,15 @@ V_INLINE int is_wide(const int range) {
     return V_RUN(range) < V_RUN(4);
 }
 
-static void coded_gemv(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
-                       const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
+static void coded_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
+                       uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
+                       float (*out)[PANEL]) {
     if (format->halves == 2) {
-        gemv_of_any_size(coded(format, 2, 7), panel, n_columns, acts, n_tokens, out);
+        gemv_of_any_size(coded(format, 2, 7), panel, end, n_columns, acts, n_tokens, out);
     } else if (is_wide(7)) {
-        gemv_of_any_size(coded(format, 1, 7), panel, n_columns, acts, n_tokens, out);
+        gemv_of_any_size(coded(format, 1, 7), panel, end, n_columns, acts, n_tokens, out);
     } else {
-        gemv_of_any_size(coded(format, 1, 4), panel, n_columns, acts, n_tokens, out);
+        gemv_of_any_size(coded(format, 1, 4), panel, end, n_columns, acts, n_tokens, out);
     }
 }
 
@@ -282,13 +304,14 @@ V_INLINE void gemm_of_any_size(const ox_format f, const uint8_t *unpacked, uint3
 EACH_SHAPE(X)
 #undef X
 
-void ox_panel_gemv(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
-                   const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
+void ox_panel_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
+                   uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
+                   float (*out)[PANEL]) {
 #define X(F)                                                                                       \
-    if (format->number == (F).number) F##_gemv(panel, n_columns, acts, n_tokens, out);
+    if (format->number == (F).number) F##_gemv(panel, end, n_columns, acts, n_tokens, out);
     OX_EACH_UNCODED(X)
 #undef X
-    if (format_is_coded(*format)) coded_gemv(format, panel, n_columns, acts, n_tokens, out);
+    if (format_is_coded(*format)) coded_gemv(format, panel, end, n_columns, acts, n_tokens, out);
 }
 
 uint64_t ox_unpacked_bytes(const ox_format *format, uint32_t n_in) {

@@ -11,9 +11,11 @@ void ox_pack_rows(const ox_format *format, const uint8_t *rows, uint64_t row_byt
                   uint32_t n_columns, uint8_t *panel);
 
 /* out[t][r] = row r of the panel times token t, for tokens 0 .. n_tokens - 1 of the group at acts,
- * with n_tokens <= OX_GEMV_TOKENS and the group just as large: straight from the packed weights. */
-void ox_panel_gemv(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
-                   const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]);
+ * with n_tokens <= OX_GEMV_TOKENS and the group just as large: straight from the packed weights.
+ * end: of what may be read, and soon will be, from the panel on. */
+void ox_panel_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
+                   uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
+                   float (*out)[PANEL]);
 
 /* A panel unpacked for many tokens. */
 uint64_t ox_unpacked_bytes(const ox_format *format, uint32_t n_in);

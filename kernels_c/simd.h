@@ -12,6 +12,7 @@
  *   v_load_f16_normal(p)              the same for values that are finite and not subnormal
  *   v_pow2_biased(n + 1.5 * 2^23)     2^n for whole n; 0 for -127, infinity for 128
  *   v_exp(a)
+ *   v_read_ahead(p)                   the cache line at p is needed soon; it must be there
  *
  * For products of small integers, a vector of bytes (vu8) holds four bytes of each of VF rows:
  *
@@ -50,6 +51,15 @@
 #else
 #define V_INLINE static inline __attribute__((always_inline, unused))
 #endif
+
+/* WebAssembly has no instruction for it, but a load that nobody waits for. */
+V_INLINE void v_read_ahead(const uint8_t *p) {
+#ifdef __wasm__
+    (void)*(const volatile uint8_t *)p;
+#else
+    __builtin_prefetch(p);
+#endif
+}
 
 /* Before loops over a few registers. */
 #if !defined(__SANITIZE_ADDRESS__) &&                                                              \
