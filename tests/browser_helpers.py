@@ -157,7 +157,7 @@ def call(page: Page, body: str, **arguments: Any) -> Any:
 
 def assert_workers_end(page: Page) -> None:
     """A worker may end by itself; a moment later it is ended. A busy browser takes its time."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while page.workers and time.monotonic() < deadline:
         page.wait_for_timeout(50)
     assert page.workers == []
