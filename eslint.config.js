@@ -15,7 +15,7 @@ export default [
       "max-len": ["error", { code: 100, ignoreUrls: true }],
     },
   },
-  { files: ["web/**/*.js"], languageOptions: { globals: globals.browser } },
+  { files: ["web/**/*.js", "tests/*.js"], languageOptions: { globals: globals.browser } },
   {
     files: [
       "sw", "worker", "session", "runtime", "source", "download", "cache_entry", "cached_download",

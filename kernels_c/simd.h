@@ -33,6 +33,8 @@
  *   vacc_to_f32(acc)
  *   v_load_u8(p) v_load_i8(p)         VF bytes as float32
  *   v_load_f16_panel(p, out)          16 float16 values into 16 / VF vectors
+ *   v_move_f16_panel(p, out)          the same times 2^-112, if V_MOVES_F16; wrong for infinities
+ *                                     and NaNs
  *
  * V_TILE_VECTORS times V_TILE_TOKENS sums fit into registers.
  */

@@ -147,3 +147,11 @@ V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
 }
 #undef V_EACH_BYTE
 #undef V_EACH_ROW
+
+#define V_MOVES_F16
+V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) {
+    for (int i = 0; i < 16; i++) {
+        const uint32_t half = v_load_u16(p + 2 * i);
+        out[i / VF].lane[i % VF] = v_float_of_bits((half & 0x8000) << 16 | (half & 0x7fff) << 13);
+    }
+}

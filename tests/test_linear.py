@@ -86,6 +86,48 @@ def test_float_weights_of_any_width(name: str, n_in: int, n_out: int, n_tokens: 
         assert_product(weight, x, run_linear(load(isa), [weight], x)[0])
 
 
+@pytest.mark.parametrize("size", [1e-7, 2e-5, 1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("largest_input", [1.0, 1e5])
+def test_float16_of_every_size(library: ctypes.CDLL, size: float, largest_input: float) -> None:
+    """Subnormals, few or many; 2 and more; inputs that 2^112 would make infinite."""
+    weight = random_weight("F16", 23, 333, scale=size)
+    x = random_input(9, 333)
+    x[:, 7] = largest_input
+    many = run_linear(library, [weight], x)[0]
+    assert_product(weight, x, many)
+    for n_tokens in (1, 2, 3, 4):
+        few = run_linear(library, [weight], x[:n_tokens])[0]
+        np.testing.assert_array_equal(few, many[:n_tokens])
+
+
+@pytest.mark.parametrize("place", [0, 17, 95, 99])
+def test_float16_that_is_no_number(library: ctypes.CDLL, place: int) -> None:
+    """Among weights of any place, in whole vectors and after them."""
+    clean = random_weight("F16", 21, 100)
+    halves = np.frombuffer(clean.content(), np.float16).reshape(21, 100).copy()
+    halves[1, place], halves[6, place], halves[20, place] = np.inf, np.nan, -np.inf
+    weight = Weight("F16", 21, 100, halves)
+    for n_tokens in (1, 2, 3, 4, 7):
+        x = np.abs(random_input(n_tokens, 100)) + np.float32(0.1)
+        y = run_linear(library, [weight], x)[0]
+        assert (y[:, 1] == np.inf).all() and (y[:, 20] == -np.inf).all()
+        assert np.isnan(y[:, 6]).all()
+        others = [row for row in range(21) if row not in (1, 6, 20)]
+        np.testing.assert_array_equal(y[:, others], run_linear(library, [clean], x)[0][:, others])
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_float16_with_poisoned_input(library: ctypes.CDLL, poison: float) -> None:
+    weight = random_weight("F16", 20, 100)
+    for n_tokens in (1, 4, 6):
+        x = random_input(n_tokens, 100)
+        clean = run_linear(library, [weight], x)[0]
+        x[-1, 50] = poison
+        y = run_linear(library, [weight], x)[0]
+        assert not np.isfinite(y[-1]).any()
+        np.testing.assert_array_equal(y[:-1], clean[:-1])
+
+
 @pytest.mark.parametrize("name", ["Q4_1", "Q8_0", "Q4_K", "Q6_K", "F16"])
 @pytest.mark.parametrize("n_tokens", [1, 2, 19])
 def test_threads_change_no_bit(library: ctypes.CDLL, name: str, n_tokens: int) -> None:
