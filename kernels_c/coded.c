@@ -103,14 +103,23 @@ V_INLINE void pack_book_row(const book b, const uint8_t *block, uint32_t r, uint
     }
 }
 
-/* The number of a row's j-th entry. */
-V_INLINE uint32_t entry_number(const book b, const uint8_t *tile, uint32_t j, uint32_t r) {
-    const uint8_t *flags = tile + PANEL * b.n_entries;
-    const uint8_t *high = b.signs == SIGNS_NONE ? flags : flags + GROUP_BYTES;
+/* The other bits of the entries' numbers, rows side by side; IQ2_XS has them among the signs, and
+ * they are taken out into room. */
+V_INLINE const uint8_t *high_bits(const book b, const uint8_t *tile, uint8_t room[PANEL]) {
+    const uint8_t *signs = tile + PANEL * b.n_entries;
+    if (b.signs == SIGNS_NONE) return signs;
+    if (b.signs != SIGNS_IN_ENTRIES) return signs + GROUP_BYTES;
+    for (uint32_t r = 0; r < PANEL; r++) room[r] = (uint8_t)(v_load_u32(signs + 4 * r) >> 24);
+    return room;
+}
+
+/* The number of a row's j-th entry. high: from high_bits. */
+V_INLINE uint32_t entry_number(const book b, const uint8_t *tile, const uint8_t *high, uint32_t j,
+                               uint32_t r) {
     const uint32_t low = tile[PANEL * j + r];
     switch (b.format.number) {
     case 17: /* IQ2_XS */
-        return low | (flags[4 * r + 3] >> (2 * j + 1) & 1u) << 8;
+        return low | (high[r] >> (2 * j + 1) & 1u) << 8;
     case 19: /* IQ1_S */
         return low | ((high[r] | (uint32_t)high[PANEL + r] << 8) >> (3 * j) & 7) << 8;
     case 21: /* IQ3_S */
@@ -146,15 +155,27 @@ V_INLINE uint32_t row_flags(const book b, const uint8_t *tile, uint32_t r) {
     return b.signs == SIGNS_BYTES ? signs : even_signs(signs);
 }
 
+/* gcc makes 16 rows of AVX-512 slower with constant shifts than with variable ones. */
+#ifdef __AVX512F__
+#define UNROLL_ENTRIES
+#else
+#define UNROLL_ENTRIES V_UNROLL
+#endif
+
 V_INLINE void expand_book(const book b, const uint8_t *tile, uint8_t *to) {
     for (uint32_t sub = 0; sub < 8; sub++, to += 8 * GROUP_BYTES) {
         uint16_t entries[8][PANEL];
         uint32_t flags[PANEL];
+        uint8_t room[PANEL];
+        const uint8_t *high = high_bits(b, tile, room);
+        UNROLL_ENTRIES
         for (uint32_t j = 0; j < b.n_entries; j++) {
             for (uint32_t r = 0; r < PANEL; r++) {
-                entries[j][r] = (uint16_t)(b.first + entry_number(b, tile, j, r));
+                const uint32_t number = b.first + entry_number(b, tile, high, j, r);
+                entries[j][r] = (uint16_t)(V_GATHER_STEP * number);
             }
         }
+        v_keep_in_memory(entries);
         for (uint32_t r = 0; r < PANEL; r++) flags[r] = row_flags(b, tile, r);
         V_UNROLL
         for (int v = 0; v < VECTORS; v++) {
@@ -226,16 +247,16 @@ V_INLINE int ternary_place(int p, int n) {
 }
 
 static void expand_ternary(const uint8_t *planes, uint8_t *to) {
-    const vu8 one_third = vb_splat(86), two_thirds = vb_splat(171);
+    const vu8 one_third = vb_splat(85), two_thirds = vb_splat(170);
     for (int p = 0; p < 13; p++) {
         for (int v = 0; v < VECTORS; v++) {
             const int at = VECTOR_BYTES * v;
             vu8 fraction = vb_load(planes + GROUP_BYTES * p + at);
             for (int n = 0; n < (p < 12 ? 5 : 4); n++) {
-                const vu8 digit = vb_sub(vb_sub(vb_splat(0), vb_at_least(fraction, one_third)),
-                                         vb_at_least(fraction, two_thirds));
+                const vu8 digit =
+                    vb_add(vb_above(fraction, one_third), vb_above(fraction, two_thirds));
                 vb_store(to + GROUP_BYTES * ternary_place(p, n) + at, digit);
-                fraction = vb_add(fraction, vb_add(fraction, fraction));
+                fraction = vb_triple(fraction);
             }
         }
     }

@@ -12,14 +12,17 @@
  *   v_load_f16_normal(p)              the same for values that are finite and not subnormal
  *   v_pow2_biased(n + 1.5 * 2^23)     2^n for whole n; 0 for -127, infinity for 128
  *   v_exp(a)
+ *   v_keep_in_memory(p)               where vb_gather will find its index
  *   v_read_ahead(p)                   the cache line at p is needed soon; it must be there
  *
  * For products of small integers, a vector of bytes (vu8) holds four bytes of each of VF rows:
  *
- *   vb_load(p) vb_store(p, a) vb_splat(x) vb_and(a, b) vb_or(a, b) vb_lookup16(index, table)
- *   vb_add(a, b) vb_sub(a, b)         modulo 256
- *   vb_at_least(a, b)                 255 where a >= b, else 0
- *   vb_gather(table, index)           table[index[row]], a uint32_t for each row
+ *   vb_load(p) vb_store(p, a) vb_splat(x) vb_and(a, b) vb_or(a, b)
+ *   vb_lookup16(index, table)         table[index]; every index must be 0 .. 15
+ *   vb_add(a, b)                      modulo 256
+ *   vb_above(a, b)                    1 where a > b, else 0
+ *   vb_triple(a)                      3 * a modulo 256
+ *   vb_gather(table, index)           table[index[row] / V_GATHER_STEP], a uint32_t for each row
  *   vb_shl(a, n) vb_shr(a, n)         bits may cross into the next byte: mask them
  *   vw_unsigned(u) vw_signed(u)       weights as the dot product takes them, from 0 .. 127 or int8;
  *                                     signed ones come out with v_signed_offset() added
@@ -60,6 +63,16 @@ V_INLINE void v_read_ahead(const uint8_t *p) {
     (void)*(const volatile uint8_t *)p;
 #else
     __builtin_prefetch(p);
+#endif
+}
+
+/* What lies at p is written to memory, and read from there: a compiler that keeps it in a vector
+ * takes it out lane by lane, which is slower than loads. */
+V_INLINE void v_keep_in_memory(const void *p) {
+#ifdef __wasm__
+    __asm__ volatile("" : : "r"(p) : "memory");
+#else
+    (void)p;
 #endif
 }
 
@@ -133,6 +146,14 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 
 #ifndef __wasm_simd128__
 V_INLINE vf32 v_load_f16_normal(const void *p) { return v_load_f16(p); }
+#endif
+
+#ifndef V_GATHERS_BYTES
+enum { V_GATHER_STEP = 1 };
+#endif
+
+#ifndef V_TRIPLES
+V_INLINE vu8 vb_triple(vu8 a) { return vb_add(a, vb_add(a, a)); }
 #endif
 
 #ifndef V_DOT_MAY_BE_WRONG

@@ -70,8 +70,9 @@ V_INLINE vu8 vb_splat(uint8_t x) { return _mm256_set1_epi8((char)x); }
 V_INLINE vu8 vb_and(vu8 a, vu8 b) { return _mm256_and_si256(a, b); }
 V_INLINE vu8 vb_or(vu8 a, vu8 b) { return _mm256_or_si256(a, b); }
 V_INLINE vu8 vb_add(vu8 a, vu8 b) { return _mm256_add_epi8(a, b); }
-V_INLINE vu8 vb_sub(vu8 a, vu8 b) { return _mm256_sub_epi8(a, b); }
-V_INLINE vu8 vb_at_least(vu8 a, vu8 b) { return _mm256_cmpeq_epi8(_mm256_max_epu8(a, b), a); }
+V_INLINE vu8 vb_above(vu8 a, vu8 b) {
+    return _mm256_min_epu8(_mm256_subs_epu8(a, b), _mm256_set1_epi8(1));
+}
 V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
     const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)index));
     return _mm256_i32gather_epi32((const int *)table, wide, 4);

@@ -53,9 +53,8 @@ V_INLINE vu8 vb_splat(uint8_t x) { return _mm512_set1_epi8((char)x); }
 V_INLINE vu8 vb_and(vu8 a, vu8 b) { return _mm512_and_si512(a, b); }
 V_INLINE vu8 vb_or(vu8 a, vu8 b) { return _mm512_or_si512(a, b); }
 V_INLINE vu8 vb_add(vu8 a, vu8 b) { return _mm512_add_epi8(a, b); }
-V_INLINE vu8 vb_sub(vu8 a, vu8 b) { return _mm512_sub_epi8(a, b); }
-V_INLINE vu8 vb_at_least(vu8 a, vu8 b) {
-    return _mm512_maskz_set1_epi8(_mm512_cmpge_epu8_mask(a, b), (char)0xff);
+V_INLINE vu8 vb_above(vu8 a, vu8 b) {
+    return _mm512_min_epu8(_mm512_subs_epu8(a, b), _mm512_set1_epi8(1));
 }
 V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)index));

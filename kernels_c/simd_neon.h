@@ -58,8 +58,7 @@ V_INLINE vu8 vb_splat(uint8_t x) { return vdupq_n_u8(x); }
 V_INLINE vu8 vb_and(vu8 a, vu8 b) { return vandq_u8(a, b); }
 V_INLINE vu8 vb_or(vu8 a, vu8 b) { return vorrq_u8(a, b); }
 V_INLINE vu8 vb_add(vu8 a, vu8 b) { return vaddq_u8(a, b); }
-V_INLINE vu8 vb_sub(vu8 a, vu8 b) { return vsubq_u8(a, b); }
-V_INLINE vu8 vb_at_least(vu8 a, vu8 b) { return vcgeq_u8(a, b); }
+V_INLINE vu8 vb_above(vu8 a, vu8 b) { return vminq_u8(vqsubq_u8(a, b), vdupq_n_u8(1)); }
 V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
     uint32x4_t x = vld1q_dup_u32(table + index[0]);
     x = vld1q_lane_u32(table + index[1], x, 1);

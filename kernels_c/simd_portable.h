@@ -101,8 +101,7 @@ V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
     return vb_load(x)
 
 V_INLINE vu8 vb_add(vu8 a, vu8 b) { V_EACH_BYTE(x[i] + y[i]); }
-V_INLINE vu8 vb_sub(vu8 a, vu8 b) { V_EACH_BYTE(x[i] - y[i]); }
-V_INLINE vu8 vb_at_least(vu8 a, vu8 b) { V_EACH_BYTE(x[i] >= y[i] ? 255 : 0); }
+V_INLINE vu8 vb_above(vu8 a, vu8 b) { V_EACH_BYTE(x[i] > y[i]); }
 V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
     V_EACH_ROW(vu8, table[index[i]]);
 }

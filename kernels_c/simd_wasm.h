@@ -101,18 +101,34 @@ V_INLINE vu8 vb_splat(uint8_t x) { return wasm_u8x16_splat(x); }
 V_INLINE vu8 vb_and(vu8 a, vu8 b) { return wasm_v128_and(a, b); }
 V_INLINE vu8 vb_or(vu8 a, vu8 b) { return wasm_v128_or(a, b); }
 V_INLINE vu8 vb_add(vu8 a, vu8 b) { return wasm_i8x16_add(a, b); }
-V_INLINE vu8 vb_sub(vu8 a, vu8 b) { return wasm_i8x16_sub(a, b); }
-V_INLINE vu8 vb_at_least(vu8 a, vu8 b) { return wasm_u8x16_ge(a, b); }
+V_INLINE vu8 vb_above(vu8 a, vu8 b) {
+    return wasm_u8x16_min(wasm_u8x16_sub_sat(a, b), wasm_i8x16_const_splat(1));
+}
+/* A compiler that sees a product makes one, with 16-bit lanes: there is none of bytes. */
+#define V_TRIPLES
+V_INLINE vu8 vb_triple(vu8 a) {
+    v128_t twice = wasm_i8x16_add(a, a);
+    __asm__("" : "+r"(twice));
+    return wasm_i8x16_add(a, twice);
+}
+/* index: in bytes */
+#define V_GATHERS_BYTES
+enum { V_GATHER_STEP = 4 };
 V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
-    v128_t x = wasm_v128_load32_zero(table + index[0]);
-    x = wasm_v128_load32_lane(table + index[1], x, 1);
-    x = wasm_v128_load32_lane(table + index[2], x, 2);
-    return wasm_v128_load32_lane(table + index[3], x, 3);
+    const uint8_t *at = (const uint8_t *)table;
+    v128_t x[4];
+    for (int i = 0; i < 4; i++) x[i] = wasm_v128_load32_zero(at + index[i]);
+    return wasm_i64x2_shuffle(wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5),
+                              wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5), 0, 2);
 }
 V_INLINE vu8 vb_shl(vu8 a, uint32_t n) { return wasm_i16x8_shl(a, n); }
 V_INLINE vu8 vb_shr(vu8 a, uint32_t n) { return wasm_u16x8_shr(a, n); }
 V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
+#ifdef __wasm_relaxed_simd__ /* saves a check: what 16 and more give is left to the engine */
+    return wasm_i8x16_relaxed_swizzle(wasm_v128_load(table), index);
+#else
     return wasm_i8x16_swizzle(wasm_v128_load(table), index);
+#endif
 }
 V_INLINE vacc vacc_init(int32_t x) { return wasm_i32x4_splat(x); }
 V_INLINE vacc vacc_fold(vacc acc) { return acc; }
