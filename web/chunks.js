@@ -7,7 +7,8 @@ export class ChunkReader {
   #bytes = null;
   /** @type {ReadableStreamDefaultReader<Uint8Array> | null} */
   #any = null;
-  #buffer = new ArrayBuffer(CHUNK_BYTES);
+  /** @type {ArrayBuffer} */
+  #buffer;
   /**
    * What came and was not asked for yet.
    *
@@ -15,8 +16,14 @@ export class ChunkReader {
    */
   #rest = new Uint8Array();
 
-  /** @param {ReadableStream<Uint8Array>} stream */
-  constructor(stream) {
+  /**
+   * @param {ReadableStream<Uint8Array>} stream
+   * @param {ChunkReader | null} [former]  that is not used any more: its memory is
+   */
+  constructor(stream, former = null) {
+    /** @type {ArrayBuffer | null} */
+    const buffer = former === null ? null : former.#buffer;
+    this.#buffer = buffer?.byteLength === CHUNK_BYTES ? buffer : new ArrayBuffer(CHUNK_BYTES);
     try {
       this.#bytes = stream.getReader({ mode: "byob" });
     } catch {

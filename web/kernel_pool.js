@@ -8,6 +8,7 @@ import { checkVersion, compile } from "./kernel_module.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { ThreadReply, ThreadStart } from "./kernel_thread.js" */
+/** @import { StartThreadReply } from "./protocol.js" */
 
 /** 4 GiB, all that a 32-bit address reaches. */
 const MOST_PAGES = 65536;
@@ -235,8 +236,7 @@ export class KernelPool {
   /**
    * End the threads and let go of the memory.
    *
-   * @returns {Promise<unknown>} once no thread sleeps in a kernel any more: such a worker would
-   *   outlive its parent, and hold the memory
+   * @returns {Promise<unknown>} once no thread sleeps in a kernel any more
    */
   close() {
     this.failure ||= "the model was closed";
@@ -249,7 +249,7 @@ export class KernelPool {
 
   /** @param {number} thread */
   #startThread(thread) {
-    const worker = new Worker(new URL("./kernel_thread.js", import.meta.url), { type: "module" });
+    const [channel, failures] = [new MessageChannel(), new MessageChannel()];
     /** @type {ThreadStart} */
     const start = {
       module: this.#module,
@@ -266,17 +266,18 @@ export class KernelPool {
         reject(new Error(reason));
         end();
       };
-      worker.onmessage = ({ data }) => {
+      channel.port1.onmessage = ({ data }) => {
         const reply = /** @type {ThreadReply} */ (data);
         if ("failed" in reply) fail(reply.failed);
         else if ("ended" in reply) end();
         else resolve(undefined);
       };
-      worker.onerror = (event) => {
-        event.preventDefault();
-        fail(event.message || "its worker could not be loaded");
-      };
-      worker.postMessage(start);
+      failures.port1.onmessage = ({ data }) => fail(data);
+      const [port, failure] = [channel.port2, failures.port2];
+      /** @type {StartThreadReply} */
+      const reply = { type: "startThread", port, failure };
+      self.postMessage(reply, { transfer: [port, failure] });
+      channel.port1.postMessage(start);
     });
   }
 

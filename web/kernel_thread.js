@@ -1,4 +1,7 @@
-/** One thread of the kernels: a worker that walks plans until its pool ends. See kernel_pool.js. */
+/**
+ * One thread of the kernels: a worker that walks plans until its pool ends. The page starts it for
+ * kernel_pool.js, and hands it the port over which the two talk.
+ */
 
 /**
  * @typedef {object} ThreadStart
@@ -11,8 +14,17 @@
  * @typedef {{ready: true} | {failed: string} | {ended: true}} ThreadReply
  */
 
-self.onmessage = async ({ data }) => {
-  const { module, memory, stackTop, pool, thread } = /** @type {ThreadStart} */ (data);
+self.onmessage = ({ data }) => {
+  const port = /** @type {MessagePort} */ (data);
+  port.onmessage = (event) => void work(port, event.data);
+};
+
+/**
+ * @param {MessagePort} port
+ * @param {ThreadStart} start
+ */
+async function work(port, { module, memory, stackTop, pool, thread }) {
+  const post = (/** @type {ThreadReply} */ reply) => port.postMessage(reply);
   let breakPool = () => {};
   try {
     const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
@@ -27,11 +39,6 @@ self.onmessage = async ({ data }) => {
     breakPool();
     post({ failed: error instanceof Error ? error.message : String(error) });
   }
-};
-
-/** @param {ThreadReply} reply */
-function post(reply) {
-  self.postMessage(reply);
 }
 
 export {};

@@ -15,7 +15,7 @@ import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 export { OxiLlamaError } from "./protocol.js";
 
 /**
- * @import { AliveReply, AnswerStats, ChatMessage, ModelInfo, Reply, Request
+ * @import { AliveReply, AnswerStats, ChatMessage, ModelInfo, Reply, Request, StartThreadReply
  *   } from "./protocol.js"
  */
 
@@ -52,7 +52,7 @@ export { OxiLlamaError } from "./protocol.js";
 /** How long a worker may take to begin, scripts included. */
 const START_MS = 60_000;
 /** How long a worker may take to end its threads. */
-const CLOSE_MS = 1000;
+const CLOSE_MS = 2000;
 
 export class OxiLlama {
   /**
@@ -324,10 +324,9 @@ export class OxiLlama {
 /** The worker, and the requests that wait for its replies. */
 class Connection {
   #name = `oxillama-${Date.now()}-${Math.random()}`;
-  #worker = new Worker(new URL("worker.js", new URL(OxiLlama.assets, document.baseURI)), {
-    type: "module",
-    name: this.#name,
-  });
+  #worker = startWorker("worker.js", this.#name);
+  /** @type {Worker[]} of its kernels' threads: Chromium often keeps workers of workers for ever */
+  #threads = [];
   /** Ends with the connection. */
   #life = new AbortController();
   /** @type {Map<number, Waiting>} */
@@ -385,23 +384,26 @@ class Connection {
     if (this.#closed !== null) return;
     this.#closed = reason;
     this.#life.abort();
-    // a worker that has ended its threads goes at once, and their memory with it; else that takes
-    // the browser some seconds
-    const worker = this.#worker;
-    const timer = setTimeout(() => worker.terminate(), CLOSE_MS);
-    worker.onmessage = ({ data }) => {
+    // threads that sleep in WebAssembly take the browser some seconds to end
+    const timer = setTimeout(() => this.#terminate(), CLOSE_MS);
+    this.#worker.onmessage = ({ data }) => {
       if (data.type !== "closed") return;
       clearTimeout(timer);
-      worker.terminate();
+      this.#terminate();
     };
-    worker.postMessage({ type: "close" });
+    this.#worker.postMessage({ type: "close" });
     for (const { reject } of this.#waiting.values()) reject(reason);
     this.#waiting.clear();
   }
 
-  /** @param {Reply | AliveReply} reply */
+  #terminate() {
+    for (const worker of [...this.#threads, this.#worker]) worker.terminate();
+  }
+
+  /** @param {Reply | AliveReply | StartThreadReply} reply */
   #receive(reply) {
     if (reply.type === "alive") return this.#onAlive();
+    if (reply.type === "startThread") return this.#startThread(reply);
     const waiting = this.#waiting.get(reply.id);
     if (waiting === undefined) return;
     if (reply.type === "done") {
@@ -417,6 +419,17 @@ class Connection {
     }
   }
 
+  /** @param {StartThreadReply} reply */
+  #startThread({ port, failure }) {
+    const thread = startWorker("kernel_thread.js", this.#name);
+    thread.onerror = (event) => {
+      event.preventDefault();
+      failure.postMessage(event.message || "its worker could not be loaded");
+    };
+    thread.postMessage(port, [port]);
+    this.#threads.push(thread);
+  }
+
   /** @param {string | undefined} reason */
   #die(reason) {
     this.close(
@@ -426,11 +439,21 @@ class Connection {
         detail: reason ?? "",
       }),
     );
+    this.#terminate();
   }
 }
 
 /** @type {Connection | null} */
 let spare = null;
+
+/**
+ * @param {string} file
+ * @param {string} name
+ */
+function startWorker(file, name) {
+  const folder = new URL(OxiLlama.assets, document.baseURI);
+  return new Worker(new URL(file, folder), { type: "module", name });
+}
 
 /**
  * @param {Blob | ArrayBuffer | Uint8Array | string | URL} adapter

@@ -7,7 +7,7 @@
  */
 
 /** Raised when the two sides would not understand each other. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 /**
  * @typedef {{kind: "url", url: string} | {kind: "blob", blob: Blob}
@@ -107,6 +107,8 @@ export const PROTOCOL_VERSION = 2;
  * @typedef {{type: "error", id: number, error: ErrorDescription}} ErrorReply
  * @typedef {{type: "alive"}} AliveReply  the worker holds the Web Lock of its name from now on;
  *   when someone else gets it, the worker is no more
+ * @typedef {{type: "startThread", port: MessagePort, failure: MessagePort}} StartThreadReply  the
+ *   page starts kernel_thread.js, hands it `port`, and says to `failure` why it cannot run
  * @typedef {{type: "closed"}} ClosedReply  to "close": the worker may be terminated
  * @typedef {ProgressReply | PrefillReply | PieceReply | LogprobsReply | DoneReply
  *   | ErrorReply} Reply  these have

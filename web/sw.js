@@ -78,9 +78,15 @@ async function fetchOrRecall(request) {
   }
 }
 
-/** @param {Request} request */
-function isOfThisSite({ method, url }) {
-  return method === "GET" && new URL(url).origin === self.location.origin;
+/**
+ * Parts of files, that is models, come straight to those who asked for them.
+ *
+ * @param {Request} request
+ */
+function isOfThisSite({ method, url, headers }) {
+  return (
+    method === "GET" && new URL(url).origin === self.location.origin && !headers.has("Range")
+  );
 }
 
 // --- isolation: a page whose headers say so may share memory between threads (HTML standard)
