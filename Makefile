@@ -24,7 +24,7 @@ STAMPS := build/stamps
 PORT ?= 8000
 
 .PHONY: help demo demo-once test setup lint kernels wheel npm bench clean
-.PHONY: system chromium model test-data
+.PHONY: system chromium firefox model test-data
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -38,7 +38,7 @@ demo-once: chromium wheel model
 test: setup lint
 	$(PYTHON) -m pytest -q
 
-setup: chromium kernels wheel test-data
+setup: chromium firefox kernels wheel test-data
 
 lint: $(STAMPS)/venv $(STAMPS)/node
 	$(VENV)/bin/ruff check .
@@ -70,6 +70,9 @@ system:
 
 chromium: system
 	@tools/setup_system.sh chromium
+
+firefox: system
+	@tools/setup_system.sh firefox
 
 model: $(STAMPS)/venv
 	@$(PYTHON) -m oxillama_web fetch smollm2-135m-instruct >/dev/null

@@ -3,6 +3,7 @@
 #
 #   tools/setup_system.sh build      Python 3.11 with venv, Node 20 with npm, a C compiler
 #   tools/setup_system.sh chromium   Chromium; CHROMIUM=/path/to/it chooses one
+#   tools/setup_system.sh firefox    Firefox; FIREFOX=/path/to/it chooses one
 #   tools/setup_system.sh python     prints the path of a Python that serves
 #
 # Root on Debian gets what is missing from Debian's packages; others are told so in one line.
@@ -12,8 +13,9 @@ main() {
   case "${1:-}" in
     build) build_tools ;;
     chromium) chromium ;;
+    firefox) firefox ;;
     python) find_python ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 }
 
@@ -61,6 +63,14 @@ chromium() {
     if [ -n "$name" ] && type -P "$name" >/dev/null; then return; fi
   done
   debian_packages "Chromium (or its path in CHROMIUM)" chromium fonts-dejavu-core
+}
+
+firefox() {
+  local name
+  for name in "${FIREFOX:-}" firefox-esr firefox; do
+    if [ -n "$name" ] && type -P "$name" >/dev/null; then return; fi
+  done
+  debian_packages "Firefox (or its path in FIREFOX)" firefox-esr
 }
 
 # debian_packages WHAT PACKAGE...
