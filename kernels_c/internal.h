@@ -66,7 +66,8 @@ static inline void ox_share(const ox_run *run, uint32_t n, uint32_t *first, uint
 }
 
 /* Hands the items of an operation out to whichever thread comes for the next: a thread that is
- * slower, or is interrupted, does less. The items of several loops follow each other. */
+ * slower, or is interrupted, does less. The items of several loops follow each other; the first
+ * ones are dealt out. */
 typedef struct ox_turns {
     atomic_uint *n_taken;
     uint32_t item; /* that this thread has taken for a later loop, if it holds one */
@@ -75,7 +76,9 @@ typedef struct ox_turns {
 } ox_turns;
 
 static inline ox_turns ox_turns_of(const ox_run *run, const ox_op *op) {
-    return (ox_turns){.n_taken = run->n_taken + (op - (const ox_op *)(uintptr_t)run->model->ops)};
+    return (ox_turns){.n_taken = run->n_taken + (op - (const ox_op *)(uintptr_t)run->model->ops),
+                      .item = run->thread,
+                      .holds_one = 1};
 }
 
 /* Takes the next of a loop's n items. Returns 0 when there is none left. */

@@ -27,11 +27,18 @@ static inline float bias_of(const ox_product *product, uint32_t row) {
     return product->bias ? v_float_of_bits(v_load_u32(product->bias + row)) : 0.0f;
 }
 
+enum { TURN_BYTES = 128 << 10, MOST_TURNS = 4 };
+
 /* How many of n panels or tiles of rows a thread takes at once: few, so that all threads end
- * together; for a few tokens some, so that weights are read in long runs. */
+ * together. For a few tokens every thread takes up to MOST_TURNS parts of at least TURN_BYTES of
+ * weights: to take a turn costs up to half a microsecond, and weights are read best in long runs.
+ */
 static inline uint32_t rows_at_once(const ox_run *run, const ox_product *product, uint32_t n) {
-    const uint32_t share = product->n_rows > OX_GEMV_TOKENS ? 1 : n / (8 * run->n_threads);
-    return share < 1 ? 1 : share > 16 ? 16 : share;
+    if (product->n_rows > OX_GEMV_TOKENS) return 1;
+    uint64_t turns = product->weight->bytes / TURN_BYTES / run->n_threads;
+    if (turns > MOST_TURNS) turns = MOST_TURNS;
+    const uint64_t all = (turns < 1 ? 1 : turns) * run->n_threads;
+    return (uint32_t)((n + all - 1) / all);
 }
 
 /* Quantized weights, with the input quantized by ox_quantize_rows. */

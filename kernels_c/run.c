@@ -500,7 +500,7 @@ int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratc
         return OX_BAD_SCRATCH;
     }
     atomic_uint *n_taken = (atomic_uint *)(void *)scratch;
-    for (uint32_t i = 0; i < model->n_ops; i++) atomic_init(n_taken + i, 0);
+    for (uint32_t i = 0; i < model->n_ops; i++) atomic_init(n_taken + i, n_threads);
     *run = (ox_run){
         .model = model,
         .batch = batch,
