@@ -127,6 +127,7 @@ class Session:
             {
                 "name": model.name,
                 "architecture": model.architecture,
+                "isEncoder": engine.is_encoder,
                 "contextLength": model.context_length,
                 "contextSize": model.context_size,
                 "layers": model.n_layers,

@@ -147,6 +147,11 @@ class InferenceEngine:
         return bool(self._model.chat_template)
 
     @property
+    def is_encoder(self) -> bool:
+        """Whether the model gives vectors (`embed`) and no text."""
+        return self._model.plan.is_encoder
+
+    @property
     def kv_cache_seq_len(self) -> int:
         """Tokens in the cache."""
         return self._conversation.kv_cache_seq_len

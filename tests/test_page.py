@@ -45,17 +45,18 @@ def test_a_model_without_a_chat_template_continues_the_text(page: Page) -> None:
     assert last_answer(page)
 
 
-def test_a_model_that_cannot_write_says_so_and_leaves_no_conversation(
+def test_a_model_that_cannot_write_says_so_and_another_can_be_chosen(
     page: Page, tmp_path: Path
 ) -> None:
     encoder = tmp_path / "encoder.gguf"
     write_tiny_bert(encoder)
     page.set_input_files("#file", encoder)
-    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
-    ask(page, "abc")
-    alert = page.locator(".message.assistant").get_by_role("alert")
-    expect(alert).to_contain_text("cannot write any", timeout=LOAD_TIMEOUT_MS)
-    expect(page.locator(".message.assistant")).not_to_contain_text("not trained to chat")
+    error = page.locator("#start-error")
+    expect(error).to_contain_text("cannot write any", timeout=LOAD_TIMEOUT_MS)
+    expect(page.locator("#chat")).to_be_hidden()
+    open_bundled(page)
+    expect(error).to_be_hidden()
+    expect(page.locator("#model-name")).to_have_text(TINY.removesuffix(".gguf"))
     expect(page.locator("#conversations li")).to_have_count(0)
 
 

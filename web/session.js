@@ -57,8 +57,9 @@ export class Session {
   /**
    * All of the model was received.
    *
-   * @returns {Pick<ModelInfo, "name" | "architecture" | "contextLength" | "contextSize" |
-   *   "layers" | "hiddenSize" | "vocabularySize" | "executor" | "memoryBytes" | "kernels">}
+   * @returns {Pick<ModelInfo, "name" | "architecture" | "isEncoder" | "contextLength" |
+   *   "contextSize" | "layers" | "hiddenSize" | "vocabularySize" | "executor" | "memoryBytes" |
+   *   "kernels">}
    */
   load() {
     return JSON.parse(this.#invoke("load"));

@@ -7,7 +7,13 @@ import { ConversationList, ConversationStore, toMarkdown } from "./conversations
 import { element, saveFile, show } from "./dom.js";
 import { Figures } from "./figures.js";
 import { LoadView } from "./loading.js";
-import { fileName, showBundledModels, showKeptModels, showKnownModels } from "./models.js";
+import {
+  fileName,
+  modelTitle,
+  showBundledModels,
+  showKeptModels,
+  showKnownModels,
+} from "./models.js";
 import { keepPage } from "./offline.js";
 import { SessionKeeper, SessionStore } from "./sessions.js";
 import { Settings } from "./settings.js";
@@ -18,6 +24,9 @@ import { Settings } from "./settings.js";
 const SETTLED_MS = 3_000;
 /** So long a model that is left may take to hand over its conversation. */
 const LEAVE_MS = 2_000;
+
+const ENCODER =
+  "This model compares texts, and cannot write any. Choose another one to chat with.";
 
 /** What is only on the page while a model is loaded. */
 const CHAT_PARTS = ["chat", "new-chat", "change-model", "toggle-sidebar", "sidebar"];
@@ -101,7 +110,13 @@ async function load(model, name) {
       signal: loading.signal,
       onProgress: (event) => progress.update(event),
     });
-    openChat(llm, llm.info.name || name, typeof model === "string");
+    if (llm.info.isEncoder) {
+      llm.dispose();
+      llm = null;
+      showError(ENCODER);
+    } else {
+      openChat(llm, modelTitle(name), typeof model === "string");
+    }
   } catch (error) {
     const stopped = error instanceof OxiLlamaError && error.code === "aborted";
     if (!stopped) showError(describe(error));

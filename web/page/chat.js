@@ -11,9 +11,6 @@ import { newConversation, titleOf } from "./conversations.js";
 /** @import { MessageActions } from "./answer.js" */
 /** @import { SessionKeeper } from "./sessions.js" */
 
-const ENCODER =
-  "This model compares texts, and cannot write any. Choose another one to chat with.";
-
 /**
  * @typedef {object} ChatParts
  * @property {HTMLElement} log
@@ -189,8 +186,7 @@ export class Chat {
     } catch (error) {
       // the question goes with its answer, so that the next one can be asked
       messages.pop();
-      const isEncoder = error instanceof OxiLlamaError && error.code === "unsupported_model";
-      view.fail(isEncoder ? ENCODER : describe(error));
+      view.fail(describe(error));
     }
     await this.#save(conversation);
   }

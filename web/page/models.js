@@ -77,7 +77,7 @@ export async function showBundledModels(onChoose) {
     return; // the page offers its other ways
   }
   const items = models.map(({ file, bytes }) =>
-    make("li", "", modelButton(file.replace(/\.gguf$/i, ""), megabytes(bytes), () =>
+    make("li", "", modelButton(modelTitle(file), megabytes(bytes), () =>
       onChoose(`models/${encodeURIComponent(file)}`, file))),
   );
   element("bundled-models", HTMLElement).replaceChildren(...items);
@@ -99,7 +99,7 @@ export async function showKeptModels(onChoose) {
   }
   const refresh = () => showKeptModels(onChoose);
   const items = files.map(({ url, bytes }) => {
-    const name = fileName(url).replace(/\.gguf$/i, "");
+    const name = modelTitle(fileName(url));
     const load = modelButton(name, megabytes(bytes), () => onChoose(url, name));
     const forget = () => OxiLlama.cache.delete(url).then(refresh, refresh);
     const remove = makeButton("quiet icon", "×", () => void forget());
@@ -120,6 +120,15 @@ export function fileName(url) {
   } catch {
     return name;
   }
+}
+
+/**
+ * What people know a model by; the name inside a file is often that of a training run.
+ *
+ * @param {string} name  of its file, or its own
+ */
+export function modelTitle(name) {
+  return name.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, "");
 }
 
 /**
