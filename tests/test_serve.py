@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -105,6 +108,18 @@ def test_nothing_else_is_served(address: str, path: str) -> None:
     response, body = get(address, path)
     assert response.status == 404
     assert b"secret" not in body
+
+
+def test_a_dropped_connection_is_no_news(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    host, port = urlsplit(address).netloc.split(":")
+    for request in (b"GET", b"GET /models/m.gguf HTTP/1.1\r\nHost: x\r\n\r\n" * 100):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(request)
+            # closing resets the connection, whatever was not read
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.5)
+    assert get(address, "/")[0].status == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_isolation_can_be_left_out(folder: Path) -> None:

@@ -108,10 +108,14 @@ class Handler(SimpleHTTPRequestHandler):
     def copyfile(self, source: BinaryIO, outputfile: BinaryIO) -> None:  # type: ignore[override]
         """Sends the file, or the range that was asked for."""
         remaining = sys.maxsize if self._range is None else self._range[1] - self._range[0] + 1
+        while remaining > 0 and (data := source.read(min(CHUNK, remaining))):
+            outputfile.write(data)
+            remaining -= len(data)
+
+    def handle_one_request(self) -> None:
+        """As usual; a browser that drops a connection is no news."""
         try:
-            while remaining > 0 and (data := source.read(min(CHUNK, remaining))):
-                outputfile.write(data)
-                remaining -= len(data)
+            super().handle_one_request()
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
