@@ -148,8 +148,8 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 V_INLINE vf32 v_load_f16_normal(const void *p) { return v_load_f16(p); }
 #endif
 
-#ifndef V_GATHERS_BYTES
-enum { V_GATHER_STEP = 1 };
+#ifndef V_GATHER_STEP
+#define V_GATHER_STEP 1u
 #endif
 
 #ifndef V_TRIPLES

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page
 
+from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
+
 ROOT = Path(__file__).resolve().parent.parent
 # the tests import the tools from here
 sys.path.insert(0, str(ROOT / "tools"))
@@ -21,6 +23,9 @@ TINY = "tiny-llama.gguf"
 TINY_BASE = "tiny-base.gguf"
 LARGER = "larger-llama.gguf"
 LOAD_TIMEOUT_MS = 60_000
+# SmolLM2's most probable tokens are so by far here, whatever kernels compute them
+SURE_PROMPT = "1, 2, 3, 4, 5,"
+SURE_TOKENS = 32
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"
@@ -153,6 +158,20 @@ def call(page: Page, body: str, **arguments: Any) -> Any:
         }}
     }}"""
     return page.evaluate(script, arguments)
+
+
+def succeed(page: Page, body: str, **arguments: Any) -> Any:
+    """As `call`, where an error fails the test."""
+    result = call(page, body, **arguments)
+    assert not isinstance(result, dict) or result.get("code") is None, result
+    return result
+
+
+def native_answer(model: Path) -> str:
+    """SURE_TOKENS after SURE_PROMPT, chosen greedily on CPython."""
+    engine = InferenceEngine(EngineConfig(model_path=str(model)))
+    engine.load_model()
+    return engine.generate(SURE_PROMPT, SURE_TOKENS, sampler=SamplerConfig.greedy())
 
 
 def assert_workers_end(page: Page) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_helpers import LARGER, TINY, TINY_BASE, call, serving
+from browser_helpers import LARGER, TINY, TINY_BASE, call, serving, succeed
 from model_host import Host
 from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -78,9 +78,7 @@ def open_page(profile: BrowserContext, url: str) -> Page:
 
 
 def run(page: Page, body: str, **arguments: Any) -> Any:
-    result = call(page, ANSWER + FILES + body, **arguments)
-    assert not isinstance(result, dict) or result.get("code") is None, result
-    return result
+    return succeed(page, ANSWER + FILES + body, **arguments)
 
 
 def load(page: Page, address: str, options: str = "{}") -> dict[str, Any]:

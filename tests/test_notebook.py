@@ -8,20 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_helpers import ROOT, serving
+from browser_helpers import ROOT, SURE_PROMPT, SURE_TOKENS, native_answer, serving
 from make_lite import make_lite
 from playwright.sync_api import Browser, expect
 from serve import make_server
-
-from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
 
 pytest_plugins = ["browser_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
-# the most probable tokens are so by far, whatever kernels compute them
-PROMPT = "1, 2, 3, 4, 5,"
-MAX_TOKENS = 32
 FINISHED_MS = 120_000
 
 
@@ -61,7 +56,7 @@ def test_the_notebook_streams_what_the_engine_says_here(
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
     output = page.locator(".jp-CodeCell").last.locator(".jp-OutputArea-output")
-    expected = native_text(smollm2_path)
+    expected = native_answer(smollm2_path).strip()
     expect(output).to_have_text(expected, timeout=FINISHED_MS)
     seen: list[str] = page.evaluate("globalThis.seen")
     context.close()
@@ -72,17 +67,11 @@ def test_the_notebook_streams_what_the_engine_says_here(
     assert [address for address in foreign if not address.startswith(hosts)] == []
 
 
-def native_text(model: Path) -> str:
-    engine = InferenceEngine(EngineConfig(model_path=str(model)))
-    engine.load_model()
-    return engine.generate(PROMPT, MAX_TOKENS, sampler=SamplerConfig.greedy()).strip()
-
-
 def test_the_notebook_is_kept_without_results_and_names_this_version(wheel: Path) -> None:
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["outputs"] == [] for cell in code)
     source = "".join(line for cell in code for line in cell["source"])
     assert wheel.name in source
-    assert PROMPT in source
-    assert f", {MAX_TOKENS}," in source
+    assert SURE_PROMPT in source
+    assert f", {SURE_TOKENS}," in source

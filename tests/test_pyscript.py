@@ -8,21 +8,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browser_helpers import ROOT, serving
+from browser_helpers import ROOT, SURE_PROMPT, SURE_TOKENS, native_answer, serving
 from get_test_wheels import MICROPIP, PACKAGING, get_test_wheels
 from playwright.sync_api import Browser, expect
 from serve import make_server
-
-from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
 
 pytest_plugins = ["browser_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 EXAMPLE = ROOT / "examples" / "web" / "pyscript"
 MODULES = ROOT / "node_modules"
-# the most probable tokens are so by far, whatever kernels compute them
-PROMPT = "1, 2, 3, 4, 5,"
-MAX_TOKENS = 32
 FINISHED_MS = 90_000
 
 
@@ -50,11 +45,9 @@ def test_the_page_streams_what_the_engine_says_here(
     browser: Browser, folder: Path, smollm2_path: Path
 ) -> None:
     source = (EXAMPLE / "main.py").read_text()
-    assert f'"{PROMPT}", {MAX_TOKENS},' in source
+    assert f'"{SURE_PROMPT}", {SURE_TOKENS},' in source
     assert smollm2_path.name in source
-    engine = InferenceEngine(EngineConfig(model_path=str(smollm2_path)))
-    engine.load_model()
-    expected = engine.generate(PROMPT, MAX_TOKENS, sampler=SamplerConfig.greedy())
+    expected = native_answer(smollm2_path)
     requested: list[str] = []
     uncaught: list[str] = []
     context = browser.new_context()

@@ -25,7 +25,7 @@ self.addEventListener("message", (event) => {
 });
 self.addEventListener("fetch", (event) => {
   const { request, respondWith } = /** @type {any} */ (event);
-  if (isOfThisSite(request)) respondWith.call(event, answer(request));
+  if (isOfThisSite(request) && !isPart(request)) respondWith.call(event, answer(request));
 });
 
 /** @param {Request} request */
@@ -78,15 +78,18 @@ async function fetchOrRecall(request) {
   }
 }
 
+/** @param {Request} request */
+function isOfThisSite({ method, url }) {
+  return method === "GET" && new URL(url).origin === self.location.origin;
+}
+
 /**
  * Parts of files, that is models, come straight to those who asked for them.
  *
  * @param {Request} request
  */
-function isOfThisSite({ method, url, headers }) {
-  return (
-    method === "GET" && new URL(url).origin === self.location.origin && !headers.has("Range")
-  );
+function isPart({ headers }) {
+  return headers.has("Range");
 }
 
 // --- isolation: a page whose headers say so may share memory between threads (HTML standard)
