@@ -5,7 +5,7 @@
     python kernels_c/build.py pool --out DIR
 
 `native` writes libox-<isa> shared libraries into oxillama_web/kernels/, with $CC, gcc, cc, clang or
-ziglang's clang, whichever is there first. `wasm` writes libox-simd128.so and libox-relaxed.so, side
+ziglang's clang, whichever is there first. `wasm` writes libox-<isa>.so for each of WASM_ISAS, side
 modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules that
 import their memory: ox-shared-<isa>.wasm a shared one, for a pool of workers, and
 ox-single-<isa>.wasm another, for one thread; and ox-checksum.wasm, which has a memory of its own
@@ -44,7 +44,12 @@ NATIVE_ISAS = {
     "arm64": {"portable": ["-O2"], "neon": ["-O3", "-march=armv8.2-a+dotprod"]},
     "other": {"portable": ["-O2"]},
 }
-WASM_ISAS = {"simd128": ["-msimd128"], "relaxed": ["-msimd128", "-mrelaxed-simd"]}
+RELAXED = ["-msimd128", "-mrelaxed-simd"]
+WASM_ISAS = {
+    "simd128": ["-msimd128"],
+    "relaxed": RELAXED,
+    "relaxed-pairs": [*RELAXED, "-DOX_DOT_PAIRS"],
+}
 
 POOL_STACK_BYTES = 1 << 17
 

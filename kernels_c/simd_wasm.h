@@ -92,8 +92,7 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
 
 /* Small-integer dot products: see simd.h. */
 enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
-#define V_RUN(bits) 8
-typedef v128_t vu8, vacc;
+typedef v128_t vu8;
 
 V_INLINE vu8 vb_load(const void *p) { return wasm_v128_load(p); }
 V_INLINE void vb_store(void *p, vu8 a) { wasm_v128_store(p, a); }
@@ -112,8 +111,7 @@ V_INLINE vu8 vb_triple(vu8 a) {
     return wasm_i8x16_add(a, twice);
 }
 /* index: in bytes */
-#define V_GATHERS_BYTES
-enum { V_GATHER_STEP = 4 };
+#define V_GATHER_STEP 4u
 V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
     const uint8_t *at = (const uint8_t *)table;
     v128_t x[4];
@@ -130,6 +128,55 @@ V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
     return wasm_i8x16_swizzle(wasm_v128_load(table), index);
 #endif
 }
+
+#ifdef OX_DOT_PAIRS
+/* x86 without AVX-VNNI has no dot product of four bytes, but one of two, vpmaddubsw, of signed and
+ * unsigned bytes into 16 bits, which saturate. Up to V_RUN(bits) of these sums fit before they must
+ * be widened: 2 * (2^bits - 1) * 127 * run < 2^15. Signed weights pass their sign to the
+ * activation: |w| * (a with the sign of w). */
+#define V_RUN(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+typedef struct vacc {
+    v128_t run, total;
+} vacc;
+V_INLINE vacc vacc_init(int32_t x) {
+    return (vacc){wasm_i32x4_const_splat(0), wasm_i32x4_splat(x)};
+}
+V_INLINE vacc vacc_fold(vacc acc) {
+    const v128_t wide = wasm_i32x4_dot_i16x8(acc.run, wasm_i16x8_const_splat(1));
+    return (vacc){wasm_i32x4_const_splat(0), wasm_i32x4_add(acc.total, wide)};
+}
+V_INLINE vf32 vacc_to_f32(vacc acc) { return wasm_f32x4_convert_i32x4(acc.total); }
+
+V_INLINE int32_t v_signed_offset(void) { return 0; }
+V_INLINE int32_t v_relaxed_pair(uint8_t a, uint8_t b) {
+    return wasm_i16x8_extract_lane(
+        wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_u8x16_splat(a), wasm_u8x16_splat(b)), 0);
+}
+#define V_DOT_MAY_BE_WRONG
+V_INLINE int32_t v_dot_is_exact(void) {
+    return v_relaxed_pair(129, 127) == -2 * 127 * 127 && v_relaxed_pair(127, 128) == 2 * 127 * 128;
+}
+
+typedef int8_t act_t;
+typedef v128_t vw, va;
+V_INLINE vw vw_unsigned(vu8 a) { return a; }
+V_INLINE vw vw_signed(vu8 a) { return a; }
+V_INLINE vw vw_load(const void *p) { return wasm_v128_load(p); }
+V_INLINE void vw_store(void *p, vw a) { wasm_v128_store(p, a); }
+V_INLINE va va_load(const act_t *p) { return wasm_v128_load32_splat(p); }
+V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
+    acc.run = wasm_i16x8_add(acc.run, wasm_i16x8_relaxed_dot_i8x16_i7x16(a, w));
+    return acc;
+}
+V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
+    const v128_t negative = wasm_i8x16_lt(w, wasm_i8x16_const_splat(0));
+    const va signed_a = wasm_i8x16_sub(wasm_v128_xor(a, negative), negative);
+    acc.run = wasm_i16x8_relaxed_dot_i8x16_i7x16(signed_a, wasm_i8x16_abs(w));
+    return acc;
+}
+#else
+#define V_RUN(bits) 8
+typedef v128_t vacc;
 V_INLINE vacc vacc_init(int32_t x) { return wasm_i32x4_splat(x); }
 V_INLINE vacc vacc_fold(vacc acc) { return acc; }
 V_INLINE vf32 vacc_to_f32(vacc acc) { return wasm_f32x4_convert_i32x4(acc); }
@@ -137,8 +184,7 @@ V_INLINE vf32 vacc_to_f32(vacc acc) { return wasm_f32x4_convert_i32x4(acc); }
 #ifdef __wasm_relaxed_simd__
 /* The relaxed dot product multiplies signed bytes by values of 0..127; what it makes of 128..255 is
  * left to the engine, and the same in all of one run. With sdot (Arm) these are negative numbers;
- * with vpdpbusd (x86 with AVX-VNNI) they are positive, and signed weights are shifted by 128; older
- * x86 adds pairs of products in 16 bits that saturate, which no shift makes right. */
+ * with vpdpbusd (x86 with AVX-VNNI) they are positive, and signed weights are shifted by 128. */
 V_INLINE int32_t v_relaxed_dot(uint8_t a, uint8_t b) {
     return wasm_i32x4_extract_lane(
         wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_u8x16_splat(a), wasm_u8x16_splat(b),
@@ -197,6 +243,7 @@ V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
 }
 #endif
 V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return v_dot_unsigned(acc, w, a); }
+#endif
 
 V_INLINE vf32 v_load_u8(const uint8_t *p) {
     const v128_t wide = wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p));

@@ -1,17 +1,18 @@
-"""The kernels in Chromium against llama.cpp's reference outputs, with both wasm libraries."""
+"""The kernels in Chromium against llama.cpp's reference outputs, with each wasm library."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_helpers import serving
+from browser_helpers import ROOT, serving
 from playwright.sync_api import Browser
 from serve import make_server
 
-from oxillama_web.executors.library import RELAXED_SIMD_PROBE
+from oxillama_web.executors.library import RELAXED_DOT
 
 pytest_plugins = ["browser_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -51,7 +52,7 @@ def models_url(site: Path, smollm2_path: Path, gemma3_path: Path) -> Iterator[st
         yield address
 
 
-@pytest.mark.parametrize("variant", ["simd128", "relaxed"])
+@pytest.mark.parametrize("variant", ["simd128", "relaxed", "relaxed-pairs"])
 @pytest.mark.parametrize("model", MODELS)
 def test_kernels_in_chromium_stray_no_further_than_llama_cpp(
     browser: Browser, models_url: str, request: pytest.FixtureRequest, model: str, variant: str
@@ -76,9 +77,21 @@ def test_kernels_in_chromium_stray_no_further_than_llama_cpp(
         assert result["wrong"] == []
 
 
-def test_chromium_takes_the_probe_for_relaxed_simd(browser: Browser) -> None:
+def test_the_probe_multiplies_in_chromium_and_is_the_one_of_the_page(browser: Browser) -> None:
     page = browser.new_page()
-    assert page.evaluate(
-        "(bytes) => WebAssembly.validate(new Uint8Array(bytes))", list(RELAXED_SIMD_PROBE)
+    small, large = page.evaluate(
+        """async (bytes) => {
+            const { instance } = await WebAssembly.instantiate(new Uint8Array(bytes));
+            const { dot } = instance.exports;
+            return [dot(255, 127), dot(127, 255)];
+        }""",
+        list(RELAXED_DOT),
     )
     page.close()
+    assert small == -4 * 127
+    # vpdpbusd, sdot, vpmaddubsw
+    assert large in (4 * 127 * 255, -4 * 127, 2 * 32767)
+    source = (ROOT / "web" / "kernel_pool.js").read_text()
+    written = re.search(r"RELAXED_DOT = new Uint8Array\(\[(.*?)\]\)", source, re.DOTALL)
+    assert written is not None
+    assert bytes(int(byte, 16) for byte in re.findall(r"0x\w\w", written[1])) == RELAXED_DOT

@@ -29,7 +29,11 @@ PAGE_MODULES = {
 # web/kernel_pool.js opens one of the others
 KERNELS = (
     "ox-checksum.wasm",
-    *(f"ox-{kind}-{isa}.wasm" for kind in ("shared", "single") for isa in ("simd128", "relaxed")),
+    *(
+        f"ox-{kind}-{isa}.wasm"
+        for kind in ("shared", "single")
+        for isa in ("simd128", "relaxed", "relaxed-pairs")
+    ),
 )
 RUNTIME_FILES = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 

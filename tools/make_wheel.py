@@ -17,7 +17,7 @@ from pathlib import Path
 TAG = "py3-none-pyodide_2024_0_wasm32.pyemscripten_2026_0_wasm32"
 # Pyodide opens every .so of a wheel as soon as it is installed, and would fail on relaxed SIMD
 # where the browser has none: in the wheel the libraries are called .wasm.
-LIBRARIES = ("libox-simd128", "libox-relaxed")
+LIBRARIES = ("libox-simd128", "libox-relaxed", "libox-relaxed-pairs")
 KERNEL_FOLDER = "oxillama_web/kernels/"
 DATE = (2020, 1, 1, 0, 0, 0)
 

@@ -24,16 +24,16 @@ const MOST_THREADS = 4;
 const BROKEN_POOL = 6;
 const Q4_0 = 2;
 
-// (module (func (param v128 v128 v128) (result v128)
-//   (i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get 0) (local.get 1) (local.get 2))))
-const RELAXED_SIMD_PROBE = new Uint8Array([
-  0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x01, 0x60, 0x03, 0x7b, 0x7b, 0x7b,
-  0x01, 0x7b, 0x03, 0x02, 0x01, 0x00, 0x0a, 0x0d, 0x01, 0x0b, 0x00, 0x20, 0x00, 0x20, 0x01, 0x20,
-  0x02, 0xfd, 0x93, 0x02, 0x0b,
+/** As RELAXED_DOT in oxillama_web/executors/library.py. */
+const RELAXED_DOT = new Uint8Array([
+  0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01, 0x60, 0x02, 0x7f, 0x7f, 0x01,
+  0x7f, 0x03, 0x02, 0x01, 0x00, 0x07, 0x07, 0x01, 0x03, 0x64, 0x6f, 0x74, 0x00, 0x00, 0x0a, 0x16,
+  0x01, 0x14, 0x00, 0x20, 0x00, 0xfd, 0x0f, 0x20, 0x01, 0xfd, 0x0f, 0x41, 0x00, 0xfd, 0x11, 0xfd,
+  0x93, 0x02, 0xfd, 0x1b, 0x00, 0x0b,
 ]);
 
 /**
- * @typedef {"relaxed" | "simd128"} Variant
+ * @typedef {"relaxed" | "relaxed-pairs" | "simd128"} Variant
  *
  * @typedef {object} Threading
  * @property {number} threads
@@ -47,11 +47,9 @@ const RELAXED_SIMD_PROBE = new Uint8Array([
 export async function openKernels(wanted) {
   try {
     const threading = chooseThreads(wanted);
-    if (WebAssembly.validate(RELAXED_SIMD_PROBE)) {
-      const pool = await KernelPool.open("relaxed", threading);
-      // on some processors the relaxed dot product gives other numbers
-      if (pool.functions.ox_format_supported(Q4_0)) return await pool.start();
-    }
+    const pool = await KernelPool.open(bestVariant(), threading);
+    // a relaxed dot product may give other numbers than those it was chosen for
+    if (pool.functions.ox_format_supported(Q4_0)) return await pool.start();
     return await (await KernelPool.open("simd128", threading)).start();
   } catch (error) {
     if (error instanceof OxiLlamaError) throw error;
@@ -61,6 +59,19 @@ export async function openKernels(wanted) {
       detail: error instanceof Error ? error.stack : "",
     });
   }
+}
+
+/**
+ * Whether the relaxed dot product is one instruction of the processor; else the one of pairs is
+ * (docs/kernels.md).
+ *
+ * @returns {Variant}
+ */
+function bestVariant() {
+  if (!WebAssembly.validate(RELAXED_DOT)) return "simd128";
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(RELAXED_DOT));
+  const product = /** @type {(a: number, b: number) => number} */ (exports.dot)(127, 255);
+  return product === 4 * 127 * 255 || product === 4 * 127 * -1 ? "relaxed" : "relaxed-pairs";
 }
 
 /**
@@ -275,8 +286,8 @@ export class KernelPool {
       failures.port1.onmessage = ({ data }) => fail(data);
       const [port, failure] = [channel.port2, failures.port2];
       /** @type {StartThreadReply} */
-      const reply = { type: "startThread", port, failure };
-      self.postMessage(reply, { transfer: [port, failure] });
+      const asking = { type: "startThread", port, failure };
+      self.postMessage(asking, { transfer: [port, failure] });
       channel.port1.postMessage(start);
     });
   }

@@ -126,6 +126,7 @@ export const PROTOCOL_VERSION = 3;
  * @typedef {object} ModelInfo
  * @property {string} name
  * @property {string} architecture
+ * @property {boolean} isEncoder  it gives vectors (`embed`) and no text
  * @property {number} contextLength  tokens, which the model was trained for
  * @property {number} contextSize  tokens, which it was loaded for
  * @property {number} layers
@@ -137,7 +138,7 @@ export const PROTOCOL_VERSION = 3;
  * @property {number} threads  that run the model
  * @property {boolean} isolated  the page is cross-origin isolated, so that threads can share memory
  * @property {string} threadsNote  why there are not more threads; "" where nothing is in the way
- * @property {"relaxed" | "simd128"} kernels  the kernel library in use
+ * @property {"relaxed" | "relaxed-pairs" | "simd128"} kernels  the kernel library in use
  * @property {{hit: boolean, stored: boolean, note: string}} cache  whether the model came from this
  *   device, whether it is kept here now, and else why not
  * @property {StartupTimes} startup

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 SUFFIXES = {"win32": ".dll", "darwin": ".dylib", "emscripten": ".wasm"}
 KERNELS_FOLDER = Path(__file__).parent.parent / "kernels"
 
-# (module (func (param v128 v128 v128) (result v128)
-#   (i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get 0) (local.get 1) (local.get 2))))
-RELAXED_SIMD_PROBE = bytes.fromhex(
-    "0061736d01000000" "01080160037b7b7b017b" "03020100" "0a0d010b00200020012002fd93020b"
+# (module (func (export "dot") (param i32 i32) (result i32)
+#   (i32x4.extract_lane 0 (i32x4.relaxed_dot_i8x16_i7x16_add_s
+#     (i8x16.splat (local.get 0)) (i8x16.splat (local.get 1)) (i32x4.splat (i32.const 0))))))
+RELAXED_DOT = bytes.fromhex(
+    "0061736d01000000" "01070160027f7f017f" "03020100" "070701" "03646f74" "0000"
+    "0a16" "0114" "00" "2000fd0f" "2001fd0f" "4100fd11" "fd9302" "fd1b00" "0b"
 )  # fmt: skip
 
 _AVX2, _AVX512, _ARM_DOT = 1, 2, 4
@@ -42,8 +44,9 @@ def load_library(variant: str | None = None) -> Library:
     """Opens the best library for this machine.
 
     Args:
-        variant: "portable", "avx2", "avx512", "neon", "simd128" or "relaxed"; None takes
-            $OXILLAMA_KERNELS, or what the processor or the WebAssembly engine can run.
+        variant: "portable", "avx2", "avx512", "neon", "simd128", "relaxed" or
+            "relaxed-pairs"; None takes $OXILLAMA_KERNELS, or the best for this processor and
+            WebAssembly engine.
 
     Raises:
         KernelError: the library is missing, cannot be opened, or is of another version.
@@ -51,15 +54,15 @@ def load_library(variant: str | None = None) -> Library:
     variant = variant or os.environ.get("OXILLAMA_KERNELS") or _best_variant()
     functions = _open(variant)
     _declare(functions)
-    if variant == "relaxed" and not functions.ox_format_supported(_Q4_0):
-        # the engine knows relaxed SIMD, but on this processor its dot product gives other numbers
+    if variant.startswith("relaxed") and not functions.ox_format_supported(_Q4_0):
+        # a relaxed dot product may give other numbers than those it was chosen for
         return load_library("simd128")
     return Library(variant, functions)
 
 
 def _best_variant() -> str:
     if sys.platform == "emscripten":
-        return "relaxed" if _engine_has_relaxed_simd() else "simd128"
+        return _best_wasm_variant()
     features = _open("portable").ox_cpu_features()
     if features & _AVX512:
         return "avx512"
@@ -70,12 +73,17 @@ def _best_variant() -> str:
     return "portable"
 
 
-def _engine_has_relaxed_simd() -> bool:
+def _best_wasm_variant() -> str:
+    """As bestVariant in web/kernel_pool.js."""
     import js
 
-    probe = js.Uint8Array.new(len(RELAXED_SIMD_PROBE))
-    probe.assign(RELAXED_SIMD_PROBE)
-    return bool(js.WebAssembly.validate(probe))
+    code = js.Uint8Array.new(len(RELAXED_DOT))
+    code.assign(RELAXED_DOT)
+    if not js.WebAssembly.validate(code):
+        return "simd128"
+    instance = js.WebAssembly.Instance.new(js.WebAssembly.Module.new(code))
+    in_one = (4 * 127 * 255, 4 * 127 * -1)  # vpdpbusd, sdot
+    return "relaxed" if instance.exports.dot(127, 255) in in_one else "relaxed-pairs"
 
 
 def _open(variant: str) -> ctypes.CDLL:
