@@ -95,7 +95,11 @@ function openLocal(source) {
     case "stream":
       return fromStream(source.stream, source.size);
     case "blob":
-      return fromStream(source.blob.stream(), source.blob.size);
+      // piped, it is no stream of bytes any more: Chromium never ends the byte reads of a Blob
+      return fromStream(
+        source.blob.stream().pipeThrough(new TransformStream()),
+        source.blob.size,
+      );
     case "buffer":
       return fromBuffer(source.buffer);
   }
