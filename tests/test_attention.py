@@ -298,7 +298,8 @@ def test_numpy_keeps_what_is_no_number_from_rows_that_do_not_see_it(
     spoiled = slice(12 if causal else 0, 17 if window else 20)
     assert np.isnan(result[spoiled]).all()
     result[spoiled] = clean[spoiled]
-    np.testing.assert_allclose(result, clean, rtol=1e-6)
+    # sums of float32 near 1, some of which cancel: the BLAS may add them in another order
+    np.testing.assert_allclose(result, clean, rtol=1e-6, atol=2**-23)
 
 
 @pytest.mark.parametrize("window", [0, 300, 1000])

@@ -115,7 +115,8 @@ def test_an_answer_can_be_cancelled_and_the_next_one_works(visit: Firefox) -> No
         const llm = await OxiLlama.load({ model: `models/${file}` });
         const stop = new AbortController();
         let pieces = 0;
-        for await (const _ of llm.generate("abc", { maxTokens: 4000, signal: stop.signal })) {
+        const sampling = { temperature: 0, repetitionPenalty: 1, maxTokens: 4000 };
+        for await (const _ of llm.generate("abc", { ...sampling, signal: stop.signal })) {
             if (++pieces === 2) stop.abort();
         }
         const stopped = llm.stats;
