@@ -132,6 +132,9 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
     return (uint16_t)(half | sign);
 }
 
+/* How many sums of two products fit into 16 bits: 2 * (2^bits - 1) * 127 * run < 2^15. */
+#define V_RUN_OF_PAIRS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include "simd_avx512.h"
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)

@@ -53,11 +53,10 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
     return _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3f800000)));
 }
 
-/* Small-integer dot products: see simd.h. vpmaddubsw sums pairs of products into 16 bits; up to
- * V_RUN(bits) of these sums fit before they must be widened: 2 * (2^bits - 1) * 127 * run < 2^15.
- * Signed weights pass their sign to the activation: |w| * (a with the sign of w). */
+/* Small-integer dot products: see simd.h. vpmaddubsw sums pairs of products into 16 bits. Signed
+ * weights pass their sign to the activation: |w| * (a with the sign of w). */
 enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
-#define V_RUN(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+#define V_RUN(bits) V_RUN_OF_PAIRS(bits)
 typedef int8_t act_t;
 typedef __m256i vu8, vw, va;
 typedef struct vacc {

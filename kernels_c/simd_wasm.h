@@ -129,12 +129,20 @@ V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
 #endif
 }
 
+#ifdef __wasm_relaxed_simd__
+typedef int8_t act_t;
+typedef v128_t vw, va;
+V_INLINE vw vw_unsigned(vu8 a) { return a; }
+V_INLINE vw vw_load(const void *p) { return wasm_v128_load(p); }
+V_INLINE void vw_store(void *p, vw a) { wasm_v128_store(p, a); }
+V_INLINE va va_load(const act_t *p) { return wasm_v128_load32_splat(p); }
+#define V_DOT_MAY_BE_WRONG
+#endif
+
 #ifdef OX_DOT_PAIRS
 /* x86 without AVX-VNNI has no dot product of four bytes, but one of two, vpmaddubsw, of signed and
- * unsigned bytes into 16 bits, which saturate. Up to V_RUN(bits) of these sums fit before they must
- * be widened: 2 * (2^bits - 1) * 127 * run < 2^15. Signed weights pass their sign to the
- * activation: |w| * (a with the sign of w). */
-#define V_RUN(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+ * unsigned bytes: as simd_avx2.h uses it. */
+#define V_RUN(bits) V_RUN_OF_PAIRS(bits)
 typedef struct vacc {
     v128_t run, total;
 } vacc;
@@ -152,18 +160,11 @@ V_INLINE int32_t v_relaxed_pair(uint8_t a, uint8_t b) {
     return wasm_i16x8_extract_lane(
         wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_u8x16_splat(a), wasm_u8x16_splat(b)), 0);
 }
-#define V_DOT_MAY_BE_WRONG
 V_INLINE int32_t v_dot_is_exact(void) {
     return v_relaxed_pair(129, 127) == -2 * 127 * 127 && v_relaxed_pair(127, 128) == 2 * 127 * 128;
 }
 
-typedef int8_t act_t;
-typedef v128_t vw, va;
-V_INLINE vw vw_unsigned(vu8 a) { return a; }
 V_INLINE vw vw_signed(vu8 a) { return a; }
-V_INLINE vw vw_load(const void *p) { return wasm_v128_load(p); }
-V_INLINE void vw_store(void *p, vw a) { wasm_v128_store(p, a); }
-V_INLINE va va_load(const act_t *p) { return wasm_v128_load32_splat(p); }
 V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
     acc.run = wasm_i16x8_add(acc.run, wasm_i16x8_relaxed_dot_i8x16_i7x16(a, w));
     return acc;
@@ -192,21 +193,14 @@ V_INLINE int32_t v_relaxed_dot(uint8_t a, uint8_t b) {
         0);
 }
 V_INLINE int32_t v_signed_offset(void) { return v_relaxed_dot(127, 255) > 0 ? 128 : 0; }
-#define V_DOT_MAY_BE_WRONG
 V_INLINE int32_t v_dot_is_exact(void) {
     const int32_t top = v_relaxed_dot(127, 255);
     return v_relaxed_dot(255, 127) == -4 * 127 && (top == 4 * 127 * 255 || top == -4 * 127);
 }
 
-typedef int8_t act_t;
-typedef v128_t vw, va;
-V_INLINE vw vw_unsigned(vu8 a) { return a; }
 V_INLINE vw vw_signed(vu8 a) {
     return wasm_v128_xor(a, wasm_i8x16_splat((int8_t)v_signed_offset()));
 }
-V_INLINE vw vw_load(const void *p) { return wasm_v128_load(p); }
-V_INLINE void vw_store(void *p, vw a) { wasm_v128_store(p, a); }
-V_INLINE va va_load(const act_t *p) { return wasm_v128_load32_splat(p); }
 V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
     return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc);
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser_helpers import ROOT, serving
+from linear_driver import build
 from playwright.sync_api import Browser
 from serve import make_server
 
@@ -52,7 +53,7 @@ def models_url(site: Path, smollm2_path: Path, gemma3_path: Path) -> Iterator[st
         yield address
 
 
-@pytest.mark.parametrize("variant", ["simd128", "relaxed", "relaxed-pairs"])
+@pytest.mark.parametrize("variant", list(build.WASM_ISAS))
 @pytest.mark.parametrize("model", MODELS)
 def test_kernels_in_chromium_stray_no_further_than_llama_cpp(
     browser: Browser, models_url: str, request: pytest.FixtureRequest, model: str, variant: str

@@ -71,7 +71,7 @@ function bestVariant() {
   if (!WebAssembly.validate(RELAXED_DOT)) return "simd128";
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(RELAXED_DOT));
   const product = /** @type {(a: number, b: number) => number} */ (exports.dot)(127, 255);
-  return product === 4 * 127 * 255 || product === 4 * 127 * -1 ? "relaxed" : "relaxed-pairs";
+  return product === 4 * 127 * 255 || product === -4 * 127 ? "relaxed" : "relaxed-pairs";
 }
 
 /**

@@ -82,7 +82,7 @@ def _best_wasm_variant() -> str:
     if not js.WebAssembly.validate(code):
         return "simd128"
     instance = js.WebAssembly.Instance.new(js.WebAssembly.Module.new(code))
-    in_one = (4 * 127 * 255, 4 * 127 * -1)  # vpdpbusd, sdot
+    in_one = (4 * 127 * 255, -4 * 127)  # vpdpbusd, sdot
     return "relaxed" if instance.exports.dot(127, 255) in in_one else "relaxed-pairs"
 
 
