@@ -4,6 +4,7 @@
  * (cache_entry.js); a page may list and delete them.
  */
 
+import { ask, fileNames } from "./opfs.js";
 import { OxiLlamaError } from "./protocol.js";
 
 const MODELS = "oxillama";
@@ -74,8 +75,7 @@ export const cache = {
   async clear() {
     const folder = await openFolder();
     if (folder === null) return;
-    const names = [];
-    for await (const name of folder.keys()) names.push(name.replace(/\..*$/, ""));
+    const names = (await fileNames(folder)).map((name) => name.replace(/\..*$/, ""));
     for (const name of new Set(names)) await removeUnused(folder, name);
   },
 
@@ -95,7 +95,7 @@ export async function openFolder(name = MODELS) {
   try {
     if (navigator.locks === undefined) return null; // not a secure context
     const root = await navigator.storage.getDirectory();
-    return await root.getDirectoryHandle(name, { create: true });
+    return await ask(root, () => root.getDirectoryHandle(name, { create: true }));
   } catch {
     return null; // storage is switched off
   }
@@ -118,7 +118,8 @@ export async function entryName(url) {
  */
 export async function readRecord(folder, name) {
   try {
-    const file = await (await folder.getFileHandle(`${name}.json`)).getFile();
+    const handle = await ask(folder, () => folder.getFileHandle(`${name}.json`));
+    const file = await ask(handle, () => handle.getFile());
     const record = JSON.parse(await file.text());
     return isSound(record) ? record : null;
   } catch {
@@ -133,14 +134,14 @@ export async function readRecord(folder, name) {
  */
 export async function writeRecord(folder, name, record) {
   const text = JSON.stringify({ format: FORMAT, savedAt: Date.now(), ...record });
-  const handle = await folder.getFileHandle(`${name}.json`, { create: true });
+  const handle = await ask(folder, () => folder.getFileHandle(`${name}.json`, { create: true }));
   if ("createWritable" in handle) {
-    const stream = await handle.createWritable(); // all of it, or nothing
+    const stream = await ask(handle, () => handle.createWritable()); // all of it, or nothing
     await stream.write(text);
     await stream.close();
     return;
   }
-  const file = await /** @type {any} */ (handle).createSyncAccessHandle();
+  const file = await ask(handle, () => /** @type {any} */ (handle).createSyncAccessHandle());
   file.truncate(0);
   file.write(new TextEncoder().encode(text), { at: 0 });
   file.close();
@@ -152,8 +153,9 @@ export async function writeRecord(folder, name, record) {
  * @returns {Promise<boolean>} whether there was something
  */
 export async function removeFiles(folder, name) {
+  const remove = (/** @type {string} */ file) => ask(folder, () => folder.removeEntry(file));
   const removed = await Promise.all(
-    [`${name}.json`, name].map((file) => folder.removeEntry(file).then(() => true, () => false)),
+    [`${name}.json`, name].map((file) => remove(file).then(() => true, () => false)),
   );
   return removed.includes(true);
 }
@@ -190,11 +192,10 @@ async function availableBytes() {
 
 /** @param {FileSystemDirectoryHandle} folder */
 async function recordNames(folder) {
-  const names = [];
-  for await (const name of folder.keys()) {
-    if (name.endsWith(".json")) names.push(name.slice(0, -".json".length));
-  }
-  return names;
+  const names = await fileNames(folder);
+  return names
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => name.slice(0, -".json".length));
 }
 
 /**

@@ -4,6 +4,7 @@ import {
   BLOCK_BYTES, entryName, hold, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";
 import { Checksum } from "./checksum.js";
+import { ask } from "./opfs.js";
 import { yieldToMessages } from "./turns.js";
 
 /** @import { CacheRecord } from "./cache.js" */
@@ -401,8 +402,9 @@ async function openForWriting(checksum, folder, name, url) {
 async function openFile(folder, name, mode) {
   for (let attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
     try {
-      const handle = await folder.getFileHandle(name, { create: mode === "readwrite" });
-      return await /** @type {any} */ (handle).createSyncAccessHandle({ mode });
+      const create = mode === "readwrite";
+      const handle = await ask(folder, () => folder.getFileHandle(name, { create }));
+      return await ask(handle, () => /** @type {any} */ (handle).createSyncAccessHandle({ mode }));
     } catch (error) {
       if (!(error instanceof DOMException) || error.name !== "NoModificationAllowedError") break;
       await new Promise((resolve) => setTimeout(resolve, OPEN_PAUSE_MS));

@@ -2,6 +2,7 @@
 
 import { entryName, openFolder, removeFiles } from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
+import { fileNames } from "./opfs.js";
 
 const FOLDER = "oxillama-runtime";
 const NOT_KNOWN = { size: null, etag: null, lastModified: null };
@@ -57,7 +58,6 @@ export class KeptFile {
 async function removeOthers(kept) {
   const folder = await openFolder(FOLDER);
   if (folder === null) return;
-  const names = [];
-  for await (const file of folder.keys()) names.push(file.replace(/\..*$/, ""));
+  const names = (await fileNames(folder)).map((name) => name.replace(/\..*$/, ""));
   for (const name of new Set(names)) if (name !== kept) await removeFiles(folder, name);
 }
