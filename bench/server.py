@@ -47,7 +47,13 @@ class _Handler(SimpleHTTPRequestHandler):
         return _TYPES.get(Path(path).suffix) or super().guess_type(path)
 
     def end_headers(self) -> None:
-        """Add what a page needs to share memory between workers."""
+        """Add what a page needs to share memory between workers, and keep files fresh.
+
+        Without an explicit age a browser guesses one from the file's date: it would ask again for
+        what was built a minute ago, and throw its compiled code away, but not for what npm dated
+        years back.
+        """
+        self.send_header("Cache-Control", "max-age=3600")
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")

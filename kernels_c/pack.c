@@ -128,13 +128,21 @@ V_INLINE void pack_rows(const ox_format f, const uint8_t *rows, uint64_t row_byt
     }
 }
 
+#define X(F)                                                                                       \
+    ALONE static void F##_pack(const uint8_t *rows, uint64_t row_bytes, uint32_t n_rows,           \
+                               uint32_t n_columns, uint8_t *panel) {                               \
+        pack_rows(F, rows, row_bytes, n_rows, n_columns, panel);                                   \
+    }
+OX_EACH_QUANTIZED(X)
+#undef X
+
 void ox_pack_rows(const ox_format *format, const uint8_t *rows, uint64_t row_bytes, uint32_t n_rows,
                   uint32_t n_columns, uint8_t *panel) {
     if (n_rows < PANEL) {
         __builtin_memset(panel, 0, (size_t)n_columns * format_column_bytes(*format));
     }
 #define X(F)                                                                                       \
-    if (format->number == (F).number) pack_rows(F, rows, row_bytes, n_rows, n_columns, panel);
+    if (format->number == (F).number) F##_pack(rows, row_bytes, n_rows, n_columns, panel);
     OX_EACH_QUANTIZED(X)
 #undef X
 }

@@ -211,10 +211,6 @@ V_INLINE void gemv_of_any_size(const ox_format f, const uint8_t *panel, const ui
     if (n_tokens == 3) gemv(f, 3, panel, end, n_columns, acts, out);
 }
 
-/* Browsers compile a function well once it is busy, and the whole of it: one with all formats in it
- * would run slowly for ten times as long. */
-#define ALONE __attribute__((noinline))
-
 #define X(F)                                                                                       \
     ALONE static void F##_gemv(const uint8_t *panel, const uint8_t *end, uint32_t n_columns,       \
                                const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) { \
