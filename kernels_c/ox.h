@@ -19,7 +19,7 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 6
+#define OX_ABI_VERSION 7
 
 /* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
 #define OX_PANEL_ROWS 16
@@ -269,6 +269,16 @@ OX_EXPORT uint32_t ox_match_tokens(const ox_vocabulary *vocabulary, const ox_aut
 /* Makes logits -infinity whose bit is not set in mask, uint32 [ceil(n_mask / 32)], or that are
  * beyond it. */
 OX_EXPORT void ox_mask_logits(float *logits, uint32_t n, const uint32_t *mask, uint32_t n_mask);
+
+/* Walks over strings of a GGUF header (strings.c), n_strings at most. Returns how many of them are
+ * whole in the bytes that are here, and in end where the last of those ends. */
+OX_EXPORT uint64_t ox_skip_strings(const uint8_t *bytes, uint64_t n_bytes, uint64_t n_strings,
+                                   uint64_t *end);
+
+/* Copies such strings to text, uint8 [n_bytes], a 0 behind each. Returns how many bytes those are;
+ * 0 where a string is not whole or holds a 0 itself. */
+OX_EXPORT uint64_t ox_join_strings(const uint8_t *bytes, uint64_t n_bytes, uint64_t n_strings,
+                                   uint8_t *text);
 
 /* XXH64 with seed 0. */
 OX_EXPORT uint64_t ox_checksum(const uint8_t *bytes, uint64_t n_bytes);

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from . import gguf_strings as strings
 from .errors import ModelFormatError, UnsupportedModelError
 from .quants import FORMATS, REMOVED_FORMATS
 
@@ -364,7 +365,7 @@ def _read_array(reader: _Reader, key: str, depth: int) -> _Array:
         count = reader.count(f"strings of {_quote(key)}", 8)
         start = reader.position
         _skip_strings(reader, count, key)
-        return _Array(partial(_decode_strings, reader.view, start, reader.position, count))
+        return _Array(partial(strings.decode, reader.view, start, reader.position, count))
     if kind == _ARRAY:
         count = reader.count(f"arrays of {_quote(key)}", 12)
         inner = [_read_array(reader, key, depth + 1) for _ in range(count)]
@@ -373,19 +374,13 @@ def _read_array(reader: _Reader, key: str, depth: int) -> _Array:
 
 
 def _skip_strings(reader: _Reader, count: int, key: str) -> None:
-    """Walks over `count` strings: the hottest loop of loading a big vocabulary."""
+    """Walks over `count` strings."""
     view = reader.view
-    read_length = struct.Struct("<Q").unpack_from
-    position = reader.position
+    index, position = strings.skip(view, reader.position, count)
     length = 0
-    index = 0
-    try:
-        for index in range(count):  # noqa: B007
-            (length,) = read_length(view, position)
-            position += 8 + length
-        index = count
-    except (struct.error, OverflowError, IndexError):
-        pass  # the next length lies outside of the bytes that are here
+    if index < count and position + 8 <= len(view):
+        (length,) = struct.unpack_from("<Q", view, position)
+        index, position = index + 1, position + 8 + length
     if position > reader.file_size or (index < count and position + 8 > reader.file_size):
         raise ModelFormatError(
             f"string {max(index - 1, 0)} of {_quote(key)} is {length} bytes long, and the file of "
@@ -395,23 +390,6 @@ def _skip_strings(reader: _Reader, count: int, key: str) -> None:
     if index < count or position > len(view):
         raise _NeedMoreBytesError
     reader.position = position
-
-
-def _decode_strings(view: memoryview, start: int, end: int, count: int) -> list[str]:
-    """Bytes that are not UTF-8 become lone surrogates (the error handler "surrogateescape")."""
-    data = bytes(view[start:end])  # slices of bytes are cheaper than those of a memoryview
-    read_length = struct.Struct("<Q").unpack_from
-    strings = []
-    position = 0
-    for _ in range(count):
-        (length,) = read_length(data, position)
-        start = position + 8
-        position = start + length
-        try:
-            strings.append(data[start:position].decode())
-        except UnicodeDecodeError:
-            strings.append(data[start:position].decode(errors="surrogateescape"))
-    return strings
 
 
 def _decode_numbers(view: memoryview, start: int, count: int, letter: str) -> list[Any]:

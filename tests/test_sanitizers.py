@@ -12,7 +12,7 @@ from linear_driver import SANITIZE, build
 
 NAMES = [
     *["test_linear", "test_pack", "test_ops", "test_attention", "test_kernel_sampling"],
-    *["test_kernel_grammar", "test_kernel_checksum", "test_kv_shift"],
+    *["test_kernel_grammar", "test_kernel_checksum", "test_gguf_strings", "test_kv_shift"],
     *["test_check_model", "test_random_weights", "test_kernel_threads", "test_experts"],
 ]
 

@@ -145,6 +145,10 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.ox_match_tokens.restype = u32
     functions.ox_mask_logits.argtypes = [address, u32, address, u32]
     functions.ox_mask_logits.restype = None
+    functions.ox_skip_strings.argtypes = [address, u64, u64, address]
+    functions.ox_skip_strings.restype = u64
+    functions.ox_join_strings.argtypes = [address, u64, u64, address]
+    functions.ox_join_strings.restype = u64
     functions.ox_checksum.argtypes = [address, u64]
     functions.ox_checksum.restype = u64
     if hasattr(functions, "ox_pool_create"):
