@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from .gguf import GGUFFile, ReadBytes, TensorInfo
     from .plan import Plan
 
-# Most headers, vocabulary included, end within this many bytes.
-_FIRST_PREFIX_BYTES = 8 << 20
+# Python gets a copy of the header, and its memory never shrinks: the first try is of so many bytes,
+# each later one of twice as many.
+_FIRST_PREFIX_BYTES = 1 << 20
 
 
 class ArrivingModel:
@@ -38,6 +39,8 @@ class ArrivingModel:
     def __init__(self, pool: Any, config: EngineConfig, tokenizer_json: str | None) -> None:
         self.engine = InferenceEngine(config)
         self._pool = pool
+        # now, while the model is on its way; it reads the header, too
+        self._library = load_library(pool.variant)
         self._config = config
         self._tokenizer_json = tokenizer_json
         self._weights: Weights | None = None
@@ -103,7 +106,7 @@ class ArrivingModel:
             self.engine.use_model(model)
 
     def _executor(self, plan: Plan, address: int) -> KernelExecutor:
-        host, lowered = PoolHost(self._pool, load_library(self._pool.variant)), lower_ops(plan)
+        host, lowered = PoolHost(self._pool, self._library), lower_ops(plan)
         infos = list(plan.weights.values())
         addresses = [address + info.offset for info in infos]
         weights = Weights(host, infos, addresses, None, lowered.constants)
