@@ -219,7 +219,10 @@ def test_a_tab_that_is_closed_in_mid_load_leaves_its_part_to_the_next(
     page.goto(url)
     load_address(page, f"{host}slow/{LARGER}")
     expect(page.locator("#loading-detail")).to_contain_text("Getting", timeout=LOAD_TIMEOUT_MS)
-    page.wait_for_timeout(1500)
+    for _ in range(200):
+        if any(file["bytes"] for file in kept(page)):
+            break
+        page.wait_for_timeout(50)
     page.close()
     Host.asked.clear()
     second = profile.new_page()
