@@ -1,19 +1,13 @@
 /* XXH64, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md: the checksum of what a
  * browser keeps on the device. It finds damage, at the speed of memory; it is no protection against
  * somebody who wants the same checksum. */
+#include "bytes.h"
 #include "ox.h"
 
 static const uint64_t P1 = 0x9e3779b185ebca87, P2 = 0xc2b2ae3d27d4eb4f, P3 = 0x165667b19e3779f9,
                       P4 = 0x85ebca77c2b2ae63, P5 = 0x27d4eb2f165667c5;
 
 static inline uint64_t rotate(uint64_t x, int bits) { return x << bits | x >> (64 - bits); }
-
-/* Little-endian, as all machines are that this runs on. */
-static inline uint64_t read64(const uint8_t *bytes) {
-    uint64_t x;
-    __builtin_memcpy(&x, bytes, sizeof x);
-    return x;
-}
 
 static inline uint32_t read32(const uint8_t *bytes) {
     uint32_t x;

@@ -1,13 +1,7 @@
 /* The arrays of strings in a GGUF header: of each its length, a little-endian uint64, and so many
  * bytes. A vocabulary has some hundred thousand of them. */
+#include "bytes.h"
 #include "ox.h"
-
-/* Little-endian, as all machines are that this runs on. */
-static inline uint64_t read64(const uint8_t *bytes) {
-    uint64_t x;
-    __builtin_memcpy(&x, bytes, sizeof x);
-    return x;
-}
 
 uint64_t ox_skip_strings(const uint8_t *bytes, uint64_t n_bytes, uint64_t n_strings,
                          uint64_t *end) {

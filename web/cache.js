@@ -75,8 +75,7 @@ export const cache = {
   async clear() {
     const folder = await openFolder();
     if (folder === null) return;
-    const names = (await fileNames(folder)).map((name) => name.replace(/\..*$/, ""));
-    for (const name of new Set(names)) await removeUnused(folder, name);
+    for (const name of await entryNames(folder)) await removeUnused(folder, name);
   },
 
   /** @returns {Promise<CacheUsage>} */
@@ -178,6 +177,16 @@ export function hold(name, mode) {
     const options = { mode, signal: patience.signal };
     navigator.locks.request(`oxillama:${name}`, options, held).catch(() => resolve(null));
   });
+}
+
+/**
+ * Of all that is in a folder, records without bytes and bytes without a record too.
+ *
+ * @param {FileSystemDirectoryHandle} folder
+ */
+export async function entryNames(folder) {
+  const names = await fileNames(folder);
+  return new Set(names.map((name) => name.replace(/\..*$/, "")));
 }
 
 /** @returns {Promise<number | null>} */

@@ -1,8 +1,7 @@
 /** A file of this package that is kept on the device in the form in which it is needed. */
 
-import { entryName, openFolder, removeFiles } from "./cache.js";
+import { entryName, entryNames, openFolder, removeFiles } from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
-import { fileNames } from "./opfs.js";
 
 const FOLDER = "oxillama-runtime";
 const NOT_KNOWN = { size: null, etag: null, lastModified: null };
@@ -58,6 +57,5 @@ export class KeptFile {
 async function removeOthers(kept) {
   const folder = await openFolder(FOLDER);
   if (folder === null) return;
-  const names = (await fileNames(folder)).map((name) => name.replace(/\..*$/, ""));
-  for (const name of new Set(names)) if (name !== kept) await removeFiles(folder, name);
+  for (const name of await entryNames(folder)) if (name !== kept) await removeFiles(folder, name);
 }

@@ -1,0 +1,13 @@
+/* Numbers in bytes of any alignment; little-endian, as all machines are that this runs on. */
+#ifndef OX_BYTES_H
+#define OX_BYTES_H
+
+#include <stdint.h>
+
+static inline uint64_t read64(const uint8_t *bytes) {
+    uint64_t x;
+    __builtin_memcpy(&x, bytes, sizeof x);
+    return x;
+}
+
+#endif
