@@ -92,7 +92,7 @@ runtime() {
   local wanted have
   wanted=$(node -p 'require("./package.json").dependencies.pyodide')
   have=$(node -p 'require("./node_modules/pyodide/package.json").version' 2>/dev/null || true)
-  if [ "$have" != "$wanted" ]; then
+  if [ "$have" != "$wanted" ] || [ ! -d node_modules/rolldown ]; then
     npm ci --omit=dev --loglevel=error >&2
   fi
 }

@@ -18,7 +18,9 @@ from .engine import InferenceEngine
 from .sampling import SamplerConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
     from .arrival import ArrivingModel
     from .generation import GenerationEvent
@@ -283,6 +285,7 @@ def describe(error: BaseException) -> dict[str, str]:
 
     code = next((code for kind, code in ERROR_CODES if isinstance(error, kind)), "internal")
     message = str(error) or "no further description"
+    _write_frozen_files(list(_frozen_files))  # for the traceback's lines
     return {
         "code": code,
         "type": type(error).__name__,
@@ -319,22 +322,44 @@ def prepare_snapshot() -> None:
 
 
 def resume_snapshot() -> None:
-    """Bring back what a memory snapshot lacks: files, and chance."""
+    """Bring back what a memory snapshot lacks: files, and chance.
+
+    Python's own files wait until something is imported that was not yet: to write them all takes a
+    hundredth of a second, and most answers need none.
+    """
+    _write_frozen_files([path for path in _frozen_files if not path.endswith(".py")])
+    sys.meta_path.append(_FrozenFinder())
+    random = sys.modules.get("random")
+    if random is not None:
+        # every page would draw the same numbers
+        random.seed()
+
+
+class _FrozenFinder:
+    """Asked for a module that nobody found, it writes the files that are missing and asks again."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not _frozen_files:
+            return None
+        _write_frozen_files(list(_frozen_files))
+        from importlib.machinery import PathFinder
+
+        return PathFinder.find_spec(name, path, target)
+
+
+def _write_frozen_files(paths: Iterable[str]) -> None:
     import os
 
-    for path, content in _frozen_files.items():
+    for path in paths:
         folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
         # what Python knows of these folders is older than the files; to make it forget all
         # folders, as importlib can, would have it read the standard library's zip again: 130 ms
         sys.path_importer_cache.pop(folder, None)
         with open(path, "wb") as file:
-            file.write(content)
-    _frozen_files.clear()
-    random = sys.modules.get("random")
-    if random is not None:
-        # every page would draw the same numbers
-        random.seed()
+            file.write(_frozen_files.pop(path))
 
 
 _frozen_files: dict[str, bytes] = {}

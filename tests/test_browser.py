@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from gguf_files import write_tiny_llama
 from native_pool import Download, NativePool
 
-from oxillama_web import InvalidRequestError, errors
+from oxillama_web import InvalidRequestError, browser, errors
 from oxillama_web.browser import PREFILL_CHUNK_SIZE, Session, describe
 
 OPTIONS = json.dumps({"max_tokens": 5, "sampler": {"temperature": 0, "repetition_penalty": 1}})
@@ -192,3 +195,25 @@ def test_a_context_that_is_full_slides_if_the_page_asks_for_it(model: bytes) -> 
         Page().load(model, context_full="roll")
     with pytest.raises(InvalidRequestError, match="context_keep is 15"):
         Page().load(model, context_size=16, context_full="shift", context_keep=15)
+
+
+def test_source_files_come_back_when_a_module_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = ModuleType("resumed_package")
+    package.__path__ = [str(tmp_path / "resumed_package")]
+    source, kernels = tmp_path / "resumed_package/late.py", tmp_path / "resumed_package/kernels.so"
+    frozen = {str(source): b"answer = 42\n", str(kernels): b"code"}
+    monkeypatch.setattr(browser, "_frozen_files", frozen)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setitem(sys.modules, "resumed_package", package)
+    browser.resume_snapshot()
+    assert kernels.read_bytes() == b"code"
+    assert not source.exists()
+    try:
+        assert importlib.import_module("resumed_package.late").answer == 42
+    finally:
+        sys.modules.pop("resumed_package.late", None)
+    assert frozen == {}
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("resumed_package.later")

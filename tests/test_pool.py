@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from browser_helpers import LARGER, TINY, assert_workers_end, call, serving
+from browser_helpers import LARGER, ROOT, TINY, assert_workers_end, call, serving
 from chromium import FLAGS, find_chromium
 from playwright.sync_api import Browser, Page
 from serve import Handler, make_server
@@ -193,6 +193,14 @@ def site_without_isolation(site: Path, folder: Path) -> Path:
     return copy
 
 
+def site_of_modules(site: Path, folder: Path) -> Path:
+    """A copy whose worker is not bundled, so that a test can change a module of it."""
+    copy = folder / "site"
+    shutil.copytree(site, copy)
+    shutil.copy(ROOT / "web" / "worker.js", copy)
+    return copy
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1.5, 100])
 def test_an_impossible_number_of_threads_is_refused(page: Page, threads: float) -> None:
     result = call(page, "await OxiLlama.load({ model: tinyUrl, threads: n });", n=threads)
@@ -223,8 +231,7 @@ def test_a_thread_that_fails_ends_in_one_clear_error(
     code: str,
     message: str,
 ) -> None:
-    copy = tmp_path / "site"
-    shutil.copytree(site, copy)
+    copy = site_of_modules(site, tmp_path)
     thread, pool = copy / "kernel_thread.js", copy / "kernel_pool.js"
     if change is None:
         thread.unlink()
@@ -266,8 +273,7 @@ def test_a_thread_that_fails_ends_in_one_clear_error(
 def test_kernels_of_another_version_end_in_one_clear_error(
     browser: Browser, site: Path, tiny_models: Path, tmp_path: Path, side: str
 ) -> None:
-    copy = tmp_path / "site"
-    shutil.copytree(site, copy)
+    copy = site_of_modules(site, tmp_path)
     # ox_abi_version is a function without locals: i32.const, end
     body = b"\x04\0\x41%c\x0b"
     for path in (copy / "kernels").glob("ox-s*.wasm"):
