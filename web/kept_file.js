@@ -1,33 +1,36 @@
-/** A file of this package that is kept on the device in the form in which it is needed. */
+/** A gzipped file of this package that is kept on the device inflated, as it is needed. */
 
 import { entryName, entryNames, openFolder, removeFiles } from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
 
 const FOLDER = "oxillama-runtime";
+/** How a gzipped file begins. */
+const GZIP = 0x1f8b;
+/** Python's memory becomes a fourth. */
+const MOST_RATIO = 20;
 const NOT_KNOWN = { size: null, etag: null, lastModified: null };
 
 export class KeptFile {
   #url;
-  #make;
+  #fetch;
   /** @type {CacheEntry | null} not complete yet */
   #entry = null;
-  /** @type {Uint8Array | null} what it will hold */
-  #bytes = null;
+  /** @type {Blob | null} what it will hold, in the browser's hands and not in this page's memory */
+  #fetched = null;
 
   /**
    * @param {string} url  its name: another version has another one
-   * @param {() => Promise<ArrayBuffer>} make
+   * @param {() => Promise<Blob>} fetch
    */
-  constructor(url, make) {
+  constructor(url, fetch) {
     this.#url = url;
-    this.#make = make;
+    this.#fetch = fetch;
   }
 
   /** @returns {Promise<ArrayBuffer>} from the device if it is there */
   async read() {
     const entry = await CacheEntry.open(this.#url, FOLDER);
-    if (typeof entry === "string") return this.#make();
-    if (entry.complete) {
+    if (typeof entry !== "string" && entry.complete) {
       const bytes = new Uint8Array(entry.bytes);
       const good = await entry.read((chunk, offset) => bytes.set(chunk, offset));
       if (good === bytes.length) {
@@ -35,22 +38,64 @@ export class KeptFile {
         return bytes.buffer;
       }
     }
-    this.#entry = entry;
-    const buffer = await this.#make();
-    this.#bytes = new Uint8Array(buffer);
-    return buffer;
+    const fetched = await this.#fetch();
+    if (typeof entry !== "string") [this.#entry, this.#fetched] = [entry, fetched];
+    const bytes = new Uint8Array(await sizeOf(fetched));
+    const size = await inflate(fetched, (chunk, offset) => bytes.set(chunk, offset));
+    if (size !== bytes.length) throw new Error(`${this.#url} is damaged`);
+    return bytes.buffer;
   }
 
   /** Keep what was made, and no other version of it. */
   async keep() {
-    const [entry, bytes] = [this.#entry, this.#bytes];
-    if (entry === null || bytes === null) return;
-    this.#entry = this.#bytes = null;
+    const [entry, fetched] = [this.#entry, this.#fetched];
+    if (entry === null || fetched === null) return;
+    this.#entry = this.#fetched = null;
     await removeOthers(await entryName(this.#url));
     await entry.begin(NOT_KNOWN);
-    await entry.write(bytes, 0);
-    await entry.finish(bytes.length);
+    await entry.finish(await inflate(fetched, (chunk, offset) => entry.write(chunk, offset)));
   }
+}
+
+/**
+ * Chunk by chunk: Response.arrayBuffer() leaves a second copy of all to the garbage collector.
+ *
+ * @param {Blob} file
+ * @param {(chunk: Uint8Array, offset: number) => unknown} write
+ * @returns {Promise<number>} bytes
+ */
+async function inflate(file, write) {
+  const inflated = (await isGzipped(file))
+    ? file.stream().pipeThrough(new DecompressionStream("gzip"))
+    : file.stream();
+  const reader = inflated.getReader();
+  let size = 0;
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    await write(read.value, size);
+    size += read.value.length;
+  }
+  return size;
+}
+
+/**
+ * @param {Blob} file
+ * @returns {Promise<number>} bytes that it inflates to, of which its last four tell (RFC 1952)
+ */
+async function sizeOf(file) {
+  if (!(await isGzipped(file))) return file.size;
+  const end = new DataView(await file.slice(-4).arrayBuffer());
+  const size = end.byteLength < 4 ? 0 : end.getUint32(0, true);
+  if (size > MOST_RATIO * file.size) throw new Error("a gzipped file is damaged");
+  return size;
+}
+
+/**
+ * @param {Blob} file  some hosts take a name's end for an encoding, which the browser has undone
+ * @returns {Promise<boolean>}
+ */
+async function isGzipped(file) {
+  const start = new DataView(await file.slice(0, 2).arrayBuffer());
+  return start.byteLength === 2 && start.getUint16(0) === GZIP;
 }
 
 /** @param {string} kept */

@@ -20,8 +20,6 @@ import { OxiLlamaError } from "./protocol.js";
  * @property {() => Promise<void>} keep  what makes the next start faster; takes a moment
  */
 
-/** How a gzipped file begins. */
-const GZIP = 0x1f8b;
 const PYODIDE_URL = new URL("./pyodide/", import.meta.url).href;
 
 /** @returns {Promise<Runtime>} */
@@ -95,8 +93,11 @@ async function startFromSnapshot(loadPyodide, options, manifest) {
   try {
     const url = new URL(manifest.snapshot, import.meta.url).href;
     // to inflate it takes longer than to read what it was inflated to
-    const file = new KeptFile(url, () => fetchGzipped(url));
-    const pyodide = await loadPyodide({ ...options, _loadSnapshot: file.read() });
+    const file = new KeptFile(url, async () => (await fetchFile(url)).blob());
+    const memory = file.read();
+    const pyodide = await loadPyodide({ ...options, _loadSnapshot: memory });
+    // Pyodide holds on to its options, and so to a copy of Python's memory
+    (await memory).transfer?.(0);
     const browser = pyodide.pyimport("oxillama_web.browser");
     browser.resume_snapshot();
     browser.destroy();
@@ -143,20 +144,6 @@ function importFrom(file) {
 /** @returns {Promise<Manifest>} */
 async function fetchManifest() {
   return (await fetchFile("manifest.json")).json();
-}
-
-/** @param {string} path */
-async function fetchGzipped(path) {
-  const response = await fetchFile(path);
-  let { body } = response;
-  if (response.headers.has("Content-Encoding")) {
-    // some hosts take the name's end for an encoding, which the browser has undone then
-    const bytes = await response.arrayBuffer();
-    if (new DataView(bytes).getUint16(0) !== GZIP) return bytes;
-    body = new Response(bytes).body;
-  }
-  if (body === null) throw new Error(`${path} is empty`);
-  return new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 /** @param {string} path */
