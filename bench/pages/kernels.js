@@ -4,14 +4,20 @@
 const LINEAR = 3;
 const STACK_AND_DATA = 1 << 20; // the module's own memory lies below
 
-self.onmessage = async (event) => {
-  const [base64, jobs] = event.data;
+self.onmessage = ({ data }) => {
+  measureAll(...data).then(
+    (speeds) => self.postMessage({ speeds }),
+    (error) => self.postMessage({ error: error.message }), // nobody hears of it otherwise
+  );
+};
+
+async function measureAll(base64, jobs) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const module = await WebAssembly.compile(bytes);
   const speeds = [];
   for (const job of jobs) speeds.push(await measure(module, job));
-  self.postMessage(speeds);
-};
+  return speeds;
+}
 
 async function measure(module, job) {
   const memory = new WebAssembly.Memory({ initial: 4096, maximum: 65536, shared: true });
