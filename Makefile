@@ -38,7 +38,7 @@ demo-once: chromium wheel model
 test: setup lint
 	$(PYTHON) -m pytest -q
 
-setup: chromium firefox kernels wheel test-data
+setup: chromium firefox kernels wheel test-data $(STAMPS)/arm64
 
 lint: $(STAMPS)/venv $(STAMPS)/node
 	$(VENV)/bin/ruff check .
@@ -88,6 +88,10 @@ $(STAMPS)/venv: pyproject.toml tools/constraints.txt | system
 	@[ -x $(PYTHON) ] || "$$(tools/setup_system.sh python)" -m venv --clear $(VENV)
 	OXILLAMA_KERNELS_BUILD=skip $(PYTHON) -m pip install --quiet --disable-pip-version-check \
 		--constraint tools/constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(STAMPS)/arm64: tools/get_arm_python.py pyproject.toml | $(STAMPS)/venv
+	@$(PYTHON) tools/get_arm_python.py >/dev/null
 	@touch $@
 
 $(STAMPS)/node: package.json package-lock.json | system

@@ -3,14 +3,16 @@
     python kernels_c/build.py native [--out DIR] [--isa NAME]... [--sanitize]
     python kernels_c/build.py wasm --out DIR
     python kernels_c/build.py pool --out DIR
+    python kernels_c/build.py arm --out DIR
 
 `native` writes libox-<isa> shared libraries into oxillama_web/kernels/, with $CC, gcc, cc, clang or
 ziglang's clang, whichever is there first. `wasm` writes libox-<isa>.so for each of WASM_ISAS, side
 modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules that
 import their memory: ox-shared-<isa>.wasm a shared one, for a pool of workers, and
 ox-single-<isa>.wasm another, for one thread; and ox-checksum.wasm, which has a memory of its own
-and nothing but the checksum. These with ziglang from PyPI. A library whose sources
-and flags are unchanged is left alone.
+and nothing but the checksum. `arm` writes what `native` does on 64-bit Arm with Linux, wherever it
+runs. These three with ziglang from PyPI. A library whose sources and flags are unchanged is left
+alone.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ NATIVE_ISAS = {
     "arm64": {"portable": ["-O2"], "neon": ["-O3", "-march=armv8.2-a+dotprod"]},
     "other": {"portable": ["-O2"]},
 }
+ZIG_NAMES = {"-march=armv8.2-a+dotprod": "-mcpu=generic+v8_2a+dotprod"}
 RELAXED = ["-msimd128", "-mrelaxed-simd"]
 WASM_ISAS = {
     "simd128": ["-msimd128"],
@@ -93,6 +96,20 @@ def build_wasm(out: Path) -> list[Path]:
     return [
         _build_wasm_library(out / f"libox-{name}.so", [*compile_flags, *flags], link_flags)
         for name, flags in WASM_ISAS.items()
+    ]
+
+
+def build_arm(out: Path) -> list[Path]:
+    """Builds the libraries for 64-bit Arm with Linux and returns their paths. Raises BuildError.
+
+    They are not linked with a C library: whoever opens them has it."""
+    compile_command = [*zig("cc"), "--target=aarch64-linux-gnu", *COMMON_FLAGS, "-fPIC", "-pthread"]
+    link_command = [*zig("ld.lld"), "-shared", "--strip-all"]
+    return [
+        _build_from_objects(
+            out / f"libox-{name}.so", [*compile_command, *_zig_flags(flags)], link_command
+        )
+        for name, flags in NATIVE_ISAS["arm64"].items()
     ]
 
 
@@ -156,10 +173,18 @@ def zig(tool: str) -> list[str]:
     return [*command, tool]
 
 
+def _zig_flags(flags: list[str]) -> list[str]:
+    """Flags of gcc and clang as zig calls them."""
+    return [ZIG_NAMES.get(flag, flag) for flag in flags]
+
+
 def _build_native_library(out: Path, isa: str, flags: list[str], sanitize: bool) -> Path:
     suffix = ("-sanitize" if sanitize else "") + library_suffix()
     target = out / f"libox-{isa}{suffix}"
-    command = [*find_compiler(), *COMMON_FLAGS, *flags, *(SANITIZE_FLAGS if sanitize else [])]
+    compiler = find_compiler()
+    if "ziglang" in compiler:
+        flags = _zig_flags(flags)
+    command = [*compiler, *COMMON_FLAGS, *flags, *(SANITIZE_FLAGS if sanitize else [])]
     if sys.platform != "win32":
         command += ["-fPIC", "-pthread"]
     command += ["-shared", *map(str, _c_files())]
@@ -180,6 +205,15 @@ def _build_wasm_library(
         *["-mnontrapping-fptoint", *compile_flags],
     ]
     link_command = [*zig("wasm-ld"), *link_flags, "--strip-all"]
+    return _build_from_objects(target, compile_command, link_command, sources)
+
+
+def _build_from_objects(
+    target: Path,
+    compile_command: list[str],
+    link_command: list[str],
+    sources: list[Path] | None = None,
+) -> Path:
     with (
         _Stamp(target, compile_command + link_command) as stamp,
         tempfile.TemporaryDirectory() as d,
@@ -233,7 +267,7 @@ def _run(command: list[str]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("target", choices=["native", "wasm", "pool"])
+    parser.add_argument("target", choices=["native", "wasm", "pool", "arm"])
     parser.add_argument("--out", type=Path, help="directory for the libraries")
     parser.add_argument("--isa", action="append", help="native: only this instruction set")
     parser.add_argument("--sanitize", action="store_true", help="native: with ASan and UBSan")
@@ -244,7 +278,8 @@ def main() -> int:
         elif arguments.out is None:
             parser.error("--out is needed")
         else:
-            built = (build_wasm if arguments.target == "wasm" else build_pool)(arguments.out)
+            builds = {"wasm": build_wasm, "pool": build_pool, "arm": build_arm}
+            built = builds[arguments.target](arguments.out)
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -78,7 +78,7 @@ V_INLINE void v_keep_in_memory(const void *p) {
 
 /* Before loops over a few registers. */
 #if !defined(__SANITIZE_ADDRESS__) &&                                                              \
-    (defined(__AVX2__) || defined(__ARM_NEON) || defined(__wasm_simd128__))
+    (defined(__AVX2__) || defined(__ARM_FEATURE_DOTPROD) || defined(__wasm_simd128__))
 #define V_UNROLL _Pragma("GCC unroll 8")
 #else
 #define V_UNROLL

@@ -12,6 +12,7 @@ import numpy as np
 from gguf_files import FORMAT_BY_NAME
 
 from oxillama_web.executors import abi
+from oxillama_web.executors import library as executors_library
 from oxillama_web.executors.memory import Memory
 from oxillama_web.quants_numpy import dequantize
 
@@ -19,6 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "kernels_c"))
 import build
 
 SANITIZE = "OXILLAMA_TEST_SANITIZE" in os.environ
+# a folder of libraries that are there already, for where nothing can be compiled
+READY = os.environ.get("OXILLAMA_TEST_KERNELS")
+if READY:
+    executors_library.KERNELS_FOLDER = Path(READY)
 
 FLOAT_FORMATS = {"F32": 0, "F16": 1, "BF16": 30}
 QUANTIZED_FORMATS = {
@@ -228,7 +233,10 @@ def libraries() -> list[str]:
 @functools.cache
 def load(isa: str) -> ctypes.CDLL:
     """Builds, opens and declares a library."""
-    [path] = build.build_native(isas=[isa], sanitize=SANITIZE)
+    if READY:
+        path = Path(READY) / f"libox-{isa}{build.library_suffix()}"
+    else:
+        [path] = build.build_native(isas=[isa], sanitize=SANITIZE)
     library = ctypes.CDLL(str(path))
     library.ox_scratch_bytes.restype = ctypes.c_uint64
     library.ox_pack_scratch_bytes.restype = ctypes.c_uint64
