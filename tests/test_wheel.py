@@ -145,4 +145,4 @@ def test_micropip_installs_it_in_chromium(
         },
     )
     page.close()
-    assert re.fullmatch(r"kernels-(relaxed|simd128): .+", output, re.DOTALL)
+    assert re.fullmatch(r"kernels-(relaxed|relaxed-pairs|simd128): .+", output, re.DOTALL)
