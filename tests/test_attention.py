@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -61,6 +62,7 @@ class Case:
                 integers, scales = quantize_cached(array)
                 array[:] = integers * scales.astype(np.float32)
 
+    @cached_property
     def expected(self) -> np.ndarray:
         """[n_tokens, n_heads * v_dim] in float64."""
         n_tokens, group = len(self.q), self.n_heads // self.n_kv_heads
@@ -120,7 +122,7 @@ def quantize_cached(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assert_attention(case: Case, result: np.ndarray, tolerance: float = 2e-6) -> None:
-    worst = np.abs(result - case.expected()).max() / np.abs(case.v).max()
+    worst = np.abs(result - case.expected).max() / np.abs(case.v).max()
     assert worst < tolerance
 
 
