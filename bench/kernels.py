@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import base64
 import ctypes
+import functools
 import json
 import time
 from pathlib import Path
@@ -161,11 +162,16 @@ def _row(row_bytes: int, block_bytes: int, scales: list[int]) -> bytes:
     return bytes(row)
 
 
+@functools.cache
+def _pool_module(isa: str) -> str:
+    """In base64. To find out that all modules are built takes seconds."""
+    paths = {path.name: path for path in build.build_pool(ROOT / "build" / "pool-kernels")}
+    return base64.b64encode(paths[f"ox-shared-{isa}.wasm"].read_bytes()).decode()
+
+
 def _measure_in_chromium(isa: str, name: str, cases: list[Case]) -> list[float]:
     from playwright.sync_api import sync_playwright
 
-    paths = {path.name: path for path in build.build_pool(ROOT / "build" / "pool-kernels")}
-    module = base64.b64encode(paths[f"ox-shared-{isa}.wasm"].read_bytes()).decode()
     number, block, block_bytes, scales = FORMATS[name]
     jobs = []
     for case in cases:
@@ -186,7 +192,7 @@ def _measure_in_chromium(isa: str, name: str, cases: list[Case]) -> list[float]:
                 const worker = new Worker(URL.createObjectURL(source));
                 worker.onmessage = (event) => resolve(event.data);
                 worker.onerror = (event) => reject(new Error(event.message));
-                worker.postMessage({json.dumps([module, jobs])});
+                worker.postMessage({json.dumps([_pool_module(isa), jobs])});
             }})"""
         )
         browser.close()

@@ -25,6 +25,13 @@ READY = os.environ.get("OXILLAMA_TEST_KERNELS")
 if READY:
     executors_library.KERNELS_FOLDER = Path(READY)
 
+# the tests of nothing but kernels, which are run again with other builds of them
+KERNEL_TESTS = [
+    *["test_linear", "test_pack", "test_ops", "test_attention", "test_kernel_sampling"],
+    *["test_kernel_grammar", "test_kernel_checksum", "test_gguf_strings", "test_kv_shift"],
+    *["test_check_model", "test_random_weights", "test_kernel_threads", "test_experts"],
+]
+
 FLOAT_FORMATS = {"F32": 0, "F16": 1, "BF16": 30}
 QUANTIZED_FORMATS = {
     name: FORMAT_BY_NAME[name].number

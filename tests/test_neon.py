@@ -8,16 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from linear_driver import build
+from linear_driver import KERNEL_TESTS, build
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import get_arm_python
 
-NAMES = [
-    *["test_linear", "test_pack", "test_ops", "test_attention", "test_experts", "test_kv_shift"],
-    *["test_kernel_sampling", "test_kernel_grammar", "test_kernel_checksum", "test_kernel_threads"],
-    *["test_gguf_strings", "test_random_weights"],
-]
 LEFT_OUT = [
     "portable",  # but for the tests that run all libraries by themselves
     "test_an_idle_pool_sleeps",  # takes the emulator's own time for the pool's
@@ -76,8 +71,8 @@ print(*libraries(), load_library().variant)
 def test_with_neon(kernels: Path) -> None:
     options = ["-v", "--assert=plain", "-p", "no:cacheprovider", "-m", "not slow"]
     options += ["-k", " and ".join(f"not ({expression})" for expression in LEFT_OUT)]
-    report = run(kernels, "-m", "pytest", *options, *(f"{name}.py" for name in NAMES))
+    report = run(kernels, "-m", "pytest", *options, *(f"{name}.py" for name in KERNEL_TESTS))
     passed = re.findall(r"^(\w+)\.py::(.*) PASSED", report, re.MULTILINE)
-    assert {file for file, _ in passed} == set(NAMES)
+    assert {file for file, _ in passed} == set(KERNEL_TESTS)
     assert sum("neon" in test for _, test in passed) > 500
     assert " skipped" not in report

@@ -317,27 +317,26 @@ def memory_of_a_load(browser: Browser, address: str, file: str, profile: Path) -
 
     A private window, which is what new_page() gives, would keep what it stores in memory.
     """
-    context = browser.browser_type.launch_persistent_context(
+    with browser.browser_type.launch_persistent_context(
         profile, executable_path=find_chromium(), args=list(FLAGS)
-    )
-    visitor = context.browser
-    assert visitor is not None
-    page = context.new_page()
-    page.goto(address)
-    call(page, "OxiLlama.prepare(); await new Promise((done) => setTimeout(done, 4000));")
-    before = renderer_memory(visitor)
-    result = call(
-        page,
-        """
-        const llm = await OxiLlama.load({ model: `models/${file}`, contextSize: 512 });
-        llm.dispose();
-        return llm.info;
-        """,
-        file=file,
-    )
-    assert result.get("code") is None, result
-    peak = renderer_memory(visitor, "VmHWM")
-    context.close()
+    ) as context:
+        visitor = context.browser
+        assert visitor is not None
+        page = context.new_page()
+        page.goto(address)
+        call(page, "OxiLlama.prepare(); await new Promise((done) => setTimeout(done, 4000));")
+        before = renderer_memory(visitor)
+        result = call(
+            page,
+            """
+            const llm = await OxiLlama.load({ model: `models/${file}`, contextSize: 512 });
+            llm.dispose();
+            return llm.info;
+            """,
+            file=file,
+        )
+        assert result.get("code") is None, result
+        peak = renderer_memory(visitor, "VmHWM")
     return peak - before
 
 

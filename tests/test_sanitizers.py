@@ -8,18 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from linear_driver import SANITIZE, build
-
-NAMES = [
-    *["test_linear", "test_pack", "test_ops", "test_attention", "test_kernel_sampling"],
-    *["test_kernel_grammar", "test_kernel_checksum", "test_gguf_strings", "test_kv_shift"],
-    *["test_check_model", "test_random_weights", "test_kernel_threads", "test_experts"],
-]
+from linear_driver import KERNEL_TESTS, SANITIZE, build
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(SANITIZE or sys.platform != "linux", reason="needs gcc's libasan")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KERNEL_TESTS)
 def test_under_sanitizers(name: str) -> None:
     find = [*build.find_compiler(), "-print-file-name=libasan.so"]
     asan = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
