@@ -1,6 +1,6 @@
 # make demo        set everything up and serve the demo page on http://localhost:8000
 # make demo-once   the same set-up, one question in a headless Chromium, the answer on the terminal
-# make test        set everything up, then lint and the whole test suite, the fast tests first
+# make test        set everything up, then lint and the whole test suite, in two processes
 #
 # make setup       all that the tests need, and no test
 # make lint        format, lint and types of Python, C and JavaScript
@@ -36,7 +36,7 @@ demo-once: chromium wheel model
 	@$(PYTHON) tools/demo_once.py
 
 test: setup lint
-	$(PYTHON) -m pytest -q
+	@tools/test.sh $(PYTHON)
 
 setup: chromium firefox kernels wheel test-data $(STAMPS)/arm64
 
