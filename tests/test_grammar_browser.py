@@ -12,7 +12,7 @@ from serve import make_server
 from test_golden_browser import RUN
 
 pytest_plugins = ["browser_fixtures"]
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]
 
 SCRIPT = Path(__file__).parent / "grammar_in_pyodide.py"
 

@@ -158,7 +158,7 @@ def test_an_idle_pool_sleeps(library: ctypes.CDLL) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timed
+@pytest.mark.alone
 @pytest.mark.parametrize("n_busy", [1, os.cpu_count() or 1])
 def test_taken_cores_slow_it_down_but_not_to_a_halt(library: ctypes.CDLL, n_busy: int) -> None:
     """300 barriers, each of which some thread comes to late: waiting by looking alone, or by giving

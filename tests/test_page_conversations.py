@@ -198,6 +198,19 @@ def test_on_a_phone_the_list_covers_the_chat_only_when_asked_for(
     context.close()
 
 
+def test_a_window_that_becomes_narrow_shows_the_chat(browser: Browser, url: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(url)
+    open_bundled(page)
+    expect(page.locator("#sidebar")).to_be_visible()
+    page.set_viewport_size({"width": 600, "height": 800})
+    expect(page.locator("#sidebar")).to_be_hidden()
+    expect(page.locator("#toggle-sidebar")).to_have_attribute("aria-expanded", "false")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(page.locator("#sidebar")).to_be_visible()
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing(browser: Browser, url: str, scheme: str, width: int) -> None:

@@ -298,6 +298,7 @@ def test_kernels_of_another_version_end_in_one_clear_error(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_loading_takes_little_more_memory_than_the_file(
     browser: Browser, site: Path, smollm2_path: Path, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from tokenizer_texts import texts
 from oxillama_web.gguf import GGUFFile
 
 pytest_plugins = ["browser_fixtures"]
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]
 
 SCRIPT = Path(__file__).parent / "tokenizers_in_pyodide.py"
 N_CHARACTERS = 10_000

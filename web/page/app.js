@@ -43,6 +43,8 @@ let loading = null;
 const log = element("log", HTMLElement);
 const prompt = element("prompt", HTMLTextAreaElement);
 const sidebarButton = element("toggle-sidebar", HTMLButtonElement);
+/** The list of conversations lies over the chat then. */
+const narrow = matchMedia("(max-width: 900px)");
 const settings = new Settings(element("fields", HTMLElement));
 const settingsDialog = element("settings", HTMLDialogElement);
 const figures = new Figures();
@@ -193,6 +195,9 @@ function connectSidebar() {
   sidebarButton.addEventListener("click", () => {
     showSidebar(sidebarButton.getAttribute("aria-expanded") !== "true");
   });
+  narrow.addEventListener("change", () => {
+    if (chat !== null) showSidebar(!narrow.matches);
+  });
 }
 
 function connectSettings() {
@@ -261,7 +266,7 @@ async function openConversation(id) {
 
 function afterOpening() {
   show("empty", chat?.conversation.messages.length === 0);
-  if (isNarrow()) showSidebar(false);
+  if (narrow.matches) showSidebar(false);
   log.scrollTop = log.scrollHeight;
   void refreshList();
   prompt.focus();
@@ -306,7 +311,7 @@ function openChat(loaded, name, isKeepable) {
   figures.open(loaded.info);
   show("start", false);
   for (const part of CHAT_PARTS) show(part, true);
-  showSidebar(!isNarrow());
+  showSidebar(!narrow.matches);
   element("model-name", HTMLElement).textContent = name;
   const { stored, note } = loaded.info.cache;
   element("model-note", HTMLElement).textContent = describe(new Error(`the model is ${note}`));
@@ -331,10 +336,6 @@ async function openStart() {
 function showSidebar(visible) {
   sidebarButton.setAttribute("aria-expanded", String(visible));
   show("sidebar", visible);
-}
-
-function isNarrow() {
-  return matchMedia("(max-width: 900px)").matches;
 }
 
 /** @param {string} message  "" takes the last one away */
