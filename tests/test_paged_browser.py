@@ -108,6 +108,7 @@ def test_what_cannot_be_read_again_is_refused(page: Page) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_gemma_runs_in_64_mb(browser: Browser, site: Path, gemma3_path: Path) -> None:
     """A file of 253 MB, with an embedding of 178 MB that is the output head too."""
     with serving(make_server(site, gemma3_path.parent)) as address:

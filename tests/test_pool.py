@@ -342,6 +342,7 @@ def memory_of_a_load(browser: Browser, address: str, file: str, profile: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_dispose_gives_the_memory_back(browser: Browser, site: Path, gemma3_path: Path) -> None:
     size = gemma3_path.stat().st_size
     with serving(make_server(site, gemma3_path.parent)) as address:
