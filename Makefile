@@ -1,6 +1,6 @@
 # make demo        set everything up and serve the demo page on http://localhost:8000
 # make demo-once   the same set-up, one question in a headless Chromium, the answer on the terminal
-# make test        set everything up, then lint and the whole test suite, in two processes
+# make test        set everything up, then lint and the whole test suite
 #
 # make setup       all that the tests need, and no test
 # make lint        format, lint and types of Python, C and JavaScript

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser_helpers import LARGER, call, serving
@@ -113,31 +114,25 @@ def test_gemma_runs_in_64_mb(browser: Browser, site: Path, gemma3_path: Path) ->
     """A file of 253 MB, with an embedding of 178 MB that is the output head too."""
     with serving(make_server(site, gemma3_path.parent)) as address:
         context = browser.new_context()
-        page = context.new_page()
-        page.goto(address)
-        arguments = {"address": f"models/{gemma3_path.name}"}
+
+        def visit(**options: float) -> tuple[dict[str, Any], int]:
+            page = context.new_page()
+            page.goto(address)
+            answer = call(
+                page,
+                ASK + "const { text, info } = await ask({ model: address, ...options });"
+                "return { text, memoryBytes: info.memoryBytes };",
+                address=f"models/{gemma3_path.name}",
+                options=options,
+            )
+            memory = renderer_memory(browser)
+            page.close()
+            return answer, memory
+
         # buffers of the download wait for the garbage collector, in the page that downloaded
-        call(page, ASK + "await ask({ model: address, memoryBudget: 64e6 });", **arguments)
-        page.close()
-        page = context.new_page()
-        page.goto(address)
-        paged = call(
-            page,
-            ASK + "const { text, info } = await ask({ model: address, memoryBudget: 64e6 });"
-            "return { text, memoryBytes: info.memoryBytes };",
-            **arguments,
-        )
-        resident = renderer_memory(browser)
-        page.close()
-        page = context.new_page()
-        page.goto(address)
-        whole = call(
-            page,
-            ASK + "const { text, info } = await ask({ model: address });"
-            "return { text, memoryBytes: info.memoryBytes };",
-            **arguments,
-        )
-        all_of_it = renderer_memory(browser)
+        visit(memoryBudget=64e6)
+        paged, resident = visit(memoryBudget=64e6)
+        whole, all_of_it = visit()
         context.close()
     assert paged.get("code") is None, paged
     assert paged["text"] == whole["text"]
