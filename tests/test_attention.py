@@ -159,7 +159,7 @@ def test_window(library: ctypes.CDLL, window: int, page_tokens: int) -> None:
 
 
 @pytest.mark.parametrize("kv_format", [F32, F16, Q8_0])
-@pytest.mark.parametrize("n_tokens", [1, 2, 63, 64, 65, 257, 600])
+@pytest.mark.parametrize("n_tokens", [1, 2, 63, 64, 65, 257, 330])
 def test_every_token_sees_all(library: ctypes.CDLL, n_tokens: int, kv_format: int) -> None:
     case = Case(
         n_tokens, n_heads=6, n_kv_heads=2, k_dim=20, causal=False, kv_format=kv_format, softcap=9.0
@@ -234,10 +234,10 @@ def test_any_shape(data: st.DataObject) -> None:
 def test_batches_and_threads_change_no_bit(
     library: ctypes.CDLL, heads: tuple[int, int], n_threads: int
 ) -> None:
-    case = Case(700, n_heads=heads[0], n_kv_heads=heads[1], k_dim=32, kv_format=F16)
+    case = Case(350, n_heads=heads[0], n_kv_heads=heads[1], k_dim=32, kv_format=F16)
     expected = case.run(library)
     with Pool(library, n_threads) as pool:
-        for chunks in ([700], [640, 17, 1, 1, 1, 40], [10, 690]):
+        for chunks in ([350], [290, 17, 1, 1, 1, 40], [10, 340]):
             np.testing.assert_array_equal(case.run(library, chunks, pool), expected)
 
 
@@ -268,7 +268,7 @@ def test_a_key_that_is_no_number_is_not_passed_over(library: ctypes.CDLL, positi
 
 
 @pytest.mark.parametrize("kv_format", [F32, F16, Q8_0])
-@pytest.mark.parametrize("heads", [(2, 1), (9, 3)])
+@pytest.mark.parametrize("heads", [(2, 1), (3, 1)])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_value_that_is_no_number_spoils_none_that_does_not_see_it(
     library: ctypes.CDLL, value: float, heads: tuple[int, int], kv_format: int

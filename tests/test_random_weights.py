@@ -102,8 +102,9 @@ def model_bytes(
     return content
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("kv_cache_type", ["f16", "f32", "q8_0"])
+@pytest.mark.parametrize(
+    ("kv_cache_type", "n_threads"), [("f16", 1), ("f16", 2), ("f32", 2), ("q8_0", 1)]
+)
 @pytest.mark.parametrize("isa", libraries())
 def test_any_weights_run(
     model_bytes: bytearray, isa: str, kv_cache_type: str, n_threads: int
