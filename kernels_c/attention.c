@@ -384,6 +384,16 @@ V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, ui
     }
 }
 
+#define X(NAME, FORMAT)                                                                            \
+    ALONE static void NAME(const tile *t, uint32_t first_key, uint32_t n_keys,                     \
+                           uint32_t next_key) {                                                    \
+        attend_keys(t, first_key, n_keys, next_key, FORMAT);                                       \
+    }
+X(attend_f32_keys, CACHED_F32)
+X(attend_f16_keys, CACHED_F16)
+X(attend_q8_0_keys, CACHED_Q8_0)
+#undef X
+
 /* Rows over keys of one segment. */
 static void attend_segment(const tile *t, uint32_t first_key, uint32_t end_key) {
     clear_rows(t, t->sums, t->largest, t->totals);
@@ -392,13 +402,13 @@ static void attend_segment(const tile *t, uint32_t first_key, uint32_t end_key) 
         const uint32_t next = key + KEYS < end_key ? key + KEYS : 0;
         switch (t->run->model->kv_format) {
         case CACHED_F32:
-            attend_keys(t, key, n, next, CACHED_F32);
+            attend_f32_keys(t, key, n, next);
             break;
         case CACHED_F16:
-            attend_keys(t, key, n, next, CACHED_F16);
+            attend_f16_keys(t, key, n, next);
             break;
         default:
-            attend_keys(t, key, n, next, CACHED_Q8_0);
+            attend_q8_0_keys(t, key, n, next);
         }
     }
 }

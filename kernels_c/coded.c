@@ -284,6 +284,15 @@ static void ternary_scales(const uint8_t *column, ox_panel_scales *scales) {
     }
 }
 
+#define X(B)                                                                                       \
+    ALONE static void B##_expand(const uint8_t *column, uint8_t to[EXPANDED_BYTES],                \
+                                 ox_panel_scales *scales) {                                        \
+        book_scales(B, column, scales);                                                            \
+        expand_book(B, column + format_header_bytes((B).format), to);                              \
+    }
+EACH_BOOK(X)
+#undef X
+
 void ox_expand_column(uint32_t number, const uint8_t *column, uint8_t to[EXPANDED_BYTES],
                       ox_panel_scales *scales) {
     if (number == OX_TQ1_0.number) {
@@ -291,10 +300,7 @@ void ox_expand_column(uint32_t number, const uint8_t *column, uint8_t to[EXPANDE
         expand_ternary(column + format_header_bytes(OX_TQ1_0), to);
     }
 #define X(B)                                                                                       \
-    if (number == (B).format.number) {                                                             \
-        book_scales(B, column, scales);                                                            \
-        expand_book(B, column + format_header_bytes((B).format), to);                              \
-    }
+    if (number == (B).format.number) B##_expand(column, to, scales);
     EACH_BOOK(X)
 #undef X
 }

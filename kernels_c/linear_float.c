@@ -126,6 +126,17 @@ V_INLINE int row_group(const uint32_t format, const ox_product *product, const f
     return right;
 }
 
+#define X(NAME, FORMAT)                                                                            \
+    ALONE static int NAME(const ox_product *product, const float *src, uint32_t r,                 \
+                          uint32_t n_rows, const uint8_t *rows) {                                  \
+        return row_group(FORMAT, product, src, r, n_rows, rows);                                   \
+    }
+X(row_group_f32, OX_F32)
+X(row_group_f16, OX_F16)
+X(row_group_bf16, OX_BF16)
+X(row_group_moved, MOVED_F16)
+#undef X
+
 V_INLINE void widen(const uint32_t format, const uint8_t *from, uint32_t n, float *to) {
     uint32_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -177,7 +188,7 @@ static int all_finite(const uint8_t *weights, size_t n) {
  * must be done otherwise. */
 static int multiply_moved(const ox_product *product, const float *raised, uint32_t r,
                           const uint8_t *rows) {
-    return row_group(MOVED_F16, product, raised, r, TILE_ROWS, rows) ||
+    return row_group_moved(product, raised, r, TILE_ROWS, rows) ||
            all_finite(rows, (size_t)TILE_ROWS * product->weight->n_in);
 }
 
@@ -195,9 +206,13 @@ V_INLINE void multiply_tile(const uint32_t format, const ox_run *run, const ox_p
         for (uint32_t i = 0; i < n_rows; i++) {
             widen(format, rows + i * row_bytes, n_in, (float *)run->local + (size_t)i * n_in);
         }
-        row_group(OX_F32, product, product->src, r, n_rows, run->local);
+        row_group_f32(product, product->src, r, n_rows, run->local);
+    } else if (format == OX_F32) {
+        row_group_f32(product, product->src, r, n_rows, rows);
+    } else if (format == OX_F16) {
+        row_group_f16(product, product->src, r, n_rows, rows);
     } else {
-        row_group(format, product, product->src, r, n_rows, rows);
+        row_group_bf16(product, product->src, r, n_rows, rows);
     }
 }
 

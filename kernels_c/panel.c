@@ -241,9 +241,9 @@ V_INLINE int is_wide(const int range) {
     return V_RUN(range) < V_RUN(4);
 }
 
-static void coded_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
-                       uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
-                       float (*out)[PANEL]) {
+ALONE static void coded_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
+                             uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
+                             float (*out)[PANEL]) {
     if (format->halves == 2) {
         gemv_of_any_size(coded(format, 2, 7), panel, end, n_columns, acts, n_tokens, out);
     } else if (is_wide(7)) {
@@ -253,8 +253,8 @@ static void coded_gemv(const ox_format *format, const uint8_t *panel, const uint
     }
 }
 
-static void coded_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
-                         uint8_t *unpacked) {
+ALONE static void coded_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
+                               uint8_t *unpacked) {
     if (format->halves == 2) {
         unpack(coded(format, 2, 7), panel, n_columns, unpacked);
     } else {
@@ -262,15 +262,19 @@ static void coded_unpack(const ox_format *format, const uint8_t *panel, uint32_t
     }
 }
 
-V_INLINE void gemm_of_any_size(const ox_format f, const uint8_t *unpacked, uint32_t n_blocks,
-                               const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
+/* Fewer tokens than a tile has. */
+V_INLINE void gemm_of_rest(const ox_format f, const uint8_t *unpacked, uint32_t n_blocks,
+                           const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
     uint32_t t = 0;
-    for (; t + 8 <= n_tokens && V_TILE_TOKENS >= 8; t += 8) {
-        gemm(f, 8 < V_TILE_TOKENS ? 8 : V_TILE_TOKENS, unpacked, n_blocks, acts + t, out + t);
+    if (V_TILE_TOKENS > 4 && n_tokens >= 4) {
+        gemm(f, 4, unpacked, n_blocks, acts, out);
+        t = 4;
     }
-    for (; t + 4 <= n_tokens; t += 4) gemm(f, 4, unpacked, n_blocks, acts + t, out + t);
-    for (; t + 2 <= n_tokens; t += 2) gemm(f, 2, unpacked, n_blocks, acts + t, out + t);
-    for (; t < n_tokens; t++) gemm(f, 1, unpacked, n_blocks, acts + t, out + t);
+    if (n_tokens - t >= 2) {
+        gemm(f, 2, unpacked, n_blocks, acts + t, out + t);
+        t += 2;
+    }
+    if (n_tokens > t) gemm(f, 1, unpacked, n_blocks, acts + t, out + t);
 }
 
 /* X(name, is_signed, halves, scales, range): what the sums of unpacked blocks depend on. */
@@ -287,15 +291,22 @@ V_INLINE void gemm_of_any_size(const ox_format f, const uint8_t *unpacked, uint3
     X(shape_halves_d_7, 0, 2, SCALES_D, 7)                                                         \
     X(shape_halves_dm_4, 0, 2, SCALES_DM, 4)
 
+#define SHAPE(IS_SIGNED, HALVES, SCALES, RANGE)                                                    \
+    (ox_format) {                                                                                  \
+        .range = (RANGE), .offset = offset, .is_signed = (IS_SIGNED), .halves = (HALVES),          \
+        .scales = (SCALES)                                                                         \
+    }
 #define X(NAME, IS_SIGNED, HALVES, SCALES, RANGE)                                                  \
-    ALONE static void NAME(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,             \
-                           const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {     \
-        const ox_format f = {.range = (RANGE),                                                     \
-                             .offset = offset,                                                     \
-                             .is_signed = (IS_SIGNED),                                             \
-                             .halves = (HALVES),                                                   \
-                             .scales = (SCALES)};                                                  \
-        gemm_of_any_size(f, unpacked, n_blocks, acts, n_tokens, out);                              \
+    ALONE static void NAME##_whole(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,     \
+                                   const ox_act_block *acts, float (*out)[PANEL]) {                \
+        gemm(SHAPE(IS_SIGNED, HALVES, SCALES, RANGE), V_TILE_TOKENS, unpacked, n_blocks, acts,     \
+             out);                                                                                 \
+    }                                                                                              \
+    ALONE static void NAME##_rest(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,      \
+                                  const ox_act_block *acts, uint32_t n_tokens,                     \
+                                  float (*out)[PANEL]) {                                           \
+        gemm_of_rest(SHAPE(IS_SIGNED, HALVES, SCALES, RANGE), unpacked, n_blocks, acts, n_tokens,  \
+                     out);                                                                         \
     }
 EACH_SHAPE(X)
 #undef X
@@ -331,7 +342,11 @@ void ox_panel_gemm(const ox_format *format, const uint8_t *unpacked, uint32_t n_
     if (((IS_SIGNED) || (RANGE) <= 4 || is_wide(RANGE)) && format->is_signed == (IS_SIGNED) &&     \
         format->halves == (HALVES) && has_m == ((SCALES) == SCALES_DM) &&                          \
         V_RUN(format->range) == V_RUN(RANGE)) {                                                    \
-        NAME(format->offset, unpacked, n_blocks, acts, n_tokens, out);                             \
+        if (n_tokens == V_TILE_TOKENS) {                                                           \
+            NAME##_whole(format->offset, unpacked, n_blocks, acts, out);                           \
+        } else {                                                                                   \
+            NAME##_rest(format->offset, unpacked, n_blocks, acts, n_tokens, out);                  \
+        }                                                                                          \
     }
     EACH_SHAPE(X)
 #undef X

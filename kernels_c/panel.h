@@ -5,10 +5,6 @@
 #include "activations.h"
 #include "formats.h"
 
-/* Browsers compile a function well once it is busy, and the whole of it: one with all formats in it
- * would run slowly for ten times as long. */
-#define ALONE __attribute__((noinline))
-
 /* Packs blocks [0, n_columns) of up to 16 row-major rows into a panel; missing rows become zeros.
  */
 void ox_pack_rows(const ox_format *format, const uint8_t *rows, uint64_t row_bytes, uint32_t n_rows,

@@ -57,6 +57,10 @@
 #define V_INLINE static inline __attribute__((always_inline, unused))
 #endif
 
+/* Browsers compile a function well once it is busy, and the whole of it: one with all formats in it
+ * would run slowly for ten times as long. */
+#define ALONE __attribute__((noinline))
+
 /* WebAssembly has no instruction for it, but a load that nobody waits for. */
 V_INLINE void v_read_ahead(const uint8_t *p) {
 #ifdef __wasm__

@@ -2,6 +2,7 @@
 
 import { KeptFile } from "./kept_file.js";
 import { OxiLlamaError } from "./protocol.js";
+import { sharingTinyModules } from "./tiny_modules.js";
 
 /** @import { PyodideAPI, PyodideConfig } from "pyodide" */
 
@@ -26,7 +27,7 @@ const PYODIDE_URL = new URL("./pyodide/", import.meta.url).href;
 export async function startRuntime() {
   const watch = watchModule();
   try {
-    return await Promise.race([start(), watch.failed]);
+    return await Promise.race([sharingTinyModules(start), watch.failed]);
   } catch (error) {
     if (error instanceof OxiLlamaError) throw error;
     throw new OxiLlamaError({
