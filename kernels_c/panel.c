@@ -291,22 +291,26 @@ V_INLINE void gemm_of_rest(const ox_format f, const uint8_t *unpacked, uint32_t 
     X(shape_halves_d_7, 0, 2, SCALES_D, 7)                                                         \
     X(shape_halves_dm_4, 0, 2, SCALES_DM, 4)
 
-#define SHAPE(IS_SIGNED, HALVES, SCALES, RANGE)                                                    \
-    (ox_format) {                                                                                  \
-        .range = (RANGE), .offset = offset, .is_signed = (IS_SIGNED), .halves = (HALVES),          \
-        .scales = (SCALES)                                                                         \
-    }
+V_INLINE ox_format shape(const uint8_t is_signed, const uint8_t halves, const uint8_t scales,
+                         const uint8_t range, uint8_t offset) {
+    return (ox_format){.range = range,
+                       .offset = offset,
+                       .is_signed = is_signed,
+                       .halves = halves,
+                       .scales = scales};
+}
+
 #define X(NAME, IS_SIGNED, HALVES, SCALES, RANGE)                                                  \
     ALONE static void NAME##_whole(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,     \
                                    const ox_act_block *acts, float (*out)[PANEL]) {                \
-        gemm(SHAPE(IS_SIGNED, HALVES, SCALES, RANGE), V_TILE_TOKENS, unpacked, n_blocks, acts,     \
-             out);                                                                                 \
+        const ox_format f = shape(IS_SIGNED, HALVES, SCALES, RANGE, offset);                       \
+        gemm(f, V_TILE_TOKENS, unpacked, n_blocks, acts, out);                                     \
     }                                                                                              \
     ALONE static void NAME##_rest(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,      \
                                   const ox_act_block *acts, uint32_t n_tokens,                     \
                                   float (*out)[PANEL]) {                                           \
-        gemm_of_rest(SHAPE(IS_SIGNED, HALVES, SCALES, RANGE), unpacked, n_blocks, acts, n_tokens,  \
-                     out);                                                                         \
+        const ox_format f = shape(IS_SIGNED, HALVES, SCALES, RANGE, offset);                       \
+        gemm_of_rest(f, unpacked, n_blocks, acts, n_tokens, out);                                  \
     }
 EACH_SHAPE(X)
 #undef X
