@@ -101,7 +101,8 @@ class Host(BaseHTTPRequestHandler):
         self.wfile.write(data[first : first + left])
         self.wfile.flush()
         if left < len(data):
-            time.sleep(0.5)
+            # what a page has not read when its connection breaks, the browser throws away
+            time.sleep(2)
             self.close_connection = True
 
     def _slow(self, data: bytes) -> None:
