@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent
@@ -219,11 +220,13 @@ def _build_from_objects(
         tempfile.TemporaryDirectory() as d,
     ):
         if stamp.stale:
-            objects = []
-            for source in sources or _c_files():
-                objects.append(str(Path(d) / f"{source.stem}.o"))
-                _run([*compile_command, "-c", str(source), "-o", objects[-1]])
-            _run([*link_command, *objects, "-o", str(stamp.target)])
+            objects = {
+                source: str(Path(d) / f"{source.stem}.o") for source in sources or _c_files()
+            }
+            commands = [[*compile_command, "-c", str(c), "-o", o] for c, o in objects.items()]
+            with ThreadPoolExecutor(os.cpu_count()) as compilers:
+                list(compilers.map(_run, commands))
+            _run([*link_command, *objects.values(), "-o", str(stamp.target)])
     return target
 
 
