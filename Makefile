@@ -17,6 +17,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
+# Downloads wait for the network, compilers for the processor.
+MAKEFLAGS += --jobs=3
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -71,7 +73,8 @@ system:
 chromium: system
 	@tools/setup_system.sh chromium
 
-firefox: system
+# one apt-get at a time
+firefox: system | chromium
 	@tools/setup_system.sh firefox
 
 model: $(STAMPS)/venv

@@ -200,8 +200,8 @@ def test_scores_that_rise_and_fall(library: ctypes.CDLL) -> None:
 
 
 def test_long_context(library: ctypes.CDLL) -> None:
-    case = Case(3000, n_heads=2, n_kv_heads=1, k_dim=16, page_tokens=256, kv_format=F16)
-    result = case.run(library, [2900, 90] + [1] * 10)
+    case = Case(1700, n_heads=2, n_kv_heads=1, k_dim=16, page_tokens=256, kv_format=F16)
+    result = case.run(library, [1600, 90] + [1] * 10)
     assert_attention(case, result)
 
 

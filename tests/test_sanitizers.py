@@ -8,17 +8,27 @@ import sys
 from pathlib import Path
 
 import pytest
-from linear_driver import KERNEL_TESTS, SANITIZE, build
+from linear_driver import KERNEL_TESTS, SANITIZE, build, libraries
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(SANITIZE or sys.platform != "linux", reason="needs gcc's libasan"),
+]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(SANITIZE or sys.platform != "linux", reason="needs gcc's libasan")
-@pytest.mark.parametrize("name", KERNEL_TESTS)
-def test_under_sanitizers(name: str) -> None:
+@pytest.fixture(scope="module")
+def asan() -> str:
+    """The path of gcc's libasan, once the libraries are built: with it, gcc takes twice as long."""
     find = [*build.find_compiler(), "-print-file-name=libasan.so"]
     asan = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
     if not Path(asan).is_file():
         pytest.skip("the compiler has no libasan")
+    build.build_native(isas=libraries(), sanitize=True)
+    return asan
+
+
+@pytest.mark.parametrize("name", KERNEL_TESTS)
+def test_under_sanitizers(asan: str, name: str) -> None:
     environment = {
         **os.environ,
         "LD_PRELOAD": asan,
