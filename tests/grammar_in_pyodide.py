@@ -20,7 +20,7 @@ SCHEMA = {
     "required": ["title", "summary", "year", "authors", "kind"],
 }
 PROMPT = "A book about lighthouses, described as JSON with a title and a summary:\n"
-N_TOKENS = 60
+N_TOKENS = 40
 SAMPLERS: dict[str, dict[str, float]] = {
     "greedy": {"temperature": 0.0, "repetition_penalty": 1.0},
     "default": {},

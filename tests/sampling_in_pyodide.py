@@ -9,8 +9,8 @@ from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
 from oxillama_web.sampling import Sampler
 
 PROMPT = "A long story about a lighthouse keeper:"
-N_TOKENS = 50
-N_RUNS = 3
+N_TOKENS = 32
+N_RUNS = 2
 SAMPLERS: dict[str, dict[str, float]] = {
     "greedy": {"temperature": 0.0, "repetition_penalty": 1.0},
     "default": {},

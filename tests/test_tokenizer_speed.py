@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]
 
 SCRIPT = Path(__file__).parent / "tokenizers_in_pyodide.py"
 N_CHARACTERS = 10_000
-# seconds; a quiet machine takes at most a third of them
-READY = {"smollm2": 0.4, "smollm2_json": 0.4, "gemma3": 1.5}
-ENCODED = 0.15
+# in units of the script's plain work, which takes some 20 ms; about three times what is measured
+READY = {"smollm2": 15, "smollm2_json": 25, "gemma3": 75}
+ENCODED = 25
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,6 @@ def files(
 def test_tokenizers_are_fast_in_pyodide(release: str, wheel: Path, files: dict[str, Path]) -> None:
     result = json.loads(run_in_node(release, wheel, SCRIPT.read_text() + "\nrun()\n", files))
     assert result.keys() == READY.keys()
-    for name, seconds in result.items():
-        assert seconds.pop("ready") < READY[name], name
-        assert max(seconds.values()) < ENCODED, name
+    for name, times in result.items():
+        assert times.pop("ready") < READY[name], name
+        assert max(times.values()) < ENCODED, name
