@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 from oxillama_web import EngineConfig, InferenceEngine
 
@@ -12,10 +13,15 @@ CLEAR_MARGIN = 0.5
 
 
 def run(model: bytearray, golden: str) -> str:
-    """Results of all cases as JSON: mean KL divergence, clear tokens that we chose otherwise."""
+    """Results of all cases as JSON: mean KL divergence, clear tokens that we chose otherwise.
+
+    No cases where the library that was asked for is not the one that runs.
+    """
     engine = InferenceEngine(EngineConfig())
     engine.load_model_from_bytes(model, None, consume=True)
-    results = [run_case(engine, case) for case in json.loads(golden)["cases"]]
+    as_asked = engine.executor_name == f"kernels-{os.environ['OXILLAMA_KERNELS']}"
+    cases = json.loads(golden)["cases"] if as_asked else []
+    results = [run_case(engine, case) for case in cases]
     return json.dumps({"executor": engine.executor_name, "cases": results})
 
 

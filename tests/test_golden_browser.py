@@ -70,8 +70,11 @@ def test_kernels_in_chromium_stray_no_further_than_llama_cpp(
     }
     results = json.loads(page.evaluate(RUN, arguments))
     page.close()
-    # on some processors relaxed SIMD gives other numbers, and the plain library takes its place
-    assert results["executor"] in {f"kernels-{variant}", "kernels-simd128"}
+    if results["executor"] != f"kernels-{variant}":
+        # on some processors relaxed SIMD gives other numbers; the plain library takes its place,
+        # which is a case of its own here
+        assert results == {"executor": "kernels-simd128", "cases": []}
+        return
     for case, result in zip(json.loads(golden)["cases"], results["cases"], strict=True):
         assert result["same_ids"]
         assert result["kl"] < max(1.1 * case["llamacpp_kl"], 1e-4)
