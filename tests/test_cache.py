@@ -325,13 +325,14 @@ def test_a_load_that_is_stopped_goes_on_next_time(visit: Page, host: str) -> Non
         visit,
         """
         const stop = new AbortController();
-        setTimeout(() => stop.abort(), 1500);
-        await OxiLlama.load({ model: address, signal: stop.signal });
+        const onProgress = ({ bytes }) => bytes > 2 * block && stop.abort();
+        await OxiLlama.load({ model: address, signal: stop.signal, onProgress });
         """,
         address=address,
+        block=BLOCK,
     )
     assert result["code"] == "aborted"
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 10
     while not kept(visit) and time.monotonic() < deadline:
         visit.wait_for_timeout(50)
     [file] = kept(visit)
