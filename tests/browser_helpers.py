@@ -6,6 +6,7 @@ import functools
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,12 @@ def native_answer(model: Path) -> str:
 
 def assert_workers_end(page: Page) -> None:
     """A worker may end by itself; a moment later it is ended. A busy browser takes its time."""
-    deadline = time.monotonic() + 60
-    while page.workers and time.monotonic() < deadline:
-        page.wait_for_timeout(50)
+    wait_until(page, lambda: not page.workers, 60)
     assert page.workers == []
+
+
+def wait_until(page: Page, condition: Callable[[], bool], seconds: float) -> None:
+    """Until `condition` is true, or so long: what it should be, the caller asserts."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        page.wait_for_timeout(50)

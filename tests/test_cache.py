@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_helpers import LARGER, TINY, TINY_BASE, call, serving, succeed
+from browser_helpers import LARGER, TINY, TINY_BASE, call, serving, succeed, wait_until
 from model_host import Host
 from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -332,9 +331,8 @@ def test_a_load_that_is_stopped_goes_on_next_time(visit: Page, host: str) -> Non
         block=BLOCK,
     )
     assert result["code"] == "aborted"
-    deadline = time.monotonic() + 10
-    while not kept(visit) and time.monotonic() < deadline:
-        visit.wait_for_timeout(50)
+    # the worker writes its last record after it has answered
+    wait_until(visit, lambda: sum(file["bytes"] for file in kept(visit)) >= BLOCK, 10)
     [file] = kept(visit)
     assert file["bytes"] >= BLOCK
     assert not file["complete"]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_helpers import CHAT_TEMPLATE, LOAD_TIMEOUT_MS, TINY, TINY_BASE
+from browser_helpers import CHAT_TEMPLATE, LOAD_TIMEOUT_MS, TINY, TINY_BASE, wait_until
 from gguf_files import write_tiny_llama
 from page_helpers import ask, change_settings, last_answer, open_bundled
 from playwright.sync_api import Page, expect
@@ -41,15 +39,8 @@ def kept(page: Page) -> dict[str, int]:
 
 
 def wait_for_kept(page: Page, *titles: str) -> None:
-    wait_for_sessions(page, lambda sessions: set(sessions) == set(titles))
-
-
-def wait_for_sessions(page: Page, expected: Callable[[dict[str, int]], bool]) -> None:
-    """Until what is kept is as `expected` says."""
-    deadline = time.monotonic() + 30
-    while not expected(kept(page)):
-        assert time.monotonic() < deadline, kept(page)
-        page.wait_for_timeout(100)
+    wait_until(page, lambda: set(kept(page)) == set(titles), 30)
+    assert set(kept(page)) == set(titles)
 
 
 def read_and_remembered(page: Page) -> tuple[int, int]:
@@ -88,7 +79,8 @@ def test_after_a_reload_only_the_new_tokens_are_read(page: Page) -> None:
     expected = last_answer(page)
     read, remembered = read_and_remembered(page)
     assert read < 60 < remembered
-    wait_for_sessions(page, lambda sessions: sessions != first)
+    wait_until(page, lambda: kept(page) != first, 30)
+    assert kept(page) != first
     # another reload, after which the second question is asked again
     page.reload()
     open_bundled(page)

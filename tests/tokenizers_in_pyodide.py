@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from oxillama_web.gguf import try_parse_header
 from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary, load_tokenizer_json
@@ -14,6 +15,8 @@ from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary, load_tokeniz
 FOLDER = Path("/tmp")
 FILE_SIZE = 1 << 32
 N_ROUNDS = 4
+
+T = TypeVar("T")
 
 
 def run() -> str:
@@ -49,22 +52,30 @@ def best(load: Callable[[], Tokenizer], texts: dict[str, str]) -> dict[str, floa
 def one_round(load: Callable[[], Tokenizer], texts: dict[str, str]) -> dict[str, float]:
     """Times by what was done."""
     re.purge()  # compiled patterns of the round before
-    tokenizers: list[Tokenizer] = []
-
-    def make_ready() -> None:
-        tokenizers.append(load())
-        tokenizers[0].encode("Hello")
-
-    times = {"ready": relative_time(make_ready)}
+    tokenizer, ready = timed(lambda: made_ready(load))
+    times = {"ready": ready}
     for name, text in texts.items():
-        times[name] = relative_time(lambda text=text: tokenizers[0].encode(text))
+        _, times[name] = timed(lambda text=text: tokenizer.encode(text))
     return times
 
 
-def relative_time(task: Callable[[], object]) -> float:
-    """Seconds of a task over those of plain work right before it: a slow machine slows both."""
-    unit = seconds(plain_work)
-    return seconds(task) / unit
+def made_ready(load: Callable[[], Tokenizer]) -> Tokenizer:
+    """A tokenizer that has its tables."""
+    tokenizer = load()
+    tokenizer.encode("Hello")
+    return tokenizer
+
+
+def timed(task: Callable[[], T]) -> tuple[T, float]:
+    """What a task returns, and its time over that of plain work right before it.
+
+    A slow machine slows both.
+    """
+    start = time.perf_counter()
+    plain_work()
+    middle = time.perf_counter()
+    result = task()
+    return result, (time.perf_counter() - middle) / (middle - start)
 
 
 def plain_work() -> None:
@@ -73,10 +84,3 @@ def plain_work() -> None:
     for number in range(20_000):
         word = str(number & 0xFFF)
         counts[word] = counts.get(word, 0) + 1
-
-
-def seconds(task: Callable[[], object]) -> float:
-    """How long it takes."""
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
