@@ -131,7 +131,7 @@ def _measure_case(library: ctypes.CDLL, name: str, case: Case) -> float:
         abi.Buffer(target.address, n_tokens, n_out, 0, 0),
     )
     repeats = _repeats(case)
-    operation = abi.Op(kind=abi.LINEAR, barrier=1, dst=1)
+    operation = abi.Op(kind=abi.LINEAR, barrier=abi.BARRIER_MANY | abi.BARRIER_ONE, dst=1)
     operation.src[:], operation.tensor[:] = [0, -1], [0, -1]
     operations = (abi.Op * repeats)(*[operation] * repeats)
     addresses = [ctypes.addressof(table) for table in (tensor, buffers, operations)]

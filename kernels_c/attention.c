@@ -479,7 +479,7 @@ static void share_segments(tile *t, uint32_t n_segments) {
     const uint32_t n_kv_heads = t->layer->n_heads, n_heads = (uint32_t)t->op->i[1];
     const uint32_t group = n_heads / n_kv_heads;
     /* another thread may still read what the operation before has put there */
-    if (!t->op->barrier) ox_barrier_wait(run);
+    if (!ox_meets(run, t->op)) ox_barrier_wait(run);
     ox_turns turns = ox_turns_of(run, t->op);
     uint32_t i;
     while (ox_take_turn(&turns, n_segments * n_kv_heads, &i)) {

@@ -1,6 +1,6 @@
 """Builds the kernel libraries, one for each instruction set, from the same C sources.
 
-    python kernels_c/build.py native [--out DIR] [--isa NAME]... [--sanitize]
+    python kernels_c/build.py native [--out DIR] [--isa NAME]... [--sanitizer NAME]
     python kernels_c/build.py wasm --out DIR
     python kernels_c/build.py pool --out DIR
     python kernels_c/build.py arm --out DIR
@@ -62,11 +62,14 @@ COMMON_FLAGS = [
     *["-std=c11", "-g0", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"],
     *["-Wall", "-Wextra"],
 ]
-SANITIZE_FLAGS = [
-    # lines, but no variables, in reports: what gcc writes of those takes half of its time
-    *["-O2", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-    "-fno-omit-frame-pointer",
-]
+# Lines, but no variables, in reports: what gcc writes of those takes half of its time.
+SANITIZE_FLAGS = {
+    "sanitize": [
+        *["-O2", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+        "-fno-omit-frame-pointer",
+    ],
+    "races": ["-O1", "-g1", "-fsanitize=thread"],
+}
 
 
 class BuildError(Exception):
@@ -74,21 +77,22 @@ class BuildError(Exception):
 
 
 def build_native(
-    out: Path | None = None, isas: Iterable[str] | None = None, sanitize: bool = False
+    out: Path | None = None, isas: Iterable[str] | None = None, sanitizer: str = ""
 ) -> list[Path]:
     """Builds the libraries for this machine and returns their paths.
 
     out: directory; by default the package's, or build/sanitize/.
     isas: names from NATIVE_ISAS; by default all that this processor's family can have.
-    sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer, as libox-<isa>-sanitize.
+    sanitizer: a key of SANITIZE_FLAGS, which becomes part of the name: libox-<isa>-sanitize has
+        AddressSanitizer and UndefinedBehaviorSanitizer, libox-<isa>-races has ThreadSanitizer.
     Raises BuildError."""
-    out = out or (SANITIZED if sanitize else KERNELS)
+    out = out or (SANITIZED if sanitizer else KERNELS)
     known = NATIVE_ISAS[machine()]
     names = list(known if isas is None else isas)
     for name in names:
         if name not in known:
             raise BuildError(f"no instruction set {name!r} here; there are: {', '.join(known)}")
-    return [_build_native_library(out, name, known[name], sanitize) for name in names]
+    return [_build_native_library(out, name, known[name], sanitizer) for name in names]
 
 
 def build_wasm(out: Path) -> list[Path]:
@@ -180,13 +184,13 @@ def _zig_flags(flags: list[str]) -> list[str]:
     return [ZIG_NAMES.get(flag, flag) for flag in flags]
 
 
-def _build_native_library(out: Path, isa: str, flags: list[str], sanitize: bool) -> Path:
-    suffix = ("-sanitize" if sanitize else "") + library_suffix()
+def _build_native_library(out: Path, isa: str, flags: list[str], sanitizer: str) -> Path:
+    suffix = (f"-{sanitizer}" if sanitizer else "") + library_suffix()
     target = out / f"libox-{isa}{suffix}"
     compiler = find_compiler()
     if "ziglang" in compiler:
         flags = _zig_flags(flags)
-    command = [*compiler, *COMMON_FLAGS, *flags, *(SANITIZE_FLAGS if sanitize else [])]
+    command = [*compiler, *COMMON_FLAGS, *flags, *SANITIZE_FLAGS.get(sanitizer, [])]
     if sys.platform != "win32":
         command += ["-fPIC", "-pthread"]
     command += ["-shared", *map(str, _c_files())]
@@ -274,11 +278,11 @@ def main() -> int:
     parser.add_argument("target", choices=["native", "wasm", "pool", "arm"])
     parser.add_argument("--out", type=Path, help="directory for the libraries")
     parser.add_argument("--isa", action="append", help="native: only this instruction set")
-    parser.add_argument("--sanitize", action="store_true", help="native: with ASan and UBSan")
+    parser.add_argument("--sanitizer", choices=SANITIZE_FLAGS, default="", help="native")
     arguments = parser.parse_args()
     try:
         if arguments.target == "native":
-            built = build_native(arguments.out, arguments.isa, arguments.sanitize)
+            built = build_native(arguments.out, arguments.isa, arguments.sanitizer)
         elif arguments.out is None:
             parser.error("--out is needed")
         else:

@@ -142,7 +142,7 @@ static void gather(const ox_run *run, const routing *r, const ox_buffer *src, ui
 static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
     const ox_op *ops = (const ox_op *)(uintptr_t)run->model->ops, *previous = op - 1;
     ox_format format;
-    if (op <= ops || op >= ops + run->model->n_ops || op->barrier) return 0;
+    if (op <= ops || op >= ops + run->model->n_ops || ox_meets(run, op)) return 0;
     if (previous->kind != OX_EXPERT_LINEAR || previous->src[0] != op->src[0] ||
         previous->src[1] != op->src[1] || previous->i[0] != op->i[0]) {
         return 0;
@@ -207,7 +207,7 @@ void ox_expert_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     ox_format format;
     if (!input_is_ready(run, op)) {
         /* another thread may still read what the operation before has put there */
-        if (!op->barrier) ox_barrier_wait(run);
+        if (!ox_meets(run, op)) ox_barrier_wait(run);
         gather(run, &r, ox_buffer_at(run, op->src[0]), n_in, gathered);
         ox_barrier_wait(run);
         if (ox_find_format(weight->format, &format)) {

@@ -10,12 +10,15 @@
 typedef struct ox_run {
     const ox_model *model;
     const ox_batch *batch;
-    atomic_uint *n_taken; /* [n_ops] in scratch: items that threads have taken, see ox_turns */
-    uint8_t *shared;      /* scratch of all threads: the quantized input of a linear operation */
+    const ox_buffer *buffers; /* [n_buffers] as this thread sees them */
+    atomic_uint *n_taken;     /* [n_ops] in scratch: items that threads have taken, see ox_turns */
+    uint8_t *shared; /* scratch of all threads: the quantized input of a linear operation */
     uint64_t shared_bytes;
     uint8_t *local; /* scratch of this thread */
     uint64_t local_bytes;
-    uint32_t thread; /* 0 .. n_threads - 1 */
+    uint8_t *own_input; /* of a linear operation, quantized by this thread, if there is has_own */
+    uint32_t has_own;   /* 1: a pass of one token, where buffers with `own` are each thread's own */
+    uint32_t thread;    /* 0 .. n_threads - 1 */
     uint32_t n_threads;
     struct ox_barrier *barrier; /* NULL with one thread */
 } ox_run;
@@ -23,14 +26,27 @@ typedef struct ox_run {
 struct ox_barrier;
 /* Returns when all threads have come. Does nothing with one thread. */
 void ox_barrier_wait(const ox_run *run);
+/* 1 if the threads have met right before an operation. */
+static inline int32_t ox_meets(const ox_run *run, const ox_op *op) {
+    return (op->barrier & (run->has_own ? OX_BARRIER_ONE : OX_BARRIER_MANY)) != 0;
+}
 /* 1 once the threads no longer wait for each other. */
 int32_t ox_pool_is_broken(const ox_run *run);
+
+/* The same pass for what a thread computes by itself, for itself. */
+static inline ox_run ox_alone(const ox_run *run) {
+    ox_run alone = *run;
+    alone.thread = 0;
+    alone.n_threads = 1;
+    alone.barrier = NULL;
+    return alone;
+}
 
 static inline const ox_tensor *ox_tensor_at(const ox_run *run, int32_t index) {
     return (const ox_tensor *)(uintptr_t)run->model->tensors + index;
 }
 static inline const ox_buffer *ox_buffer_at(const ox_run *run, int32_t index) {
-    return (const ox_buffer *)(uintptr_t)run->model->buffers + index;
+    return run->buffers + index;
 }
 static inline const ox_kv_layer *ox_kv_layer_at(const ox_model *model, int32_t index) {
     return (const ox_kv_layer *)(uintptr_t)model->kv_layers + index;
@@ -96,8 +112,8 @@ static inline int32_t ox_take_turn(ox_turns *turns, uint32_t n, uint32_t *item) 
 }
 
 /* run.c: checks a batch and fills `run` for thread 0; then every thread walks the plan. */
-int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
-                   uint64_t scratch_bytes, uint32_t n_threads, ox_run *run);
+int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory,
+                   uint64_t memory_bytes, uint32_t n_threads, ox_run *run);
 void ox_walk(const ox_run *prepared, uint32_t thread);
 /* 1 if a sequence has pages for all of its positions. */
 int32_t ox_pages_fit(const ox_model *model, const ox_sequence *sequence);

@@ -127,15 +127,28 @@ void ox_linear_quantized(const ox_run *run, ox_turns *turns, const ox_product *p
     }
 }
 
-/* 1 if the operation before this one left the same input quantized. */
+/* 1 if the operation before this one left the same input quantized, where this one would. */
 static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
     const ox_op *ops = (const ox_op *)(uintptr_t)run->model->ops;
     const ox_op *previous = op - 1;
     ox_format format;
-    if (op <= ops || op >= ops + run->model->n_ops || op->barrier) return 0;
+    if (op <= ops || op >= ops + run->model->n_ops || ox_meets(run, op)) return 0;
     return previous->kind == OX_LINEAR && previous->src[0] == op->src[0] &&
            previous->dst != op->src[0] &&
            ox_find_format(ox_tensor_at(run, previous->tensor[0])->format, &format);
+}
+
+static void quantize_input(const ox_run *run, const ox_op *op, const ox_activations *acts,
+                           const float *src, uint32_t n_rows) {
+    if (run->has_own) {
+        const ox_run alone = ox_alone(run);
+        ox_quantize_rows(&alone, acts, src, n_rows);
+        return;
+    }
+    /* another thread may still read what the operation before has put there */
+    if (!ox_meets(run, op)) ox_barrier_wait(run);
+    ox_quantize_rows(run, acts, src, n_rows);
+    ox_barrier_wait(run);
 }
 
 void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
@@ -156,12 +169,9 @@ void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
         ox_linear_float(run, &turns, &product);
         return;
     }
-    const ox_activations acts = ox_activations_at(run->shared, product.weight->n_in, n_rows);
-    if (!input_is_ready(run, op)) {
-        /* another thread may still read what the operation before has put there */
-        if (!op->barrier) ox_barrier_wait(run);
-        ox_quantize_rows(run, &acts, product.src, n_rows);
-        ox_barrier_wait(run);
-    }
+    const uint32_t n_in = product.weight->n_in;
+    const ox_activations acts =
+        ox_activations_at(run->has_own ? run->own_input : run->shared, n_in, n_rows);
+    if (!input_is_ready(run, op)) quantize_input(run, op, &acts, product.src, n_rows);
     ox_linear_quantized(run, &turns, &product, &format, &acts);
 }

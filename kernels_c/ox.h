@@ -19,7 +19,7 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 7
+#define OX_ABI_VERSION 8
 
 /* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
 #define OX_PANEL_ROWS 16
@@ -40,15 +40,20 @@ typedef struct ox_buffer {
     uint32_t capacity; /* rows that fit */
     uint32_t width;    /* float32 values in a row */
     uint32_t rows;     /* enum ox_rows */
-    uint32_t reserved;
+    uint32_t own;      /* 1: so little work that in a pass of one token no thread waits for another:
+                        * each computes all of it, thread t in row t */
 } ox_buffer;
 
 enum ox_rows { OX_ROWS_BATCH = 0, OX_ROWS_OUTPUT = 1 };
 
+/* In which passes all threads must have finished the operations before this one: of several tokens,
+ * of one token. */
+enum ox_barriers { OX_BARRIER_MANY = 1, OX_BARRIER_ONE = 2 };
+
 /* One step of a plan. What the members mean for each kind stands in enum ox_kind. */
 typedef struct ox_op {
     uint32_t kind;
-    uint32_t barrier;  /* 1: all threads must have finished the operations before this one */
+    uint32_t barrier;  /* enum ox_barriers */
     int32_t src[2];    /* buffer numbers, -1: none */
     int32_t dst;       /* buffer number, -1: none */
     int32_t tensor[2]; /* tensor numbers, -1: none */

@@ -175,12 +175,27 @@ static int32_t check_expert_sum(const ox_model *model, const ox_op *op) {
            src->width == (uint64_t)(routes->width / 2) * dst->width;
 }
 
+/* What a thread can compute all of by itself. */
+static int32_t can_be_own(uint32_t kind) {
+    switch (kind) {
+    case OX_LINEAR:
+    case OX_ATTENTION:
+    case OX_SELECT_EXPERTS:
+    case OX_EXPERT_LINEAR:
+    case OX_EXPERT_SUM:
+        return 0;
+    default:
+        return 1;
+    }
+}
+
 static int32_t check_op(const ox_model *model, const ox_op *op) {
     const ox_buffer *a = find_buffer(model, op->src[0]), *b = find_buffer(model, op->src[1]);
     const ox_buffer *dst = find_buffer(model, op->dst);
     const ox_tensor *tensor = find_tensor(model, op->tensor[0]);
     const ox_tensor *magnitudes = find_tensor(model, op->tensor[1]);
     int32_t fits = 0;
+    if (dst && dst->own && !can_be_own(op->kind)) return OX_BAD_MODEL;
     switch (op->kind) {
     case OX_EMBED:
     case OX_POSITION_EMBED:
@@ -295,18 +310,33 @@ static uint64_t turns_bytes(const ox_model *model) {
     return align64((uint64_t)model->n_ops * sizeof(atomic_uint));
 }
 
-/* Scratch of all threads together, and of each thread. */
-static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_threads,
-                          uint64_t *shared, uint64_t *local) {
-    *shared = *local = 0;
+static uint64_t own_buffers_bytes(const ox_model *model) {
+    return align64((uint64_t)model->n_buffers * sizeof(ox_buffer));
+}
+
+/* Scratch of all threads together, and of each thread: what its operations need, then in passes of
+ * one token its own input of a linear operation and its view of the buffers. */
+typedef struct scratch {
+    uint64_t shared;
+    uint64_t local;
+    uint64_t own_input;
+} scratch;
+
+static uint64_t local_bytes(const ox_model *model, const scratch *parts) {
+    return parts->local + parts->own_input + own_buffers_bytes(model);
+}
+
+static scratch scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_threads) {
+    scratch parts = {0, 0, 0};
     for (uint32_t i = 0; i < model->n_ops; i++) {
         const ox_op *op = ops_of(model) + i;
-        uint64_t op_shared = 0, op_local = 0;
+        uint64_t op_shared = 0, op_local = 0, op_own = 0;
         if (op->kind == OX_LINEAR) {
             const ox_tensor *weight = find_tensor(model, op->tensor[0]);
             if (!weight) continue;
             op_shared = ox_linear_shared_bytes(weight, n_tokens);
             op_local = ox_linear_local_bytes(weight, n_tokens);
+            op_own = n_threads > 1 ? ox_linear_shared_bytes(weight, 1) : 0;
         } else if (op->kind == OX_ATTENTION && find_layer(model, op->i[0])) {
             op_shared = ox_attention_shared_bytes(model, op, n_threads);
             op_local = ox_attention_local_bytes(model, op);
@@ -318,17 +348,19 @@ static void scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_t
             op_shared = ox_expert_shared_bytes(weight, (uint32_t)op->i[0], n_pairs);
             op_local = ox_expert_local_bytes(weight, (uint32_t)op->i[0], n_pairs);
         }
-        if (op_shared > *shared) *shared = op_shared;
-        if (op_local > *local) *local = op_local;
+        if (op_shared > parts.shared) parts.shared = op_shared;
+        if (op_local > parts.local) parts.local = op_local;
+        if (op_own > parts.own_input) parts.own_input = op_own;
     }
-    *shared = align64(*shared);
-    *local = align64(*local);
+    parts.shared = align64(parts.shared);
+    parts.local = align64(parts.local);
+    parts.own_input = align64(parts.own_input);
+    return parts;
 }
 
 uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_threads) {
-    uint64_t shared, local;
-    scratch_parts(model, n_tokens, n_threads, &shared, &local);
-    return turns_bytes(model) + shared + local * n_threads;
+    const scratch parts = scratch_parts(model, n_tokens, n_threads);
+    return turns_bytes(model) + parts.shared + local_bytes(model, &parts) * n_threads;
 }
 
 /* Every buffer must hold the rows of its kind, and counts of values must fit in 32 bits. */
@@ -488,27 +520,38 @@ static void run_op(const ox_run *run, const ox_op *op) {
     }
 }
 
-int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
-                   uint64_t scratch_bytes, uint32_t n_threads, ox_run *run) {
+/* Every thread has a row in each buffer that is to be its own. */
+static int32_t has_own_rows(const ox_model *model, uint32_t n_threads) {
+    for (uint32_t i = 0; i < model->n_buffers; i++) {
+        const ox_buffer *buffer = buffers_of(model) + i;
+        if (buffer->own && buffer->capacity < n_threads) return 0;
+    }
+    return 1;
+}
+
+int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory,
+                   uint64_t memory_bytes, uint32_t n_threads, ox_run *run) {
     const int32_t status = check_batch(model, batch);
     if (status) return status;
-    uint64_t shared, local;
-    scratch_parts(model, batch->n_tokens, n_threads, &shared, &local);
-    const uint64_t before = turns_bytes(model) + shared;
-    if (n_threads == 0 || scratch == NULL || (uintptr_t)scratch % 64 || before > scratch_bytes ||
-        local > (scratch_bytes - before) / n_threads) {
+    const scratch parts = scratch_parts(model, batch->n_tokens, n_threads);
+    const uint64_t before = turns_bytes(model) + parts.shared;
+    if (n_threads == 0 || memory == NULL || (uintptr_t)memory % 64 || before > memory_bytes ||
+        local_bytes(model, &parts) > (memory_bytes - before) / n_threads) {
         return OX_BAD_SCRATCH;
     }
-    atomic_uint *n_taken = (atomic_uint *)(void *)scratch;
+    atomic_uint *n_taken = (atomic_uint *)(void *)memory;
     for (uint32_t i = 0; i < model->n_ops; i++) atomic_init(n_taken + i, n_threads);
     *run = (ox_run){
         .model = model,
         .batch = batch,
+        .buffers = buffers_of(model),
         .n_taken = n_taken,
-        .shared = scratch + turns_bytes(model),
-        .shared_bytes = shared,
-        .local = scratch + before,
-        .local_bytes = local,
+        .shared = memory + turns_bytes(model),
+        .shared_bytes = parts.shared,
+        .local = memory + before,
+        .local_bytes = local_bytes(model, &parts),
+        .own_input = memory + before + parts.local,
+        .has_own = n_threads > 1 && batch->n_tokens == 1 && has_own_rows(model, n_threads),
         .thread = 0,
         .n_threads = n_threads,
         .barrier = NULL,
@@ -516,15 +559,31 @@ int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *scratc
     return OX_OK;
 }
 
+/* The buffers as this thread sees them: its own row is the first of those that are its own. */
+static const ox_buffer *own_view(const ox_run *run) {
+    const ox_model *model = run->model;
+    ox_buffer *view =
+        (ox_buffer *)(void *)(run->local + run->local_bytes - own_buffers_bytes(model));
+    for (uint32_t i = 0; i < model->n_buffers; i++) {
+        view[i] = buffers_of(model)[i];
+        if (view[i].own) view[i].data += (uint64_t)run->thread * view[i].width * sizeof(float);
+    }
+    return view;
+}
+
 void ox_walk(const ox_run *prepared, uint32_t thread) {
     ox_run run = *prepared;
     run.thread = thread;
     run.local += run.local_bytes * thread;
+    run.own_input += run.local_bytes * thread;
+    if (run.has_own) run.buffers = own_view(&run);
+    const ox_run alone = ox_alone(&run);
     for (uint32_t i = 0; i < run.model->n_ops; i++) {
         const ox_op *op = ops_of(run.model) + i;
-        if (op->barrier) ox_barrier_wait(&run);
+        if (ox_meets(&run, op)) ox_barrier_wait(&run);
         if (ox_pool_is_broken(&run)) return;
-        run_op(&run, op);
+        const int32_t is_own = run.has_own && op->dst >= 0 && run.buffers[op->dst].own;
+        run_op(is_own ? &alone : &run, op);
     }
 }
 

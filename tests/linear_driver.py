@@ -32,6 +32,9 @@ KERNEL_TESTS = [
     *["test_check_model", "test_random_weights", "test_kernel_threads", "test_experts"],
 ]
 
+# All threads wait for each other before an operation, whatever the pass.
+EVERY_PASS = abi.BARRIER_MANY | abi.BARRIER_ONE
+
 FLOAT_FORMATS = {"F32": 0, "F16": 1, "BF16": 30}
 QUANTIZED_FORMATS = {
     name: FORMAT_BY_NAME[name].number
@@ -182,7 +185,7 @@ def run_linear(
         tensors.append(abi.Tensor(bias_memory.address + 1, 4 * len(bias), 0, 0, len(bias), 1))
     for i, (weight, output) in enumerate(zip(weights, outputs, strict=True)):
         buffers.append(abi.Buffer(output.address, n_tokens, weight.n_out, 0, 0))
-        operation = abi.Op(kind=abi.LINEAR, barrier=int(i == 0), dst=i + 1)
+        operation = abi.Op(kind=abi.LINEAR, barrier=EVERY_PASS if i == 0 else 0, dst=i + 1)
         operation.src[:] = [0, -1]
         operation.tensor[:] = [i, -1 if bias is None else len(weights)]
         operations.append(operation)
@@ -195,7 +198,7 @@ def run_embed(
 ) -> np.ndarray:
     """Rows of a weight as float32."""
     output = Block(4 * len(tokens) * weight.n_in)
-    operation = abi.Op(kind=abi.EMBED, barrier=1, dst=0)
+    operation = abi.Op(kind=abi.EMBED, barrier=EVERY_PASS, dst=0)
     operation.src[:] = [-1, -1]
     operation.tensor[:] = [0, -1]
     operation.f[0] = scale
@@ -243,7 +246,7 @@ def load(isa: str) -> ctypes.CDLL:
     if READY:
         path = Path(READY) / f"libox-{isa}{build.library_suffix()}"
     else:
-        [path] = build.build_native(isas=[isa], sanitize=SANITIZE)
+        [path] = build.build_native(isas=[isa], sanitizer="sanitize" if SANITIZE else "")
     library = ctypes.CDLL(str(path))
     library.ox_scratch_bytes.restype = ctypes.c_uint64
     library.ox_pack_scratch_bytes.restype = ctypes.c_uint64

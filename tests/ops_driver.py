@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 
 import numpy as np
-from linear_driver import Block
+from linear_driver import EVERY_PASS, Block
 
 from oxillama_web.executors import abi
 from oxillama_web.executors.program import tile_bytes
@@ -85,7 +85,7 @@ class KernelPlan:
         tensor: Sequence[int] = (),
         i: Sequence[int] = (),
         f: Sequence[float] = (),
-        barrier: int = 1,
+        barrier: int = EVERY_PASS,
     ) -> None:
         row = abi.Op(kind=kind, barrier=barrier, dst=dst)
         row.src[:] = (*src, -1, -1)[:2]

@@ -360,3 +360,14 @@ def test_outputs_tokens_pages_and_scratch_that_do_not_fit(library: ctypes.CDLL) 
         assert tiny.forward(library, batch) == BAD_BATCH
     tiny.buffers[0].data += 4
     assert tiny.forward(library, tiny.batch()) == BAD_BATCH
+
+
+def test_products_and_attention_are_nobodys_own(library: ctypes.CDLL) -> None:
+    """A buffer that each thread computes by itself has no shares to wait for."""
+    for op in (Q, K, V, ATTENTION, LOGITS):
+        tiny = TinyModel()
+        tiny.buffers[tiny.ops[op].dst].own = 1
+        assert tiny.check(library) == BAD_MODEL | op << 8
+    tiny = TinyModel()
+    tiny.buffers[tiny.ops[TABLE].dst].own = 1
+    assert tiny.check(library) == 0

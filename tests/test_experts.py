@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_driver import Block, Weight, libraries, load, pack, random_weight, run_linear
+from linear_driver import (
+    EVERY_PASS,
+    Block,
+    Weight,
+    libraries,
+    load,
+    pack,
+    random_weight,
+    run_linear,
+)
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.executors import abi, numpy_experts
@@ -76,7 +85,7 @@ def test_each_token_meets_its_experts(
             src, route = plan.filled(x), plan.filled(routes)
             dst, again = (plan.buffer(n_tokens, n_used * n_out) for _ in range(2))
             tensor = plan.tensor(experts.struct())
-            for to, barrier in ((dst, 1), (again, 0)):
+            for to, barrier in ((dst, EVERY_PASS), (again, 0)):
                 plan.op(
                     abi.EXPERT_LINEAR,
                     src=(src, route),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from linear_driver import Block, libraries, load
+from linear_driver import EVERY_PASS, Block, libraries, load
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.executors import abi
@@ -91,6 +91,36 @@ def test_thousands_of_short_passes(library: ctypes.CDLL, n_threads: int) -> None
         with Pool(library, n_threads) as pool:
             for _ in range(1000):
                 np.testing.assert_array_equal(chain.run(pool), expected)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("capacity", [1, 4])
+def test_buffers_of_each_thread_its_own(
+    library: ctypes.CDLL, capacity: int, n_threads: int
+) -> None:
+    """They need no barriers; threads that have no row of their own share the work and wait."""
+    width = 24
+    plan = KernelPlan()
+    x = np.random.default_rng(1).normal(0, 1, (1, width)).astype(np.float32)
+    shared, result = plan.filled(x), plan.buffer(1, width)
+    a, b = (plan.filled(np.full((capacity, width), np.nan, np.float32)) for _ in range(2))
+    plan.buffers[a].own = plan.buffers[b].own = 1
+    weight = plan.vector(np.arange(width))
+    norm = {"tensor": (weight,), "i": (width,), "f": (1e-5,)}
+    plan.op(abi.ADD, src=(shared, shared), dst=a, f=(0.5,), barrier=abi.BARRIER_MANY)
+    plan.op(abi.RMS_NORM, src=(a,), dst=b, **norm, barrier=abi.BARRIER_MANY)
+    plan.op(abi.ADD, src=(a, b), dst=a, f=(2.0,), barrier=abi.BARRIER_MANY)
+    plan.op(abi.ADD, src=(a, b), dst=result, f=(1.0,), barrier=abi.BARRIER_MANY)
+    plan.op(abi.SCALE, src=(result,), dst=result, f=(0.5,), barrier=EVERY_PASS)
+    assert plan.check(library) == 0
+    assert plan.run(library, 1) == 0
+    expected = plan.read(result).copy()
+    assert np.isfinite(expected).all()
+    with Pool(library, n_threads) as pool:
+        for _ in range(300):
+            plan.write(result, np.zeros((1, width)))
+            assert plan.run(library, 1, pool=pool) == 0
+            np.testing.assert_array_equal(plan.read(result), expected)
 
 
 def test_pauses_of_any_length_between_passes(library: ctypes.CDLL) -> None:

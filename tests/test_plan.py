@@ -1,50 +1,14 @@
-"""The plan builder's shape checks, and the barriers that lowering puts between operations."""
+"""The plan builder's shape checks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
+from small_plans import builder, one_layer
 
 from oxillama_web.errors import ModelFormatError
 from oxillama_web.executors.lowering import lower_ops
 from oxillama_web.gguf import TensorInfo
-from oxillama_web.plan import Attention, KVLayer, LayerNorm, Linear, Plan, PlanBuilder, SelectRows
-
-
-@dataclass
-class FakeTensor:
-    shape: tuple[int, ...]
-
-
-def builder(**shapes: tuple[int, ...]) -> PlanBuilder:
-    return PlanBuilder({name: FakeTensor(shape) for name, shape in shapes.items()})  # type: ignore[arg-type]
-
-
-def one_layer() -> Plan:
-    plan = builder(
-        embedding=(8, 50), norm=(8,), q=(8, 8), k=(8, 4), v=(8, 4), o=(8, 8), up=(8, 12),
-        gate=(8, 12), down=(12, 8),
-    )  # fmt: skip
-    plan.embed("x", "embedding")
-    plan.rope_table("rope", [1.0, 0.5])
-    plan.rms_norm("h", "x", "norm", 1e-5)
-    for name in "qkv":
-        plan.linear(name, "h", name)
-    plan.rope("q", "rope", 4, "halves")
-    plan.rope("k", "rope", 4, "halves")
-    plan.attention("attended", "q", "k", "v", n_heads=2, n_kv_heads=1, scale=0.5)
-    plan.linear("delta", "attended", "o")
-    plan.add("x", "x", "delta")
-    plan.rms_norm("h", "x", "norm", 1e-5)
-    plan.linear("gate", "h", "gate")
-    plan.linear("up", "h", "up")
-    plan.glu("gate", "gate", "up", "silu")
-    plan.linear("delta", "gate", "down")
-    plan.add("x", "x", "delta")
-    plan.select_rows("last", "x")
-    plan.linear("logits", "last", "embedding")
-    return plan.build("logits")
+from oxillama_web.plan import KVLayer, LayerNorm, Linear, PlanBuilder
 
 
 def test_widths_follow_from_the_weights() -> None:
@@ -127,22 +91,6 @@ def test_a_bias_that_the_file_lacks_is_left_out() -> None:
     assert isinstance(with_bias, Linear)
     assert isinstance(without_bias, Linear)
     assert (with_bias.bias, without_bias.bias) == ("bias", None)
-
-
-def test_threads_meet_where_one_needs_what_another_wrote() -> None:
-    plan = one_layer()
-    barrier = {
-        (type(op).__name__, index): bool(row.barrier)
-        for index, (op, row) in enumerate(zip(plan.ops, lower_ops(plan).ops, strict=True))
-    }
-    # q, k and v share one quantized input: only the first of them waits for it
-    assert [barrier["Linear", index] for index in (3, 4, 5)] == [True, False, False]
-    # rope of q waits for q; rope of k needs nothing that was written since
-    assert barrier["Rope", 6]
-    assert not barrier["Rope", 7]
-    for index, op in enumerate(plan.ops):
-        if isinstance(op, (Attention, SelectRows)):
-            assert barrier[type(op).__name__, index]
 
 
 def test_lowering_numbers_constants_behind_the_weights() -> None:

@@ -23,7 +23,7 @@ def asan() -> str:
     asan = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
     if not Path(asan).is_file():
         pytest.skip("the compiler has no libasan")
-    build.build_native(isas=libraries(), sanitize=True)
+    build.build_native(isas=libraries(), sanitizer="sanitize")
     return asan
 
 

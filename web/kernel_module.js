@@ -3,7 +3,7 @@
 import { OxiLlamaError } from "./protocol.js";
 
 /** OX_ABI_VERSION of kernels_c/ox.h */
-const ABI_VERSION = 7;
+const ABI_VERSION = 8;
 
 /**
  * @param {string} file  in kernels/

@@ -57,12 +57,12 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
             window=layer_window(gguf, config, layer, GLOBAL_LAYER_PERIOD),
             softcap=score_cap,
         )
-        plan.rms_norm("delta", "delta", block + "post_attention_norm.weight", eps)
-        plan.add("x", "x", "delta")
+        plan.rms_norm("h", "delta", block + "post_attention_norm.weight", eps)
+        plan.add("x", "x", "h")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)
         gated_feed_forward(plan, config, block, "h", "gelu")
-        plan.rms_norm("delta", "delta", block + "post_ffw_norm.weight", eps)
-        plan.add("x", "x", "delta")
+        plan.rms_norm("h", "delta", block + "post_ffw_norm.weight", eps)
+        plan.add("x", "x", "h")
     plan.select_rows("last", "x")
     plan.rms_norm("last", "last", OUTPUT_NORM, eps)
     output_head(plan, "logits", "last")

@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_float, c_int32, c_uint32, c_uint64
 from typing import ClassVar
 
-ABI_VERSION = 7
+ABI_VERSION = 8
 PANEL_ROWS = 16
 
 
@@ -31,7 +31,7 @@ class Buffer(ctypes.Structure):
         ("capacity", c_uint32),
         ("width", c_uint32),
         ("rows", c_uint32),
-        ("reserved", c_uint32),
+        ("own", c_uint32),
     ]
 
 
@@ -163,6 +163,10 @@ SELECT_EXPERTS = 16
 EXPERT_LINEAR = 17
 EXPERT_SUM = 18
 ADD_BIAS = 19
+
+# enum ox_barriers
+BARRIER_MANY = 1
+BARRIER_ONE = 2
 
 # enum ox_status
 STATUS_TEXT = {

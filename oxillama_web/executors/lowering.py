@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .. import plan as p
 from . import abi
+from .barriers import barriers, own_buffers
 
 if TYPE_CHECKING:
     from ..plan import Op, Plan
@@ -18,19 +19,25 @@ _WEIGHTINGS = ("softmax_of_all", "softmax_of_used", "sigmoid")
 
 
 class LoweredOps:
-    """Operations as C structs, and the constants that become tensors behind the weights."""
+    """Operations as C structs.
 
-    def __init__(self) -> None:
+    Attributes:
+        constants: what becomes tensors behind the weights.
+        own_buffers: names of those that every thread computes by itself in a pass of one token.
+    """
+
+    def __init__(self, own_buffers: set[str]) -> None:
         self.ops: list[abi.Op] = []
         self.constants: list[tuple[float, ...]] = []
+        self.own_buffers = own_buffers
 
 
 def lower_ops(plan: Plan) -> LoweredOps:
     """Operations with buffers and weights numbered in the plan's order, and with barriers."""
     buffers = {name: index for index, name in enumerate(plan.buffers)}
     weights = {name: index for index, name in enumerate(plan.weights)}
-    lowered = LoweredOps()
-    for op, barrier in zip(plan.ops, _barriers(plan), strict=True):
+    lowered = LoweredOps(own_buffers(plan))
+    for op, barrier in zip(plan.ops, barriers(plan), strict=True):
         row = _lower(op, buffers, weights, len(weights), lowered.constants)
         row.barrier = barrier
         lowered.ops.append(row)
@@ -164,39 +171,3 @@ def _op(
     row.i[: len(i)] = i
     row.f[: len(f)] = f
     return row
-
-
-# The quantized input of a linear operation, which all threads share. Operations that use it are
-# ordered by the same rule as buffers.
-_QUANTIZED = "quantized input"
-
-
-def _barriers(plan: Plan) -> list[bool]:
-    """Before which operations all threads must meet.
-
-    An operation waits if, since the threads last met, another one wrote what it reads or writes, or
-    read what it writes. A linear operation quantizes its input (a write), meets the other threads,
-    and multiplies (a read); one that follows another with the same input only reads. So does one
-    of experts, after it has sorted its inputs by expert.
-    """
-    barriers = []
-    read: set[str] = set()
-    written: set[str] = set()
-    previous: Op | None = None
-    for op in plan.ops:
-        reads, writes = set(p.op_reads(op)), {p.op_writes(op)}
-        quantizes = False
-        if isinstance(op, (p.Linear, p.ExpertLinear)):
-            quantizes = not (type(previous) is type(op) and p.op_reads(previous) == p.op_reads(op))
-            (writes if quantizes else reads).add(_QUANTIZED)
-        barrier = bool(reads & written or writes & written or writes & read)
-        if barrier:
-            read, written = set(), set()
-        if quantizes:
-            # the barrier inside the operation, between quantizing and multiplying
-            read, written = {_QUANTIZED}, writes - {_QUANTIZED}
-        read |= reads
-        written |= writes - {_QUANTIZED}
-        barriers.append(barrier)
-        previous = op
-    return barriers

@@ -70,6 +70,7 @@ class Program:
     ) -> None:
         self._host = host
         self._plan = plan
+        self._own_buffers = lowered.own_buffers
         self._buffer_memory = self._scratch = host.allocate(0)
         self._capacities = {"batch": 0, "output": 0, "head": 0}
         self._buffers = (abi.Buffer * len(plan.buffers))()
@@ -141,6 +142,7 @@ class Program:
         """Makes room for a batch; memory that is large enough stays.
 
         Buffers of the output head have a capacity of their own: logits of many tokens are large.
+        Those that threads compute by themselves in a pass of one token have a row for each.
         """
         buffers = self._plan.buffers
         n_head = n_tokens if buffers[self._plan.output].rows == "batch" else n_outputs
@@ -148,24 +150,28 @@ class Program:
         if all(n <= self._capacities[kind] for kind, n in needed.items()):
             return
         rows = {kind: max(n, self._capacities[kind]) for kind, n in needed.items()}
+        n_threads = self._host.n_threads
         capacities = [
-            rows["head" if number >= self._n_body_buffers else buffer.rows]
-            for number, buffer in enumerate(buffers.values())
+            max(
+                rows["head" if number >= self._n_body_buffers else buffer.rows],
+                n_threads if name in self._own_buffers else 0,
+            )
+            for number, (name, buffer) in enumerate(buffers.items())
         ]
         offsets, total = [], 0
         for buffer, capacity in zip(buffers.values(), capacities, strict=True):
             offsets.append(total)
             total += _align(4 * buffer.width * capacity)
         self._buffer_memory = self._host.allocate(total)
-        for table_row, buffer, capacity, offset in zip(
-            self._buffers, buffers.values(), capacities, offsets, strict=True
+        for table_row, (name, buffer), capacity, offset in zip(
+            self._buffers, buffers.items(), capacities, offsets, strict=True
         ):
             table_row.data = self._buffer_memory.address + offset
             table_row.capacity = capacity
             table_row.width = buffer.width
             table_row.rows = 0 if buffer.rows == "batch" else 1
+            table_row.own = int(name in self._own_buffers)
         self._buffer_table.write(0, self._buffers)
-        n_threads = self._host.n_threads
         self._scratch = self._host.allocate(
             self._host.functions.ox_scratch_bytes(self._model.address, rows["batch"], n_threads)
         )

@@ -1,0 +1,63 @@
+"""Where threads meet: often enough, and not where they need not."""
+
+from __future__ import annotations
+
+import pytest
+from small_plans import builder, one_layer
+
+from oxillama_web.executors import abi
+from oxillama_web.executors.barriers import barriers, own_buffers
+from oxillama_web.plan import Plan
+
+
+def named(plan: Plan, passes: int) -> list[str]:
+    """Operations with a barrier in such passes: kind, and what they write."""
+    return [
+        f"{type(op).__name__} {getattr(op, 'dst', '') or getattr(op, 'buffer', '')}".rstrip()
+        for op, flags in zip(plan.ops, barriers(plan), strict=True)
+        if flags & passes
+    ]
+
+
+def test_in_passes_of_several_tokens_threads_share_all_work() -> None:
+    assert named(one_layer(), abi.BARRIER_MANY) == [
+        "Linear q",  # k and v use the same quantized input
+        "Rope q",  # and rope of k needs nothing that was written since
+        # the keys are stored in the shares that they were turned in
+        *["Attention attended", "Linear delta", "Add x", "RMSNorm h"],
+        *["Linear gate", "GLU gate", "Linear delta", "Add x"],
+        *["SelectRows last", "Linear logits"],
+    ]
+
+
+def test_in_passes_of_one_token_each_thread_does_quick_work_by_itself() -> None:
+    plan = one_layer()
+    assert own_buffers(plan) == {"x", "rope", "h", "last"}
+    assert named(plan, abi.BARRIER_ONE) == [
+        *["Rope q", "Attention attended", "Linear delta", "Add x"],
+        *["GLU gate", "Linear delta", "Add x"],
+    ]
+
+
+def test_a_buffer_that_a_product_writes_is_nobodys_own() -> None:
+    plan = builder(embedding=(8, 50), matrix=(8, 8), norm=(8,))
+    plan.embed("x", "embedding")
+    plan.linear("y", "x", "matrix")
+    plan.rms_norm("y", "y", "norm", 1e-5)
+    plan.add("x", "x", "y")
+    assert own_buffers(built := plan.build("x")) == {"x"}
+    assert named(built, abi.BARRIER_ONE) == ["RMSNorm y", "Add x"]
+
+
+@pytest.mark.parametrize(("group", "meets"), [(4, False), (2, True), (8, True)])
+def test_threads_that_have_the_same_heads_need_not_meet(group: int, meets: bool) -> None:
+    plan = builder(embedding=(8, 50), matrix=(8, 8), norm=(group,))
+    plan.embed("x", "embedding")
+    plan.rope_table("rope", [1.0, 0.5])
+    plan.linear("q", "x", "matrix")
+    plan.rms_norm("q", "q", "norm", 1e-5)
+    plan.rope("q", "rope", 4, "halves")
+    built = plan.build("q")
+    for passes in (abi.BARRIER_MANY, abi.BARRIER_ONE):
+        assert ("Rope q" in named(built, passes)) == meets
+        assert "RMSNorm q" in named(built, passes)
