@@ -2,7 +2,10 @@
 #include "ox.h"
 #include "vmath.h"
 
-enum { BLOCK = 256 /* logits that are weighed together */ };
+enum {
+    BLOCK = 256,     /* logits that are weighed together */
+    PASSED_OVER = 64 /* looked at together whether one may be among the largest */
+};
 
 /* Whether candidate a ranks behind b: a smaller logit, or an equal one of a larger id. */
 static int32_t ranks_behind(float a, uint32_t a_id, float b, uint32_t b_id) {
@@ -44,9 +47,13 @@ V_INLINE void pop_heap(float *values, uint32_t *ids, uint32_t n, const int rever
 static float number(float x) { return x == x ? x : NEGATIVE_INFINITY; }
 
 static int32_t any_above(const float *logits, float threshold) {
-    vf32 most = v_max(v_splat(threshold), v_load(logits));
-    for (uint32_t i = VF; i < 16; i += VF) most = v_max(most, v_load(logits + i));
-    return v_hmax(most) > threshold;
+    vf32 most[4];
+    for (int i = 0; i < 4; i++) most[i] = v_splat(threshold);
+    for (uint32_t i = 0; i < PASSED_OVER; i += 4 * VF) {
+        V_UNROLL
+        for (uint32_t j = 0; j < 4; j++) most[j] = v_max(most[j], v_load(logits + i + j * VF));
+    }
+    return v_hmax(v_max(v_max(most[0], most[1]), v_max(most[2], most[3]))) > threshold;
 }
 
 uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids, float *values) {
@@ -58,12 +65,12 @@ uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids, fl
     }
     make_heap(values, ids, k, 0);
     for (uint32_t i = k; i < n;) {
-        /* most of the vocabulary is far below the k-th: sixteen at a time are passed over */
-        if (i + 16 <= n && !any_above(logits + i, values[0])) {
-            i += 16;
+        /* most of the vocabulary is far below the k-th */
+        const uint32_t end = n - i < PASSED_OVER ? n : i + PASSED_OVER;
+        if (end - i == PASSED_OVER && !any_above(logits + i, values[0])) {
+            i = end;
             continue;
         }
-        const uint32_t end = i + 16 <= n ? i + 16 : n;
         for (; i < end; i++) {
             const float value = number(logits[i]);
             if (!ranks_behind(values[0], ids[0], value, i)) continue;

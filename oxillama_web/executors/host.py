@@ -32,7 +32,7 @@ class Block(Protocol):
         """A copy of a part."""
 
     def floats(self, offset: int, count: int) -> memoryview[float]:
-        """float32 values: the memory itself or a copy of it, writable either way."""
+        """float32 values: the memory itself, or a copy until the next call; writable."""
 
 
 class KernelHost(Protocol):

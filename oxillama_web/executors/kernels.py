@@ -63,8 +63,7 @@ class KernelExecutor:
         kv_cache_type = "f32" if plan.is_encoder else config.kv_cache_type
         self._cache_layout = CacheLayout(plan, kv_cache_type)
         self._caches: WeakSet[PagedKVCache] = WeakSet()
-        self._batch = host.allocate(ctypes.sizeof(abi.Batch))
-        self._batch_arrays, self._batch_sequences = _Arguments(host), _Arguments(host)
+        self._arguments = _Arguments(host)
         self._program = program(host, plan, lowered, weights, self._cache_layout)
         self._plan = plan
         # room for all tokens in an order, once that was asked for
@@ -126,22 +125,14 @@ class KernelExecutor:
         program = self._program
         program.fit(len(ids), len(rows), with_head=with_head)
         ids = program.tokens(ids)
-        page_table, id_table, row_table = self._batch_arrays.place(pages, ids, rows)
+        header = abi.Batch(n_tokens=len(ids), n_outputs=len(rows), n_sequences=len(sequences))
+        arguments = self._arguments
+        addresses = arguments.place(header, sequences, pages, ids, rows)
+        header_place, header.sequences, page_table, header.tokens, header.outputs = addresses
         for row in sequences:
             row.pages += page_table
-        (sequence_table,) = self._batch_sequences.place(sequences)
-        self._batch.write(
-            0,
-            abi.Batch(
-                tokens=id_table,
-                outputs=row_table,
-                sequences=sequence_table,
-                n_tokens=len(ids),
-                n_outputs=len(rows),
-                n_sequences=len(sequences),
-            ),
-        )
-        program.run(self._batch.address, with_head=with_head)
+        arguments.write()
+        program.run(header_place, with_head=with_head)
         for cache, tokens in batch:
             assert isinstance(cache, PagedKVCache)
             cache.length += len(tokens)
@@ -164,12 +155,13 @@ class KernelExecutor:
             row.style = int(rotation.style == "halves")
         pages = array("Q", (page.address for page in cache.pages))
         key = array("f", [0.0]) * max(layer.k_dim for layer in self._plan.kv_layers)
-        page_table, first_table, key_place = self._batch_arrays.place(pages, tables, key)
+        moved = start + count
+        sequence = abi.Sequence(0, len(pages), moved, 0, cache.length - moved)
+        addresses = self._arguments.place(sequence, rows, pages, tables, key)
+        sequence_place, row_place, sequence.pages, first_table, key_place = addresses
         for row in rows:
             row.table += first_table
-        moved = start + count
-        sequence = abi.Sequence(page_table, len(pages), moved, 0, cache.length - moved)
-        sequence_place, row_place = self._batch_sequences.place(sequence, rows)
+        self._arguments.write()
         self._program.shift(sequence_place, count, row_place, key_place, len(key))
 
     def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
@@ -352,20 +344,33 @@ class PagedKVCache:
 
 
 class _Arguments:
-    """Memory for what one call is given, used again by the next."""
+    """Memory for what one call is given, used again by the next.
+
+    Tables hold each other's addresses: they get their places, are completed, and then written.
+    """
 
     def __init__(self, host: KernelHost) -> None:
         self._host = host
         self._block = host.allocate(0)
+        self._tables: tuple[array[Any] | ctypes.Array[Any] | ctypes.Structure, ...] = ()
+        self._offsets: list[int] = []
 
     def place(self, *tables: array[Any] | ctypes.Array[Any] | ctypes.Structure) -> list[int]:
-        """Addresses of copies of the tables, valid until the next call."""
-        offsets, data = [], bytearray()
+        """The addresses where `write` will put copies of the tables, valid until the next call."""
+        offsets, end = [], 0
         for table in tables:
-            offsets.append(len(data))
-            data += memoryview(table).cast("B")
-            data += bytes(-len(data) % ALIGNMENT)
-        if len(data) > self._block.n_bytes:
-            self._block = self._host.allocate(len(data))
-        self._block.write(0, data)
+            offsets.append(end)
+            end += -(-memoryview(table).nbytes // ALIGNMENT) * ALIGNMENT
+        if end > self._block.n_bytes:
+            self._block = self._host.allocate(end)
+        self._tables, self._offsets = tables, offsets
         return [self._block.address + offset for offset in offsets]
+
+    def write(self) -> None:
+        """Writes the tables as they are now."""
+        data = bytearray()
+        for table, offset in zip(self._tables, self._offsets, strict=True):
+            data += bytes(offset - len(data))
+            data += memoryview(table).cast("B")
+        self._block.write(0, data)
+        self._tables = ()

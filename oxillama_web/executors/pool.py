@@ -28,6 +28,7 @@ class PoolBlock:
             )
         self.n_bytes = n_bytes
         self._pool = pool
+        self._copy = bytearray()
 
     def write(self, offset: int, data: Any) -> None:
         """See `Block.write`."""
@@ -40,10 +41,12 @@ class PoolBlock:
         return bytes(self._pool.view(self.address + offset, n_bytes).to_bytes())
 
     def floats(self, offset: int, count: int) -> memoryview[float]:
-        """See `Block.floats`: a copy."""
-        copy = bytearray(4 * count)
-        self._pool.view(self.address + offset, 4 * count).assign_to(copy)
-        return memoryview(copy).cast("f")
+        """See `Block.floats`: a copy, in memory that the next call uses again."""
+        n_bytes = 4 * count
+        if len(self._copy) != n_bytes:
+            self._copy = bytearray(n_bytes)
+        self._pool.view(self.address + offset, n_bytes).assign_to(self._copy)
+        return memoryview(self._copy).cast("f")
 
     def __del__(self) -> None:
         if hasattr(self, "_pool"):

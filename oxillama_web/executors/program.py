@@ -73,6 +73,7 @@ class Program:
         self._own_buffers = lowered.own_buffers
         self._buffer_memory = self._scratch = host.allocate(0)
         self._capacities = {"batch": 0, "output": 0, "head": 0}
+        self._fitted = (0, 0, False)
         self._buffers = (abi.Buffer * len(plan.buffers))()
         ops = (abi.Op * len(lowered.ops))(*lowered.ops)
         self._buffer_table = self._place(self._buffers)
@@ -139,7 +140,18 @@ class Program:
         return self._buffer_memory.floats(start, buffer.width * n_rows)
 
     def fit(self, n_tokens: int, n_outputs: int, *, with_head: bool) -> None:
-        """Makes room for a batch; memory that is large enough stays.
+        """Makes room for a batch; memory that is large enough stays."""
+        sizes = (n_tokens, n_outputs, with_head)
+        if sizes != self._fitted:
+            self._make_room(*sizes)
+            self._fitted = sizes
+
+    def close(self) -> None:
+        """Frees the buffers."""
+        self._buffer_memory = self._scratch = self._host.allocate(0)
+
+    def _make_room(self, n_tokens: int, n_outputs: int, with_head: bool) -> None:
+        """See `fit`.
 
         Buffers of the output head have a capacity of their own: logits of many tokens are large.
         Those that threads compute by themselves in a pass of one token have a row for each.
@@ -176,10 +188,6 @@ class Program:
             self._host.functions.ox_scratch_bytes(self._model.address, rows["batch"], n_threads)
         )
         self._capacities = rows
-
-    def close(self) -> None:
-        """Frees the buffers."""
-        self._buffer_memory = self._scratch = self._host.allocate(0)
 
     def _place(self, table: ctypes.Structure | ctypes.Array[Any]) -> Block:
         block = self._host.allocate(ctypes.sizeof(table))

@@ -13,6 +13,22 @@ if TYPE_CHECKING:
 _DRY_WINDOW = 1024
 
 
+def has_bias(config: SamplerConfig) -> bool:
+    """Whether `bias` changes anything."""
+    return bool(config.logit_bias or config.banned_tokens)
+
+
+def has_penalties(config: SamplerConfig) -> bool:
+    """Whether `penalize` changes anything."""
+    factors = (config.repetition_penalty, config.frequency_penalty, config.presence_penalty)
+    return config.repetition_penalty_window != 0 and factors != (1.0, 0.0, 0.0)
+
+
+def has_dry(config: SamplerConfig) -> bool:
+    """Whether `penalize_repetitions` changes anything."""
+    return config.dry_multiplier != 0.0
+
+
 def bias(logits: memoryview[float], config: SamplerConfig) -> None:
     """Adds `logit_bias`, and makes `banned_tokens` impossible."""
     for token, value in config.logit_bias.items():
@@ -27,8 +43,6 @@ def penalize(logits: memoryview[float], recent: Sequence[int], config: SamplerCo
     """The repetition, frequency and presence penalties."""
     window, factor = config.repetition_penalty_window, config.repetition_penalty
     frequency, presence = config.frequency_penalty, config.presence_penalty
-    if window == 0 or (factor == 1.0 and frequency == 0.0 and presence == 0.0):
-        return
     counts: dict[int, int] = {}
     for token in recent[-window:]:
         counts[token] = counts.get(token, 0) + 1
@@ -49,8 +63,6 @@ def penalize_repetitions(
     Args:
         breaks: whether a token ends what can be repeated.
     """
-    if config.dry_multiplier == 0.0:
-        return
     tokens = list(recent[-_DRY_WINDOW:])
     for token, length in _repeated(tokens, breaks).items():
         if length >= config.dry_allowed_length:

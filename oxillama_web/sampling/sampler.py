@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .config import SamplerConfig
     from .grammar import Constraint
 
+    # changes the logits in place, given the tokens so far
+    Change = Callable[[memoryview[float], Sequence[int]], None]
+
 
 class Sampler:
     """Draws tokens as `config` says. One sampler an answer: it holds the random state.
@@ -44,6 +47,8 @@ class Sampler:
         self._breaks: dict[int, bool] = {}
         self._constraint = constraint
         self._n_most = _n_most_needed(config)
+        self._is_greedy = _is_greedy(config)
+        self._changes = self._active_changes()
         self._mirostat = None
         if config.mirostat:
             from .mirostat import Mirostat
@@ -69,7 +74,7 @@ class Sampler:
         return token
 
     def _choose(self, candidates: Candidates) -> int:
-        if _is_greedy(self._config):
+        if self._is_greedy:
             candidates.take(1)
             return candidates.ids[0]
         self._filter(candidates)
@@ -79,14 +84,25 @@ class Sampler:
         return candidates.draw(uniform)
 
     def _change(self, logits: memoryview[float], recent: Sequence[int]) -> None:
-        """The stages that change logits."""
+        for change in self._changes:
+            change(logits, recent)
+
+    def _active_changes(self) -> list[Change]:
+        """The stages that change logits, but for those that are switched off."""
         config = self._config
-        penalties.bias(logits, config)
+        changes: list[Change] = []
+        if penalties.has_bias(config):
+            changes.append(lambda logits, recent: penalties.bias(logits, config))
         for stage in config.stages:
-            if stage == "penalties":
-                penalties.penalize(logits, recent, config)
-            elif stage == "dry":
-                penalties.penalize_repetitions(logits, recent, config, self._is_breaker)
+            if stage == "penalties" and penalties.has_penalties(config):
+                changes.append(lambda logits, recent: penalties.penalize(logits, recent, config))
+            elif stage == "dry" and penalties.has_dry(config):
+                changes.append(
+                    lambda logits, recent: penalties.penalize_repetitions(
+                        logits, recent, config, self._is_breaker
+                    )
+                )
+        return changes
 
     def _filter(self, candidates: Candidates) -> Candidates:
         """The stages that drop tokens, and the temperature."""
