@@ -10,7 +10,7 @@ enum {
     CACHE_LINE = 64,
     MEMORY_PAGE = 4096,
 #ifdef __wasm__
-    READ_AHEAD = MEMORY_PAGE,
+    READ_AHEAD = 4 * MEMORY_PAGE,
 #else
     READ_AHEAD = 2048,
 #endif
@@ -101,15 +101,18 @@ V_INLINE void store_sums(const vf32 *sums, const int n_tokens, const int n_vecto
 
 /* Processors read ahead by themselves, but only up to the end of a page of memory. Where loads have
  * to do it, a few at the beginning of each page are the fastest: the processor goes on from there.
- * All distances are measured ones. */
+ * It can do little else until a load has its value, so those of four pages wait together: a page at
+ * a time is up to a tenth slower. All distances are measured ones. */
 V_INLINE void read_ahead(const uint8_t *column, uint32_t n_bytes, const uint8_t *end) {
     const uintptr_t first = (uintptr_t)column + READ_AHEAD, last = first + n_bytes;
     if (last > (uintptr_t)end) return;
 #ifdef __wasm__
-    const uintptr_t page = last / MEMORY_PAGE * MEMORY_PAGE;
-    if (page <= first || page + LINES_AHEAD * CACHE_LINE > (uintptr_t)end) return;
-    for (uint32_t i = 0; i < LINES_AHEAD; i++) {
-        v_read_ahead((const uint8_t *)page + i * CACHE_LINE);
+    const uintptr_t pages = last / READ_AHEAD * READ_AHEAD;
+    if (pages <= first || pages + READ_AHEAD > (uintptr_t)end) return;
+    for (uint32_t i = 0; i < READ_AHEAD; i += MEMORY_PAGE) {
+        for (uint32_t line = 0; line < LINES_AHEAD; line++) {
+            v_read_ahead((const uint8_t *)pages + i + line * CACHE_LINE);
+        }
     }
 #else
     for (uintptr_t i = first; i < last; i += CACHE_LINE) v_read_ahead((const uint8_t *)i);
