@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from linear_driver import SANITIZE, build
+from linear_driver import SANITIZE, build, sanitizer_runtime
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,10 +19,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def tsan() -> str:
     """The path of gcc's libtsan, once the library is built."""
-    find = [*build.find_compiler(), "-print-file-name=libtsan.so"]
-    tsan = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
-    if not Path(tsan).is_file():
-        pytest.skip("the compiler has no libtsan")
+    tsan = sanitizer_runtime("libtsan.so")
     build.build_native(isas=["portable"], sanitizer="races")
     return tsan
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from linear_driver import KERNEL_TESTS, SANITIZE, build, libraries
+from linear_driver import KERNEL_TESTS, SANITIZE, build, libraries, sanitizer_runtime
 
 pytestmark = [
     pytest.mark.slow,
@@ -19,10 +19,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def asan() -> str:
     """The path of gcc's libasan, once the libraries are built: with it, gcc takes twice as long."""
-    find = [*build.find_compiler(), "-print-file-name=libasan.so"]
-    asan = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
-    if not Path(asan).is_file():
-        pytest.skip("the compiler has no libasan")
+    asan = sanitizer_runtime("libasan.so")
     build.build_native(isas=libraries(), sanitizer="sanitize")
     return asan
 
