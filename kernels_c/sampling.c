@@ -46,6 +46,7 @@ V_INLINE void pop_heap(float *values, uint32_t *ids, uint32_t n, const int rever
 
 static float number(float x) { return x == x ? x : NEGATIVE_INFINITY; }
 
+/* Of PASSED_OVER logits. */
 static int32_t any_above(const float *logits, float threshold) {
     vf32 most[4];
     for (int i = 0; i < 4; i++) most[i] = v_splat(threshold);
@@ -215,11 +216,11 @@ static uint32_t collect_above(const float *logits, uint32_t n, float bound, uint
                               float *values) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < n;) {
-        if (i + 16 <= n && !any_above(logits + i, bound)) {
-            i += 16;
+        const uint32_t end = n - i < PASSED_OVER ? n : i + PASSED_OVER;
+        if (end - i == PASSED_OVER && !any_above(logits + i, bound)) {
+            i = end;
             continue;
         }
-        const uint32_t end = i + 16 <= n ? i + 16 : n;
         for (; i < end; i++) {
             if (!(logits[i] > bound)) continue;
             ids[count] = i;

@@ -12,14 +12,16 @@ import argparse
 from pathlib import Path
 
 from architecture_files import CASES, write_case
-from gguf_files import write_tiny_bert, write_tiny_experts
+from gguf_files import write_tiny_bert, write_tiny_experts, write_tiny_llama
 from linear_driver import build
+from test_lora import changes, write_adapter
 
 from oxillama_web.architectures import read_model
 from oxillama_web.config import EngineConfig
 from oxillama_web.executors import kernel_executor, lowering
 from oxillama_web.executors import library as executors_library
 from oxillama_web.gguf import GGUFFile
+from oxillama_web.lora import AppliedLora, apply_loras
 
 
 def main() -> None:
@@ -33,18 +35,24 @@ def main() -> None:
     for case in CASES:
         write_case(path := arguments.folder / f"{case}.gguf", case, "Q8_0")
         run(path)
-    write_tiny_experts(path := arguments.folder / "experts.gguf", format="Q8_0")
+    for arch in ("llama", "qwen2moe"):
+        write_tiny_experts(path := arguments.folder / f"experts-{arch}.gguf", arch=arch)
+        run(path)
+    write_tiny_bert(path := arguments.folder / "bert.gguf")
     run(path)
-    write_tiny_bert(path := arguments.folder / "bert.gguf", format="Q8_0")
-    run(path)
+    write_tiny_llama(path := arguments.folder / "adapted.gguf")
+    run(path, adapted=True)
 
 
-def run(path: Path) -> None:
-    """Several tokens, then one at a time, then two sequences; one has more than one segment."""
+def run(path: Path, *, adapted: bool = False) -> None:
+    """Several tokens, then one at a time, then two sequences in one pass."""
     gguf = GGUFFile(path.read_bytes())
-    _, plan = read_model(gguf)
+    config, plan = read_model(gguf)
     library = executors_library.load_library()
     executor = kernel_executor(plan, gguf, EngineConfig(num_threads=3), library, consume=False)
+    if adapted:
+        adapter = write_adapter(path.with_suffix(".lora"), changes(gguf, seed=1))
+        executor.use_plan(*apply_loras(plan, config, gguf.tensors, [AppliedLora(adapter)]))
     cache, other = executor.new_cache(), executor.new_cache()
     for tokens in (list(range(20)), [5], [6], [7, 8]):
         executor.forward(cache, tokens, "last")

@@ -49,6 +49,18 @@ def test_a_buffer_that_a_product_writes_is_nobodys_own() -> None:
     assert named(built, abi.BARRIER_ONE) == ["RMSNorm y", "Add x"]
 
 
+def test_what_threads_share_is_complete_before_one_reads_all_of_it() -> None:
+    plan = builder(embedding=(8, 50), matrix=(8, 8))
+    plan.embed("x", "embedding")
+    plan.linear("y", "x", "matrix")
+    plan.scale("y", "y", 2.0)
+    plan.add("x", "x", "y")
+    built = plan.build("x")
+    assert named(built, abi.BARRIER_ONE) == ["Scale y", "Add x"]
+    # in the same shares
+    assert named(built, abi.BARRIER_MANY) == ["Linear y", "Scale y"]
+
+
 @pytest.mark.parametrize(("group", "meets"), [(4, False), (2, True), (8, True)])
 def test_threads_that_have_the_same_heads_need_not_meet(group: int, meets: bool) -> None:
     plan = builder(embedding=(8, 50), matrix=(8, 8), norm=(group,))

@@ -88,9 +88,15 @@ def _barriers(plan: Plan, own: set[str], *, own_input: bool) -> list[bool]:
     touched = _Touched()
     previous: Op | None = None
     for op in plan.ops:
-        reads = {name: _share(plan, op, name) for name in p.op_reads(op) if name not in own}
-        name = p.op_writes(op)
-        writes = {} if name in own else {name: _share(plan, op, name)}
+        target = p.op_writes(op)
+        # every thread reads all of what its own buffer is computed from
+        shares = target not in own
+        reads = {
+            name: _share(plan, op, name) if shares else None
+            for name in p.op_reads(op)
+            if name not in own
+        }
+        writes = {target: _share(plan, op, target)} if shares else {}
         quantizes = False
         if isinstance(op, p.ExpertLinear) or (isinstance(op, p.Linear) and not own_input):
             quantizes = not (type(previous) is type(op) and p.op_reads(previous) == p.op_reads(op))
