@@ -106,7 +106,8 @@ class ArrivingModel:
             self.engine.use_model(model)
 
     def _executor(self, plan: Plan, address: int) -> KernelExecutor:
-        host, lowered = PoolHost(self._pool, self._library), lower_ops(plan)
+        host = PoolHost(self._pool, self._library)
+        lowered = lower_ops(plan, host.n_threads)
         infos = list(plan.weights.values())
         addresses = [address + info.offset for info in infos]
         weights = Weights(host, infos, addresses, None, lowered.constants)

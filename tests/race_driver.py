@@ -31,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     executors_library.KERNELS_FOLDER = build.SANITIZED
     if arguments.without_barriers:
-        lowering.barriers = lambda plan: [0] * len(plan.ops)
+        lowering.barriers = lambda plan, own: [0] * len(plan.ops)
     for case in CASES:
         write_case(path := arguments.folder / f"{case}.gguf", case, "Q8_0")
         run(path)

@@ -14,7 +14,7 @@ def named(plan: Plan, passes: int) -> list[str]:
     """Operations with a barrier in such passes: kind, and what they write."""
     return [
         f"{type(op).__name__} {getattr(op, 'dst', '') or getattr(op, 'buffer', '')}".rstrip()
-        for op, flags in zip(plan.ops, barriers(plan), strict=True)
+        for op, flags in zip(plan.ops, barriers(plan, own_buffers(plan)), strict=True)
         if flags & passes
     ]
 

@@ -77,7 +77,7 @@ def paged_kernel_executor(
     from .lowering import lower_ops
     from .paging import PagedProgram, PagedWeights
 
-    lowered = lower_ops(plan)
+    lowered = lower_ops(plan, host.n_threads)
     weights = PagedWeights(host, plan, source, pager, lowered.constants)
     return KernelExecutor(plan, lowered, config, host, weights, PagedProgram)
 
@@ -91,6 +91,7 @@ def kernel_executor(
     from .lowering import lower_ops
     from .weights import weights_in_process
 
-    host, lowered = LocalHost(library, config.num_threads), lower_ops(plan)
+    host = LocalHost(library, config.num_threads)
+    lowered = lower_ops(plan, host.n_threads)
     weights = weights_in_process(plan, gguf, host, lowered.constants, consume=consume)
     return KernelExecutor(plan, lowered, config, host, weights)

@@ -33,86 +33,97 @@ _QUANTIZED = "quantized input"
 
 def own_buffers(plan: Plan) -> set[str]:
     """Buffers that every thread computes by itself in a pass of one token."""
-    shared = {p.op_writes(op) for op in plan.ops if not isinstance(op, _QUICK)}
-    return set(plan.buffers) - shared
+    return set(plan.buffers) - {p.op_writes(op) for op in plan.ops if not isinstance(op, _QUICK)}
 
 
-def barriers(plan: Plan) -> list[int]:
-    """For each operation, in which passes the threads meet before it: enum ox_barriers."""
-    many = _barriers(plan, set(), own_input=False)
-    one = _barriers(plan, own_buffers(plan), own_input=True)
-    return [
-        abi.BARRIER_MANY * before_many | abi.BARRIER_ONE * before_one
-        for before_many, before_one in zip(many, one, strict=True)
-    ]
+def barriers(plan: Plan, own: set[str]) -> list[int]:
+    """For each operation, in which passes the threads meet before it: enum ox_barriers.
+
+    Args:
+        own: the plan's `own_buffers`.
+    """
+    many, one = _Touched(set(), own_input=False), _Touched(own, own_input=True)
+    result = []
+    previous: Op | None = None
+    previous_reads: tuple[str, ...] = ()
+    for op in plan.ops:
+        names, target = p.op_reads(op), p.op_writes(op)
+        reads = [(name, _share(plan, op, name)) for name in names]
+        write = (target, _share(plan, op, target))
+        repeats = type(previous) is type(op) and previous_reads == names
+        result.append(
+            abi.BARRIER_MANY * many.meets(op, reads, write, repeats)
+            | abi.BARRIER_ONE * one.meets(op, reads, write, repeats)
+        )
+        previous, previous_reads = op, names
+    return result
 
 
 class _Touched:
-    """What the threads have read and written since they last met."""
-
-    def __init__(self) -> None:
-        self._reads: set[tuple[str, Share]] = set()
-        self._writes: set[tuple[str, Share]] = set()
-
-    def conflicts(self, reads: dict[str, Share], writes: dict[str, Share]) -> bool:
-        """Whether an operation would touch what another thread wrote, or write what it read."""
-        touched = self._reads | self._writes
-        return any(_overlap(self._writes, name, share) for name, share in reads.items()) or any(
-            _overlap(touched, name, share) for name, share in writes.items()
-        )
-
-    def add(self, reads: dict[str, Share], writes: dict[str, Share]) -> None:
-        self._reads.update(reads.items())
-        self._writes.update(writes.items())
-
-
-def _overlap(touched: set[tuple[str, Share]], name: str, share: Share) -> bool:
-    """Whether another thread may have touched what this one's share of a buffer is."""
-    return any(
-        other == name and (share is None or other_share != share) for other, other_share in touched
-    )
-
-
-def _barriers(plan: Plan, own: set[str], *, own_input: bool) -> list[bool]:
-    """Before which operations all threads must meet.
-
-    A linear operation of several tokens quantizes its input (a write), meets the other threads, and
-    multiplies (a read); one that follows another with the same input only reads. So does one of
-    experts, after it has sorted its inputs by expert.
+    """What the threads have read and written since they last met, in one kind of passes.
 
     Args:
         own: buffers that no thread shares with another.
         own_input: every thread quantizes the input of a linear operation by itself.
     """
-    result = []
-    touched = _Touched()
-    previous: Op | None = None
-    for op in plan.ops:
-        target = p.op_writes(op)
+
+    def __init__(self, own: set[str], *, own_input: bool) -> None:
+        self._own = own
+        self._own_input = own_input
+        self._reads: dict[str, Share] = {}
+        self._writes: dict[str, Share] = {}
+
+    def meets(
+        self, op: Op, reads: list[tuple[str, Share]], write: tuple[str, Share], repeats: bool
+    ) -> bool:
+        """Whether the threads must meet before the next operation.
+
+        A linear operation of several tokens quantizes its input (a write), meets the other threads,
+        and multiplies (a read); one that follows another with the same input only reads. So does
+        one of experts, after it has sorted its inputs by expert.
+
+        Args:
+            reads, write: buffers, and how they are divided.
+            repeats: the operation before is of the same kind and reads the same.
+        """
+        is_own = write[0] in self._own
         # every thread reads all of what its own buffer is computed from
-        shares = target not in own
-        reads = {
-            name: _share(plan, op, name) if shares else None
-            for name in p.op_reads(op)
-            if name not in own
-        }
-        writes = {target: _share(plan, op, target)} if shares else {}
-        quantizes = False
-        if isinstance(op, p.ExpertLinear) or (isinstance(op, p.Linear) and not own_input):
-            quantizes = not (type(previous) is type(op) and p.op_reads(previous) == p.op_reads(op))
-            (writes if quantizes else reads)[_QUANTIZED] = None
-        barrier = touched.conflicts(reads, writes)
-        if barrier:
-            touched = _Touched()
+        reads = [
+            (name, None if is_own else share) for name, share in reads if name not in self._own
+        ]
+        writes = [] if is_own else [write]
+        shares_input = isinstance(op, p.ExpertLinear) or (
+            isinstance(op, p.Linear) and not self._own_input
+        )
+        quantizes = shares_input and not repeats
+        if shares_input:
+            (writes if quantizes else reads).append((_QUANTIZED, None))
+        barrier = self._conflicts(reads, writes)
+        if barrier or quantizes:
+            self._reads, self._writes = {}, {}
         if quantizes:
-            # the barrier inside the operation, between quantizing and multiplying
-            touched = _Touched()
-            del writes[_QUANTIZED]
-            reads[_QUANTIZED] = None
-        touched.add(reads, writes)
-        result.append(barrier)
-        previous = op
-    return result
+            # the threads have met inside the operation, between quantizing and multiplying
+            reads.append(writes.pop())
+        for touched, accesses in ((self._reads, reads), (self._writes, writes)):
+            for name, share in accesses:
+                touched[name] = share if touched.get(name, share) == share else None
+        return barrier
+
+    def _conflicts(self, reads: list[tuple[str, Share]], writes: list[tuple[str, Share]]) -> bool:
+        """Whether an operation would touch what another thread wrote, or write what it read."""
+        return (
+            _differ(self._writes, reads)
+            or _differ(self._writes, writes)
+            or _differ(self._reads, writes)
+        )
+
+
+def _differ(touched: dict[str, Share], accesses: list[tuple[str, Share]]) -> bool:
+    """Whether another thread may have touched what this one's share of a buffer is."""
+    for name, share in accesses:
+        if name in touched and (share is None or touched[name] != share):
+            return True
+    return False
 
 
 def _share(plan: Plan, op: Op, name: str) -> Share:

@@ -73,7 +73,7 @@ class KernelExecutor:
         """See `Executor.use_plan`."""
         if self._model_weights is None:
             raise KernelError("the model was closed")
-        lowered = lower_ops(plan)
+        lowered = lower_ops(plan, self._host.n_threads)
         weights = self._model_weights.for_plan(plan, adapters, lowered.constants)
         self._program = Program(self._host, plan, lowered, weights, self._cache_layout)
         self._weights, self._plan = weights, plan

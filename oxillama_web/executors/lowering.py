@@ -32,12 +32,17 @@ class LoweredOps:
         self.own_buffers = own_buffers
 
 
-def lower_ops(plan: Plan) -> LoweredOps:
-    """Operations with buffers and weights numbered in the plan's order, and with barriers."""
+def lower_ops(plan: Plan, n_threads: int) -> LoweredOps:
+    """Operations with buffers and weights numbered in the plan's order, and with barriers.
+
+    Args:
+        n_threads: that will run it; a single one has no barriers, which take time to find.
+    """
     buffers = {name: index for index, name in enumerate(plan.buffers)}
     weights = {name: index for index, name in enumerate(plan.weights)}
-    lowered = LoweredOps(own_buffers(plan))
-    for op, barrier in zip(plan.ops, barriers(plan), strict=True):
+    lowered = LoweredOps(own_buffers(plan) if n_threads > 1 else set())
+    flags = barriers(plan, lowered.own_buffers) if n_threads > 1 else [0] * len(plan.ops)
+    for op, barrier in zip(plan.ops, flags, strict=True):
         row = _lower(op, buffers, weights, len(weights), lowered.constants)
         row.barrier = barrier
         lowered.ops.append(row)
