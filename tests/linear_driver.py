@@ -5,12 +5,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from gguf_files import FORMAT_BY_NAME
 
 from oxillama_web.executors import abi
@@ -240,15 +238,6 @@ def libraries() -> list[str]:
     features = load("portable").ox_cpu_features()
     needed = {"portable": 0, "avx2": 1, "avx512": 2, "neon": 4}
     return [name for name in names if features & needed[name] == needed[name]]
-
-
-def sanitizer_runtime(name: str) -> str:
-    """The path of a library of the compiler's that has to be loaded before a sanitized one."""
-    find = [*build.find_compiler(), f"-print-file-name={name}"]
-    path = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
-    if not Path(path).is_file():
-        pytest.skip(f"the compiler has no {name}")
-    return path
 
 
 @functools.cache
