@@ -13,13 +13,12 @@
  * are multiplied straight from the cache; for more (prefill) a tile's keys and values first become
  * float32.
  */
-#include "kv_cache.h"
+#include "tile_product.h"
 #include "vmath.h"
 
 enum {
     ROWS = 64,    /* rows in a tile at most, unless one token alone has more */
     FEW_ROWS = 8, /* at most so many are multiplied straight from the cache */
-    STEP = 4,     /* rows that go through the inner loops together */
     SEGMENT = 4 * KEYS,
     SHARED_SEGMENTS = 128 /* threads share a row's segments if there are not more */
 };
@@ -31,10 +30,11 @@ typedef struct tile {
     const ox_kv_layer *layer;
     const ox_sequence *sequence;
     uint32_t kv_head;
-    uint32_t n_rows; /* padded to STEP with rows that nobody reads */
+    uint32_t n_rows;
     uint32_t k_stride, v_stride;
-    float *queries;  /* [n_rows][k_stride], times the scale */
-    float *scores;   /* [n_rows][KEYS], then their exponentials */
+    float *queries;  /* [n_rows][k_stride], times the scale and query_factor */
+    float *scores;   /* [n_rows][KEYS] times score_factor, then their exponentials times
+                      * weight_factor */
     float *sums;     /* [n_rows][v_stride] weighted values, of the segment */
     float *largest;  /* [n_rows] */
     float *totals;   /* [n_rows] */
@@ -44,11 +44,12 @@ typedef struct tile {
     uint32_t *ends; /* [n_rows] a row sees keys before this position */
     float *keys;    /* [k_dim][KEYS] */
     float *values;  /* [KEYS][v_stride] */
+    float query_factor, score_factor, weight_factor; /* see tile_at */
 } tile;
 
 static uint32_t pad(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
 
-static uint32_t most_rows(uint32_t group) { return pad(group > ROWS ? group : ROWS, STEP); }
+static uint32_t most_rows(uint32_t group) { return group > ROWS ? group : ROWS; }
 
 uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op) {
     const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
@@ -83,6 +84,12 @@ static tile tile_at(const ox_run *run, const ox_op *op) {
     t.all_largest = t.totals + rows;
     t.all_totals = t.all_largest + rows;
     t.ends = (uint32_t *)(t.all_totals + rows);
+    /* What a product with cached values lacks (CACHED_UNIT), its other factor has too much. A query
+     * gets only a part of it, that it may not become infinite; the rest is made up for after. */
+    const float unit = cached_unit(run->model->kv_format);
+    t.query_factor = unit == 1.0f ? 1.0f : 0x1p64f;
+    t.score_factor = 1.0f / unit / t.query_factor;
+    t.weight_factor = 1.0f / unit;
     return t;
 }
 
@@ -106,12 +113,12 @@ static uint32_t end_of(const tile *t, uint32_t token) {
 static void begin_rows(tile *t, uint32_t first, uint32_t last) {
     const ox_buffer *q = ox_buffer_at(t->run, t->op->src[0]);
     const uint32_t dim = t->layer->k_dim;
-    t->n_rows = pad(last - first, STEP);
+    t->n_rows = last - first;
     for (uint32_t r = 0; r < t->n_rows; r++) {
-        const uint32_t row = first + r < last ? first + r : last - 1;
+        const uint32_t row = first + r;
         const float *from = ox_row(q, token_of(t, row)) + head_of(t, row) * dim;
         float *to = t->queries + (size_t)r * t->k_stride;
-        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->op->f[0];
+        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->op->f[0] * t->query_factor;
         for (uint32_t i = dim; i < t->k_stride; i++) to[i] = 0.0f;
         t->ends[r] = end_of(t, token_of(t, row));
     }
@@ -136,37 +143,6 @@ static void end_rows(const tile *t, uint32_t first, uint32_t last) {
     }
 }
 
-/* c[rows][2 vectors] (+)= a[rows][n] b[n][2 vectors] of at most STEP rows; b is cached values, or
- * float32. With scales, float16 for each lane, the product is multiplied by them before it is
- * added. */
-V_INLINE void multiply_step(const float *a, size_t a_stride, const uint8_t *b, size_t b_stride,
-                            uint32_t n, const uint8_t *scales, float *c, size_t c_stride,
-                            const int rows, const int add, const uint32_t format) {
-    const uint32_t bytes = cached_value_bytes(format);
-    vf32 acc[STEP][2];
-    for (int r = 0; r < rows; r++) {
-        for (int v = 0; v < 2; v++) {
-            acc[r][v] = add && !scales ? v_load(c + r * c_stride + v * VF) : v_zero();
-        }
-    }
-    for (uint32_t i = 0; i < n; i++, b += b_stride) {
-        const vf32 b0 = load_cached(b, format), b1 = load_cached(b + bytes * VF, format);
-        for (int r = 0; r < rows; r++) {
-            const vf32 x = v_splat(a[r * a_stride + i]);
-            acc[r][0] = v_fma(x, b0, acc[r][0]);
-            acc[r][1] = v_fma(x, b1, acc[r][1]);
-        }
-    }
-    for (int v = 0; v < 2; v++) {
-        const vf32 scale = scales ? v_load_f16(scales + 2 * v * VF) : v_zero();
-        for (int r = 0; r < rows; r++) {
-            float *to = c + r * c_stride + v * VF;
-            if (scales) acc[r][v] = v_fma(acc[r][v], scale, add ? v_load(to) : v_zero());
-            v_store(to, acc[r][v]);
-        }
-    }
-}
-
 /* The keys [first, end) of a tile, counted from its first one. */
 typedef struct key_range {
     uint32_t first;
@@ -182,19 +158,20 @@ static key_range seen_keys(const tile *t, uint32_t r, uint32_t first_key) {
     return (key_range){from < KEYS ? from : KEYS, to < KEYS ? to : KEYS};
 }
 
-/* Those that all of the rows r .. r + STEP - 1 see; [KEYS, KEYS) if there are none. */
-static key_range common_keys(const tile *t, uint32_t r, uint32_t first_key) {
-    /* rows ascend */
-    const uint32_t first = seen_keys(t, r + STEP - 1, first_key).first;
-    const uint32_t end = seen_keys(t, r, first_key).end;
-    return first < end ? (key_range){first, end} : (key_range){KEYS, KEYS};
-}
+/* Rows r .. r + n_rows - 1 that are multiplied together, and the keys that all of them see;
+ * [KEYS, KEYS) if there are none. */
+typedef struct row_block {
+    uint32_t r;
+    uint32_t n_rows;
+    key_range common;
+} row_block;
 
-/* How many keys of a tile the rows r .. r + STEP - 1 see; those behind are left out. */
-static uint32_t count_keys(const tile *t, uint32_t r, uint32_t first_key) {
-    const uint32_t end = t->ends[r + STEP - 1];
-    const uint32_t n = end > first_key ? end - first_key : 0;
-    return n < KEYS ? n : KEYS;
+static row_block block_at(const tile *t, uint32_t r, uint32_t first_key) {
+    const uint32_t n_rows = t->n_rows - r < TILE_ROWS ? t->n_rows - r : TILE_ROWS;
+    /* rows ascend */
+    const uint32_t first = seen_keys(t, r + n_rows - 1, first_key).first;
+    const uint32_t end = seen_keys(t, r, first_key).end;
+    return (row_block){r, n_rows, first < end ? (key_range){first, end} : (key_range){KEYS, KEYS}};
 }
 
 static uint32_t block_size(uint32_t dim, uint32_t first) {
@@ -202,98 +179,125 @@ static uint32_t block_size(uint32_t dim, uint32_t first) {
 }
 
 /* scores = queries . keys for a tile of keys [k_dim][KEYS]. scales: NULL, or of the keys. */
-V_INLINE void multiply_keys(const tile *t, uint32_t first_key, const uint8_t *keys,
-                            const uint8_t *scales, const uint32_t format) {
+static void multiply_keys(const tile *t, uint32_t first_key, const uint8_t *keys,
+                          const uint8_t *scales, uint32_t format) {
     const uint32_t bytes = cached_value_bytes(format), dim = t->layer->k_dim;
-    for (uint32_t r = 0; r < t->n_rows; r += STEP) {
-        const uint32_t n_keys = count_keys(t, r, first_key);
-        const float *queries = t->queries + (size_t)r * t->k_stride;
-        for (uint32_t j = 0; j < n_keys; j += 2 * VF) {
-            const uint8_t *column = keys + j * bytes;
-            float *scores = t->scores + (size_t)r * KEYS + j;
-            if (!scales) {
-                multiply_step(queries, t->k_stride, column, KEYS * bytes, dim, NULL, scores, KEYS,
-                              STEP, 0, format);
-                continue;
-            }
-            for (uint32_t i = 0; i < dim; i += CACHED_BLOCK) {
-                const uint8_t *at = scales + 2 * (size_t)(i / CACHED_BLOCK * KEYS + j);
-                multiply_step(queries + i, t->k_stride, column + (size_t)i * KEYS * bytes,
-                              KEYS * bytes, block_size(dim, i), at, scores, KEYS, STEP, i > 0,
-                              format);
-            }
+    for (uint32_t r = 0; r < t->n_rows; r += TILE_ROWS) {
+        const row_block block = block_at(t, r, first_key);
+        const uint32_t end = seen_keys(t, r + block.n_rows - 1, first_key).end;
+        ox_tile_product product = {.a = t->queries + (size_t)r * t->k_stride,
+                                   .b = keys,
+                                   .c = t->scores + (size_t)r * KEYS,
+                                   .a_stride = t->k_stride,
+                                   .b_stride = KEYS * bytes,
+                                   .c_stride = KEYS,
+                                   .n_rows = block.n_rows,
+                                   .n = dim,
+                                   .width = pad(end, 2 * VF)};
+        if (!scales) {
+            ox_multiply_tile(&product, format);
+            continue;
+        }
+        for (uint32_t i = 0; i < dim; i += CACHED_BLOCK) {
+            product.scales = scales + 2 * (size_t)(i / CACHED_BLOCK * KEYS);
+            product.n = block_size(dim, i);
+            product.add = i > 0;
+            ox_multiply_tile(&product, format);
+            product.a += CACHED_BLOCK;
+            product.b += CACHED_BLOCK * KEYS * bytes;
         }
     }
 }
 
-/* The exponentials of STEP rows times the scales of a block of values. */
-static void scale_scores(const float *scores, const uint8_t *scales, float (*to)[KEYS]) {
-    for (uint32_t j = 0; j < KEYS; j += VF) {
-        const vf32 scale = v_load_f16(scales + 2 * j);
-        for (int r = 0; r < STEP; r++)
-            v_store(to[r] + j, v_mul(v_load(scores + r * KEYS + j), scale));
+/* Columns of a tile of values. */
+typedef struct value_columns {
+    const uint8_t *values;
+    size_t stride; /* bytes from one key's to the next one's */
+    uint32_t format;
+    const float *scores; /* of all rows of the block */
+    float *sums;
+    uint32_t width;
+} value_columns;
+
+static void multiply_range(const tile *t, const value_columns *columns, uint32_t row,
+                           uint32_t n_rows, key_range keys) {
+    if (keys.first >= keys.end) return;
+    const ox_tile_product product = {.a = columns->scores + (size_t)row * KEYS + keys.first,
+                                     .b = columns->values + keys.first * columns->stride,
+                                     .c = columns->sums + (size_t)row * t->v_stride,
+                                     .a_stride = KEYS,
+                                     .b_stride = columns->stride,
+                                     .c_stride = t->v_stride,
+                                     .n_rows = n_rows,
+                                     .n = keys.end - keys.first,
+                                     .width = columns->width,
+                                     .add = 1};
+    ox_multiply_tile(&product, columns->format);
+}
+
+/* Keys that not all rows of a block see are taken row by row, those in front of the common ones
+ * before them. A row does not even multiply by 0 what it does not see: that may be no number. */
+static void multiply_block(const tile *t, const row_block *block, uint32_t first_key,
+                           const value_columns *columns) {
+    for (uint32_t i = 0; i < block->n_rows; i++) {
+        const key_range keys = seen_keys(t, block->r + i, first_key);
+        const uint32_t end = keys.end < block->common.first ? keys.end : block->common.first;
+        multiply_range(t, columns, i, 1, (key_range){keys.first, end});
+    }
+    multiply_range(t, columns, 0, block->n_rows, block->common);
+    for (uint32_t i = 0; i < block->n_rows; i++) {
+        const key_range keys = seen_keys(t, block->r + i, first_key);
+        const uint32_t first = keys.first > block->common.end ? keys.first : block->common.end;
+        multiply_range(t, columns, i, 1, (key_range){first, keys.end});
     }
 }
 
-/* What multiply_values does for keys that not all of STEP rows see. A row does not even multiply by
- * 0 what it does not see: that may be no number. */
-V_INLINE void multiply_edges(const tile *t, uint32_t r, uint32_t first_key, key_range common,
-                             const int behind, const float *scores, const uint8_t *values,
-                             size_t stride, float *sums, const uint32_t format) {
-    for (uint32_t i = 0; i < STEP; i++) {
-        key_range keys = seen_keys(t, r + i, first_key);
-        if (behind && keys.first < common.end) keys.first = common.end;
-        if (!behind && keys.end > common.first) keys.end = common.first;
-        if (keys.first >= keys.end) continue;
-        multiply_step(scores + i * KEYS + keys.first, KEYS, values + keys.first * stride, stride,
-                      keys.end - keys.first, NULL, sums + (size_t)i * t->v_stride, t->v_stride, 1,
-                      1, format);
+/* The exponentials of a block of rows times the scales of a block of values. */
+static void scale_scores(const float *scores, const uint8_t *scales, uint32_t n_rows, float *to) {
+    for (uint32_t j = 0; j < KEYS; j += VF) {
+        const vf32 scale = v_load_f16(scales + 2 * j);
+        for (uint32_t r = 0; r < n_rows; r++)
+            v_store(to + r * KEYS + j, v_mul(v_load(scores + r * KEYS + j), scale));
     }
 }
 
 /* sums += scores . values, each v_dim (the cache) or v_stride wide. scales: NULL, or of the
  * values. */
-V_INLINE void multiply_values(const tile *t, uint32_t first_key, const uint8_t *values,
-                              uint32_t width, const uint8_t *scales, const uint32_t format) {
-    const size_t bytes = cached_value_bytes(format), stride = width * bytes;
-    float scaled[STEP][KEYS];
-    for (uint32_t r = 0; r < t->n_rows; r += STEP) {
-        const key_range common = common_keys(t, r, first_key);
-        const float *scores = t->scores + (size_t)r * KEYS;
-        for (uint32_t i = 0; i + 2 * VF <= width; i += 2 * VF) {
-            if (scales && i % CACHED_BLOCK == 0) {
-                scale_scores(scores, scales + (size_t)i / CACHED_BLOCK * 2 * KEYS, scaled);
-            }
-            const float *from = scales ? scaled[0] : scores;
-            const uint8_t *column = values + i * bytes;
-            float *sums = t->sums + (size_t)r * t->v_stride + i;
-            multiply_edges(t, r, first_key, common, 0, from, column, stride, sums, format);
-            multiply_step(from + common.first, KEYS, column + common.first * stride, stride,
-                          common.end - common.first, NULL, sums, t->v_stride, STEP, 1, format);
-            multiply_edges(t, r, first_key, common, 1, from, column, stride, sums, format);
+static void multiply_values(const tile *t, uint32_t first_key, const uint8_t *values,
+                            uint32_t width, const uint8_t *scales, uint32_t format) {
+    const size_t bytes = cached_value_bytes(format);
+    float scaled[TILE_ROWS * KEYS];
+    for (uint32_t r = 0; r < t->n_rows; r += TILE_ROWS) {
+        const row_block block = block_at(t, r, first_key);
+        value_columns columns = {.values = values,
+                                 .stride = width * bytes,
+                                 .format = format,
+                                 .scores = t->scores + (size_t)r * KEYS,
+                                 .sums = t->sums + (size_t)r * t->v_stride,
+                                 .width = width};
+        if (!scales) {
+            multiply_block(t, &block, first_key, &columns);
+            continue;
         }
-    }
-}
-
-/* A tile's keys as float32. */
-V_INLINE void load_keys(const tile *t, const uint8_t *from, const uint32_t format) {
-    for (uint32_t i = 0; i < t->layer->k_dim * KEYS; i += VF) {
-        v_store(t->keys + i, load_cached(from + (size_t)i * cached_value_bytes(format), format));
+        for (uint32_t i = 0; i < width; i += CACHED_BLOCK) {
+            const uint8_t *of_block = scales + (size_t)i / CACHED_BLOCK * 2 * KEYS;
+            scale_scores(t->scores + (size_t)r * KEYS, of_block, block.n_rows, scaled);
+            columns.scores = scaled;
+            columns.width = block_size(width, i);
+            multiply_block(t, &block, first_key, &columns);
+            columns.values += CACHED_BLOCK * bytes;
+            columns.sums += CACHED_BLOCK;
+        }
     }
 }
 
 /* A tile's values as float32 [n_keys][v_stride]. */
-V_INLINE void load_values(const tile *t, const uint8_t *value, uint32_t n_keys,
-                          const uint32_t format) {
-    const uint32_t dim = t->layer->v_dim, bytes = cached_value_bytes(format);
-    for (uint32_t j = 0; j < n_keys; j++, value += (size_t)dim * bytes) {
+static void load_values(const tile *t, const uint8_t *values, uint32_t n_keys, uint32_t format) {
+    const uint32_t dim = t->layer->v_dim;
+    for (uint32_t j = 0; j < n_keys; j++, values += (size_t)dim * cached_value_bytes(format)) {
         float *to = t->values + (size_t)j * t->v_stride;
-        uint32_t i = 0;
-        for (; i + VF <= dim; i += VF) {
-            v_store(to + i, load_cached(value + (size_t)i * bytes, format));
-        }
-        for (; i < dim; i++) to[i] = load_cached_one(value + (size_t)i * bytes, format);
-        for (; i < t->v_stride; i++) to[i] = 0.0f;
+        ox_load_cached(values, dim, format, to);
+        for (uint32_t i = dim; i < t->v_stride; i++) to[i] = 0.0f;
     }
 }
 
@@ -309,6 +313,8 @@ static void softcap_scores(float *scores, float cap) {
 static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
     float *scores = t->scores + (size_t)r * KEYS;
     const key_range seen = seen_keys(t, r, first_key);
+    for (uint32_t j = 0; j < KEYS; j += VF)
+        v_store(scores + j, v_mul(v_load(scores + j), v_splat(t->score_factor)));
     if (t->op->f[1] > 0.0f) softcap_scores(scores, t->op->f[1]);
     for (uint32_t j = 0; j < seen.first; j++) scores[j] = NEGATIVE_INFINITY;
     for (uint32_t j = seen.end; j < KEYS; j++) scores[j] = NEGATIVE_INFINITY;
@@ -326,7 +332,7 @@ static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
     vf32 total = v_zero();
     for (uint32_t j = 0; j < KEYS; j += VF) {
         const vf32 e = v_exp(v_sub(v_load(scores + j), v_splat(largest)));
-        v_store(scores + j, e);
+        v_store(scores + j, v_mul(e, v_splat(t->weight_factor)));
         total = v_add(total, e);
     }
     if (largest > before) {
@@ -350,11 +356,10 @@ static void read_ahead(const uint8_t *tile, size_t n_bytes) {
 /* A few rows take keys and values straight from the cache. For more, and for values that do not
  * fill whole vectors, they become float32 first. Both ways do the same arithmetic in the same
  * order. next_key: of the tile that comes next, or 0. */
-V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, uint32_t next_key,
-                          const uint32_t format) {
+static void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, uint32_t next_key) {
     const ox_model *model = t->run->model;
     const ox_kv_layer *layer = t->layer;
-    const uint32_t bytes = cached_value_bytes(format);
+    const uint32_t format = model->kv_format, bytes = cached_value_bytes(format);
     uint8_t *keys = key_tile_at(model, layer, t->sequence, t->kv_head, first_key);
     uint8_t *values = value_tile_at(model, layer, t->sequence, t->kv_head, first_key);
     const uint8_t *k_scales = NULL, *v_scales = NULL;
@@ -367,7 +372,7 @@ V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, ui
     if (straight) {
         multiply_keys(t, first_key, keys, k_scales, format);
     } else {
-        load_keys(t, keys, format);
+        ox_load_cached(keys, layer->k_dim * KEYS, format, t->keys);
         multiply_keys(t, first_key, (const uint8_t *)t->keys, k_scales, CACHED_F32);
     }
     for (uint32_t r = 0; r < t->n_rows; r++) online_softmax(t, r, first_key);
@@ -384,32 +389,13 @@ V_INLINE void attend_keys(const tile *t, uint32_t first_key, uint32_t n_keys, ui
     }
 }
 
-#define X(NAME, FORMAT)                                                                            \
-    ALONE static void NAME(const tile *t, uint32_t first_key, uint32_t n_keys,                     \
-                           uint32_t next_key) {                                                    \
-        attend_keys(t, first_key, n_keys, next_key, FORMAT);                                       \
-    }
-X(attend_f32_keys, CACHED_F32)
-X(attend_f16_keys, CACHED_F16)
-X(attend_q8_0_keys, CACHED_Q8_0)
-#undef X
-
 /* Rows over keys of one segment. */
 static void attend_segment(const tile *t, uint32_t first_key, uint32_t end_key) {
     clear_rows(t, t->sums, t->largest, t->totals);
     for (uint32_t key = first_key; key < end_key; key += KEYS) {
         const uint32_t n = end_key - key < KEYS ? end_key - key : KEYS;
         const uint32_t next = key + KEYS < end_key ? key + KEYS : 0;
-        switch (t->run->model->kv_format) {
-        case CACHED_F32:
-            attend_f32_keys(t, key, n, next);
-            break;
-        case CACHED_F16:
-            attend_f16_keys(t, key, n, next);
-            break;
-        default:
-            attend_q8_0_keys(t, key, n, next);
-        }
+        attend_keys(t, key, n, next);
     }
 }
 
@@ -537,7 +523,7 @@ void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
         }
         if (n_kv_heads < run->n_threads) { /* few heads: a group's rows are split */
             const uint32_t parts = (run->n_threads + n_kv_heads - 1) / n_kv_heads;
-            rows = pad((group + parts - 1) / parts, STEP);
+            rows = (group + parts - 1) / parts;
         }
     }
     ox_turns turns = ox_turns_of(run, op);

@@ -56,12 +56,14 @@ void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t for
 /* A tile's float16 scales in Q8_0: [blocks][64]. */
 static inline uint8_t *cached_scales(uint8_t *tile, uint32_t dim) { return tile + KEYS * dim; }
 
-/* Cached values as float32, of Q8_0 the integers. The float16 values are finite and never
- * subnormal: see kv_store.c. */
+/* Cached values as float32 times cached_unit, of Q8_0 the integers. The float16 values are finite
+ * and never subnormal (see kv_store.c), so that v_move_f16 will do. */
 V_INLINE vf32 load_cached(const uint8_t *p, const uint32_t format) {
     if (format == CACHED_Q8_0) return v_load_i8(p);
-    return format == CACHED_F16 ? v_load_f16_normal(p) : v_load((const float *)(const void *)p);
+    return format == CACHED_F16 ? v_move_f16(p) : v_load((const float *)(const void *)p);
 }
+V_INLINE float cached_unit(uint32_t format) { return format == CACHED_F16 ? V_MOVED_F16 : 1.0f; }
+
 V_INLINE float load_cached_one(const uint8_t *p, const uint32_t format) {
     if (format == CACHED_Q8_0) return (float)(int8_t)*p;
     return format == CACHED_F16 ? v_f16_to_f32(v_load_u16(p)) : v_float_of_bits(v_load_u32(p));

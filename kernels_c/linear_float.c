@@ -22,7 +22,6 @@ enum {
 enum { MOVES_F16 = 1 };
 #else
 enum { MOVES_F16 = 0 };
-V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
 #endif
 
 V_INLINE float weight_at(const uint32_t format, const uint8_t *row, uint32_t i) {

@@ -23,28 +23,31 @@ V_INLINE vw group_weights(const ox_format f, int unpacked, const uint8_t *tile, 
     return f.is_signed ? vw_signed(u) : vw_unsigned(u);
 }
 
-/* Multiplies n_vectors vectors of a tile by n_tokens blocks of activations, and adds the result,
- * scaled, to sums[token][VECTORS]. d, m: [halves][VECTORS]. */
-V_INLINE void block_product(const ox_format f, const int unpacked, const uint8_t *tile,
-                            const ox_act_block *acts, const int n_tokens, const int n_vectors,
-                            const vf32 *d, const vf32 *m, vf32 *sums) {
+/* block_product for some of a block's halves. All sums of a step are there before the next one
+ * begins: as many as there are registers for. */
+V_INLINE void halves_product(const ox_format f, const int unpacked, const uint8_t *tile,
+                             const ox_act_block *acts, const int n_tokens, const int n_vectors,
+                             const int first_half, const int n_halves, const vf32 *d, const vf32 *m,
+                             vf32 *sums) {
     vacc acc[2][VECTORS][V_TILE_TOKENS];
-    const int run = V_RUN(f.range);
-    const int halves = f.halves;
+    const int run = V_RUN(f.range), last_half = first_half + n_halves;
+    const int all = 8 / f.halves; /* steps of a half */
     V_UNROLL
     for (int t = 0; t < n_tokens; t++) {
-        for (int h = 0; h < halves; h++) {
-            const int32_t sum = halves == 1 ? acts[t].sum : acts[t].half_sum[h];
+        for (int h = first_half; h < last_half; h++) {
+            const int32_t sum = f.halves == 1 ? acts[t].sum : acts[t].half_sum[h];
             for (int v = 0; v < n_vectors; v++) {
                 acc[h][v][t] = vacc_init(format_has_m(f) ? 0 : -format_offset(f) * sum);
             }
         }
     }
     V_UNROLL
-    for (int step = 0; step < 8; step++) {
-        const int group = step / 2 + 4 * (step & 1); /* 0, 4, 1, 5: two from the same bytes */
-        const int h = halves == 2 ? step & 1 : 0;
-        const int steps = halves == 2 ? step / 2 + 1 : step + 1, all = 8 / halves;
+    for (int step = 0; step < all * n_halves; step++) {
+        /* 0, 4, 1, 5: two from the same bytes */
+        const int group = unpacked ? all * first_half + step : step / 2 + 4 * (step & 1);
+        const int h = f.halves == 1 ? 0 : group / 4;
+        const int steps = n_halves == 2 ? step / 2 + 1 : step + 1;
+        const int folded = steps % run == 0 || steps == all;
         vw w[VECTORS];
         V_UNROLL
         for (int v = 0; v < n_vectors; v++) {
@@ -57,15 +60,23 @@ V_INLINE void block_product(const ox_format f, const int unpacked, const uint8_t
             for (int v = 0; v < n_vectors; v++) {
                 vacc x = acc[h][v][t];
                 x = f.is_signed ? v_dot_signed(x, w[v], a) : v_dot_unsigned(x, w[v], a);
-                acc[h][v][t] = steps % run == 0 || steps == all ? vacc_fold(x) : x;
+                acc[h][v][t] = folded ? vacc_fold(x) : x;
+            }
+        }
+        if (!unpacked && !(step & 1)) continue;
+        for (int i = first_half; i < last_half; i++) {
+            for (int t = 0; t < n_tokens; t++) {
+                for (int v = 0; v < n_vectors; v++) {
+                    acc[i][v][t] = vacc_settled(acc[i][v][t], folded);
+                }
             }
         }
     }
     V_UNROLL
     for (int t = 0; t < n_tokens; t++) {
         const vf32 scale = v_splat(acts[t].scale);
-        for (int h = 0; h < halves; h++) {
-            const float sum = halves == 1 ? acts[t].scaled_sum : acts[t].scaled_half_sum[h];
+        for (int h = first_half; h < last_half; h++) {
+            const float sum = f.halves == 1 ? acts[t].scaled_sum : acts[t].scaled_half_sum[h];
             V_UNROLL
             for (int v = 0; v < n_vectors; v++) {
                 const int i = h * VECTORS + v;
@@ -75,6 +86,21 @@ V_INLINE void block_product(const ox_format f, const int unpacked, const uint8_t
                 sums[t * VECTORS + v] = s;
             }
         }
+    }
+}
+
+/* Multiplies n_vectors vectors of a tile by n_tokens blocks of activations, and adds the result,
+ * scaled, to sums[token][VECTORS]. d, m: [halves][VECTORS]. */
+V_INLINE void block_product(const ox_format f, const int unpacked, const uint8_t *tile,
+                            const ox_act_block *acts, const int n_tokens, const int n_vectors,
+                            const vf32 *d, const vf32 *m, vf32 *sums) {
+    tile = v_settled_bytes(tile);
+    acts = (const ox_act_block *)(const void *)v_settled_bytes((const uint8_t *)acts);
+    if (unpacked && f.halves == 2) { /* one after the other, which needs half of the sums */
+        halves_product(f, 1, tile, acts, n_tokens, n_vectors, 0, 1, d, m, sums);
+        halves_product(f, 1, tile, acts, n_tokens, n_vectors, 1, 1, d, m, sums);
+    } else {
+        halves_product(f, unpacked, tile, acts, n_tokens, n_vectors, 0, f.halves, d, m, sums);
     }
 }
 

@@ -9,7 +9,8 @@
  *   v_max(a, b) = a < b ? b : a       v_min(a, b) = b < a ? b : a     (so a NaN in a stays)
  *   v_hsum(a) v_hmax(a)               over the lanes
  *   v_load_f16(p) v_store_f16(p, a)   VF float16 values; v_load_bf16(p) likewise
- *   v_load_f16_normal(p)              the same for values that are finite and not subnormal
+ *   v_move_f16(p)                     the same times V_MOVED_F16, 2^-112 or 1; for values that are
+ *                                     finite and not subnormal
  *   v_pow2_biased(n + 1.5 * 2^23)     2^n for whole n; 0 for -127, infinity for 128
  *   v_exp(a)
  *   v_keep_in_memory(p)               where vb_gather will find its index
@@ -64,7 +65,7 @@
 /* WebAssembly has no instruction for it, but a load that nobody waits for. */
 V_INLINE void v_read_ahead(const uint8_t *p) {
 #ifdef __wasm__
-    (void)*(const volatile uint8_t *)p;
+    __asm__ volatile("" : : "r"(*p));
 #else
     __builtin_prefetch(p);
 #endif
@@ -78,6 +79,22 @@ V_INLINE void v_keep_in_memory(const void *p) {
 #else
     (void)p;
 #endif
+}
+
+/* The same value, or pointer. A compiler does not see through it: what depends on the result comes
+ * after, and addresses next to the pointer are an offset in the load. Clang otherwise orders the
+ * sums of an unrolled loop by chains, with more values alive than a browser has registers for. */
+V_INLINE const float *v_settled_floats(const float *p) {
+#ifdef __wasm__
+    __asm__("" : "+r"(p));
+#endif
+    return p;
+}
+V_INLINE const uint8_t *v_settled_bytes(const uint8_t *p) {
+#ifdef __wasm__
+    __asm__("" : "+r"(p));
+#endif
+    return p;
 }
 
 /* Before loops over a few registers. */
@@ -151,8 +168,27 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 #include "simd_portable.h"
 #endif
 
-#ifndef __wasm_simd128__
-V_INLINE vf32 v_load_f16_normal(const void *p) { return v_load_f16(p); }
+#ifndef V_MOVES_F16
+V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
+#endif
+
+#ifndef V_MOVED_F16
+#define V_MOVED_F16 1.0f
+V_INLINE vf32 v_move_f16(const void *p) { return v_load_f16(p); }
+#endif
+
+V_INLINE vf32 v_settled(vf32 a) {
+#ifdef __wasm__
+    __asm__ volatile("" : "+r"(a));
+#endif
+    return a;
+}
+
+#ifndef V_SETTLES
+V_INLINE vacc vacc_settled(vacc acc, const int folded) {
+    (void)folded;
+    return acc;
+}
 #endif
 
 #ifndef V_GATHER_STEP

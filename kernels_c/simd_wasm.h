@@ -4,8 +4,19 @@
 enum { VF = 4 };
 typedef v128_t vf32;
 
+/* A constant as a local variable. V8 makes constants where they are used, of three instructions, in
+ * each turn of a loop again. */
+V_INLINE v128_t v_kept(v128_t constant) {
+    __asm__("" : "+r"(constant));
+    return constant;
+}
+V_INLINE v128_t v_kept_i32(int32_t x) { return v_kept(wasm_i32x4_splat(x)); }
+
 V_INLINE vf32 v_zero(void) { return wasm_f32x4_const_splat(0.0f); }
-V_INLINE vf32 v_splat(float x) { return wasm_f32x4_splat(x); }
+V_INLINE vf32 v_splat(float x) {
+    const vf32 all = wasm_f32x4_splat(x);
+    return __builtin_constant_p(x) ? v_kept(all) : all;
+}
 V_INLINE vf32 v_load(const float *p) { return wasm_v128_load(p); }
 V_INLINE void v_store(float *p, vf32 a) { wasm_v128_store(p, a); }
 V_INLINE vf32 v_load_part(const float *p, uint32_t n) {
@@ -58,13 +69,6 @@ V_INLINE vf32 v_load_f16(const void *p) {
     return wasm_v128_or(bits, sign);
 }
 
-/* Four float16 values that are finite and not subnormal. */
-V_INLINE vf32 v_load_f16_normal(const void *p) {
-    const v128_t bits = wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p), 13),
-                                      wasm_i32x4_const_splat((int32_t)0x8fffe000));
-    return wasm_f32x4_mul(bits, wasm_f32x4_const_splat(0x1p112f));
-}
-
 /* See v_f32_to_f16: the same three cases, selected by masks. */
 V_INLINE void v_store_f16(void *p, vf32 a) {
     const v128_t magnitude = wasm_v128_and(a, wasm_i32x4_const_splat(0x7fffffff));
@@ -87,7 +91,7 @@ V_INLINE void v_store_f16(void *p, vf32 a) {
 }
 V_INLINE vf32 v_load_bf16(const void *p) { return wasm_i32x4_shl(wasm_u32x4_load16x4(p), 16); }
 V_INLINE vf32 v_pow2_biased(vf32 t) {
-    return wasm_i32x4_add(wasm_i32x4_shl(t, 23), wasm_i32x4_const_splat(0x3f800000));
+    return wasm_i32x4_add(wasm_i32x4_shl(t, 23), v_kept_i32(0x3f800000));
 }
 
 /* Small-integer dot products: see simd.h. */
@@ -96,7 +100,10 @@ typedef v128_t vu8;
 
 V_INLINE vu8 vb_load(const void *p) { return wasm_v128_load(p); }
 V_INLINE void vb_store(void *p, vu8 a) { wasm_v128_store(p, a); }
-V_INLINE vu8 vb_splat(uint8_t x) { return wasm_u8x16_splat(x); }
+V_INLINE vu8 vb_splat(uint8_t x) {
+    const vu8 all = wasm_u8x16_splat(x);
+    return __builtin_constant_p(x) ? v_kept(all) : all;
+}
 V_INLINE vu8 vb_and(vu8 a, vu8 b) { return wasm_v128_and(a, b); }
 V_INLINE vu8 vb_or(vu8 a, vu8 b) { return wasm_v128_or(a, b); }
 V_INLINE vu8 vb_add(vu8 a, vu8 b) { return wasm_i8x16_add(a, b); }
@@ -150,7 +157,7 @@ V_INLINE vacc vacc_init(int32_t x) {
     return (vacc){wasm_i32x4_const_splat(0), wasm_i32x4_splat(x)};
 }
 V_INLINE vacc vacc_fold(vacc acc) {
-    const v128_t wide = wasm_i32x4_dot_i16x8(acc.run, wasm_i16x8_const_splat(1));
+    const v128_t wide = wasm_i32x4_dot_i16x8(acc.run, v_kept(wasm_i16x8_const_splat(1)));
     return (vacc){wasm_i32x4_const_splat(0), wasm_i32x4_add(acc.total, wide)};
 }
 V_INLINE vf32 vacc_to_f32(vacc acc) { return wasm_f32x4_convert_i32x4(acc.total); }
@@ -216,7 +223,7 @@ typedef struct vw {
     v128_t even, odd;
 } vw, va;
 V_INLINE vw vw_unsigned(vu8 a) {
-    return (vw){wasm_v128_and(a, wasm_i16x8_const_splat(0xff)), wasm_u16x8_shr(a, 8)};
+    return (vw){wasm_v128_and(a, v_kept(wasm_i16x8_const_splat(0xff))), wasm_u16x8_shr(a, 8)};
 }
 V_INLINE vw vw_signed(vu8 a) {
     return (vw){wasm_i16x8_shr(wasm_i16x8_shl(a, 8), 8), wasm_i16x8_shr(a, 8)};
@@ -239,6 +246,18 @@ V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
 V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return v_dot_unsigned(acc, w, a); }
 #endif
 
+#define V_SETTLES
+V_INLINE vacc vacc_settled(vacc acc, const int folded) {
+#ifdef OX_DOT_PAIRS
+    v128_t *sum = folded ? &acc.total : &acc.run;
+#else
+    v128_t *sum = &acc;
+    (void)folded;
+#endif
+    __asm__ volatile("" : "+r"(*sum));
+    return acc;
+}
+
 V_INLINE vf32 v_load_u8(const uint8_t *p) {
     const v128_t wide = wasm_u16x8_extend_low_u8x16(wasm_v128_load32_zero(p));
     return wasm_f32x4_convert_i32x4(wasm_u32x4_extend_low_u16x8(wide));
@@ -253,29 +272,38 @@ V_INLINE vf32 v_load_i8(const uint8_t *p) {
 V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
     /* without the sign, minus the smallest normal number: at least 0xf000, doubled, for the rare
      * ones */
-    const v128_t first = wasm_u16x8_const_splat(0x800);
-    const v128_t a = wasm_i16x8_sub(wasm_i16x8_shl(wasm_v128_load(p), 1), first);
-    const v128_t b = wasm_i16x8_sub(wasm_i16x8_shl(wasm_v128_load(p + 16), 1), first);
-    if (wasm_v128_any_true(wasm_u16x8_ge(wasm_u16x8_max(a, b), wasm_u16x8_const_splat(0xf000)))) {
+    const v128_t first = v_kept(wasm_u16x8_const_splat(0x800));
+    const v128_t rare = v_kept(wasm_u16x8_const_splat(0xf000));
+    const v128_t halves[2] = {wasm_v128_load(p), wasm_v128_load(p + 16)};
+    const v128_t a = wasm_i16x8_sub(wasm_i16x8_shl(halves[0], 1), first);
+    const v128_t b = wasm_i16x8_sub(wasm_i16x8_shl(halves[1], 1), first);
+    if (wasm_v128_any_true(wasm_u16x8_ge(wasm_u16x8_max(a, b), rare))) {
         for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
         return;
     }
     for (int v = 0; v < 4; v++) {
-        const v128_t bits = wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p + 8 * v), 13),
-                                          wasm_i32x4_const_splat((int32_t)0x8fffe000));
-        out[v] = wasm_i32x4_add(bits, wasm_i32x4_const_splat(112 << 23));
+        const v128_t wide = v & 1 ? wasm_i32x4_extend_high_i16x8(halves[v / 2])
+                                  : wasm_i32x4_extend_low_i16x8(halves[v / 2]);
+        const v128_t bits =
+            wasm_v128_and(wasm_i32x4_shl(wide, 13), v_kept_i32((int32_t)0x8fffe000));
+        out[v] = wasm_i32x4_add(bits, v_kept_i32(112 << 23));
     }
 }
 
 /* Sixteen float16 values times 2^-112: their bits moved. Each 16-bit half of a float32 is made for
  * eight values at once. */
 #define V_MOVES_F16
+#define V_MOVED_F16 0x1p-112f
+V_INLINE vf32 v_move_f16(const void *p) {
+    return wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p), 13),
+                         v_kept_i32((int32_t)0x8fffe000));
+}
 V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) {
     for (int i = 0; i < 2; i++) {
         const v128_t half = wasm_v128_load(p + 16 * i);
         const v128_t low = wasm_i16x8_shl(half, 13);
         const v128_t high =
-            wasm_v128_and(wasm_i16x8_shr(half, 3), wasm_i16x8_const_splat((int16_t)0x8fff));
+            wasm_v128_and(wasm_i16x8_shr(half, 3), v_kept(wasm_i16x8_const_splat((int16_t)0x8fff)));
         out[2 * i] = wasm_i16x8_shuffle(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
         out[2 * i + 1] = wasm_i16x8_shuffle(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
     }
