@@ -32,19 +32,18 @@ typedef struct tile {
     uint32_t kv_head;
     uint32_t n_rows;
     uint32_t k_stride, v_stride;
-    float *queries;  /* [n_rows][k_stride], times the scale and query_factor */
-    float *scores;   /* [n_rows][KEYS] times score_factor, then their exponentials times
-                      * weight_factor */
+    float *queries;  /* [n_rows][k_stride], times the scale and query_factor_of */
+    float *scores;   /* [n_rows][KEYS], then their exponentials, over cached_unit */
     float *sums;     /* [n_rows][v_stride] weighted values, of the segment */
     float *largest;  /* [n_rows] */
     float *totals;   /* [n_rows] */
+    float *factors;  /* [n_rows] that make a product of query and keys a score */
     float *all_sums; /* the same of all segments so far */
     float *all_largest;
     float *all_totals;
     uint32_t *ends; /* [n_rows] a row sees keys before this position */
     float *keys;    /* [k_dim][KEYS] */
     float *values;  /* [KEYS][v_stride] */
-    float query_factor, score_factor, weight_factor; /* see tile_at */
 } tile;
 
 static uint32_t pad(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
@@ -55,7 +54,7 @@ uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op) {
     const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
     const uint64_t k_stride = pad(layer->k_dim, 2 * VF), v_stride = pad(layer->v_dim, 2 * VF);
     const uint64_t rows = most_rows((uint32_t)op->i[1] / layer->n_heads);
-    return 4 * (rows * (k_stride + KEYS + 2 * v_stride + 5) + KEYS * (k_stride + v_stride)) + 64;
+    return 4 * (rows * (k_stride + KEYS + 2 * v_stride + 6) + KEYS * (k_stride + v_stride)) + 64;
 }
 
 /* A segment's share of one row: largest, total, sums. */
@@ -81,15 +80,10 @@ static tile tile_at(const ox_run *run, const ox_op *op) {
     t.values = t.keys + (size_t)KEYS * t.k_stride;
     t.largest = t.values + (size_t)KEYS * t.v_stride;
     t.totals = t.largest + rows;
-    t.all_largest = t.totals + rows;
+    t.factors = t.totals + rows;
+    t.all_largest = t.factors + rows;
     t.all_totals = t.all_largest + rows;
     t.ends = (uint32_t *)(t.all_totals + rows);
-    /* What a product with cached values lacks (CACHED_UNIT), its other factor has too much. A query
-     * gets only a part of it, that it may not become infinite; the rest is made up for after. */
-    const float unit = cached_unit(run->model->kv_format);
-    t.query_factor = unit == 1.0f ? 1.0f : 0x1p64f;
-    t.score_factor = 1.0f / unit / t.query_factor;
-    t.weight_factor = 1.0f / unit;
     return t;
 }
 
@@ -110,16 +104,31 @@ static uint32_t end_of(const tile *t, uint32_t token) {
     return all ? sequence->position + sequence->n_tokens : ox_position(sequence, token) + 1;
 }
 
+/* Cached values come as so many units (cached_unit) that products with them may be subnormal, which
+ * is slow: a query makes up for it as far as it does not become infinite. */
+static float query_factor_of(const float *query, uint32_t n) {
+    vf32 most = v_zero();
+    for (uint32_t i = 0; i < n; i += VF) most = v_max(most, v_abs(v_load(query + i)));
+    return v_hmax(most) < 0x1p60f ? 0x1p64f : 1.0f;
+}
+
 static void begin_rows(tile *t, uint32_t first, uint32_t last) {
     const ox_buffer *q = ox_buffer_at(t->run, t->op->src[0]);
     const uint32_t dim = t->layer->k_dim;
+    const float unit = cached_unit(t->run->model->kv_format);
     t->n_rows = last - first;
     for (uint32_t r = 0; r < t->n_rows; r++) {
         const uint32_t row = first + r;
         const float *from = ox_row(q, token_of(t, row)) + head_of(t, row) * dim;
         float *to = t->queries + (size_t)r * t->k_stride;
-        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->op->f[0] * t->query_factor;
+        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->op->f[0];
         for (uint32_t i = dim; i < t->k_stride; i++) to[i] = 0.0f;
+        t->factors[r] = 1.0f;
+        if (unit != 1.0f) {
+            const float factor = query_factor_of(to, t->k_stride);
+            for (uint32_t i = 0; i < dim; i++) to[i] *= factor;
+            t->factors[r] = 1.0f / unit / factor;
+        }
         t->ends[r] = end_of(t, token_of(t, row));
     }
 }
@@ -314,7 +323,7 @@ static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
     float *scores = t->scores + (size_t)r * KEYS;
     const key_range seen = seen_keys(t, r, first_key);
     for (uint32_t j = 0; j < KEYS; j += VF)
-        v_store(scores + j, v_mul(v_load(scores + j), v_splat(t->score_factor)));
+        v_store(scores + j, v_mul(v_load(scores + j), v_splat(t->factors[r])));
     if (t->op->f[1] > 0.0f) softcap_scores(scores, t->op->f[1]);
     for (uint32_t j = 0; j < seen.first; j++) scores[j] = NEGATIVE_INFINITY;
     for (uint32_t j = seen.end; j < KEYS; j++) scores[j] = NEGATIVE_INFINITY;
@@ -329,10 +338,11 @@ static void online_softmax(const tile *t, uint32_t r, uint32_t first_key) {
         }
         return;
     }
+    const vf32 weight = v_splat(1.0f / cached_unit(t->run->model->kv_format));
     vf32 total = v_zero();
     for (uint32_t j = 0; j < KEYS; j += VF) {
         const vf32 e = v_exp(v_sub(v_load(scores + j), v_splat(largest)));
-        v_store(scores + j, v_mul(e, v_splat(t->weight_factor)));
+        v_store(scores + j, v_mul(e, weight));
         total = v_add(total, e);
     }
     if (largest > before) {

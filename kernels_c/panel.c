@@ -145,35 +145,75 @@ V_INLINE void read_ahead(const uint8_t *column, uint32_t n_bytes, const uint8_t 
 #endif
 }
 
-/* One token leaves registers for all vectors of a panel at once; more take a few at a time. */
-V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, const uint8_t *end,
-                   uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
+/* The scales of a column of 32 weights. */
+V_INLINE void load_column_scales(const ox_format f, const uint8_t *column, const int ordinary,
+                                 vf32 *d, vf32 *m) {
+    if (ordinary) {
+        v_load_f16_ordinary(column, d);
+        if (format_has_m(f)) v_load_f16_ordinary(column + 2 * PANEL, m);
+    } else {
+        load_d(f, column, d);
+        if (format_has_m(f)) v_load_f16_panel(column + 2 * PANEL, m);
+    }
+}
+
+/* Whether it pays to look at a column for whether its scales are ordinary, as most are. */
+V_INLINE int may_be_ordinary(const ox_format f, const int n_tokens) {
+    const int are_f16 = f.scales == SCALES_D || f.scales == SCALES_DM;
+    return V_F16_ORDINARY && n_tokens == 1 && f.block == 32 && are_f16;
+}
+
+typedef struct panel_part {
+    const uint8_t *panel; /* its next column */
+    const uint8_t *end;
+    const ox_act_block *acts;
+    uint32_t n_columns;
+} panel_part;
+
+/* Adds columns to sums: one, or all up to the first whose scales are not ordinary. One token leaves
+ * registers for all vectors of a panel at once; more take a few at a time. */
+V_INLINE panel_part add_columns(const ox_format f, panel_part part, const int n_tokens,
+                                const int ordinary, vf32 *sums) {
     const int n_vectors = n_tokens == 1 ? VECTORS : V_TILE_VECTORS;
-    vf32 sums[V_TILE_TOKENS * VECTORS];
-    clear_sums(sums, n_tokens);
-    for (uint32_t c = 0; c < n_columns; c++) {
-        const uint8_t *tile = panel + format_header_bytes(f);
+    for (; part.n_columns > 0; part.n_columns--) {
+        const uint8_t *tile = part.panel + format_header_bytes(f);
         uint8_t expanded[EXPANDED_BYTES];
         ox_panel_scales scales;
-        read_ahead(panel, format_column_bytes(f), end);
-        if (f.block > 32) tile = ready_column(f, panel, expanded, &scales);
+        if (ordinary && !v_are_f16_ordinary(part.panel, format_has_m(f) ? 2 * PANEL : PANEL)) break;
+        read_ahead(part.panel, format_column_bytes(f), part.end);
+        if (f.block > 32) tile = ready_column(f, part.panel, expanded, &scales);
         for (uint32_t sub = 0; sub < format_subs(f); sub++) {
             vf32 d[2 * VECTORS], m[2 * VECTORS];
             if (f.block > 32) {
                 load_scales(f, scales.d + sub * f.halves, scales.m + sub * f.halves, VECTORS, d, m);
             } else {
-                load_d(f, panel, d);
-                if (format_has_m(f)) v_load_f16_panel(panel + 2 * PANEL, m);
+                load_column_scales(f, part.panel, ordinary, d, m);
             }
             V_UNROLL
             for (int v0 = 0; v0 < VECTORS; v0 += n_vectors) {
-                block_product(f, 0, tile + v0 * VECTOR_BYTES, acts, n_tokens, n_vectors, d + v0,
-                              m + v0, sums + v0);
+                block_product(f, 0, tile + v0 * VECTOR_BYTES, part.acts, n_tokens, n_vectors,
+                              d + v0, m + v0, sums + v0);
             }
             tile += ready_tile_bytes(f);
-            acts += n_tokens;
+            part.acts += n_tokens;
         }
-        panel += format_column_bytes(f);
+        part.panel += format_column_bytes(f);
+        if (!ordinary && may_be_ordinary(f, n_tokens)) {
+            part.n_columns--;
+            break;
+        }
+    }
+    return part;
+}
+
+V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, const uint8_t *end,
+                   uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
+    vf32 sums[V_TILE_TOKENS * VECTORS];
+    panel_part part = {panel, end, acts, n_columns};
+    clear_sums(sums, n_tokens);
+    while (part.n_columns > 0) {
+        if (may_be_ordinary(f, n_tokens)) part = add_columns(f, part, n_tokens, 1, sums);
+        part = add_columns(f, part, n_tokens, 0, sums);
     }
     store_sums(sums, n_tokens, VECTORS, out[0]);
 }
@@ -232,18 +272,22 @@ V_INLINE void gemm(const ox_format f, const int n_tokens, const uint8_t *unpacke
     }
 }
 
-V_INLINE void gemv_of_any_size(const ox_format f, const uint8_t *panel, const uint8_t *end,
-                               uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
-                               float (*out)[PANEL]) {
-    if (n_tokens == 1) gemv(f, 1, panel, end, n_columns, acts, out);
+V_INLINE void gemv_of_several(const ox_format f, const uint8_t *panel, const uint8_t *end,
+                              uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
+                              float (*out)[PANEL]) {
     if (n_tokens == 2) gemv(f, 2, panel, end, n_columns, acts, out);
     if (n_tokens == 3) gemv(f, 3, panel, end, n_columns, acts, out);
 }
 
 #define X(F)                                                                                       \
     ALONE static void F##_gemv(const uint8_t *panel, const uint8_t *end, uint32_t n_columns,       \
-                               const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) { \
-        gemv_of_any_size(F, panel, end, n_columns, acts, n_tokens, out);                           \
+                               const ox_act_block *acts, float (*out)[PANEL]) {                    \
+        gemv(F, 1, panel, end, n_columns, acts, out);                                              \
+    }                                                                                              \
+    ALONE static void F##_gemv_of_several(const uint8_t *panel, const uint8_t *end,                \
+                                          uint32_t n_columns, const ox_act_block *acts,            \
+                                          uint32_t n_tokens, float (*out)[PANEL]) {                \
+        gemv_of_several(F, panel, end, n_columns, acts, n_tokens, out);                            \
     }                                                                                              \
     ALONE static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) {    \
         unpack(F, panel, n_columns, unpacked);                                                     \
@@ -271,14 +315,26 @@ V_INLINE int is_wide(const int range) {
 }
 
 ALONE static void coded_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
-                             uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
-                             float (*out)[PANEL]) {
+                             uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
     if (format->halves == 2) {
-        gemv_of_any_size(coded(format, 2, 7), panel, end, n_columns, acts, n_tokens, out);
+        gemv(coded(format, 2, 7), 1, panel, end, n_columns, acts, out);
     } else if (is_wide(7)) {
-        gemv_of_any_size(coded(format, 1, 7), panel, end, n_columns, acts, n_tokens, out);
+        gemv(coded(format, 1, 7), 1, panel, end, n_columns, acts, out);
     } else {
-        gemv_of_any_size(coded(format, 1, 4), panel, end, n_columns, acts, n_tokens, out);
+        gemv(coded(format, 1, 4), 1, panel, end, n_columns, acts, out);
+    }
+}
+
+ALONE static void coded_gemv_of_several(const ox_format *format, const uint8_t *panel,
+                                        const uint8_t *end, uint32_t n_columns,
+                                        const ox_act_block *acts, uint32_t n_tokens,
+                                        float (*out)[PANEL]) {
+    if (format->halves == 2) {
+        gemv_of_several(coded(format, 2, 7), panel, end, n_columns, acts, n_tokens, out);
+    } else if (is_wide(7)) {
+        gemv_of_several(coded(format, 1, 7), panel, end, n_columns, acts, n_tokens, out);
+    } else {
+        gemv_of_several(coded(format, 1, 4), panel, end, n_columns, acts, n_tokens, out);
     }
 }
 
@@ -347,11 +403,18 @@ EACH_SHAPE(X)
 void ox_panel_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
                    uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
                    float (*out)[PANEL]) {
+    const int several = n_tokens > 1, coded = format_is_coded(*format);
 #define X(F)                                                                                       \
-    if (format->number == (F).number) F##_gemv(panel, end, n_columns, acts, n_tokens, out);
+    if (format->number == (F).number) {                                                            \
+        if (several)                                                                               \
+            F##_gemv_of_several(panel, end, n_columns, acts, n_tokens, out);                       \
+        else                                                                                       \
+            F##_gemv(panel, end, n_columns, acts, out);                                            \
+    }
     OX_EACH_UNCODED(X)
 #undef X
-    if (format_is_coded(*format)) coded_gemv(format, panel, end, n_columns, acts, n_tokens, out);
+    if (coded && several) coded_gemv_of_several(format, panel, end, n_columns, acts, n_tokens, out);
+    if (coded && !several) coded_gemv(format, panel, end, n_columns, acts, out);
 }
 
 uint64_t ox_unpacked_bytes(const ox_format *format, uint32_t n_in) {

@@ -37,8 +37,9 @@
  *   vacc_to_f32(acc)
  *   v_load_u8(p) v_load_i8(p)         VF bytes as float32
  *   v_load_f16_panel(p, out)          16 float16 values into 16 / VF vectors
- *   v_move_f16_panel(p, out)          the same times 2^-112, if V_MOVES_F16; wrong for infinities
- *                                     and NaNs
+ *   v_are_f16_ordinary(p, n)          whether v_load_f16_ordinary(p, out), which may be faster,
+ * does the same for n values, at most all of them v_move_f16_panel(p, out)          the same times
+ * 2^-112, if V_MOVES_F16; wrong for infinities and NaNs
  *
  * V_TILE_VECTORS times V_TILE_TOKENS sums fit into registers.
  */
@@ -170,6 +171,16 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 
 #ifndef V_MOVES_F16
 V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
+#endif
+
+#ifndef V_F16_ORDINARY
+#define V_F16_ORDINARY 0
+V_INLINE int v_are_f16_ordinary(const uint8_t *p, const int n) {
+    (void)p;
+    (void)n;
+    return 0;
+}
+V_INLINE void v_load_f16_ordinary(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
 #endif
 
 #ifndef V_MOVED_F16

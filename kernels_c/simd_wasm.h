@@ -267,26 +267,41 @@ V_INLINE vf32 v_load_i8(const uint8_t *p) {
     return wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(wide));
 }
 
-/* The scales of 16 rows. Subnormal, infinite and NaN ones are rare: all others need only the
- * exponent's bias moved. */
-V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
+/* The scales of 16 rows. Those that are zero, subnormal, infinite or NaN are rare: all others need
+ * only the exponent's bias moved. */
+#define V_F16_ORDINARY 1
+V_INLINE int v_are_f16_ordinary(const uint8_t *p, const int n) {
     /* without the sign, minus the smallest normal number: at least 0xf000, doubled, for the rare
      * ones */
     const v128_t first = v_kept(wasm_u16x8_const_splat(0x800));
-    const v128_t rare = v_kept(wasm_u16x8_const_splat(0xf000));
-    const v128_t halves[2] = {wasm_v128_load(p), wasm_v128_load(p + 16)};
-    const v128_t a = wasm_i16x8_sub(wasm_i16x8_shl(halves[0], 1), first);
-    const v128_t b = wasm_i16x8_sub(wasm_i16x8_shl(halves[1], 1), first);
-    if (wasm_v128_any_true(wasm_u16x8_ge(wasm_u16x8_max(a, b), rare))) {
-        for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
-        return;
+    v128_t most = wasm_i16x8_const_splat(0);
+    V_UNROLL
+    for (int i = 0; i < n; i += 8) {
+        const v128_t doubled = wasm_i16x8_shl(wasm_v128_load(p + 2 * i), 1);
+        most = wasm_u16x8_max(most, wasm_i16x8_sub(doubled, first));
     }
-    for (int v = 0; v < 4; v++) {
-        const v128_t wide = v & 1 ? wasm_i32x4_extend_high_i16x8(halves[v / 2])
-                                  : wasm_i32x4_extend_low_i16x8(halves[v / 2]);
-        const v128_t bits =
-            wasm_v128_and(wasm_i32x4_shl(wide, 13), v_kept_i32((int32_t)0x8fffe000));
-        out[v] = wasm_i32x4_add(bits, v_kept_i32(112 << 23));
+    const v128_t rare = wasm_u16x8_ge(most, v_kept(wasm_u16x8_const_splat(0xf000)));
+    return !wasm_v128_any_true(rare);
+}
+V_INLINE void v_load_f16_ordinary(const uint8_t *p, vf32 *out) {
+    V_UNROLL
+    for (int v = 0; v < 4; v += 2) {
+        const v128_t halves = wasm_v128_load(p + 8 * v);
+        const v128_t wide[2] = {wasm_i32x4_extend_low_i16x8(halves),
+                                wasm_i32x4_extend_high_i16x8(halves)};
+        V_UNROLL
+        for (int i = 0; i < 2; i++) {
+            const v128_t bits =
+                wasm_v128_and(wasm_i32x4_shl(wide[i], 13), v_kept_i32((int32_t)0x8fffe000));
+            out[v + i] = wasm_i32x4_add(bits, v_kept_i32(112 << 23));
+        }
+    }
+}
+V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
+    if (v_are_f16_ordinary(p, 16)) {
+        v_load_f16_ordinary(p, out);
+    } else {
+        for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
     }
 }
 

@@ -19,12 +19,17 @@ typedef struct sums {
 V_INLINE void multiply_values(const float *const *a, int i, const uint8_t *b, sums *s,
                               const int rows, const int columns, const uint32_t format) {
     vf32 x[TILE_ROWS];
+    V_UNROLL
     for (int r = 0; r < rows; r++) x[r] = v_splat(a[r][i]);
+    V_UNROLL
     for (int v = 0; v < columns; v++) {
         const vf32 y = load_cached(b + (size_t)v * VF * cached_value_bytes(format), format);
+        V_UNROLL
         for (int r = 0; r < rows; r++) s->of[r][v] = v_fma(x[r], y, s->of[r][v]);
     }
+    V_UNROLL
     for (int v = 0; v < columns; v++) {
+        V_UNROLL
         for (int r = 0; r < rows; r++) s->of[r][v] = v_settled(s->of[r][v]);
     }
 }
@@ -37,8 +42,10 @@ V_INLINE void multiply_columns(const ox_tile_product *p, uint32_t first, const i
     const float *a[TILE_ROWS];
     float *c = p->c + first;
     sums s;
+    V_UNROLL
     for (int r = 0; r < rows; r++) {
         a[r] = p->a + r * p->a_stride;
+        V_UNROLL
         for (int v = 0; v < columns; v++) {
             s.of[r][v] = p->add && !scales ? v_load(c + r * p->c_stride + v * VF) : v_zero();
         }
@@ -48,12 +55,15 @@ V_INLINE void multiply_columns(const ox_tile_product *p, uint32_t first, const i
         V_UNROLL
         for (int i = 0; i < UNROLLED; i++, b = v_settled_bytes(b + p->b_stride))
             multiply_values(a, i, b, &s, rows, columns, format);
+        V_UNROLL
         for (int r = 0; r < rows; r++) a[r] = v_settled_floats(a[r] + UNROLLED);
     }
     for (uint32_t i = 0; i < n; i++, b += p->b_stride)
         multiply_values(a, (int)i, b, &s, rows, columns, format);
+    V_UNROLL
     for (int v = 0; v < columns; v++) {
         const vf32 scale = scales ? v_load_f16(scales + 2 * (first + v * VF)) : v_zero();
+        V_UNROLL
         for (int r = 0; r < rows; r++) {
             float *to = c + r * p->c_stride + v * VF;
             if (scales) s.of[r][v] = v_fma(s.of[r][v], scale, p->add ? v_load(to) : v_zero());

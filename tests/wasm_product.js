@@ -1,14 +1,16 @@
-// Runs matrix products in a standalone kernel module: see test_wasm_kernels.py.
+// Runs matrix products and attention in a standalone kernel module: see test_wasm_kernels.py.
 // The structs are those of kernels_c/ox.h.
 
 const LINEAR = 3;
+const KV_STORE = 6;
+const ATTENTION = 7;
 const STACK_AND_DATA = 1 << 20; // the module's own memory lies below
 
 /**
  * @param {string} moduleBase64
  * @param {{ format: number, nOut: number, nIn: number, nTokens: number,
  *     weight: string, input: string }[]} jobs bytes in base64; input: float32, a row for each token
- * @returns {Promise<(number[] | null)[]>} bits of the float32 outputs; null: format not supported
+ * @returns {Promise<(string | null)[]>} float32 outputs in base64; null: format not supported
  */
 export async function multiply(moduleBase64, jobs) {
   const module = await WebAssembly.compile(bytesOf(moduleBase64));
@@ -18,23 +20,8 @@ export async function multiply(moduleBase64, jobs) {
 }
 
 async function product(module, { format, nOut, nIn, nTokens, weight, input }) {
-  const memory = new WebAssembly.Memory({ initial: 256, maximum: 65536 });
-  const kernels = (await WebAssembly.instantiate(module, { env: { memory } })).exports;
+  const { kernels, memory, allocate, place, words } = await instantiate(module);
   if (!kernels.ox_format_supported(format)) return null;
-  let end = STACK_AND_DATA;
-  const allocate = (nBytes) => {
-    const start = end;
-    end = Math.ceil((end + nBytes) / 64) * 64;
-    if (end > memory.buffer.byteLength) throw new Error("the memory is too small");
-    return start;
-  };
-  const place = (bytes) => {
-    const address = allocate(bytes.length);
-    new Uint8Array(memory.buffer).set(bytes, address);
-    return address;
-  };
-  const words = (...values) => place(new Uint8Array(Uint32Array.from(values).buffer));
-
   const weightBytes = bytesOf(weight);
   const source = place(bytesOf(input));
   const target = allocate(4 * nTokens * nOut);
@@ -52,11 +39,86 @@ async function product(module, { format, nOut, nIn, nTokens, weight, input }) {
   check(kernels.ox_check_model(model));
   const scratchBytes = kernels.ox_scratch_bytes(model, nTokens, 1);
   check(kernels.ox_forward(model, batch, allocate(Number(scratchBytes)), scratchBytes));
-  return Array.from(new Uint32Array(memory.buffer, target, nTokens * nOut));
+  return base64Of(new Uint8Array(memory.buffer, target, 4 * nTokens * nOut));
+}
+
+/**
+ * @param {string} moduleBase64
+ * @param {{ nHeads: number, nKvHeads: number, dim: number, scale: number, kvFormat: number,
+ *     tileBytes: number, chunks: number[], q: string, k: string, v: string }} job q, k and v in
+ *     base64: float32, a row for each token. chunks: tokens that go through together.
+ * @returns {Promise<string>} float32 outputs in base64, a row for each token
+ */
+export async function attend(moduleBase64, job) {
+  const { nHeads, nKvHeads, dim, chunks } = job;
+  const module = await WebAssembly.compile(bytesOf(moduleBase64));
+  const { kernels, memory, allocate, place, words } = await instantiate(module);
+  const nTokens = chunks.reduce((sum, n) => sum + n, 0);
+  const widths = [nHeads * dim, nKvHeads * dim, nKvHeads * dim];
+  const inputs = [job.q, job.k, job.v].map(bytesOf);
+  const addresses = widths.map((width) => allocate(4 * nTokens * width));
+  const target = allocate(4 * nTokens * widths[0]);
+  const buffers = words(
+    ...[0, 1, 2].flatMap((i) => [addresses[i], 0, nTokens, widths[i], 0, 0]),
+    ...[target, 0, nTokens, widths[0], 0, 0],
+  );
+  const half = nKvHeads * job.tileBytes; // a page holds 64 positions' keys, then values
+  const layer = words(0, 0, half, 0, nKvHeads, dim, dim, 0);
+  const pages = Array.from({ length: Math.ceil(nTokens / 64) }, () => allocate(2 * half));
+  const pageTable = words(...pages.flatMap((page) => [page, 0]));
+  const operations = words(
+    ...[KV_STORE, 3, 1, 2, -1, -1, -1, ...Array(9).fill(0)],
+    ...[ATTENTION, 3, 0, -1, 3, -1, -1, 0, nHeads, ...Array(7).fill(0)],
+  );
+  new DataView(memory.buffer).setFloat32(operations + 64 + 48, job.scale, true);
+  const tables = [0, 0, buffers, 0, operations, 0, layer, 0];
+  const model = words(...tables, 0, 4, 2, 1, 64, job.kvFormat, 2 * half, 0);
+  check(kernels.ox_check_model(model));
+  const scratchBytes = kernels.ox_scratch_bytes(model, nTokens, 1);
+  const scratch = allocate(Number(scratchBytes));
+  const outputs = new Uint8Array(4 * nTokens * widths[0]);
+  let position = 0;
+  for (const n of chunks) {
+    inputs.forEach((bytes, i) => {
+      const part = bytes.subarray(4 * position * widths[i], 4 * (position + n) * widths[i]);
+      new Uint8Array(memory.buffer).set(part, addresses[i]);
+    });
+    const sequence = words(pageTable, 0, pages.length, position, 0, n);
+    const batch = words(allocate(4 * n), 0, 0, 0, sequence, 0, n, 0, 1, 0);
+    check(kernels.ox_forward(model, batch, scratch, scratchBytes));
+    const results = new Uint8Array(memory.buffer, target, 4 * n * widths[0]);
+    outputs.set(results, 4 * position * widths[0]);
+    position += n;
+  }
+  return base64Of(outputs);
+}
+
+/** A module's instance, and functions that put things into its memory. */
+async function instantiate(module) {
+  const memory = new WebAssembly.Memory({ initial: 256, maximum: 65536 });
+  const kernels = (await WebAssembly.instantiate(module, { env: { memory } })).exports;
+  let end = STACK_AND_DATA;
+  const allocate = (nBytes) => {
+    const start = end;
+    end = Math.ceil((end + nBytes) / 64) * 64;
+    if (end > memory.buffer.byteLength) throw new Error("the memory is too small");
+    return start;
+  };
+  const place = (bytes) => {
+    const address = allocate(bytes.length);
+    new Uint8Array(memory.buffer).set(bytes, address);
+    return address;
+  };
+  const words = (...values) => place(new Uint8Array(Uint32Array.from(values).buffer));
+  return { kernels, memory, allocate, place, words };
 }
 
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+}
+
+function base64Of(bytes) {
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }
 
 function check(status) {
