@@ -52,7 +52,7 @@ async function product(module, { format, nOut, nIn, nTokens, weight, input }) {
 export async function attend(moduleBase64, job) {
   const { nHeads, nKvHeads, dim, chunks } = job;
   const module = await WebAssembly.compile(bytesOf(moduleBase64));
-  const { kernels, memory, allocate, place, words } = await instantiate(module);
+  const { kernels, memory, allocate, words } = await instantiate(module);
   const nTokens = chunks.reduce((sum, n) => sum + n, 0);
   const widths = [nHeads * dim, nKvHeads * dim, nKvHeads * dim];
   const inputs = [job.q, job.k, job.v].map(bytesOf);
