@@ -41,6 +41,8 @@ def test_the_notebook_streams_what_the_engine_says_here(
     page = context.new_page()
     page.goto(f"{lite_url}lab/index.html?path={NOTEBOOK.name}")
     page.locator(".jp-CodeCell").last.wait_for(timeout=FINISHED_MS)
+    # JupyterLab forgets cells that it is to run while it still connects to a kernel
+    page.get_by_role("button", name="Python (Pyodide) | Idle").wait_for(timeout=FINISHED_MS)
     # each state of the output, which a poll would miss when the tokens come fast
     page.evaluate(
         """() => {
