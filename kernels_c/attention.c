@@ -167,20 +167,17 @@ static key_range seen_keys(const tile *t, uint32_t r, uint32_t first_key) {
     return (key_range){from < KEYS ? from : KEYS, to < KEYS ? to : KEYS};
 }
 
-/* Rows r .. r + n_rows - 1 that are multiplied together, and the keys that all of them see;
- * [KEYS, KEYS) if there are none. */
-typedef struct row_block {
-    uint32_t r;
-    uint32_t n_rows;
-    key_range common;
-} row_block;
+/* How many rows from r on are multiplied together. */
+static uint32_t rows_from(const tile *t, uint32_t r) {
+    return t->n_rows - r < TILE_ROWS ? t->n_rows - r : TILE_ROWS;
+}
 
-static row_block block_at(const tile *t, uint32_t r, uint32_t first_key) {
-    const uint32_t n_rows = t->n_rows - r < TILE_ROWS ? t->n_rows - r : TILE_ROWS;
+/* The keys that all of the rows r .. r + n_rows - 1 see; [KEYS, KEYS) if there are none. */
+static key_range common_keys(const tile *t, uint32_t r, uint32_t n_rows, uint32_t first_key) {
     /* rows ascend */
     const uint32_t first = seen_keys(t, r + n_rows - 1, first_key).first;
     const uint32_t end = seen_keys(t, r, first_key).end;
-    return (row_block){r, n_rows, first < end ? (key_range){first, end} : (key_range){KEYS, KEYS}};
+    return first < end ? (key_range){first, end} : (key_range){KEYS, KEYS};
 }
 
 static uint32_t block_size(uint32_t dim, uint32_t first) {
@@ -192,15 +189,15 @@ static void multiply_keys(const tile *t, uint32_t first_key, const uint8_t *keys
                           const uint8_t *scales, uint32_t format) {
     const uint32_t bytes = cached_value_bytes(format), dim = t->layer->k_dim;
     for (uint32_t r = 0; r < t->n_rows; r += TILE_ROWS) {
-        const row_block block = block_at(t, r, first_key);
-        const uint32_t end = seen_keys(t, r + block.n_rows - 1, first_key).end;
+        const uint32_t n_rows = rows_from(t, r);
+        const uint32_t end = seen_keys(t, r + n_rows - 1, first_key).end;
         ox_tile_product product = {.a = t->queries + (size_t)r * t->k_stride,
                                    .b = keys,
                                    .c = t->scores + (size_t)r * KEYS,
                                    .a_stride = t->k_stride,
                                    .b_stride = KEYS * bytes,
                                    .c_stride = KEYS,
-                                   .n_rows = block.n_rows,
+                                   .n_rows = n_rows,
                                    .n = dim,
                                    .width = pad(end, 2 * VF)};
         if (!scales) {
@@ -218,46 +215,34 @@ static void multiply_keys(const tile *t, uint32_t first_key, const uint8_t *keys
     }
 }
 
-/* Columns of a tile of values. */
-typedef struct value_columns {
-    const uint8_t *values;
-    size_t stride; /* bytes from one key's to the next one's */
-    uint32_t format;
-    const float *scores; /* of all rows of the block */
-    float *sums;
-    uint32_t width;
-} value_columns;
-
-static void multiply_range(const tile *t, const value_columns *columns, uint32_t row,
-                           uint32_t n_rows, key_range keys) {
+/* A product's part for n_rows rows from row on, and some of the keys. */
+static void multiply_part(ox_tile_product product, uint32_t row, uint32_t n_rows, key_range keys,
+                          uint32_t format) {
     if (keys.first >= keys.end) return;
-    const ox_tile_product product = {.a = columns->scores + (size_t)row * KEYS + keys.first,
-                                     .b = columns->values + keys.first * columns->stride,
-                                     .c = columns->sums + (size_t)row * t->v_stride,
-                                     .a_stride = KEYS,
-                                     .b_stride = columns->stride,
-                                     .c_stride = t->v_stride,
-                                     .n_rows = n_rows,
-                                     .n = keys.end - keys.first,
-                                     .width = columns->width,
-                                     .add = 1};
-    ox_multiply_tile(&product, columns->format);
+    product.a += row * product.a_stride + keys.first;
+    product.b += keys.first * product.b_stride;
+    product.c += row * product.c_stride;
+    product.n_rows = n_rows;
+    product.n = keys.end - keys.first;
+    ox_multiply_tile(&product, format);
 }
 
-/* Keys that not all rows of a block see are taken row by row, those in front of the common ones
- * before them. A row does not even multiply by 0 what it does not see: that may be no number. */
-static void multiply_block(const tile *t, const row_block *block, uint32_t first_key,
-                           const value_columns *columns) {
-    for (uint32_t i = 0; i < block->n_rows; i++) {
-        const key_range keys = seen_keys(t, block->r + i, first_key);
-        const uint32_t end = keys.end < block->common.first ? keys.end : block->common.first;
-        multiply_range(t, columns, i, 1, (key_range){keys.first, end});
+/* A product of the rows from r on with what they see of a tile. Keys that not all of the rows see
+ * are taken row by row, those in front of the common ones before them. A row does not even multiply
+ * by 0 what it does not see: that may be no number. */
+static void multiply_seen(const tile *t, uint32_t r, uint32_t first_key,
+                          const ox_tile_product *product, uint32_t format) {
+    const key_range common = common_keys(t, r, product->n_rows, first_key);
+    for (uint32_t i = 0; i < product->n_rows; i++) {
+        const key_range keys = seen_keys(t, r + i, first_key);
+        const uint32_t end = keys.end < common.first ? keys.end : common.first;
+        multiply_part(*product, i, 1, (key_range){keys.first, end}, format);
     }
-    multiply_range(t, columns, 0, block->n_rows, block->common);
-    for (uint32_t i = 0; i < block->n_rows; i++) {
-        const key_range keys = seen_keys(t, block->r + i, first_key);
-        const uint32_t first = keys.first > block->common.end ? keys.first : block->common.end;
-        multiply_range(t, columns, i, 1, (key_range){first, keys.end});
+    multiply_part(*product, 0, product->n_rows, common, format);
+    for (uint32_t i = 0; i < product->n_rows; i++) {
+        const key_range keys = seen_keys(t, r + i, first_key);
+        const uint32_t first = keys.first > common.end ? keys.first : common.end;
+        multiply_part(*product, i, 1, (key_range){first, keys.end}, format);
     }
 }
 
@@ -277,25 +262,28 @@ static void multiply_values(const tile *t, uint32_t first_key, const uint8_t *va
     const size_t bytes = cached_value_bytes(format);
     float scaled[TILE_ROWS * KEYS];
     for (uint32_t r = 0; r < t->n_rows; r += TILE_ROWS) {
-        const row_block block = block_at(t, r, first_key);
-        value_columns columns = {.values = values,
-                                 .stride = width * bytes,
-                                 .format = format,
-                                 .scores = t->scores + (size_t)r * KEYS,
-                                 .sums = t->sums + (size_t)r * t->v_stride,
-                                 .width = width};
+        const float *scores = t->scores + (size_t)r * KEYS;
+        ox_tile_product product = {.a = scores,
+                                   .b = values,
+                                   .c = t->sums + (size_t)r * t->v_stride,
+                                   .a_stride = KEYS,
+                                   .b_stride = width * bytes,
+                                   .c_stride = t->v_stride,
+                                   .n_rows = rows_from(t, r),
+                                   .width = width,
+                                   .add = 1};
         if (!scales) {
-            multiply_block(t, &block, first_key, &columns);
+            multiply_seen(t, r, first_key, &product, format);
             continue;
         }
+        product.a = scaled;
         for (uint32_t i = 0; i < width; i += CACHED_BLOCK) {
             const uint8_t *of_block = scales + (size_t)i / CACHED_BLOCK * 2 * KEYS;
-            scale_scores(t->scores + (size_t)r * KEYS, of_block, block.n_rows, scaled);
-            columns.scores = scaled;
-            columns.width = block_size(width, i);
-            multiply_block(t, &block, first_key, &columns);
-            columns.values += CACHED_BLOCK * bytes;
-            columns.sums += CACHED_BLOCK;
+            scale_scores(scores, of_block, product.n_rows, scaled);
+            product.width = block_size(width, i);
+            multiply_seen(t, r, first_key, &product, format);
+            product.b += CACHED_BLOCK * bytes;
+            product.c += CACHED_BLOCK;
         }
     }
 }

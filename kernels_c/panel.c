@@ -94,8 +94,8 @@ V_INLINE void halves_product(const ox_format f, const int unpacked, const uint8_
 V_INLINE void block_product(const ox_format f, const int unpacked, const uint8_t *tile,
                             const ox_act_block *acts, const int n_tokens, const int n_vectors,
                             const vf32 *d, const vf32 *m, vf32 *sums) {
-    tile = v_settled_bytes(tile);
-    acts = (const ox_act_block *)(const void *)v_settled_bytes((const uint8_t *)acts);
+    tile = v_settled_pointer(tile);
+    acts = v_settled_pointer(acts);
     if (unpacked && f.halves == 2) { /* one after the other, which needs half of the sums */
         halves_product(f, 1, tile, acts, n_tokens, n_vectors, 0, 1, d, m, sums);
         halves_product(f, 1, tile, acts, n_tokens, n_vectors, 1, 1, d, m, sums);
@@ -272,22 +272,24 @@ V_INLINE void gemm(const ox_format f, const int n_tokens, const uint8_t *unpacke
     }
 }
 
-V_INLINE void gemv_of_several(const ox_format f, const uint8_t *panel, const uint8_t *end,
-                              uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
-                              float (*out)[PANEL]) {
-    if (n_tokens == 2) gemv(f, 2, panel, end, n_columns, acts, out);
-    if (n_tokens == 3) gemv(f, 3, panel, end, n_columns, acts, out);
+/* One token, or two or three: not one function, of which a browser would compile more than runs. */
+V_INLINE void gemv_of(const ox_format f, const int several, const uint8_t *panel,
+                      const uint8_t *end, uint32_t n_columns, const ox_act_block *acts,
+                      uint32_t n_tokens, float (*out)[PANEL]) {
+    if (!several) gemv(f, 1, panel, end, n_columns, acts, out);
+    if (several && n_tokens == 2) gemv(f, 2, panel, end, n_columns, acts, out);
+    if (several && n_tokens == 3) gemv(f, 3, panel, end, n_columns, acts, out);
 }
 
 #define X(F)                                                                                       \
     ALONE static void F##_gemv(const uint8_t *panel, const uint8_t *end, uint32_t n_columns,       \
                                const ox_act_block *acts, float (*out)[PANEL]) {                    \
-        gemv(F, 1, panel, end, n_columns, acts, out);                                              \
+        gemv_of(F, 0, panel, end, n_columns, acts, 1, out);                                        \
     }                                                                                              \
     ALONE static void F##_gemv_of_several(const uint8_t *panel, const uint8_t *end,                \
                                           uint32_t n_columns, const ox_act_block *acts,            \
                                           uint32_t n_tokens, float (*out)[PANEL]) {                \
-        gemv_of_several(F, panel, end, n_columns, acts, n_tokens, out);                            \
+        gemv_of(F, 1, panel, end, n_columns, acts, n_tokens, out);                                 \
     }                                                                                              \
     ALONE static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) {    \
         unpack(F, panel, n_columns, unpacked);                                                     \
@@ -314,28 +316,28 @@ V_INLINE int is_wide(const int range) {
     return V_RUN(range) < V_RUN(4);
 }
 
+V_INLINE void coded_gemv_of(const ox_format *format, const int several, const uint8_t *panel,
+                            const uint8_t *end, uint32_t n_columns, const ox_act_block *acts,
+                            uint32_t n_tokens, float (*out)[PANEL]) {
+    if (format->halves == 2) {
+        gemv_of(coded(format, 2, 7), several, panel, end, n_columns, acts, n_tokens, out);
+    } else if (is_wide(7)) {
+        gemv_of(coded(format, 1, 7), several, panel, end, n_columns, acts, n_tokens, out);
+    } else {
+        gemv_of(coded(format, 1, 4), several, panel, end, n_columns, acts, n_tokens, out);
+    }
+}
+
 ALONE static void coded_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
                              uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
-    if (format->halves == 2) {
-        gemv(coded(format, 2, 7), 1, panel, end, n_columns, acts, out);
-    } else if (is_wide(7)) {
-        gemv(coded(format, 1, 7), 1, panel, end, n_columns, acts, out);
-    } else {
-        gemv(coded(format, 1, 4), 1, panel, end, n_columns, acts, out);
-    }
+    coded_gemv_of(format, 0, panel, end, n_columns, acts, 1, out);
 }
 
 ALONE static void coded_gemv_of_several(const ox_format *format, const uint8_t *panel,
                                         const uint8_t *end, uint32_t n_columns,
                                         const ox_act_block *acts, uint32_t n_tokens,
                                         float (*out)[PANEL]) {
-    if (format->halves == 2) {
-        gemv_of_several(coded(format, 2, 7), panel, end, n_columns, acts, n_tokens, out);
-    } else if (is_wide(7)) {
-        gemv_of_several(coded(format, 1, 7), panel, end, n_columns, acts, n_tokens, out);
-    } else {
-        gemv_of_several(coded(format, 1, 4), panel, end, n_columns, acts, n_tokens, out);
-    }
+    coded_gemv_of(format, 1, panel, end, n_columns, acts, n_tokens, out);
 }
 
 ALONE static void coded_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,

@@ -14,7 +14,11 @@
  *   v_pow2_biased(n + 1.5 * 2^23)     2^n for whole n; 0 for -127, infinity for 128
  *   v_exp(a)
  *   v_keep_in_memory(p)               where vb_gather will find its index
- *   v_read_ahead(p)                   the cache line at p is needed soon; it must be there
+ *   v_settled(a) vacc_settled(acc, folded)
+ *                                     the same value, computed before the next one that is settled:
+ *                                     clang else orders the sums of an unrolled loop by chains,
+ * with more values alive than a browser has registers for. folded: vacc_fold was the last to change
+ * acc v_read_ahead(p)                   the cache line at p is needed soon; it must be there
  *
  * For products of small integers, a vector of bytes (vu8) holds four bytes of each of VF rows:
  *
@@ -82,16 +86,9 @@ V_INLINE void v_keep_in_memory(const void *p) {
 #endif
 }
 
-/* The same value, or pointer. A compiler does not see through it: what depends on the result comes
- * after, and addresses next to the pointer are an offset in the load. Clang otherwise orders the
- * sums of an unrolled loop by chains, with more values alive than a browser has registers for. */
-V_INLINE const float *v_settled_floats(const float *p) {
-#ifdef __wasm__
-    __asm__("" : "+r"(p));
-#endif
-    return p;
-}
-V_INLINE const uint8_t *v_settled_bytes(const uint8_t *p) {
+/* The same pointer. A compiler does not see through it, and addresses next to it stay an offset in
+ * the load. */
+V_INLINE const void *v_settled_pointer(const void *p) {
 #ifdef __wasm__
     __asm__("" : "+r"(p));
 #endif
@@ -188,14 +185,8 @@ V_INLINE void v_load_f16_ordinary(const uint8_t *p, vf32 *out) { v_load_f16_pane
 V_INLINE vf32 v_move_f16(const void *p) { return v_load_f16(p); }
 #endif
 
-V_INLINE vf32 v_settled(vf32 a) {
-#ifdef __wasm__
-    __asm__ volatile("" : "+r"(a));
-#endif
-    return a;
-}
-
 #ifndef V_SETTLES
+V_INLINE vf32 v_settled(vf32 a) { return a; }
 V_INLINE vacc vacc_settled(vacc acc, const int folded) {
     (void)folded;
     return acc;

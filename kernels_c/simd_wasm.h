@@ -247,6 +247,10 @@ V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return v_dot_unsigned(acc, w,
 #endif
 
 #define V_SETTLES
+V_INLINE vf32 v_settled(vf32 a) {
+    __asm__ volatile("" : "+r"(a));
+    return a;
+}
 V_INLINE vacc vacc_settled(vacc acc, const int folded) {
 #ifdef OX_DOT_PAIRS
     v128_t *sum = folded ? &acc.total : &acc.run;
@@ -265,6 +269,11 @@ V_INLINE vf32 v_load_u8(const uint8_t *p) {
 V_INLINE vf32 v_load_i8(const uint8_t *p) {
     const v128_t wide = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p));
     return wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(wide));
+}
+
+/* Four float16 values, their sign extended, times 2^-112. */
+V_INLINE vf32 moved_f16(v128_t wide) {
+    return wasm_v128_and(wasm_i32x4_shl(wide, 13), v_kept_i32((int32_t)0x8fffe000));
 }
 
 /* The scales of 16 rows. Those that are zero, subnormal, infinite or NaN are rare: all others need
@@ -291,9 +300,7 @@ V_INLINE void v_load_f16_ordinary(const uint8_t *p, vf32 *out) {
                                 wasm_i32x4_extend_high_i16x8(halves)};
         V_UNROLL
         for (int i = 0; i < 2; i++) {
-            const v128_t bits =
-                wasm_v128_and(wasm_i32x4_shl(wide[i], 13), v_kept_i32((int32_t)0x8fffe000));
-            out[v + i] = wasm_i32x4_add(bits, v_kept_i32(112 << 23));
+            out[v + i] = wasm_i32x4_add(moved_f16(wide[i]), v_kept_i32(112 << 23));
         }
     }
 }
@@ -309,10 +316,7 @@ V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
  * eight values at once. */
 #define V_MOVES_F16
 #define V_MOVED_F16 0x1p-112f
-V_INLINE vf32 v_move_f16(const void *p) {
-    return wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p), 13),
-                         v_kept_i32((int32_t)0x8fffe000));
-}
+V_INLINE vf32 v_move_f16(const void *p) { return moved_f16(wasm_i32x4_load16x4(p)); }
 V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) {
     for (int i = 0; i < 2; i++) {
         const v128_t half = wasm_v128_load(p + 16 * i);

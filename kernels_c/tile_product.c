@@ -53,10 +53,10 @@ V_INLINE void multiply_columns(const ox_tile_product *p, uint32_t first, const i
     uint32_t n = p->n;
     for (; n >= UNROLLED; n -= UNROLLED) {
         V_UNROLL
-        for (int i = 0; i < UNROLLED; i++, b = v_settled_bytes(b + p->b_stride))
+        for (int i = 0; i < UNROLLED; i++, b = v_settled_pointer(b + p->b_stride))
             multiply_values(a, i, b, &s, rows, columns, format);
         V_UNROLL
-        for (int r = 0; r < rows; r++) a[r] = v_settled_floats(a[r] + UNROLLED);
+        for (int r = 0; r < rows; r++) a[r] = v_settled_pointer(a[r] + UNROLLED);
     }
     for (uint32_t i = 0; i < n; i++, b += p->b_stride)
         multiply_values(a, (int)i, b, &s, rows, columns, format);
@@ -81,15 +81,15 @@ V_INLINE void multiply_rows(const ox_tile_product *p, const int rows, const int 
     for (; first < p->width; first += 2 * VF) multiply_columns(p, first, rows, 2, format);
 }
 
-#define ROWS(NAME, ROWS, FORMAT)                                                                   \
-    ALONE static void NAME##_##ROWS(const ox_tile_product *p) {                                    \
-        multiply_rows(p, ROWS, COLUMNS(ROWS), FORMAT);                                             \
+#define ALONE_ROWS(NAME, N, FORMAT)                                                                \
+    ALONE static void NAME##_##N(const ox_tile_product *p) {                                       \
+        multiply_rows(p, N, COLUMNS(N), FORMAT);                                                   \
     }
 #define X(NAME, FORMAT)                                                                            \
-    ROWS(NAME, 1, FORMAT)                                                                          \
-    ROWS(NAME, 2, FORMAT)                                                                          \
-    ROWS(NAME, 3, FORMAT)                                                                          \
-    ROWS(NAME, 4, FORMAT)                                                                          \
+    ALONE_ROWS(NAME, 1, FORMAT)                                                                    \
+    ALONE_ROWS(NAME, 2, FORMAT)                                                                    \
+    ALONE_ROWS(NAME, 3, FORMAT)                                                                    \
+    ALONE_ROWS(NAME, 4, FORMAT)                                                                    \
     static void NAME(const ox_tile_product *p) {                                                   \
         switch (p->n_rows) {                                                                       \
         case 1:                                                                                    \
@@ -109,7 +109,7 @@ X(multiply_f32, CACHED_F32)
 X(multiply_f16, CACHED_F16)
 X(multiply_q8_0, CACHED_Q8_0)
 #undef X
-#undef ROWS
+#undef ALONE_ROWS
 
 void ox_multiply_tile(const ox_tile_product *p, uint32_t format) {
     switch (format) {

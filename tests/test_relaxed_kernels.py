@@ -6,16 +6,16 @@ told to follow WebAssembly's deterministic profile, it sums them by several.
 
 from __future__ import annotations
 
-import struct
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from linear_driver import QUANTIZED_FORMATS, Weight, build, random_weight
+from linear_driver import EVERY_PASS, QUANTIZED_FORMATS, Weight, build, random_weight
 from test_linear import assert_product, random_input
 from wasmtime import Config, Engine, Func, Instance, Limits, Memory, MemoryType, Module, Store
 
-LINEAR = 3
+from oxillama_web.executors import abi
+
 STACK_AND_DATA = 1 << 20  # the module's own memory lies below
 
 
@@ -58,9 +58,6 @@ class Kernels:
         self.write(address, content)
         return address
 
-    def words(self, *values: int) -> int:
-        return self.place(struct.pack(f"<{len(values)}i", *values))
-
     def write(self, address: int, content: bytes) -> None:
         self._memory.write(self._store, content, address)
 
@@ -69,23 +66,25 @@ class Kernels:
 
 
 def multiply(library: Library, weight: Weight, x: np.ndarray) -> np.ndarray:
-    """weight @ x; the structs are those of kernels_c/ox.h."""
+    """weight @ x"""
     kernels, n, n_out, n_in = Kernels(library), len(x), weight.n_out, weight.n_in
     assert kernels.call("ox_format_supported", weight.format) == 1
     content = weight.content()
     source, target = kernels.place(x.tobytes()), kernels.allocate(4 * n * n_out)
     at = kernels.place(content)
-    tensor = kernels.words(at, 0, len(content), 0, weight.format, 0, n_in, n_out)
-    buffers = kernels.words(source, 0, n, n_in, 0, 0, target, 0, n, n_out, 0, 0)
-    operation = kernels.words(LINEAR, 3, 0, -1, 1, 0, -1, *[0] * 9)
-    tables = [tensor, 0, buffers, 0, operation, 0, 0, 0]
-    model = kernels.words(*tables, 1, 2, 1, 0, 64, 0, 64, 0)
-    sequence = kernels.words(0, 0, 0, 0, 0, n)
-    batch = kernels.words(kernels.allocate(4 * n), 0, 0, 0, sequence, 0, n, 0, 1, 0)
+    tensor = kernels.place(bytes(abi.Tensor(at, len(content), weight.format, 0, n_in, n_out)))
+    buffers = [abi.Buffer(source, n, n_in, 0, 0), abi.Buffer(target, n, n_out, 0, 0)]
+    operation = abi.Op(kind=abi.LINEAR, barrier=EVERY_PASS, dst=1)
+    operation.src[:], operation.tensor[:] = [0, -1], [0, -1]
+    buffer_table = kernels.place(b"".join(map(bytes, buffers)))
+    tables = [tensor, buffer_table, kernels.place(bytes(operation)), 0]
+    model = kernels.place(bytes(abi.Model(*tables, 1, 2, 1, 0, 64, 0, 64)))
+    tokens, sequence = kernels.allocate(4 * n), kernels.place(bytes(abi.Sequence(n_tokens=n)))
+    batch = kernels.place(bytes(abi.Batch(tokens, 0, sequence, n, 0, 1)))
     pack_bytes = kernels.call("ox_pack_scratch_bytes", tensor)
     scratch = kernels.allocate(pack_bytes)
     assert kernels.call("ox_pack", tensor, 0, n_out >> 4, scratch, pack_bytes) == 0
-    kernels.write(tensor + 20, struct.pack("<i", 1))  # packed
+    kernels.write(tensor + abi.Tensor.packed.offset, (1).to_bytes(4, "little"))
     assert kernels.call("ox_check_model", model) == 0
     scratch_bytes = kernels.call("ox_scratch_bytes", model, n, 1)
     scratch = kernels.allocate(scratch_bytes)
