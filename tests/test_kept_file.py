@@ -27,23 +27,24 @@ FOLDER = """
         for await (const [name, handle] of folder.entries()) {
             // a record that is being written is there twice for a moment
             const file = await handle.getFile().catch(() => null);
-            if (file !== null && !name.endsWith(".crswap")) sizes[name] = file.size;
+            if (file === null || name.endsWith(".crswap")) continue;
+            sizes[name] = name.endsWith(".json") ? null : file.size; // records change
         }
         return sizes;
     };
-    const complete = async () => {
-        if (!Object.values(await list()).some((size) => size > 20e6)) return false;
+    const record = async () => {
         for (const name of Object.keys(await list())) {
             if (!name.endsWith(".json")) continue;
             const read = async () => (await (await folder.getFileHandle(name)).getFile()).text();
             const text = await read().catch(() => "");
-            if (text.includes('"complete":true')) return true;
+            if (text.includes('"complete":true')) return JSON.parse(text);
         }
-        return false;
+        return null;
     };
-    const kept = async () => {
+    const kept = async (isDone = () => true) => {
         const end = performance.now() + 20000;
-        while (!(await complete()) && performance.now() < end) {
+        for (let found = null; performance.now() < end; found = await record()) {
+            if (found !== null && isDone(found)) break;
             await new Promise((resolve) => setTimeout(resolve, 100));
         }
         return list();
@@ -76,7 +77,7 @@ def test_the_second_start_fetches_no_snapshot(profile: BrowserContext, url: str)
     first = start(profile, url, "return { text, snapshot, files: await kept() };")
     assert first["snapshot"]
     assert len(fetched) == 1
-    assert sorted(size > 20e6 for size in first["files"].values()) == [False, True]
+    assert sorted(size is None or size > 20e6 for size in first["files"].values()) == [True, True]
 
     second = start(profile, url, "return { text, snapshot, files: await list() };")
     assert second == first
@@ -113,6 +114,15 @@ def test_other_versions_go_and_models_do_not(profile: BrowserContext, url: str) 
     assert len(result["files"]) == 2
     assert not any(name.startswith("older") for name in result["files"])
     assert result["listed"] == [f"{url}models/{TINY}"]
+
+
+def test_starts_are_counted(profile: BrowserContext, url: str) -> None:
+    for count in range(1, 4):
+        counted = """
+            await kept(({ uses }) => uses >= count);
+            return { uses: (await record()).uses };
+        """
+        assert start(profile, url, f"const count = {count};" + counted)["uses"] == count
 
 
 def start(profile: BrowserContext, url: str, body: str) -> dict[str, Any]:

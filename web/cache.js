@@ -24,6 +24,7 @@ const PATIENCE_MS = 500;
  * @property {boolean} complete
  * @property {number} savedAt  milliseconds since 1970
  * @property {string[]} checksums  XXH64 of each block of BLOCK_BYTES, the last one of the rest
+ * @property {number} [uses]  of a file of this package: how many starts it was part of
  *
  * @typedef {object} CachedFile
  * @property {string} url

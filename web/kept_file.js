@@ -1,6 +1,8 @@
 /** A gzipped file of this package that is kept on the device inflated, as it is needed. */
 
-import { entryName, entryNames, openFolder, removeFiles } from "./cache.js";
+import {
+  entryName, entryNames, hold, openFolder, readRecord, removeFiles, writeRecord,
+} from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
 
 const FOLDER = "oxillama-runtime";
@@ -8,6 +10,8 @@ const FOLDER = "oxillama-runtime";
 const GZIP = 0x1f8b;
 /** Python's memory becomes a fourth. */
 const MOST_RATIO = 20;
+/** No more are counted. */
+const MOST_USES = 10;
 const NOT_KNOWN = { size: null, etag: null, lastModified: null };
 
 export class KeptFile {
@@ -46,14 +50,38 @@ export class KeptFile {
     return bytes.buffer;
   }
 
-  /** Keep what was made, and no other version of it. */
+  /**
+   * Keep what was made, and no other version of it.
+   *
+   * @returns {Promise<number>} how often it was used by now; 0: it cannot be kept
+   */
   async keep() {
+    await this.#write();
+    return this.#countUse();
+  }
+
+  async #write() {
     const [entry, fetched] = [this.#entry, this.#fetched];
     if (entry === null || fetched === null) return;
     this.#entry = this.#fetched = null;
     await removeOthers(await entryName(this.#url));
     await entry.begin(NOT_KNOWN);
     await entry.finish(await inflate(fetched, (chunk, offset) => entry.write(chunk, offset)));
+  }
+
+  async #countUse() {
+    const [folder, name] = [await openFolder(FOLDER), await entryName(this.#url)];
+    const release = await hold(name, "exclusive");
+    if (folder === null || release === null) return 0;
+    try {
+      const record = await readRecord(folder, name);
+      if (record === null || !record.complete) return 0;
+      const uses = (record.uses ?? 0) + 1;
+      if (uses <= MOST_USES) await writeRecord(folder, name, { ...record, uses });
+      return uses;
+    } finally {
+      release();
+    }
   }
 }
 

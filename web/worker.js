@@ -4,6 +4,7 @@ import { openKernels } from "./kernel_pool.js";
 import { ModelMemory } from "./model_memory.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
 import { ProgressReporter } from "./progress.js";
+import { rehearse } from "./rehearsal.js";
 import { heapBytes, startRuntime } from "./runtime.js";
 import { Session } from "./session.js";
 import { PagedFile, openOnDevice } from "./paged_file.js";
@@ -23,7 +24,11 @@ const USELESS = ["not_gguf", "bad_model", "unsupported_model", "tokenizer", "tru
 
 // Python starts before anyone asks for a model. Whoever awaits it gets its error.
 const runtime = startRuntime();
-runtime.then(({ keep }) => keepBetweenAnswers(keep)).catch(() => {});
+const kept = runtime.then(async ({ keep }) => {
+  await betweenAnswers(KEEP_AFTER_MS);
+  return keep();
+});
+kept.catch(() => {});
 
 /** @type {KernelPool | null} */
 let kernels = null;
@@ -51,13 +56,14 @@ self.onmessage = ({ data }) => {
   }
 };
 
-/** @param {() => Promise<void>} keep */
-function keepBetweenAnswers(keep) {
-  setTimeout(() => {
-    const isAnswering = jobs[0] !== undefined && jobs[0].task.type !== "load";
-    if (isAnswering) keepBetweenAnswers(keep);
-    else void keep();
-  }, KEEP_AFTER_MS);
+/**
+ * @param {number} milliseconds
+ * @returns {Promise<void>} so long from now, or later: when no answer is under way
+ */
+async function betweenAnswers(milliseconds) {
+  do {
+    await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  } while (jobs[0] !== undefined && jobs[0].task.type !== "load");
 }
 
 /** While this worker lives it has a lock of its own name: so the page learns that it was killed. */
@@ -160,12 +166,24 @@ async function load(request, signal) {
   const files = await openSources(sources, signal, cache);
   const vocabulary = tokenizer === null ? null : files.pop();
   try {
-    return await loadFiles(request, opening, files, vocabulary ?? null);
+    const info = await loadFiles(request, opening, files, vocabulary ?? null);
+    void prepareNextStart(await opening);
+    return info;
   } catch (error) {
     const { code } = toOxiLlamaError(error);
     const all = vocabulary ? [...files, vocabulary] : files;
     for (const file of all) await (USELESS.includes(code) ? file.discard() : file.close());
     throw error;
+  }
+}
+
+/** @param {KernelPool} pool */
+async function prepareNextStart(pool) {
+  try {
+    const { pyodide } = await runtime;
+    await rehearse(pyodide, pool, await kept, betweenAnswers);
+  } catch (error) {
+    console.warn("oxillama: the next start will not be faster:", error);
   }
 }
 
