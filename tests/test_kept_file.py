@@ -33,6 +33,7 @@ FOLDER = """
         return sizes;
     };
     const record = async () => {
+        if (!Object.values(await list()).some((size) => size > 20e6)) return null;
         for (const name of Object.keys(await list())) {
             if (!name.endsWith(".json")) continue;
             const read = async () => (await (await folder.getFileHandle(name)).getFile()).text();
