@@ -18,10 +18,10 @@ from .tokenizer.byte_level import text_to_byte_chars
 _WIDTH, _FFN, _HEADS = 32, 64, 2
 _TEXT = "The quick brown fox jumps over 13 lazy dogs; what does it do then?"
 _SPECIAL = ["<|end|>", "<|start|>"]
-_TEMPLATE = """{{% set round = {round} %}}{{% for message in messages -%}}
-{{% if message['role'] == 'user' and round >= 0 %}}<|start|>{{{{ message['content'] | trim }}}}
-{{%- elif message.role != "tool" %}}{{{{ ' ' ~ message.content[:20] | upper }}}}{{% endif %}}<|end|>
-{{%- endfor %}}{{% if add_generation_prompt %}}<|start|>{{% endif %}}"""
+_TEMPLATE = """{% set round = ROUND %}{% for message in messages -%}
+{% if message['role'] == 'user' and round >= 0 %}<|start|>{{ message['content'] | trim }}
+{%- elif message.role != "tool" %}{{ ' ' ~ message.content[:20] | upper }}{% endif %}<|end|>
+{%- endfor %}{% if add_generation_prompt %}<|start|>{% endif %}"""
 _MERGES = ["Ġ t", "h e", "Ġ q", "i c", "ic k", "o x", "d o", "Ġ do", "g s", "e r"]
 _OPTIONS = {"max_tokens": 6, "sampler": {"temperature": 0.8, "top_k": 20, "seed": 1}}
 _ANSWERS = 2
@@ -74,7 +74,7 @@ def tiny_model(round_number: int = 0) -> bytes:
         _number("tokenizer.ggml.bos_token_id", 1),
         _number("tokenizer.ggml.eos_token_id", 0),
         _scalar("tokenizer.ggml.add_bos_token", _BOOL, b"\0"),
-        _text("tokenizer.chat_template", _TEMPLATE.format(round=round_number)),
+        _text("tokenizer.chat_template", _TEMPLATE.replace("ROUND", str(round_number))),
     ]  # fmt: skip
     tensors = {
         "token_embd.weight": (_WIDTH, len(tokens)),

@@ -70,9 +70,11 @@ export class KeptFile {
   }
 
   async #countUse() {
-    const [folder, name] = [await openFolder(FOLDER), await entryName(this.#url)];
+    const folder = await openFolder(FOLDER);
+    if (folder === null) return 0;
+    const name = await entryName(this.#url);
     const release = await hold(name, "exclusive");
-    if (folder === null || release === null) return 0;
+    if (release === null) return 0;
     try {
       const record = await readRecord(folder, name);
       if (record === null || !record.complete) return 0;

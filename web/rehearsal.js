@@ -10,7 +10,7 @@
 
 /** After the first one most is kept, and after the second one Python's own loop too. */
 const STARTS = 2;
-/** What a round has made hot is optimized beside the pause behind it; a round takes 20 to 80 ms. */
+/** What a round of 20 to 80 ms has made hot is optimized during the pause behind it. */
 const ROUNDS = 10;
 const PAUSE_MS = 250;
 
@@ -25,9 +25,10 @@ export async function rehearse(pyodide, pool, starts, pause) {
   if (starts === 0 || starts > STARTS) return;
   const rehearsal = pyodide.pyimport("oxillama_web.rehearsal");
   try {
-    for (let round = 0; round < ROUNDS && pool.failure === ""; round++) {
-      rehearsal.rehearse(pool, round);
+    for (let round = 0; round < ROUNDS; round++) {
       await pause(PAUSE_MS);
+      if (pool.failure !== "") return;
+      rehearsal.rehearse(pool, round);
     }
   } finally {
     rehearsal.destroy();
