@@ -11,8 +11,12 @@ const MODELS = "oxillama";
 const FORMAT = 2;
 /** The bytes that one checksum is of. */
 export const BLOCK_BYTES = 2 << 20;
-/** How long to wait for another tab, which reads or writes the same model. */
-const PATIENCE_MS = 500;
+/**
+ * How long to wait for another tab, which reads or writes the same model. In steps: Python's start
+ * holds a worker up, and a single timer that ran out by then would come before the lock.
+ */
+const PATIENCE_STEPS = 10;
+const STEP_MS = 50;
 
 /**
  * @typedef {object} CacheRecord
@@ -170,13 +174,20 @@ export async function removeFiles(folder, name) {
 export function hold(name, mode) {
   return new Promise((resolve) => {
     const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
+    let steps = 0;
+    const timer = setInterval(() => {
+      steps += 1;
+      if (steps === PATIENCE_STEPS) patience.abort();
+    }, STEP_MS);
     const held = () => {
-      clearTimeout(timer); // Chromium would take the lock away
+      clearInterval(timer); // Chromium would take the lock away
       return new Promise((release) => resolve(() => release(undefined)));
     };
     const options = { mode, signal: patience.signal };
-    navigator.locks.request(`oxillama:${name}`, options, held).catch(() => resolve(null));
+    navigator.locks.request(`oxillama:${name}`, options, held).catch(() => {
+      clearInterval(timer);
+      resolve(null);
+    });
   });
 }
 
