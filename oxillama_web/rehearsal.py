@@ -66,14 +66,14 @@ def tiny_model(round_number: int = 0) -> bytes:
             "feed_forward_length": _FFN, "attention.head_count": _HEADS,
             "attention.head_count_kv": _HEADS, "vocab_size": len(tokens),
         }.items()),
-        _scalar("llama.attention.layer_norm_rms_epsilon", _FLOAT32, struct.pack("<f", 1e-5)),
+        _entry("llama.attention.layer_norm_rms_epsilon", _FLOAT32, struct.pack("<f", 1e-5)),
         _text("tokenizer.ggml.model", "gpt2"),
         _text("tokenizer.ggml.pre", "smollm"),
         _texts("tokenizer.ggml.tokens", tokens),
         _texts("tokenizer.ggml.merges", _MERGES),
         _number("tokenizer.ggml.bos_token_id", 1),
         _number("tokenizer.ggml.eos_token_id", 0),
-        _scalar("tokenizer.ggml.add_bos_token", _BOOL, b"\0"),
+        _entry("tokenizer.ggml.add_bos_token", _BOOL, b"\0"),
         _text("tokenizer.chat_template", _TEMPLATE.replace("ROUND", str(round_number))),
     ]  # fmt: skip
     tensors = {
@@ -107,19 +107,19 @@ def _aligned(n_bytes: int) -> int:
 
 
 def _text(key: str, value: str) -> bytes:
-    return _scalar(key, _STRING, _string(value))
+    return _entry(key, _STRING, _string(value))
 
 
 def _number(key: str, value: int) -> bytes:
-    return _scalar(key, _UINT32, struct.pack("<I", value))
+    return _entry(key, _UINT32, struct.pack("<I", value))
 
 
 def _texts(key: str, values: list[str]) -> bytes:
     items = struct.pack("<IQ", _STRING, len(values)) + b"".join(map(_string, values))
-    return _scalar(key, _ARRAY, items)
+    return _entry(key, _ARRAY, items)
 
 
-def _scalar(key: str, kind: int, value: bytes) -> bytes:
+def _entry(key: str, kind: int, value: bytes) -> bytes:
     return _string(key) + struct.pack("<I", kind) + value
 
 
