@@ -18,8 +18,11 @@ from browser_helpers import CHAT_TEMPLATE, LARGER, ROOT, TINY, TINY_BASE, Faulty
 from chromium import FLAGS, find_chromium
 from gguf_files import write_tiny_llama
 from make_wheel import TAG
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from serve import make_server
+
+# what a page shows may take this long on a machine that runs other tests beside
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="session")
