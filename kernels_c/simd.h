@@ -14,11 +14,12 @@
  *   v_pow2_biased(n + 1.5 * 2^23)     2^n for whole n; 0 for -127, infinity for 128
  *   v_exp(a)
  *   v_keep_in_memory(p)               where vb_gather will find its index
- *   v_settled(a) vacc_settled(acc, folded)
- *                                     the same value, computed before the next one that is settled:
- *                                     clang else orders the sums of an unrolled loop by chains,
- * with more values alive than a browser has registers for. folded: vacc_fold was the last to change
- * acc v_read_ahead(p)                   the cache line at p is needed soon; it must be there
+ *   v_read_ahead(p)                   the cache line at p is needed soon; it must be there
+ *   v_settled(a)                      the same value, computed before the next that is settled
+ *   vacc_settled(acc, folded)         the same of sums; folded: vacc_fold changed them last
+ *
+ * Clang else orders the sums of an unrolled loop by chains, with more values alive than a browser
+ * has registers for.
  *
  * For products of small integers, a vector of bytes (vu8) holds four bytes of each of VF rows:
  *

@@ -7,6 +7,7 @@ below it (docs/benchmarks.md): the next one would begin with slow code again.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from typing import Any
 
@@ -98,8 +99,7 @@ def tiny_model(round_number: int = 0) -> bytes:
 
 
 def _nbytes(shape: tuple[int, ...], number: int) -> int:
-    n_values = shape[0] * (shape[1] if len(shape) > 1 else 1)
-    return n_values // FORMATS[number].block_size * FORMATS[number].block_bytes
+    return math.prod(shape) // FORMATS[number].block_size * FORMATS[number].block_bytes
 
 
 def _aligned(n_bytes: int) -> int:

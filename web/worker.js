@@ -10,6 +10,7 @@ import { Session } from "./session.js";
 import { PagedFile, openOnDevice } from "./paged_file.js";
 import { openSources, readModel, readText } from "./source.js";
 
+/** @import { PyodideAPI } from "pyodide" */
 /** @import { KernelPool } from "./kernel_pool.js" */
 /** @import { AliveReply, ClosedReply, LoadRequest, ModelInfo } from "./protocol.js" */
 /** @import { Reply, Request } from "./protocol.js" */
@@ -166,9 +167,7 @@ async function load(request, signal) {
   const files = await openSources(sources, signal, cache);
   const vocabulary = tokenizer === null ? null : files.pop();
   try {
-    const info = await loadFiles(request, opening, files, vocabulary ?? null);
-    void prepareNextStart(await opening);
-    return info;
+    return await loadFiles(request, opening, files, vocabulary ?? null);
   } catch (error) {
     const { code } = toOxiLlamaError(error);
     const all = vocabulary ? [...files, vocabulary] : files;
@@ -177,10 +176,12 @@ async function load(request, signal) {
   }
 }
 
-/** @param {KernelPool} pool */
-async function prepareNextStart(pool) {
+/**
+ * @param {PyodideAPI} pyodide
+ * @param {KernelPool} pool
+ */
+async function prepareNextStart(pyodide, pool) {
   try {
-    const { pyodide } = await runtime;
     await rehearse(pyodide, pool, await kept, betweenAnswers);
   } catch (error) {
     console.warn("oxillama: the next start will not be faster:", error);
@@ -223,6 +224,7 @@ async function loadFiles({ id, calledAt, context }, opening, files, vocabulary) 
   next.receive(memory);
   const info = next.load();
   session = next;
+  void prepareNextStart(pyodide, pool);
   const ready = elapsed();
   const startup = {
     runtime: runtimeTime,
