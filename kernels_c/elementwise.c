@@ -10,7 +10,8 @@ V_INLINE vf32 gelu(vf32 x) {
     return v_mul(x, v_sigmoid(v_mul(cubic, v_splat(2.0f * 0.7978845608028654f))));
 }
 
-V_INLINE vf32 activation(int32_t kind, vf32 x) { return kind == OX_SILU ? silu(x) : gelu(x); }
+/* kind is a constant where this stands: what a loop needs again and again is made before it. */
+V_INLINE vf32 activation(const int32_t kind, vf32 x) { return kind == OX_SILU ? silu(x) : gelu(x); }
 
 /* This thread's part of rows that lie side by side, in whole vectors but for the last one. */
 static void share_values(const ox_run *run, const ox_buffer *buffer, uint32_t n_rows, size_t *first,
@@ -33,28 +34,35 @@ V_INLINE void store_values(float *x, size_t i, size_t last, vf32 y) {
     }
 }
 
-void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const float *gate = ox_row(ox_buffer_at(run, op->src[0]), 0);
-    const float *up = ox_row(ox_buffer_at(run, op->src[1]), 0);
-    const ox_buffer *dst = ox_buffer_at(run, op->dst);
-    float *to = ox_row(dst, 0);
-    size_t i, last;
-    share_values(run, dst, n_rows, &i, &last);
+/* The values [i, last) of a buffer: of its input activated, times others if there are any. */
+V_INLINE void activate(const float *x, const float *factors, float *to, size_t i, size_t last,
+                       const int32_t kind) {
     for (; i < last; i += VF) {
-        const vf32 g = load_values(gate, i, last), u = load_values(up, i, last);
-        store_values(to, i, last, v_mul(activation(op->i[0], g), u));
+        const vf32 y = activation(kind, load_values(x, i, last));
+        store_values(to, i, last, factors ? v_mul(y, load_values(factors, i, last)) : y);
     }
 }
 
-void ox_activate(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+static void activate_share(const ox_run *run, const ox_op *op, uint32_t n_rows,
+                           const float *factors) {
     const float *x = ox_row(ox_buffer_at(run, op->src[0]), 0);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     float *to = ox_row(dst, 0);
-    size_t i, last;
-    share_values(run, dst, n_rows, &i, &last);
-    for (; i < last; i += VF) {
-        store_values(to, i, last, activation(op->i[0], load_values(x, i, last)));
+    size_t first, last;
+    share_values(run, dst, n_rows, &first, &last);
+    if (op->i[0] == OX_SILU) {
+        activate(x, factors, to, first, last, OX_SILU);
+    } else {
+        activate(x, factors, to, first, last, OX_GELU);
     }
+}
+
+void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    activate_share(run, op, n_rows, ox_row(ox_buffer_at(run, op->src[1]), 0));
+}
+
+void ox_activate(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    activate_share(run, op, n_rows, NULL);
 }
 
 void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows) {

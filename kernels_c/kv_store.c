@@ -1,13 +1,26 @@
 /* OX_KV_STORE: writes keys and values of a batch into the cache. */
 #include "kv_cache.h"
 
-/* What would be subnormal becomes 0 and what would be infinite the largest number: then reading
- * needs no special cases. */
-static uint16_t cached_f16(float value) {
-    if (value > -0x1p-14f && value < 0x1p-14f) value = 0.0f;
-    if (value > 65504.0f) value = 65504.0f;
-    if (value < -65504.0f) value = -65504.0f;
-    return v_f32_to_f16(value);
+enum { HALVES = 64 }; /* values that are rounded to float16 at a time: whole vectors */
+
+/* n values, at most HALVES. What would be infinite becomes the largest number, and what would be
+ * subnormal 0: then reading needs no special cases. */
+static void round_to_f16(const float *x, uint32_t n, uint16_t *halves) {
+    for (uint32_t i = 0; i < n; i += VF) {
+        const vf32 value = n - i < VF ? v_load_part(x + i, n - i) : v_load(x + i);
+        v_store_f16(halves + i, v_min(v_max(value, v_splat(-65504.0f)), v_splat(65504.0f)));
+    }
+    for (uint32_t i = 0; i < n; i++) halves[i] = halves[i] & 0x7c00 ? halves[i] : 0;
+}
+
+static void store_f16(const float *x, uint32_t dim, uint32_t stride, uint8_t *to) {
+    uint16_t halves[HALVES];
+    for (uint32_t first = 0; first < dim; first += HALVES) {
+        const uint32_t n = dim - first < HALVES ? dim - first : HALVES;
+        round_to_f16(x + first, n, halves);
+        for (uint32_t i = 0; i < n; i++)
+            __builtin_memcpy(to + 2 * (size_t)(first + i) * stride, halves + i, 2);
+    }
 }
 
 /* Up to 32 values to 8 bits: the scale is max|x| / 127 in float16. It is no number if a value is
@@ -44,14 +57,11 @@ void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t for
         }
         return;
     }
-    for (uint32_t i = 0; i < dim; i++) {
-        if (format == CACHED_F32) {
-            __builtin_memcpy(to + 4 * (size_t)i * stride, x + i, 4);
-        } else {
-            const uint16_t half = cached_f16(x[i]);
-            __builtin_memcpy(to + 2 * (size_t)i * stride, &half, 2);
-        }
+    if (format == CACHED_F16) {
+        store_f16(x, dim, stride, to);
+        return;
     }
+    for (uint32_t i = 0; i < dim; i++) __builtin_memcpy(to + 4 * (size_t)i * stride, x + i, 4);
 }
 
 void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {

@@ -334,6 +334,7 @@ def test_cache_holds_what_was_stored(library: ctypes.CDLL, kv_format: int) -> No
     layers = [plan.layer(2, 5, 3), plan.layer(1, 8, 8)]
     keys, values = rng.normal(0, 1, (150, 10)), rng.normal(0, 1, (150, 6))
     keys[7, :6] = [65519, 65520, -1e9, 2.0**-15, 1 + 2.0**-11, 1 + 3 * 2.0**-11]
+    keys[8, :5] = [2.0**-14 - 2.0**-27, 2.0**-14 - 2.0**-25, -np.inf, np.nan, -(2.0**-20)]
     k, v = plan.filled(keys), plan.filled(values)
     plan.op(abi.KV_STORE, src=(k, v), i=(layers[0],))
     assert plan.check(library) == 0
@@ -348,7 +349,8 @@ def test_cache_holds_what_was_stored(library: ctypes.CDLL, kv_format: int) -> No
     for rows, offset, dim in ((keys, layer.k_offset, 5), (values, layer.v_offset, 3)):
         rows = rows.astype(np.float32)
         if kv_format == F16:
-            rows = np.where(np.abs(rows) < 2.0**-14, 0, np.clip(rows, -65504, 65504))
+            rows = np.clip(rows, -65504, 65504).astype(np.float16)
+            rows[np.abs(rows) < 2.0**-14] = 0
         part = slice(offset, offset + 2 * 64 * dim * dtype.itemsize)
         stored = pages[:, part].copy().view(dtype)
         # [page, head, position, dim] for values, [page, head, dim, position] for keys
