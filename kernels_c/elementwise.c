@@ -22,24 +22,12 @@ static void share_values(const ox_run *run, const ox_buffer *buffer, uint32_t n_
     if (*last > n) *last = n;
 }
 
-/* A vector from the i-th value on, or what is left of it before `last`. */
-V_INLINE vf32 load_values(const float *x, size_t i, size_t last) {
-    return last - i < VF ? v_load_part(x + i, (uint32_t)(last - i)) : v_load(x + i);
-}
-V_INLINE void store_values(float *x, size_t i, size_t last, vf32 y) {
-    if (last - i < VF) {
-        v_store_part(x + i, (uint32_t)(last - i), y);
-    } else {
-        v_store(x + i, y);
-    }
-}
-
 /* The values [i, last) of a buffer: of its input activated, times others if there are any. */
 V_INLINE void activate(const float *x, const float *factors, float *to, size_t i, size_t last,
                        const int32_t kind) {
     for (; i < last; i += VF) {
-        const vf32 y = activation(kind, load_values(x, i, last));
-        store_values(to, i, last, factors ? v_mul(y, load_values(factors, i, last)) : y);
+        const vf32 y = activation(kind, v_load_upto(x + i, last - i));
+        v_store_upto(to + i, last - i, factors ? v_mul(y, v_load_upto(factors + i, last - i)) : y);
     }
 }
 
@@ -73,7 +61,7 @@ void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     size_t i, last;
     share_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
-        store_values(to, i, last, v_mul(load_values(x, i, last), factor));
+        v_store_upto(to + i, last - i, v_mul(v_load_upto(x + i, last - i), factor));
     }
 }
 
@@ -86,8 +74,9 @@ void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     size_t i, last;
     share_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
-        const vf32 scaled = v_fma(load_values(b, i, last), scale, load_values(a, i, last));
-        store_values(to, i, last, scaled);
+        const vf32 scaled =
+            v_fma(v_load_upto(b + i, last - i), scale, v_load_upto(a + i, last - i));
+        v_store_upto(to + i, last - i, scaled);
     }
 }
 
@@ -100,8 +89,8 @@ void ox_add_bias(const ox_run *run, const ox_op *op, uint32_t n_rows) {
         const float *from = ox_row(src, t);
         float *to = ox_row(dst, t);
         for (size_t i = 0; i < dst->width; i += VF) {
-            const vf32 b = load_values(bias, i, dst->width);
-            store_values(to, i, dst->width, v_add(load_values(from, i, dst->width), b));
+            const vf32 b = v_load_upto(bias + i, dst->width - i);
+            v_store_upto(to + i, dst->width - i, v_add(v_load_upto(from + i, dst->width - i), b));
         }
     }
 }
@@ -114,8 +103,8 @@ void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     size_t i, last;
     share_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
-        const vf32 y = v_tanh(v_div(load_values(x, i, last), v_splat(cap)));
-        store_values(to, i, last, v_mul(v_splat(cap), y));
+        const vf32 y = v_tanh(v_div(v_load_upto(x + i, last - i), v_splat(cap)));
+        v_store_upto(to + i, last - i, v_mul(v_splat(cap), y));
     }
 }
 

@@ -226,14 +226,9 @@ static void sum_experts(const float *src, const float *weights, uint32_t n_used,
         vf32 sum = v_zero();
         for (uint32_t k = 0; k < n_used; k++) {
             const float *from = src + (size_t)k * n + i;
-            const vf32 x = left < VF ? v_load_part(from, left) : v_load(from);
-            sum = v_fma(v_splat(weights[k]), x, sum);
+            sum = v_fma(v_splat(weights[k]), v_load_upto(from, left), sum);
         }
-        if (left < VF) {
-            v_store_part(dst + i, left, sum);
-        } else {
-            v_store(dst + i, sum);
-        }
+        v_store_upto(dst + i, left, sum);
     }
 }
 

@@ -7,7 +7,7 @@ enum { HALVES = 64 }; /* values that are rounded to float16 at a time: whole vec
  * subnormal 0: then reading needs no special cases. */
 static void round_to_f16(const float *x, uint32_t n, uint16_t *halves) {
     for (uint32_t i = 0; i < n; i += VF) {
-        const vf32 value = n - i < VF ? v_load_part(x + i, n - i) : v_load(x + i);
+        const vf32 value = v_load_upto(x + i, n - i);
         v_store_f16(halves + i, v_min(v_max(value, v_splat(-65504.0f)), v_splat(65504.0f)));
     }
     for (uint32_t i = 0; i < n; i++) halves[i] = halves[i] & 0x7c00 ? halves[i] : 0;

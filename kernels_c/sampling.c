@@ -166,7 +166,7 @@ float ox_logsumexp(const float *logits, uint32_t n, float temperature) {
 static float weighted_logs(softmax s, const float *logits, uint32_t n, const float *block) {
     vf32 total = v_zero();
     for (uint32_t i = 0; i < n; i += VF) {
-        const vf32 x = n - i < VF ? v_load_part(logits + i, n - i) : v_load(logits + i);
+        const vf32 x = v_load_upto(logits + i, n - i);
         const vf32 below = v_min(v_zero(), v_sub(x, v_splat(s.largest)));
         /* -infinity times 0 would be no number */
         const vf32 log_weight = v_max(v_splat(-1e4f), v_mul(below, v_splat(s.inverse_temperature)));

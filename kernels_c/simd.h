@@ -5,6 +5,7 @@
  *
  *   v_zero() v_splat(x) v_load(p) v_store(p, a)           p: any alignment
  *   v_load_part(p, n) v_store_part(p, n, a)               the first n < VF lanes, others 0
+ *   v_load_upto(p, n) v_store_upto(p, n, a)               the same, or all lanes if n >= VF
  *   v_add v_sub v_mul v_div (a, b)    v_fma(a, b, c) = a*b + c    v_sqrt v_abs (a)
  *   v_max(a, b) = a < b ? b : a       v_min(a, b) = b < a ? b : a     (so a NaN in a stays)
  *   v_hsum(a) v_hmax(a)               over the lanes
@@ -166,6 +167,17 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
 #else
 #include "simd_portable.h"
 #endif
+
+V_INLINE vf32 v_load_upto(const float *p, size_t n) {
+    return n < VF ? v_load_part(p, (uint32_t)n) : v_load(p);
+}
+V_INLINE void v_store_upto(float *p, size_t n, vf32 a) {
+    if (n < VF) {
+        v_store_part(p, (uint32_t)n, a);
+    } else {
+        v_store(p, a);
+    }
+}
 
 #ifndef V_MOVES_F16
 V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
