@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench.machine import ROOT, peak_memory
+from bench.machine import ROOT, PeakMemory
 from tools.chromium import FLAGS, find_chromium
 
 # asked at every frame, as Playwright does otherwise, the page would take a twentieth of a core
@@ -70,11 +70,13 @@ def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any
         try:
             page = browser.new_page()
             page.goto(f"{address}/pages/index.html#{quote(json.dumps(job))}", wait_until="commit")
-            page.wait_for_function("window.benchResult", timeout=timeout * 1000, polling=POLL_MS)
+            with PeakMemory(process["id"] for process in _renderers(browser)) as peak:
+                page.wait_for_function(
+                    "window.benchResult", timeout=timeout * 1000, polling=POLL_MS
+                )
             result: dict[str, Any] = page.evaluate("window.benchResult")
             if "error" in result:
                 raise RuntimeError(result["error"])
-            renderers = _renderers(browser)
             return {
                 "version": result["version"],
                 "browser": f"Chromium {browser.version}",
@@ -83,8 +85,8 @@ def run_page(address: str, job: dict[str, Any], timeout: float) -> dict[str, Any
                 "decode_tokens_per_second": result["decodeTokensPerSecond"],
                 "prompt_tokens": result["promptTokens"],
                 "decode_tokens": result["decodeTokens"],
-                "peak_memory_bytes": max(peak_memory(process["id"]) for process in renderers),
-                "renderer_cpu_seconds": sum(process["cpuTime"] for process in renderers),
+                "peak_memory_bytes": peak.largest,
+                "renderer_cpu_seconds": sum(process["cpuTime"] for process in _renderers(browser)),
             }
         except Error as error:
             raise RuntimeError(str(error)) from error

@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +100,42 @@ def peak_memory(pid: int | str = "self") -> int:
     return int(_first_field(f"/proc/{pid}/status", "VmHWM").split()[0]) * 1024
 
 
+class PeakMemory:
+    """Follows the peaks of other processes while a `with` block runs.
+
+    Chromium has the kernel forget its peaks (/proc/self/clear_refs) each time it counts its memory,
+    a minute after its start for the first time: asked once at its end, a longer run would show
+    what was left after loading.
+    """
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        """``pids``: processes that run already."""
+        self._pids = list(pids)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._follow)
+        self.largest = 0
+        """The largest resident size that one of them has had, in bytes."""
+
+    def __enter__(self) -> PeakMemory:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Look once more, and end."""
+        self._ended.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._ended.wait(_PEAK_POLL_SECONDS)
+            for pid in self._pids:
+                with suppress(OSError, ValueError):  # it has ended
+                    self.largest = max(self.largest, peak_memory(pid))
+
+
+_PEAK_POLL_SECONDS = 0.05
 _INTERESTING_FLAGS = ("avx2", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp")
 
 

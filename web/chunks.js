@@ -1,16 +1,22 @@
-/** Reads a stream into the same memory again and again: garbage of many chunks would stay long. */
+/** Reads a stream without leaving garbage, of which many chunks' worth would stay long. */
 
 export const CHUNK_BYTES = 1 << 20;
+
+const nowhere = closedPort();
 
 export class ChunkReader {
   /** @type {ReadableStreamBYOBReader | null} */
   #bytes = null;
   /** @type {ReadableStreamDefaultReader<Uint8Array> | null} */
   #any = null;
-  /** @type {ArrayBuffer} */
+  /**
+   * A stream of bytes is read into the same memory again and again.
+   *
+   * @type {ArrayBuffer}
+   */
   #buffer;
   /**
-   * What came and was not asked for yet.
+   * Of any other stream: what came and was not asked for yet.
    *
    * @type {Uint8Array}
    */
@@ -21,11 +27,10 @@ export class ChunkReader {
    * @param {ChunkReader | null} [former]  that is not used any more: its memory is
    */
   constructor(stream, former = null) {
-    /** @type {ArrayBuffer | null} */
-    const buffer = former === null ? null : former.#buffer;
-    this.#buffer = buffer?.byteLength === CHUNK_BYTES ? buffer : new ArrayBuffer(CHUNK_BYTES);
+    this.#buffer = former === null ? new ArrayBuffer() : former.#buffer;
     try {
       this.#bytes = stream.getReader({ mode: "byob" });
+      if (this.#buffer.byteLength < CHUNK_BYTES) this.#buffer = new ArrayBuffer(CHUNK_BYTES);
     } catch {
       this.#any = stream.getReader(); // not a stream of bytes, but of arrays
     }
@@ -48,6 +53,7 @@ export class ChunkReader {
   /** @param {number} most */
   async #readArray(most) {
     if (this.#rest.length === 0) {
+      discard(this.#rest);
       const value = (await this.#any?.read())?.value;
       if (value === undefined) return null;
       if (!(value instanceof Uint8Array)) throw new TypeError("the stream must be of Uint8Array");
@@ -62,4 +68,30 @@ export class ChunkReader {
   async cancel(reason) {
     await (this.#bytes ?? this.#any)?.cancel(reason);
   }
+}
+
+/**
+ * A Blob's bytes. Piped, it is no stream of bytes: Chromium never ends the byte reads of a Blob.
+ *
+ * @param {Blob} blob
+ * @returns {ReadableStream<Uint8Array>}
+ */
+export function streamOf(blob) {
+  return blob.stream().pipeThrough(new TransformStream());
+}
+
+/**
+ * Have a chunk's memory freed at once: moved to another thread, it is nobody's when none is there.
+ *
+ * @param {Uint8Array} chunk  nobody else has its buffer
+ */
+function discard({ buffer }) {
+  // what is shared cannot be moved
+  if (buffer instanceof ArrayBuffer) nowhere.postMessage(null, [buffer]);
+}
+
+function closedPort() {
+  const { port1, port2 } = new MessageChannel();
+  port2.close();
+  return port1;
 }

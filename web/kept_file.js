@@ -4,6 +4,7 @@ import {
   entryName, entryNames, hold, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
+import { ChunkReader, streamOf } from "./chunks.js";
 
 const FOLDER = "oxillama-runtime";
 /** How a gzipped file begins. */
@@ -97,12 +98,13 @@ export class KeptFile {
 async function inflate(file, write) {
   const inflated = (await isGzipped(file))
     ? file.stream().pipeThrough(new DecompressionStream("gzip"))
-    : file.stream();
-  const reader = inflated.getReader();
+    : streamOf(file);
+  const reader = new ChunkReader(inflated);
   let size = 0;
-  for (let read = await reader.read(); !read.done; read = await reader.read()) {
-    await write(read.value, size);
-    size += read.value.length;
+  for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {
+    const { length } = chunk;
+    await write(chunk, size);
+    size += length;
   }
   return size;
 }
