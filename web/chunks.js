@@ -1,39 +1,24 @@
 /** Reads a stream without leaving garbage, of which many chunks' worth would stay long. */
 
-export const CHUNK_BYTES = 1 << 20;
+/** More would keep the worker from its messages. */
+const CHUNK_BYTES = 1 << 20;
 
 const nowhere = closedPort();
 
 export class ChunkReader {
-  /** @type {ReadableStreamBYOBReader | null} */
-  #bytes = null;
-  /** @type {ReadableStreamDefaultReader<Uint8Array> | null} */
-  #any = null;
+  #reader;
   /**
-   * A stream of bytes is read into the same memory again and again.
-   *
-   * @type {ArrayBuffer}
-   */
-  #buffer;
-  /**
-   * Of any other stream: what came and was not asked for yet.
+   * What came last.
    *
    * @type {Uint8Array}
    */
-  #rest = new Uint8Array();
+  #chunk = new Uint8Array();
+  /** How much of it was asked for. */
+  #used = 0;
 
-  /**
-   * @param {ReadableStream<Uint8Array>} stream
-   * @param {ChunkReader | null} [former]  that is not used any more: its memory is
-   */
-  constructor(stream, former = null) {
-    this.#buffer = former === null ? new ArrayBuffer() : former.#buffer;
-    try {
-      this.#bytes = stream.getReader({ mode: "byob" });
-      if (this.#buffer.byteLength < CHUNK_BYTES) this.#buffer = new ArrayBuffer(CHUNK_BYTES);
-    } catch {
-      this.#any = stream.getReader(); // not a stream of bytes, but of arrays
-    }
+  /** @param {ReadableStream<Uint8Array>} stream  its chunks have buffers of their own */
+  constructor(stream) {
+    this.#reader = stream.getReader();
   }
 
   /**
@@ -42,52 +27,33 @@ export class ChunkReader {
    *   error nothing more can be read.
    */
   async read(most = CHUNK_BYTES) {
-    if (this.#bytes === null) return this.#readArray(most);
-    const room = new Uint8Array(this.#buffer, 0, Math.min(most, CHUNK_BYTES));
-    const { done, value } = await this.#bytes.read(room);
-    if (done) return null;
-    this.#buffer = value.buffer;
-    return value;
-  }
-
-  /** @param {number} most */
-  async #readArray(most) {
-    if (this.#rest.length === 0) {
-      discard(this.#rest);
-      const value = (await this.#any?.read())?.value;
+    if (this.#used === this.#chunk.length) {
+      free(this.#chunk);
+      const { value } = await this.#reader.read();
+      [this.#chunk, this.#used] = [value ?? new Uint8Array(), 0];
       if (value === undefined) return null;
       if (!(value instanceof Uint8Array)) throw new TypeError("the stream must be of Uint8Array");
-      this.#rest = value;
     }
-    const chunk = this.#rest.subarray(0, most);
-    this.#rest = this.#rest.subarray(chunk.length);
-    return chunk;
+    const part = this.#chunk.subarray(this.#used, this.#used + most);
+    this.#used += part.length;
+    return part;
   }
 
   /** @param {unknown} [reason] */
   async cancel(reason) {
-    await (this.#bytes ?? this.#any)?.cancel(reason);
+    await this.#reader.cancel(reason);
   }
 }
 
 /**
- * A Blob's bytes. Piped, it is no stream of bytes: Chromium never ends the byte reads of a Blob.
+ * Free a chunk's memory at once: moved to another thread where there is none, it is nobody's. (What
+ * is resized by `transfer` waits for the garbage collector in Chromium.)
  *
- * @param {Blob} blob
- * @returns {ReadableStream<Uint8Array>}
+ * @param {Uint8Array} chunk
  */
-export function streamOf(blob) {
-  return blob.stream().pipeThrough(new TransformStream());
-}
-
-/**
- * Have a chunk's memory freed at once: moved to another thread, it is nobody's when none is there.
- *
- * @param {Uint8Array} chunk  nobody else has its buffer
- */
-function discard({ buffer }) {
-  // what is shared cannot be moved
-  if (buffer instanceof ArrayBuffer) nowhere.postMessage(null, [buffer]);
+function free({ buffer }) {
+  // what is shared cannot be moved, and what is gone not again
+  if (buffer instanceof ArrayBuffer && buffer.byteLength > 0) nowhere.postMessage(null, [buffer]);
 }
 
 function closedPort() {

@@ -314,7 +314,7 @@ export class Download {
     const { body, ok, status } = response;
     if (!ok || body === null) throw httpError(response, this.#url, status >= 500 || status === 429);
     const partial = status === 206;
-    const opened = new Connection(body, partial ? position : 0, connection);
+    const opened = new Connection(body, partial ? position : 0);
     const identity = identify(response, opened.position, part);
     if (!isSame(identity, this.identity, position === 0)) {
       opened.cancel();
@@ -343,10 +343,9 @@ class Connection {
   /**
    * @param {ReadableStream<Uint8Array>} body
    * @param {number} position
-   * @param {Connection | null} [former]  of the same lane, which is over
    */
-  constructor(body, position, former = null) {
-    this.#reader = new ChunkReader(body, former === null ? null : former.#reader);
+  constructor(body, position) {
+    this.#reader = new ChunkReader(body);
     this.position = position;
   }
 

@@ -4,7 +4,7 @@ import {
   entryName, entryNames, hold, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
-import { ChunkReader, streamOf } from "./chunks.js";
+import { ChunkReader } from "./chunks.js";
 
 const FOLDER = "oxillama-runtime";
 /** How a gzipped file begins. */
@@ -98,7 +98,7 @@ export class KeptFile {
 async function inflate(file, write) {
   const inflated = (await isGzipped(file))
     ? file.stream().pipeThrough(new DecompressionStream("gzip"))
-    : streamOf(file);
+    : file.stream();
   const reader = new ChunkReader(inflated);
   let size = 0;
   for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {

@@ -1,7 +1,7 @@
 /** Bytes of a model, from wherever they come, as they come. */
 
 import { openUrl } from "./cached_download.js";
-import { ChunkReader, streamOf } from "./chunks.js";
+import { ChunkReader } from "./chunks.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { Write } from "./download.js" */
@@ -95,7 +95,7 @@ function openLocal(source) {
     case "stream":
       return fromStream(source.stream, source.size);
     case "blob":
-      return fromStream(streamOf(source.blob), source.blob.size);
+      return fromStream(source.blob.stream(), source.blob.size);
     case "buffer":
       return fromBuffer(source.buffer);
   }
