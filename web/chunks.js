@@ -34,7 +34,8 @@ export class ChunkReader {
       if (value === undefined) return null;
       if (!(value instanceof Uint8Array)) throw new TypeError("the stream must be of Uint8Array");
     }
-    const part = this.#chunk.subarray(this.#used, this.#used + most);
+    const end = this.#used + Math.min(most, CHUNK_BYTES);
+    const part = this.#chunk.subarray(this.#used, end);
     this.#used += part.length;
     return part;
   }
