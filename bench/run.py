@@ -52,12 +52,13 @@ class Setting:
 def main() -> int:
     """Run the benchmark that the command line asks for."""
     options = _parse_arguments()
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    commit = machine.commit()
     runs = list(_run_all(options))
     summary = table.summarize(runs)
     results = {
-        "date": started,
-        **machine.commit(),
+        "date": date,
+        **commit,
         "command": " ".join(sys.orig_argv),
         "machine": machine.machine_facts(),
         "settings": vars(options) | {"json": None},
