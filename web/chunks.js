@@ -47,6 +47,29 @@ export class ChunkReader {
 }
 
 /**
+ * Hand all of a stream to `write`, which must not keep what it gets.
+ *
+ * @param {ReadableStream<Uint8Array>} stream
+ * @param {(chunk: Uint8Array, offset: number) => unknown} write
+ * @returns {Promise<number>} bytes
+ */
+export async function readStream(stream, write) {
+  const reader = new ChunkReader(stream);
+  let offset = 0;
+  try {
+    for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {
+      const { length } = chunk;
+      await write(chunk, offset);
+      offset += length;
+    }
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    throw error;
+  }
+  return offset;
+}
+
+/**
  * Free a chunk's memory at once: moved to another thread where there is none, it is nobody's. (What
  * is resized by `transfer` waits for the garbage collector in Chromium.)
  *

@@ -4,7 +4,7 @@ import {
   entryName, entryNames, hold, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
-import { ChunkReader } from "./chunks.js";
+import { readStream } from "./chunks.js";
 
 const FOLDER = "oxillama-runtime";
 /** How a gzipped file begins. */
@@ -99,14 +99,7 @@ async function inflate(file, write) {
   const inflated = (await isGzipped(file))
     ? file.stream().pipeThrough(new DecompressionStream("gzip"))
     : file.stream();
-  const reader = new ChunkReader(inflated);
-  let size = 0;
-  for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {
-    const { length } = chunk;
-    await write(chunk, size);
-    size += length;
-  }
-  return size;
+  return readStream(inflated, write);
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Bytes of a model, from wherever they come, as they come. */
 
 import { openUrl } from "./cached_download.js";
-import { ChunkReader } from "./chunks.js";
+import { readStream } from "./chunks.js";
 import { OxiLlamaError } from "./protocol.js";
 
 /** @import { Write } from "./download.js" */
@@ -107,21 +107,7 @@ function openLocal(source) {
  * @returns {OpenSource}
  */
 function fromStream(stream, size) {
-  const read = async (/** @type {Write} */ write) => {
-    const reader = new ChunkReader(stream);
-    let offset = 0;
-    try {
-      for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {
-        const { length } = chunk;
-        await write(chunk, offset);
-        offset += length;
-      }
-    } catch (error) {
-      reader.cancel().catch(() => {});
-      throw error;
-    }
-    return offset;
-  };
+  const read = (/** @type {Write} */ write) => readStream(stream, write);
   return { size, guess: 0, local: true, read, ...NOT_CACHED };
 }
 
