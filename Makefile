@@ -46,7 +46,7 @@ lint: $(STAMPS)/venv $(STAMPS)/node
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(PYTHON) -m mypy
-	$(VENV)/bin/clang-format --dry-run -Werror kernels_c/*.c kernels_c/*.h
+	$(VENV)/bin/clang-format --dry-run -Werror $$(find kernels_c -name "*.[ch]")
 	npm run --silent check
 
 kernels: $(STAMPS)/venv

@@ -1,6 +1,6 @@
 /* How many multiply-adds of small integers one core does at most: dot products in registers, in
  * chains that do not wait for one another. */
-#include "../kernels_c/simd.h"
+#include "simd/simd.h"
 
 #define CHAINS 8
 #define EXPORT __attribute__((visibility("default")))

@@ -15,6 +15,7 @@ from oxillama_web.gguf import GGUFFile
 from tools.chromium import FLAGS, find_chromium
 
 SOURCE = Path(__file__).resolve().parent / "peak.c"
+_FLAGS = ["-std=c11", f"-I{build.SOURCES}"]
 ROUNDS = 1 << 22
 REPEATS = 8
 
@@ -39,7 +40,7 @@ def native_peak() -> float:
     flags = build.NATIVE_ISAS[build.machine()][load_library().variant]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "peak.so"
-        command = [*build.find_compiler(), "-std=c11", "-fPIC", "-shared", *flags, str(SOURCE)]
+        command = [*build.find_compiler(), *_FLAGS, "-fPIC", "-shared", *flags, str(SOURCE)]
         subprocess.run([*command, "-o", str(path)], check=True)
         library = ctypes.CDLL(str(path))
     library.peak_run.restype = ctypes.c_float
@@ -60,7 +61,7 @@ def browser_peak() -> float:
         target = Path(folder) / "peak.wasm"
         object_file = Path(folder) / "peak.o"
         flags = ["--target=wasm32-freestanding", "-ffreestanding", *build.WASM_ISAS["relaxed"]]
-        compiler = [*build.zig("cc"), "-std=c11", "-O3", *flags]
+        compiler = [*build.zig("cc"), *_FLAGS, "-O3", *flags]
         subprocess.run([*compiler, "-c", str(SOURCE), "-o", str(object_file)], check=True)
         linker = [*build.zig("wasm-ld"), "--no-entry", "--export-dynamic"]
         subprocess.run([*linker, str(object_file), "-o", str(target)], check=True)

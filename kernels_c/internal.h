@@ -42,6 +42,8 @@ static inline ox_run ox_alone(const ox_run *run) {
     return alone;
 }
 
+static inline uint64_t ox_align64(uint64_t n) { return (n + 63) & ~(uint64_t)63; }
+
 static inline const ox_tensor *ox_tensor_at(const ox_run *run, int32_t index) {
     return (const ox_tensor *)(uintptr_t)run->model->tensors + index;
 }
@@ -111,31 +113,32 @@ static inline int32_t ox_take_turn(ox_turns *turns, uint32_t n, uint32_t *item) 
     return 1;
 }
 
-/* run.c: checks a batch and fills `run` for thread 0; then every thread walks the plan. */
-int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory,
-                   uint64_t memory_bytes, uint32_t n_threads, ox_run *run);
-void ox_walk(const ox_run *prepared, uint32_t thread);
+/* run/check.c: a status */
+int32_t ox_check_batch(const ox_model *model, const ox_batch *batch);
 /* 1 if a sequence has pages for all of its positions. */
 int32_t ox_pages_fit(const ox_model *model, const ox_sequence *sequence);
 
-/* linear.c, embed.c: sizes were checked by ox_check_model and ox_forward */
+/* run/graph.c: checks a batch and fills `run` for thread 0; then every thread walks the plan. */
+int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory,
+                   uint64_t memory_bytes, uint32_t n_threads, ox_run *run);
+void ox_walk(const ox_run *prepared, uint32_t thread);
+
+/* ops/linear.c, ops/embed.c: sizes were checked by ox_check_model and ox_forward */
 void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_position_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
 /* scratch that ox_linear needs for one tensor and so many rows */
 uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows);
 uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows);
-/* 1 if n_in, n_out, bytes, packed and format of a weight fit together and have kernels */
-int32_t ox_check_weight(const ox_tensor *weight);
 
-/* experts.c; n_pairs: tokens times the experts that each uses */
+/* ops/experts.c; n_pairs: tokens times the experts that each uses */
 void ox_select_experts(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_expert_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_expert_sum(const ox_run *run, const ox_op *op, uint32_t n_rows);
 uint64_t ox_expert_shared_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs);
 uint64_t ox_expert_local_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs);
 
-/* norm.c, rope.c, kv_store.c, attention.c, elementwise.c */
+/* ops/norm.c, rope.c, kv_store.c, attention.c, elementwise.c */
 void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows);

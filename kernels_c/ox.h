@@ -21,7 +21,7 @@
 
 #define OX_ABI_VERSION 8
 
-/* Rows of a weight matrix that lie interleaved in a packed tensor: see pack.c. */
+/* Rows of a weight matrix that lie interleaved in a packed tensor: see quant/repack.c. */
 #define OX_PANEL_ROWS 16
 
 /* A weight: n_out rows of n_in elements, row-major as in GGUF (ne[0] = n_in), or in panels. */

@@ -142,7 +142,7 @@ def test_codebooks_are_complete(name: str, entries: int, width: int) -> None:
 
 
 def test_the_kernels_codebooks_are_the_same() -> None:
-    source = Path(__file__).parent.parent / "kernels_c" / "codebooks.h"
+    source = Path(__file__).parent.parent / "kernels_c" / "quant" / "codebooks.h"
     _, *tables = re.split(r"/\* (I\w+) \*/", source.read_text())
     assert tables[::2] == ["IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1", "IQ3_XXS", "IQ3_S"]
     for name, table in zip(tables[::2], tables[1::2], strict=True):

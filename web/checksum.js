@@ -1,4 +1,4 @@
-/** XXH64 of blocks of bytes, in WebAssembly: kernels_c/checksum.c. */
+/** XXH64 of blocks of bytes, in WebAssembly: kernels_c/text/checksum.c. */
 
 import { compile } from "./kernel_module.js";
 

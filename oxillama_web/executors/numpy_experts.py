@@ -1,4 +1,4 @@
-"""Mixtures of experts in NumPy: the reference for kernels_c/experts.c."""
+"""Mixtures of experts in NumPy: the reference for kernels_c/ops/experts.c."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class CacheLayout:
 
 
 def tile_bytes(kind: KVCacheType, dim: int) -> int:
-    """Bytes of 64 positions of one head in the cache, `dim` values each: kernels_c/kv_cache.h."""
+    """Bytes of 64 positions of one head, `dim` values each: see kernels_c/ops/kv_cache.h."""
     if kind == "q8_0":
         return _KEY_TILE * (dim + 2 * (-(-dim // 32)))
     return _KEY_TILE * dim * (4 if kind == "f32" else 2)

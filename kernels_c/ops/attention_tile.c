@@ -1,0 +1,241 @@
+/* Scores, softmax and weighted values of a tile of rows over a tile of keys: see attention.c. */
+#include "ops/attention_tile.h"
+#include "ops/attention_gemm.h"
+#include "simd/vmath.h"
+
+enum { FEW_ROWS = 8 /* at most so many are multiplied straight from the cache */ };
+
+/* The keys [first, end) of a tile, counted from its first one. */
+typedef struct key_range {
+    uint32_t first;
+    uint32_t end;
+} key_range;
+
+/* Those that a row sees. */
+static key_range seen_keys(const ox_attention_tile *t, uint32_t r, uint32_t first_key) {
+    const uint32_t end = t->ends[r], window = (uint32_t)t->op->i[2];
+    const uint32_t first = window && end > window ? end - window : 0;
+    const uint32_t from = first > first_key ? first - first_key : 0;
+    const uint32_t to = end > first_key ? end - first_key : 0;
+    return (key_range){from < KEYS ? from : KEYS, to < KEYS ? to : KEYS};
+}
+
+/* How many rows from r on are multiplied together. */
+static uint32_t rows_from(const ox_attention_tile *t, uint32_t r) {
+    return t->n_rows - r < TILE_ROWS ? t->n_rows - r : TILE_ROWS;
+}
+
+/* The keys that all of the rows r .. r + n_rows - 1 see; [KEYS, KEYS) if there are none. */
+static key_range common_keys(const ox_attention_tile *t, uint32_t r, uint32_t n_rows,
+                             uint32_t first_key) {
+    /* rows ascend */
+    const uint32_t first = seen_keys(t, r + n_rows - 1, first_key).first;
+    const uint32_t end = seen_keys(t, r, first_key).end;
+    return first < end ? (key_range){first, end} : (key_range){KEYS, KEYS};
+}
+
+static uint32_t block_size(uint32_t dim, uint32_t first) {
+    return dim - first < CACHED_BLOCK ? dim - first : CACHED_BLOCK;
+}
+
+/* scores = queries . keys for a tile of keys [k_dim][KEYS]. scales: NULL, or of the keys. */
+static void multiply_keys(const ox_attention_tile *t, uint32_t first_key, const uint8_t *keys,
+                          const uint8_t *scales, uint32_t format) {
+    const uint32_t bytes = cached_value_bytes(format), dim = t->layer->k_dim;
+    for (uint32_t r = 0; r < t->n_rows; r += TILE_ROWS) {
+        const uint32_t n_rows = rows_from(t, r);
+        const uint32_t end = seen_keys(t, r + n_rows - 1, first_key).end;
+        ox_tile_product product = {.a = t->queries + (size_t)r * t->k_stride,
+                                   .b = keys,
+                                   .c = t->scores + (size_t)r * KEYS,
+                                   .a_stride = t->k_stride,
+                                   .b_stride = KEYS * bytes,
+                                   .c_stride = KEYS,
+                                   .n_rows = n_rows,
+                                   .n = dim,
+                                   .width = pad(end, 2 * VF)};
+        if (!scales) {
+            ox_multiply_tile(&product, format);
+            continue;
+        }
+        for (uint32_t i = 0; i < dim; i += CACHED_BLOCK) {
+            product.scales = scales + 2 * (size_t)(i / CACHED_BLOCK * KEYS);
+            product.n = block_size(dim, i);
+            product.add = i > 0;
+            ox_multiply_tile(&product, format);
+            product.a += CACHED_BLOCK;
+            product.b += CACHED_BLOCK * KEYS * bytes;
+        }
+    }
+}
+
+/* A product's part for n_rows rows from row on, and some of the keys. */
+static void multiply_part(ox_tile_product product, uint32_t row, uint32_t n_rows, key_range keys,
+                          uint32_t format) {
+    if (keys.first >= keys.end) return;
+    product.a += row * product.a_stride + keys.first;
+    product.b += keys.first * product.b_stride;
+    product.c += row * product.c_stride;
+    product.n_rows = n_rows;
+    product.n = keys.end - keys.first;
+    ox_multiply_tile(&product, format);
+}
+
+/* A product of the rows from r on with what they see of a tile. Keys that not all of the rows see
+ * are taken row by row, those in front of the common ones before them. A row does not even multiply
+ * by 0 what it does not see: that may be no number. */
+static void multiply_seen(const ox_attention_tile *t, uint32_t r, uint32_t first_key,
+                          const ox_tile_product *product, uint32_t format) {
+    const key_range common = common_keys(t, r, product->n_rows, first_key);
+    for (uint32_t i = 0; i < product->n_rows; i++) {
+        const key_range keys = seen_keys(t, r + i, first_key);
+        const uint32_t end = keys.end < common.first ? keys.end : common.first;
+        multiply_part(*product, i, 1, (key_range){keys.first, end}, format);
+    }
+    multiply_part(*product, 0, product->n_rows, common, format);
+    for (uint32_t i = 0; i < product->n_rows; i++) {
+        const key_range keys = seen_keys(t, r + i, first_key);
+        const uint32_t first = keys.first > common.end ? keys.first : common.end;
+        multiply_part(*product, i, 1, (key_range){first, keys.end}, format);
+    }
+}
+
+/* The exponentials of a block of rows times the scales of a block of values. */
+static void scale_scores(const float *scores, const uint8_t *scales, uint32_t n_rows, float *to) {
+    for (uint32_t j = 0; j < KEYS; j += VF) {
+        const vf32 scale = v_load_f16(scales + 2 * j);
+        for (uint32_t r = 0; r < n_rows; r++)
+            v_store(to + r * KEYS + j, v_mul(v_load(scores + r * KEYS + j), scale));
+    }
+}
+
+/* sums += scores . values, each v_dim (the cache) or v_stride wide. scales: NULL, or of the
+ * values. */
+static void multiply_values(const ox_attention_tile *t, uint32_t first_key, const uint8_t *values,
+                            uint32_t width, const uint8_t *scales, uint32_t format) {
+    const size_t bytes = cached_value_bytes(format);
+    float scaled[TILE_ROWS * KEYS];
+    for (uint32_t r = 0; r < t->n_rows; r += TILE_ROWS) {
+        const float *scores = t->scores + (size_t)r * KEYS;
+        ox_tile_product product = {.a = scores,
+                                   .b = values,
+                                   .c = t->sums + (size_t)r * t->v_stride,
+                                   .a_stride = KEYS,
+                                   .b_stride = width * bytes,
+                                   .c_stride = t->v_stride,
+                                   .n_rows = rows_from(t, r),
+                                   .width = width,
+                                   .add = 1};
+        if (!scales) {
+            multiply_seen(t, r, first_key, &product, format);
+            continue;
+        }
+        product.a = scaled;
+        for (uint32_t i = 0; i < width; i += CACHED_BLOCK) {
+            const uint8_t *of_block = scales + (size_t)i / CACHED_BLOCK * 2 * KEYS;
+            scale_scores(scores, of_block, product.n_rows, scaled);
+            product.width = block_size(width, i);
+            multiply_seen(t, r, first_key, &product, format);
+            product.b += CACHED_BLOCK * bytes;
+            product.c += CACHED_BLOCK;
+        }
+    }
+}
+
+/* A tile's values as float32 [n_keys][v_stride]. */
+static void load_values(const ox_attention_tile *t, const uint8_t *values, uint32_t n_keys,
+                        uint32_t format) {
+    const uint32_t dim = t->layer->v_dim;
+    for (uint32_t j = 0; j < n_keys; j++, values += (size_t)dim * cached_value_bytes(format)) {
+        float *to = t->values + (size_t)j * t->v_stride;
+        ox_load_cached(values, dim, format, to);
+        for (uint32_t i = dim; i < t->v_stride; i++) to[i] = 0.0f;
+    }
+}
+
+static void softcap_scores(float *scores, float cap) {
+    for (uint32_t j = 0; j < KEYS; j += VF) {
+        const vf32 tanh = v_tanh(v_div(v_load(scores + j), v_splat(cap)));
+        v_store(scores + j, v_mul(v_splat(cap), tanh));
+    }
+}
+
+/* Turns a row's scores of keys first_key .. + KEYS - 1 into exponentials, and rescales what the row
+ * has summed up so far. */
+static void online_softmax(const ox_attention_tile *t, uint32_t r, uint32_t first_key) {
+    float *scores = t->scores + (size_t)r * KEYS;
+    const key_range seen = seen_keys(t, r, first_key);
+    for (uint32_t j = 0; j < KEYS; j += VF)
+        v_store(scores + j, v_mul(v_load(scores + j), v_splat(t->factors[r])));
+    if (t->op->f[1] > 0.0f) softcap_scores(scores, t->op->f[1]);
+    for (uint32_t j = 0; j < seen.first; j++) scores[j] = NEGATIVE_INFINITY;
+    for (uint32_t j = seen.end; j < KEYS; j++) scores[j] = NEGATIVE_INFINITY;
+    vf32 most = v_load(scores);
+    for (uint32_t j = VF; j < KEYS; j += VF) most = v_max(most, v_load(scores + j));
+    const float tile_largest = v_hmax(most), before = t->largest[r];
+    const float largest = tile_largest > before ? tile_largest : before;
+    if (largest == NEGATIVE_INFINITY) { /* nothing visible yet, or no number */
+        for (uint32_t j = 0; j < KEYS; j++) {
+            if (scores[j] == NEGATIVE_INFINITY) scores[j] = 0.0f;
+            t->totals[r] += scores[j];
+        }
+        return;
+    }
+    const vf32 weight = v_splat(1.0f / cached_unit(t->run->model->kv_format));
+    vf32 total = v_zero();
+    for (uint32_t j = 0; j < KEYS; j += VF) {
+        const vf32 e = v_exp(v_sub(v_load(scores + j), v_splat(largest)));
+        v_store(scores + j, v_mul(e, weight));
+        total = v_add(total, e);
+    }
+    if (largest > before) {
+        const float factor = before == NEGATIVE_INFINITY ? 0.0f : v_exp_one(before - largest);
+        float *sums = t->sums + (size_t)r * t->v_stride;
+        for (uint32_t i = 0; i < t->v_stride; i += VF) {
+            v_store(sums + i, v_mul(v_load(sums + i), v_splat(factor)));
+        }
+        t->totals[r] *= factor;
+        t->largest[r] = largest;
+    }
+    t->totals[r] += v_hsum(total);
+}
+
+/* Tiles follow each other in no order that a processor would know. */
+static void read_ahead(const uint8_t *tile, size_t n_bytes) {
+    enum { CACHE_LINE = 64 };
+    for (size_t i = 0; i < n_bytes; i += CACHE_LINE) v_read_ahead(tile + i);
+}
+
+void ox_attend_keys(const ox_attention_tile *t, uint32_t first_key, uint32_t n_keys,
+                    uint32_t next_key) {
+    const ox_model *model = t->run->model;
+    const ox_kv_layer *layer = t->layer;
+    const uint32_t format = model->kv_format, bytes = cached_value_bytes(format);
+    uint8_t *keys = key_tile_at(model, layer, t->sequence, t->kv_head, first_key);
+    uint8_t *values = value_tile_at(model, layer, t->sequence, t->kv_head, first_key);
+    const uint8_t *k_scales = NULL, *v_scales = NULL;
+    if (format == CACHED_Q8_0) {
+        k_scales = cached_scales(keys, layer->k_dim);
+        v_scales = cached_scales(values, layer->v_dim);
+    }
+    read_ahead(values, (size_t)n_keys * layer->v_dim * bytes);
+    const int straight = t->n_rows <= FEW_ROWS || format == CACHED_F32;
+    if (straight) {
+        multiply_keys(t, first_key, keys, k_scales, format);
+    } else {
+        ox_load_cached(keys, layer->k_dim * KEYS, format, t->keys);
+        multiply_keys(t, first_key, (const uint8_t *)t->keys, k_scales, CACHED_F32);
+    }
+    for (uint32_t r = 0; r < t->n_rows; r++) online_softmax(t, r, first_key);
+    if (next_key) {
+        const uint8_t *next = key_tile_at(model, layer, t->sequence, t->kv_head, next_key);
+        read_ahead(next, (size_t)KEYS * layer->k_dim * bytes);
+    }
+    if (straight && t->v_stride == layer->v_dim) {
+        multiply_values(t, first_key, values, t->v_stride, v_scales, format);
+    } else {
+        load_values(t, values, n_keys, format);
+        multiply_values(t, first_key, (const uint8_t *)t->values, t->v_stride, v_scales,
+                        CACHED_F32);
+    }
+}

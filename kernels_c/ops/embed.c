@@ -1,0 +1,92 @@
+/* OX_EMBED and OX_POSITION_EMBED: rows of a weight as float32. */
+#include "internal.h"
+#include "quant/codebook_formats.h"
+#include "quant/repack.h"
+
+/* One row of a panel's column, or the only row of a column that was packed for it. */
+static void dequantize_column(const ox_format f, const uint8_t *column, uint32_t row, float scale,
+                              float *to) {
+    uint8_t expanded[EXPANDED_BYTES];
+    ox_panel_scales scales;
+    const uint8_t *tile = ready_column(f, column, expanded, &scales);
+    const uint32_t v = row / VF, lane = row % VF;
+    for (uint32_t sub = 0; sub < format_subs(f); sub++, tile += ready_tile_bytes(f)) {
+        for (int group = 0; group < 8; group++) {
+            const uint32_t part = sub * f.halves + (f.halves == 2 ? (uint32_t)group / 4 : 0);
+            const float d = scales.d[part][row];
+            const float m = format_has_m(f) ? scales.m[part][row] : 0.0f;
+            uint8_t u[4 * VF];
+            vb_store(u, tile_group(f, tile, group, (int)v));
+            for (uint32_t i = 0; i < 4; i++) {
+                const uint8_t x = u[4 * lane + i];
+                const int32_t value = f.is_signed ? (int8_t)x : (int32_t)x - f.offset;
+                *to++ = (d * (float)value + m) * scale;
+            }
+        }
+    }
+}
+
+static void dequantize_row(const ox_format f, const ox_tensor *tensor, uint32_t row, float scale,
+                           float *to) {
+    const uint8_t *data = (const uint8_t *)(uintptr_t)tensor->data;
+    const uint64_t row_bytes = format_row_bytes(f, tensor->n_in);
+    const uint32_t panel = row / PANEL;
+    const int packed = tensor->packed && panel < tensor->n_out / PANEL;
+    uint8_t column[PANEL * OX_LARGEST_BLOCK];
+    for (uint32_t c = 0; c < tensor->n_in / f.block; c++) {
+        if (packed) {
+            const uint8_t *at = data + panel * PANEL * row_bytes;
+            dequantize_column(f, at + (size_t)c * format_column_bytes(f), row % PANEL, scale, to);
+        } else {
+            const uint8_t *block = data + row * row_bytes + (size_t)c * f.block_bytes;
+            ox_pack_rows(&f, block, row_bytes, 1, 1, column);
+            dequantize_column(f, column, 0, scale, to);
+        }
+        to += f.block;
+    }
+}
+
+static void float_row(const ox_tensor *tensor, uint32_t row, float scale, float *to) {
+    const uint32_t bytes = tensor->format == OX_F32 ? 4 : 2;
+    const uint8_t *from =
+        (const uint8_t *)(uintptr_t)tensor->data + (uint64_t)row * tensor->n_in * bytes;
+    for (uint32_t i = 0; i < tensor->n_in; i++, from += bytes) {
+        if (tensor->format == OX_F32) {
+            to[i] = v_float_of_bits(v_load_u32(from)) * scale;
+        } else if (tensor->format == OX_F16) {
+            to[i] = v_f16_to_f32(v_load_u16(from)) * scale;
+        } else {
+            to[i] = v_float_of_bits((uint32_t)v_load_u16(from) << 16) * scale;
+        }
+    }
+}
+
+static void any_row(const ox_tensor *tensor, uint32_t row, float scale, float *to) {
+    ox_format format;
+    if (ox_find_format(tensor->format, &format)) {
+        dequantize_row(format, tensor, row, scale, to);
+    } else {
+        float_row(tensor, row, scale, to);
+    }
+}
+
+void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    const int32_t *tokens = (const int32_t *)(uintptr_t)run->batch->tokens;
+    uint32_t first, last;
+    ox_share(run, n_rows, &first, &last);
+    for (uint32_t t = first; t < last; t++) {
+        any_row(tensor, (uint32_t)tokens[t], op->f[0], ox_row(dst, t));
+    }
+}
+
+void ox_position_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    uint32_t first, last;
+    ox_share(run, n_rows, &first, &last);
+    for (uint32_t t = first; t < last; t++) {
+        any_row(tensor, ox_position(ox_sequence_of(run, t), t), 1.0f, ox_row(dst, t));
+    }
+}

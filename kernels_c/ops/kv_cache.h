@@ -1,0 +1,72 @@
+/* Where keys and values lie in the pages of the cache.
+ *
+ * In F32 and F16 only the values themselves are kept. Q8_0 rounds 32 consecutive values of one
+ * position and head to 8 bits with a float16 scale, as ggml does; the scales of a tile of 64
+ * positions follow its values, [blocks][64], so that attention finds those of neighbouring
+ * positions side by side. See struct ox_kv_layer for the order of the values. */
+#ifndef OX_KV_CACHE_H
+#define OX_KV_CACHE_H
+
+#include "internal.h"
+#include "simd/simd.h"
+
+enum { CACHED_F32 = 0, CACHED_F16 = 1, CACHED_Q8_0 = 8, CACHED_BLOCK = 32, KEYS = OX_KEY_TILE };
+
+static inline uint32_t cached_value_bytes(uint32_t format) {
+    return format == CACHED_F32 ? 4 : format == CACHED_F16 ? 2 : 1;
+}
+
+/* Bytes of 64 positions of one head, dim values each. */
+static inline uint64_t cached_tile_bytes(uint32_t format, uint32_t dim) {
+    const uint64_t values = (uint64_t)KEYS * dim * cached_value_bytes(format);
+    const uint64_t blocks = ((uint64_t)dim + CACHED_BLOCK - 1) / CACHED_BLOCK;
+    return format == CACHED_Q8_0 ? values + 2 * KEYS * blocks : values;
+}
+
+/* The tile of a head, dim values wide, with a position in it. offset: of the layer's keys or values
+ * in a page. */
+static inline uint8_t *cached_tile_at(const ox_model *model, const ox_sequence *sequence,
+                                      uint64_t offset, uint32_t dim, uint32_t head,
+                                      uint32_t position) {
+    const uint64_t *pages = (const uint64_t *)(uintptr_t)sequence->pages;
+    const uint32_t page_tokens = model->page_tokens;
+    const uint64_t tile = head * (page_tokens / KEYS) + position % page_tokens / KEYS;
+    return (uint8_t *)(uintptr_t)pages[position / page_tokens] + offset +
+           tile * cached_tile_bytes(model->kv_format, dim);
+}
+
+/* A tile's keys: [k_dim][64]. */
+static inline uint8_t *key_tile_at(const ox_model *model, const ox_kv_layer *layer,
+                                   const ox_sequence *sequence, uint32_t head, uint32_t position) {
+    return cached_tile_at(model, sequence, layer->k_offset, layer->k_dim, head, position);
+}
+
+/* A tile's values: [64][v_dim]. */
+static inline uint8_t *value_tile_at(const ox_model *model, const ox_kv_layer *layer,
+                                     const ox_sequence *sequence, uint32_t head,
+                                     uint32_t position) {
+    return cached_tile_at(model, sequence, layer->v_offset, layer->v_dim, head, position);
+}
+
+/* kv_store.c: one position's values of one head, dim of them, into a tile; `stride` values lie
+ * between two of them: KEYS for keys, 1 for values. */
+void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t format,
+                     uint32_t position, uint8_t *tile);
+
+/* A tile's float16 scales in Q8_0: [blocks][64]. */
+static inline uint8_t *cached_scales(uint8_t *tile, uint32_t dim) { return tile + KEYS * dim; }
+
+/* Cached values as float32 times cached_unit, of Q8_0 the integers. The float16 values are finite
+ * and never subnormal (see kv_store.c), so that v_move_f16 will do. */
+V_INLINE vf32 load_cached(const uint8_t *p, const uint32_t format) {
+    if (format == CACHED_Q8_0) return v_load_i8(p);
+    return format == CACHED_F16 ? v_move_f16(p) : v_load((const float *)(const void *)p);
+}
+V_INLINE float cached_unit(uint32_t format) { return format == CACHED_F16 ? V_MOVED_F16 : 1.0f; }
+
+V_INLINE float load_cached_one(const uint8_t *p, const uint32_t format) {
+    if (format == CACHED_Q8_0) return (float)(int8_t)*p;
+    return format == CACHED_F16 ? v_f16_to_f32(v_load_u16(p)) : v_float_of_bits(v_load_u32(p));
+}
+
+#endif

@@ -1,0 +1,82 @@
+/* OX_KV_STORE: writes keys and values of a batch into the cache. */
+#include "ops/kv_cache.h"
+
+enum { HALVES = 64 }; /* values that are rounded to float16 at a time: whole vectors */
+
+/* n values, at most HALVES. What would be infinite becomes the largest number, and what would be
+ * subnormal 0: then reading needs no special cases. */
+static void round_to_f16(const float *x, uint32_t n, uint16_t *halves) {
+    for (uint32_t i = 0; i < n; i += VF) {
+        const vf32 value = v_load_upto(x + i, n - i);
+        v_store_f16(halves + i, v_min(v_max(value, v_splat(-65504.0f)), v_splat(65504.0f)));
+    }
+    for (uint32_t i = 0; i < n; i++) halves[i] = halves[i] & 0x7c00 ? halves[i] : 0;
+}
+
+static void store_f16(const float *x, uint32_t dim, uint32_t stride, uint8_t *to) {
+    uint16_t halves[HALVES];
+    for (uint32_t first = 0; first < dim; first += HALVES) {
+        const uint32_t n = dim - first < HALVES ? dim - first : HALVES;
+        round_to_f16(x + first, n, halves);
+        for (uint32_t i = 0; i < n; i++)
+            __builtin_memcpy(to + 2 * (size_t)(first + i) * stride, halves + i, 2);
+    }
+}
+
+/* Up to 32 values to 8 bits: the scale is max|x| / 127 in float16. It is no number if a value is
+ * none. */
+static void store_block(const float *x, uint32_t n, size_t stride, uint8_t *to, uint8_t *scale_to) {
+    float largest = 0.0f, poison = 0.0f;
+    for (uint32_t i = 0; i < n; i++) {
+        const float size = x[i] < 0.0f ? -x[i] : x[i];
+        if (size > largest) largest = size;
+        if (x[i] != x[i]) poison = x[i];
+    }
+    const float most = 127.0f * 65504.0f;
+    if (largest > most) largest = most;
+    const float inverse = largest > 0x1p-100f ? 127.0f / largest : 0.0f;
+    for (uint32_t i = 0; i < n; i++) {
+        float q = x[i] * inverse;
+        q = q > 127.0f ? 127.0f : q >= -127.0f ? q : -127.0f;
+        /* adding 1.5 * 2^23 rounds, and leaves the integer in the lowest bits */
+        to[i * stride] = (uint8_t)v_bits_of_float(q + 0x1.8p23f);
+    }
+    const uint16_t scale = v_f32_to_f16(largest / 127.0f + poison);
+    __builtin_memcpy(scale_to, &scale, 2);
+}
+
+void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t format,
+                     uint32_t position, uint8_t *tile) {
+    const uint32_t in_tile = position % KEYS, first = stride == 1 ? in_tile * dim : in_tile;
+    uint8_t *to = tile + (size_t)first * cached_value_bytes(format);
+    if (format == CACHED_Q8_0) {
+        uint8_t *scales = cached_scales(tile, dim) + 2 * in_tile;
+        for (uint32_t i = 0; i < dim; i += CACHED_BLOCK, scales += 2 * KEYS) {
+            const uint32_t n = dim - i < CACHED_BLOCK ? dim - i : CACHED_BLOCK;
+            store_block(x + i, n, stride, to + (size_t)i * stride, scales);
+        }
+        return;
+    }
+    if (format == CACHED_F16) {
+        store_f16(x, dim, stride, to);
+        return;
+    }
+    for (uint32_t i = 0; i < dim; i++) __builtin_memcpy(to + 4 * (size_t)i * stride, x + i, 4);
+}
+
+void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    const ox_model *model = run->model;
+    const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
+    const ox_buffer *keys = ox_buffer_at(run, op->src[0]), *values = ox_buffer_at(run, op->src[1]);
+    uint32_t first, last;
+    ox_share(run, n_rows * layer->n_heads, &first, &last);
+    for (uint32_t i = first; i < last; i++) {
+        const uint32_t t = i / layer->n_heads, head = i % layer->n_heads;
+        const ox_sequence *sequence = ox_sequence_of(run, t);
+        const uint32_t position = ox_position(sequence, t), format = model->kv_format;
+        ox_store_cached(ox_row(keys, t) + (size_t)head * layer->k_dim, layer->k_dim, KEYS, format,
+                        position, key_tile_at(model, layer, sequence, head, position));
+        ox_store_cached(ox_row(values, t) + (size_t)head * layer->v_dim, layer->v_dim, 1, format,
+                        position, value_tile_at(model, layer, sequence, head, position));
+    }
+}

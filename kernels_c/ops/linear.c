@@ -1,0 +1,160 @@
+/* OX_LINEAR: dst = weight @ src (+ bias), the weights quantized or not. */
+#include "ops/linear.h"
+#include "ops/linear_float.h"
+#include "quant/gemm.h"
+#include "quant/repack.h"
+
+uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows) {
+    ox_format format;
+    if (!ox_find_format(weight->format, &format)) return 0;
+    return ox_activation_bytes(weight->n_in, n_rows);
+}
+
+uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
+    ox_format format;
+    if (!ox_find_format(weight->format, &format))
+        return ox_linear_float_local_bytes(weight, n_rows);
+    const uint64_t panel = PANEL * format_row_bytes(format, weight->n_in);
+    const uint64_t unpacked =
+        n_rows > OX_GEMV_TOKENS ? ox_unpacked_bytes(&format, weight->n_in) : 0;
+    return ox_align64(panel) + unpacked;
+}
+
+/* Rows of a panel for a group of tokens into dst, of which the first n_valid exist. */
+static void store_panel(const ox_product *product, uint32_t panel, uint32_t n_valid, uint32_t token,
+                        uint32_t n_tokens, const float (*rows)[PANEL]) {
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        float *to = ox_product_row(product, token + t) + (size_t)panel * PANEL;
+        const float *bias = product->bias ? product->bias + (size_t)panel * PANEL : NULL;
+        if (n_valid == PANEL) {
+            for (int i = 0; i < PANEL; i += VF) {
+                const vf32 x = v_load(rows[t] + i);
+                v_store(to + i, bias ? v_add(x, v_load(bias + i)) : x);
+            }
+        } else {
+            for (uint32_t i = 0; i < n_valid; i++)
+                to[i] = rows[t][i] + bias_of(product, panel * PANEL + i);
+        }
+    }
+}
+
+/* Weights in blocks of 256 are so coarse that refinements would not show. */
+static uint32_t n_refined(const ox_format *format, const ox_activations *acts, uint32_t group) {
+    return format->block == 32 ? acts->n_refined[group] : 0;
+}
+
+static void add_rows(float (*to)[PANEL], const float (*rows)[PANEL], uint32_t n_tokens) {
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        for (int i = 0; i < PANEL; i += VF) {
+            v_store(to[t] + i, v_add(v_load(to[t] + i), v_load(rows[t] + i)));
+        }
+    }
+}
+
+/* Sixteen rows, for all tokens. Rows that are not packed are packed on the way. */
+static void multiply_panel(const ox_run *run, const ox_product *product, const ox_format *format,
+                           const ox_activations *acts, uint32_t p) {
+    const ox_tensor *weight = product->weight;
+    const uint32_t n_columns = weight->n_in / format->block;
+    const uint64_t row_bytes = format_row_bytes(*format, weight->n_in);
+    const uint64_t panel_bytes = PANEL * row_bytes;
+    uint8_t *repacked = run->local;
+    uint8_t *unpacked = run->local + ox_align64(panel_bytes);
+
+    const uint32_t left = weight->n_out - p * PANEL, n_valid = left < PANEL ? left : PANEL;
+    const uint8_t *panel = (const uint8_t *)(uintptr_t)weight->data + p * panel_bytes;
+    const uint8_t *end = (const uint8_t *)(uintptr_t)weight->data + weight->bytes;
+    if (!weight->packed || n_valid < PANEL) {
+        ox_pack_rows(format, panel, row_bytes, n_valid, n_columns, repacked);
+        panel = repacked;
+        end = repacked + panel_bytes;
+    }
+    float rows[V_TILE_TOKENS][PANEL], more[V_TILE_TOKENS][PANEL];
+    if (product->n_rows <= OX_GEMV_TOKENS) {
+        ox_panel_gemv(format, panel, end, n_columns, acts->blocks, product->n_rows, rows);
+        for (uint32_t e = 0; e < n_refined(format, acts, 0); e++) {
+            ox_panel_gemv(format, panel + acts->refined[e] * format_column_bytes(*format), end, 1,
+                          acts->refinements + (size_t)e * acts->group, product->n_rows, more);
+            add_rows(rows, (const float (*)[PANEL])more, product->n_rows);
+        }
+        store_panel(product, p, n_valid, 0, product->n_rows, (const float (*)[PANEL])rows);
+        return;
+    }
+    ox_panel_unpack(format, panel, n_columns, unpacked);
+    for (uint32_t t = 0; t < product->n_rows; t += V_TILE_TOKENS) {
+        const uint32_t rest = product->n_rows - t;
+        const uint32_t n = rest < V_TILE_TOKENS ? rest : V_TILE_TOKENS;
+        const size_t at = (size_t)t * acts->n_blocks;
+        const uint32_t *refined = acts->refined + at / V_TILE_TOKENS;
+        ox_panel_gemm(format, unpacked, acts->n_blocks, acts->blocks + at, n, rows);
+        for (uint32_t e = 0; e < n_refined(format, acts, t / V_TILE_TOKENS); e++) {
+            ox_panel_gemm(format, unpacked + refined[e] * ox_unpacked_bytes(format, 32), 1,
+                          acts->refinements + at + (size_t)e * V_TILE_TOKENS, n, more);
+            add_rows(rows, (const float (*)[PANEL])more, n);
+        }
+        store_panel(product, p, n_valid, t, n, (const float (*)[PANEL])rows);
+    }
+}
+
+void ox_linear_quantized(const ox_run *run, ox_turns *turns, const ox_product *product,
+                         const ox_format *format, const ox_activations *acts) {
+    const uint32_t n_out = product->weight->n_out;
+    const uint32_t n_panels = n_out / PANEL + (n_out % PANEL != 0);
+    const uint32_t at_once = rows_at_once(run, product, n_panels);
+    uint32_t turn;
+    while (ox_take_turn(turns, (n_panels + at_once - 1) / at_once, &turn)) {
+        const uint32_t first = turn * at_once, left = n_panels - first;
+        for (uint32_t i = 0; i < at_once && i < left; i++) {
+            multiply_panel(run, product, format, acts, first + i);
+        }
+    }
+}
+
+/* 1 if the operation before this one left the same input quantized, where this one would. */
+static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
+    const ox_op *ops = (const ox_op *)(uintptr_t)run->model->ops;
+    const ox_op *previous = op - 1;
+    ox_format format;
+    if (op <= ops || op >= ops + run->model->n_ops || ox_meets(run, op)) return 0;
+    return previous->kind == OX_LINEAR && previous->src[0] == op->src[0] &&
+           previous->dst != op->src[0] &&
+           ox_find_format(ox_tensor_at(run, previous->tensor[0])->format, &format);
+}
+
+static void quantize_input(const ox_run *run, const ox_op *op, const ox_activations *acts,
+                           const float *src, uint32_t n_rows) {
+    if (run->has_own) {
+        const ox_run alone = ox_alone(run);
+        ox_quantize_rows(&alone, acts, src, n_rows);
+        return;
+    }
+    /* another thread may still read what the operation before has put there */
+    if (!ox_meets(run, op)) ox_barrier_wait(run);
+    ox_quantize_rows(run, acts, src, n_rows);
+    ox_barrier_wait(run);
+}
+
+void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+    if (n_rows == 0) return;
+    const ox_tensor *bias = op->tensor[1] >= 0 ? ox_tensor_at(run, op->tensor[1]) : NULL;
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    const ox_product product = {
+        .weight = ox_tensor_at(run, op->tensor[0]),
+        .bias = bias ? (const float *)(uintptr_t)bias->data : NULL,
+        .src = ox_row(ox_buffer_at(run, op->src[0]), 0),
+        .dst = ox_row(dst, 0) + op->i[0],
+        .dst_stride = dst->width,
+        .n_rows = n_rows,
+    };
+    ox_turns turns = ox_turns_of(run, op);
+    ox_format format;
+    if (!ox_find_format(product.weight->format, &format)) {
+        ox_linear_float(run, &turns, &product);
+        return;
+    }
+    const uint32_t n_in = product.weight->n_in;
+    const ox_activations acts =
+        ox_activations_at(run->has_own ? run->own_input : run->shared, n_in, n_rows);
+    if (!input_is_ready(run, op)) quantize_input(run, op, &acts, product.src, n_rows);
+    ox_linear_quantized(run, &turns, &product, &format, &acts);
+}

@@ -1,0 +1,143 @@
+/* Rounds the inputs of a linear operation to 8 bits, in blocks of 32 with a float32 scale. */
+#include "quant/activations.h"
+
+static uint32_t group_size(uint32_t n_rows) {
+    return n_rows <= OX_GEMV_TOKENS ? n_rows : V_TILE_TOKENS;
+}
+
+uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows) {
+    const uint32_t group = n_rows ? group_size(n_rows) : 1;
+    const uint64_t n_groups = ((uint64_t)n_rows + group - 1) / group, n_blocks = n_in / 32;
+    return n_groups *
+           (2 * group * n_blocks * sizeof(ox_act_block) + (n_blocks + 1) * sizeof(uint32_t));
+}
+
+ox_activations ox_activations_at(uint8_t *memory, uint32_t n_in, uint32_t n_rows) {
+    const uint32_t group = group_size(n_rows), n_blocks = n_in / 32;
+    const size_t n_groups = ((size_t)n_rows + group - 1) / group;
+    ox_act_block *blocks = (ox_act_block *)memory;
+    ox_act_block *refinements = blocks + n_groups * n_blocks * group;
+    uint32_t *refined = (uint32_t *)(refinements + n_groups * n_blocks * group);
+    return (ox_activations){.blocks = blocks,
+                            .refinements = refinements,
+                            .refined = refined,
+                            .n_refined = refined + n_groups * n_blocks,
+                            .n_blocks = n_blocks,
+                            .group = group};
+}
+
+/* Adding 1.5 * 2^23 rounds to an integer, and leaves it in the low bits. */
+#define ROUND 0x1.8p23f
+
+/* 0 for NaN. */
+static int32_t rounded_integer(float x) {
+    if (x != x) return 0;
+    return (int32_t)(v_bits_of_float(x + ROUND) - v_bits_of_float(ROUND));
+}
+
+static float largest_of_block(const float *x) {
+    vf32 largest = v_zero();
+    for (int i = 0; i < 32; i += VF) largest = v_max(largest, v_abs(v_load(x + i)));
+    return v_hmax(largest);
+}
+
+static float inverse_scale(float max) { return max > 0x1p-100f ? 127.0f / max : 0.0f; }
+
+/* scale = max|x| / 127, q = round(x / scale) to nearest even. A block with a NaN or an infinity
+ * gets a NaN scale; one too small to divide by becomes zero. */
+static void quantize_block(const float *x, ox_act_block *to) {
+    const float max = largest_of_block(x), inverse = inverse_scale(max);
+    const vf32 round = v_splat(ROUND), factor = v_splat(inverse);
+    float rounded[32], half_sum[2];
+    for (int h = 0; h < 2; h++) {
+        vf32 sum = v_zero();
+        for (int i = 16 * h; i < 16 * h + 16; i += VF) {
+            const vf32 v = v_add(v_mul(v_load(x + i), factor), round);
+            v_store(rounded + i, v_act_order(v));
+            sum = v_add(sum, v_sub(v, round));
+        }
+        half_sum[h] = v_hsum(sum);
+    }
+    for (int i = 0; i < 32; i++) to->q[i] = (int8_t)v_bits_of_float(rounded[i]);
+    const float sum = half_sum[0] + half_sum[1]; /* NaN where x has one, or an infinity */
+    const float scale = (inverse > 0.0f ? max / 127.0f : 0.0f) + sum * 0.0f;
+    to->scale = scale;
+    to->scaled_sum = scale * sum;
+    to->sum = rounded_integer(sum);
+    for (int h = 0; h < 2; h++) {
+        to->scaled_half_sum[h] = scale * half_sum[h];
+        to->half_sum[h] = rounded_integer(half_sum[h]);
+    }
+    to->reserved = 0;
+}
+
+/* Quantizes what the rounding of a block has left over. */
+static void refine_block(const float *x, float scale, ox_act_block *to) {
+    const vf32 round = v_splat(ROUND), factor = v_splat(inverse_scale(largest_of_block(x)));
+    float rest[32];
+    for (int i = 0; i < 32; i += VF) {
+        const vf32 q = v_sub(v_add(v_mul(v_load(x + i), factor), round), round);
+        v_store(rest + i, v_sub(v_load(x + i), v_mul(q, v_splat(scale))));
+    }
+    quantize_block(rest, to);
+}
+
+/* A block whose squared scale is more than five times the mean over its token is refined: some 4 %
+ * of the blocks, which make half of the error and more. */
+static float refinement_threshold(const ox_act_block *blocks, uint32_t n_blocks, uint32_t stride) {
+    float sum = 0.0f;
+    for (uint32_t b = 0; b < n_blocks; b++) {
+        sum += blocks[(size_t)b * stride].scale * blocks[(size_t)b * stride].scale;
+    }
+    return 5.0f * sum / (float)n_blocks;
+}
+
+/* Refinements of a group; a block that one token refines has a place for every token, which is zero
+ * for the others. */
+static void refine_group(const ox_activations *to, uint32_t g, const float *rows,
+                         uint32_t n_tokens) {
+    const uint32_t n_blocks = to->n_blocks, group = to->group;
+    const size_t first = (size_t)g * n_blocks * group, n_in = (size_t)n_blocks * 32;
+    float threshold[V_TILE_TOKENS + OX_GEMV_TOKENS];
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        threshold[t] = refinement_threshold(to->blocks + first + t, n_blocks, group);
+    }
+    uint32_t n_refined = 0;
+    for (uint32_t b = 0; b < n_blocks; b++) {
+        const ox_act_block *block = to->blocks + first + (size_t)b * group;
+        ox_act_block *refinement = to->refinements + first + (size_t)n_refined * group;
+        uint32_t found = 0;
+        for (uint32_t t = 0; t < n_tokens; t++) {
+            found |= block[t].scale * block[t].scale > threshold[t];
+        }
+        if (!found) continue;
+        for (uint32_t t = 0; t < n_tokens; t++) {
+            if (block[t].scale * block[t].scale > threshold[t]) {
+                refine_block(rows + t * n_in + b * 32, block[t].scale, refinement + t);
+            } else {
+                __builtin_memset(refinement + t, 0, sizeof *refinement);
+            }
+        }
+        to->refined[(size_t)g * n_blocks + n_refined++] = b;
+    }
+    to->n_refined[g] = n_refined;
+}
+
+/* Groups are shared between threads: a single token is too little work to share. */
+void ox_quantize_rows(const ox_run *run, const ox_activations *to, const float *rows,
+                      uint32_t n_rows) {
+    const uint32_t n_blocks = to->n_blocks, group = to->group;
+    uint32_t first, last;
+    ox_share(run, (n_rows + group - 1) / group, &first, &last);
+    for (uint32_t g = first; g < last; g++) {
+        const uint32_t left = n_rows - g * group, n_tokens = left < group ? left : group;
+        const float *x = rows + (size_t)g * group * n_blocks * 32;
+        ox_act_block *blocks = to->blocks + (size_t)g * n_blocks * group;
+        for (uint32_t t = 0; t < n_tokens; t++) {
+            for (uint32_t b = 0; b < n_blocks; b++) {
+                quantize_block(x + ((size_t)t * n_blocks + b) * 32, blocks + (size_t)b * group + t);
+            }
+        }
+        refine_group(to, g, x, n_tokens);
+    }
+}

@@ -1,0 +1,44 @@
+/* The quantized input of a linear operation. */
+#ifndef OX_ACTIVATIONS_H
+#define OX_ACTIVATIONS_H
+
+#include "internal.h"
+#include "simd/simd.h"
+
+/* 32 consecutive values of one token: x = scale * q, q in -127 .. 127. */
+typedef struct ox_act_block {
+    act_t q[32]; /* each four in the order of v_act_order */
+    float scale;
+    float scaled_sum;         /* scale * sum(q) */
+    float scaled_half_sum[2]; /* the same for the first and the last 16 */
+    int32_t sum;
+    int32_t half_sum[2];
+    int32_t reserved;
+} ox_act_block;
+
+/* Up to so many tokens are multiplied straight from the packed weights. */
+enum { OX_GEMV_TOKENS = 3 };
+
+/* Tokens stand in groups of `group`, and a group's blocks lie together: block b of token t is
+ * blocks[(t / group * n_blocks + b) * group + t % group].
+ *
+ * A few blocks hold values far larger than the others of their token, and rounding those makes most
+ * of a product's error. What their rounding left over is quantized again: refinement e of a group
+ * belongs to block refined[e] and stands where block e would. */
+typedef struct ox_activations {
+    ox_act_block *blocks;
+    ox_act_block *refinements;
+    uint32_t *refined;   /* [groups][n_blocks] */
+    uint32_t *n_refined; /* [groups] */
+    uint32_t n_blocks;   /* for a token */
+    uint32_t group;      /* all tokens if there are at most OX_GEMV_TOKENS, else V_TILE_TOKENS */
+} ox_activations;
+
+uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows);
+ox_activations ox_activations_at(uint8_t *memory, uint32_t n_in, uint32_t n_rows);
+
+/* Quantizes this thread's share of rows[0 .. n_rows) of n_in values. */
+void ox_quantize_rows(const ox_run *run, const ox_activations *to, const float *rows,
+                      uint32_t n_rows);
+
+#endif

@@ -1,0 +1,127 @@
+/* A pool of threads that walk a plan together.
+ *
+ * Natively the pool starts its threads itself. In a browser each thread is a web worker with an
+ * instance of these kernels over one shared memory, which calls ox_pool_work. A worker may end
+ * without a word: who waits for it too long, or a worker that fails, breaks the pool, and then
+ * every thread leaves the plan. WebAssembly without shared memory has one thread.
+ */
+#include "internal.h"
+
+#if !defined(__wasm__) || defined(__wasm_atomics__)
+#include "run/barrier.h"
+
+struct ox_pool {
+    gate job; /* counts forward passes */
+    struct ox_barrier barrier;
+    ox_run run; /* of the current job */
+    uint32_t n_threads;
+    atomic_uint stop;
+#ifndef __wasm__
+    uint32_t n_started;
+    pthread_t *threads;
+#endif
+};
+
+static void pool_init(ox_pool *pool, uint32_t n_threads, int64_t patience_ns) {
+    gate_init(&pool->job);
+    barrier_init(&pool->barrier, patience_ns);
+    pool->n_threads = n_threads;
+    atomic_init(&pool->stop, 0);
+}
+
+/* Walks the plan of each job until the pool stops. */
+static void work(ox_pool *pool, uint32_t thread) {
+    for (uint32_t job = 0;; job++) {
+        gate_wait(&pool->job, job, -1);
+        if (atomic_load(&pool->stop)) return;
+        ox_walk(&pool->run, thread);
+        ox_barrier_wait(&pool->run);
+    }
+}
+
+int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox_batch *batch,
+                        uint8_t *scratch, uint64_t scratch_bytes) {
+    if (atomic_load(&pool->barrier.broken)) return OX_BROKEN_POOL;
+    const int32_t status =
+        ox_prepare(model, batch, scratch, scratch_bytes, pool->n_threads, &pool->run);
+    if (status) return status;
+    if (pool->n_threads > 1) {
+        pool->run.barrier = &pool->barrier;
+        gate_open(&pool->job);
+    }
+    ox_walk(&pool->run, 0);
+    ox_barrier_wait(&pool->run);
+    return atomic_load(&pool->barrier.broken) ? OX_BROKEN_POOL : OX_OK;
+}
+
+static void pool_stop(ox_pool *pool) {
+    atomic_store(&pool->stop, 1);
+    gate_open(&pool->job);
+}
+
+#ifdef __wasm__
+
+uint32_t ox_pool_bytes(void) { return sizeof(ox_pool); }
+
+void ox_pool_init(ox_pool *pool, uint32_t n_threads, uint32_t patience_ms) {
+    pool_init(pool, n_threads, (int64_t)patience_ms * 1000000);
+}
+
+void ox_pool_work(ox_pool *pool, uint32_t thread) { work(pool, thread); }
+
+void ox_pool_break(ox_pool *pool) {
+    barrier_break(&pool->barrier);
+    pool_stop(pool);
+}
+
+#else
+#include <stdlib.h>
+
+typedef struct worker {
+    ox_pool *pool;
+    uint32_t thread;
+} worker;
+
+static void *start_worker(void *argument) {
+    const worker self = *(worker *)argument;
+    free(argument);
+    work(self.pool, self.thread);
+    return NULL;
+}
+
+static void start_threads(ox_pool *pool) {
+    pool->threads = calloc(pool->n_threads, sizeof(pthread_t));
+    for (uint32_t i = 1; pool->threads && i < pool->n_threads; i++) {
+        worker *self = malloc(sizeof *self);
+        if (!self) return;
+        *self = (worker){pool, i};
+        if (pthread_create(&pool->threads[pool->n_started], NULL, start_worker, self)) {
+            free(self);
+            return;
+        }
+        pool->n_started++;
+    }
+}
+
+ox_pool *ox_pool_create(uint32_t n_threads) {
+    if (n_threads == 0 || n_threads > 1024) return NULL;
+    ox_pool *pool = calloc(1, sizeof *pool);
+    if (!pool) return NULL;
+    pool_init(pool, n_threads, -1);
+    start_threads(pool);
+    if (pool->threads && pool->n_started == n_threads - 1) return pool;
+    ox_pool_destroy(pool);
+    return NULL;
+}
+
+void ox_pool_destroy(ox_pool *pool) {
+    if (!pool) return;
+    pool_stop(pool);
+    for (uint32_t i = 0; i < pool->n_started; i++) pthread_join(pool->threads[i], NULL);
+    gate_destroy(&pool->job);
+    gate_destroy(&pool->barrier.round);
+    free(pool->threads);
+    free(pool);
+}
+#endif
+#endif
