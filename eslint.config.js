@@ -17,11 +17,7 @@ export default [
   },
   { files: ["web/**/*.js", "tests/*.js"], languageOptions: { globals: globals.browser } },
   {
-    files: [
-      "sw", "worker", "session", "runtime", "source", "download", "cache_entry", "cached_download",
-      "progress", "paged_file", "turns", "checksum", "kernel_module", "kernel_pool",
-      "kernel_thread", "kept_file",
-    ].map((n) => `web/${n}.js`),
+    files: ["web/sw.js", "web/{worker,kernels,storage}/**/*.js"],
     languageOptions: { globals: globals.worker },
   },
   { files: ["tools/**/*.mjs", "tests/**/*.mjs"], languageOptions: { globals: globals.node } },

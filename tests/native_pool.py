@@ -1,4 +1,4 @@
-"""Stands for the KernelPool of web/kernel_pool.js, with a native library and Python's memory."""
+"""Stands for the KernelPool of web/kernels/pool.js, with a native library and Python's memory."""
 
 from __future__ import annotations
 

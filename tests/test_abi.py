@@ -39,7 +39,7 @@ def test_struct_members_have_the_names_and_order_of_the_header() -> None:
 
 def test_numbers_are_those_of_the_header() -> None:
     assert f"#define OX_ABI_VERSION {abi.ABI_VERSION}" in HEADER
-    module = (ROOT / "web" / "kernel_module.js").read_text()
+    module = (ROOT / "web" / "kernels" / "module.js").read_text()
     assert f"const ABI_VERSION = {abi.ABI_VERSION};" in module
     assert f"#define OX_PANEL_ROWS {abi.PANEL_ROWS}" in HEADER
     for name, value in re.findall(r"OX_(\w+) = (\d+),", HEADER):

@@ -1,4 +1,4 @@
-"""Models that are kept in the browser: web/cache.js and its entries, in Chromium, with faults."""
+"""Models that are kept in the browser, in Chromium and with faults: web/storage/cache.js."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 SCRIPT = Path(__file__).parent / "context_shift_in_pyodide.py"
 RUN = """async ({ script, model }) => {
     const { loadPyodide } = await import("./pyodide/pyodide.mjs");
-    const { openKernels } = await import("./kernel_pool.js");
+    const { openKernels } = await import("./kernels/pool.js");
     const manifest = await (await fetch("manifest.json")).json();
     const [pyodide, pool, response] = await Promise.all([
         loadPyodide({

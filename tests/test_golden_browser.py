@@ -95,7 +95,7 @@ def test_the_probe_multiplies_in_chromium_and_is_the_one_of_the_page(browser: Br
     assert small == -4 * 127
     # vpdpbusd, sdot, vpmaddubsw
     assert large in (4 * 127 * 255, -4 * 127, 2 * 32767)
-    source = (ROOT / "web" / "kernel_pool.js").read_text()
+    source = (ROOT / "web" / "kernels" / "pool.js").read_text()
     written = re.search(r"RELAXED_DOT = new Uint8Array\(\[(.*?)\]\)", source, re.DOTALL)
     assert written is not None
     assert bytes(int(byte, 16) for byte in re.findall(r"0x\w\w", written[1])) == RELAXED_DOT

@@ -169,7 +169,7 @@ def test_tool_calls_in_the_text_are_found(page: Page) -> None:
     result = call(
         page,
         """
-        const { ToolCallParser } = await import("./tool_calls.js");
+        const { ToolCallParser } = await import("./client/openai/tool_calls.js");
         const results = [];
         for (const text of texts) {
             for (const step of [1, 3, 1000]) {

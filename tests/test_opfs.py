@@ -1,4 +1,4 @@
-"""Calls of the browser's file system whose handle nobody holds: web/opfs.js."""
+"""Calls of the browser's file system whose handle nobody holds: web/storage/opfs.js."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 # collects garbage while the browser works on its answer; what the minifier of an app makes of our
 # code holds no more than this
 WORKER = """
-    import { ask } from "./opfs.js";
+    import { ask } from "./storage/opfs.js";
     const root = await navigator.storage.getDirectory();
     await root.getFileHandle("file", { create: true });
     const asked = [];

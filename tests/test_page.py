@@ -261,7 +261,7 @@ def test_an_answer_in_json_is_shown_as_code(page: Page) -> None:
     texts = [whole, whole + "\n\nThat *is* it.", '{"a": "b\\', "{x} *is* {y}", "a {", "{", ""]
     shown = page.evaluate(
         """async (texts) => {
-            const { asMarkdown } = await import("./page/json.js");
+            const { asMarkdown } = await import("./page/pretty_json.js");
             return texts.map(asMarkdown);
         }""",
         texts,

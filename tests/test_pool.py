@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, ClassVar
 
 import pytest
-from browser_helpers import LARGER, ROOT, TINY, assert_workers_end, call, serving
+from browser_helpers import LARGER, TINY, assert_workers_end, call, serving
 from chromium import FLAGS, find_chromium
 from playwright.sync_api import Browser, Page
 from serve import Handler, make_server
@@ -195,10 +195,11 @@ def site_without_isolation(site: Path, folder: Path) -> Path:
 
 
 def site_of_modules(site: Path, folder: Path) -> Path:
-    """A copy whose worker is not bundled, so that a test can change a module of it."""
+    """A copy whose workers are not bundled, so that a test can change a module of theirs."""
     copy = folder / "site"
     shutil.copytree(site, copy)
-    shutil.copy(ROOT / "web" / "worker.js", copy)
+    (copy / "worker.js").write_text('import "./worker/worker.js";')
+    (copy / "kernel_thread.js").write_text('import "./kernels/thread.js";')
     return copy
 
 
@@ -233,9 +234,9 @@ def test_a_thread_that_fails_ends_in_one_clear_error(
     message: str,
 ) -> None:
     copy = site_of_modules(site, tmp_path)
-    thread, pool = copy / "kernel_thread.js", copy / "kernel_pool.js"
+    thread, pool = copy / "kernels" / "thread.js", copy / "kernels" / "pool.js"
     if change is None:
-        thread.unlink()
+        (copy / "kernel_thread.js").unlink()
     else:
         assert change[0] in thread.read_text()
         thread.write_text(thread.read_text().replace(*change))
@@ -283,7 +284,7 @@ def test_kernels_of_another_version_end_in_one_clear_error(
         path.write_bytes(kernels.replace(body % ABI_VERSION, body % 1))
     if side == "package":
         # as if files and kernels were new ones, and the wheel an older one
-        module = copy / "kernel_module.js"
+        module = copy / "kernels" / "module.js"
         module.write_text(
             module.read_text().replace(f"ABI_VERSION = {ABI_VERSION};", "ABI_VERSION = 1;")
         )
@@ -445,7 +446,7 @@ def test_a_model_above_four_gigabytes_is_refused_at_once(plain_page: Page, spars
 
 
 HEAP = """async ({ seed, steps }) => {
-    const { KernelHeap } = await import("./kernel_heap.js");
+    const { KernelHeap } = await import("./kernels/heap.js");
     const memory = new WebAssembly.Memory({ initial: 1, maximum: 64 });
     const heap = new KernelHeap(memory, 1000);
     let state = seed;

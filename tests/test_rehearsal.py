@@ -68,7 +68,7 @@ def test_the_first_two_starts_rehearse(page: Page) -> None:
     rounds = call(
         page,
         """
-        const { rehearse } = await import("./rehearsal.js");
+        const { rehearse } = await import("./worker/rehearsal.js");
         const rounds = async (starts, end = Infinity) => {
             const pool = { failure: "" };
             let count = 0, pauses = 0, destroyed = 0;

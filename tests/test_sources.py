@@ -27,7 +27,7 @@ ANSWER = """
 """
 
 DOWNLOAD = """
-    const { Download } = await import("./download.js");
+    const { Download } = await import("./storage/download.js");
     const started = performance.now();
     const opened = await Download.open(address, new AbortController().signal);
     const bytes = new Uint8Array(24 << 20);

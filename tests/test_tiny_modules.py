@@ -1,4 +1,4 @@
-"""Equal tiny modules are compiled once while Python starts: web/tiny_modules.js."""
+"""Equal tiny modules are compiled once while Python starts: web/worker/tiny_modules.js."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 
 # a module that holds a function type of the result `code`, and `n` bytes that say nothing
 SCRIPT = """async () => {
-    const { sharingTinyModules } = await import("./tiny_modules.js");
+    const { sharingTinyModules } = await import("./worker/tiny_modules.js");
     const { Module } = WebAssembly;
     const make = (code, n = 0) => new WebAssembly.Module(Uint8Array.of(
         0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, code, 0, n + 1, 0, ...Array(n).fill(0),

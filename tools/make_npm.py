@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TSC = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
-# what of the site belongs to the library
+# what of the site belongs to the library, beside the modules that have an address of their own
 FOLDERS = ("pyodide", "wheels", "kernels")
 FILES = ("manifest.json",)
 OTHERS = {
@@ -35,7 +35,8 @@ def make_npm(site: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for folder in FOLDERS:
-        shutil.copytree(site / folder, out / folder)
+        # what the modules in there do is in worker.js
+        shutil.copytree(site / folder, out / folder, ignore=shutil.ignore_patterns("*.js"))
     for path in [*sorted(site.glob("*.js")), *(site / name for name in FILES)]:
         if path.name != "precache.js":
             shutil.copy(path, out / path.name)

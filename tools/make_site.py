@@ -20,6 +20,12 @@ from pathlib import Path
 WEB = Path(__file__).resolve().parent.parent / "web"
 ROLLDOWN = WEB.parent / "node_modules" / "rolldown" / "bin" / "cli.mjs"
 MAKE_SNAPSHOT = Path(__file__).resolve().parent / "make_snapshot.mjs"
+# What has an address of its own: modules that are bundled with all that they import.
+BUNDLES = {
+    "oxillama.js": "oxillama.js",
+    "worker.js": "worker/worker.js",
+    "kernel_thread.js": "kernels/thread.js",
+}
 WEB_SUFFIXES = (".html", ".css", ".js", ".svg", ".png", ".webmanifest")
 # ES modules of npm packages, for the demo page
 PAGE_MODULES = {
@@ -27,7 +33,7 @@ PAGE_MODULES = {
     "dompurify.js": "dompurify/dist/purify.es.mjs",
     "idb-keyval.js": "idb-keyval/dist/index.js",
 }
-# web/kernel_pool.js opens one of the others
+# web/kernels/pool.js opens one of the others
 KERNELS = (
     "ox-checksum.wasm",
     *(
@@ -57,16 +63,16 @@ def make_site(
         out: the folder to fill.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("pyodide", "wheels", "kernels", "page"):
-        shutil.rmtree(out / name, ignore_errors=True)
-        (out / name).mkdir()
     for stale in out.iterdir():
         if stale.is_file():
             stale.unlink()
-    copy_web(WEB, out)
-    for name in ("oxillama.js", "worker.js"):
-        bundle(WEB / name, out / name)
-    copy_web(WEB / "page", out / "page")
+        elif stale.name != "models":
+            shutil.rmtree(stale)
+    copy_web(out)
+    for name, module in BUNDLES.items():
+        bundle(WEB / module, out / name)
+    for folder in ("pyodide", "wheels"):
+        (out / folder).mkdir()
     (out / "page" / "vendor").mkdir()
     for name, module in PAGE_MODULES.items():
         shutil.copy(pyodide.parent / module, out / "page" / "vendor" / name)
@@ -95,10 +101,13 @@ def make_site(
     write_precache(out)
 
 
-def copy_web(source: Path, target: Path) -> None:
-    for path in sorted(source.iterdir()):
+def copy_web(out: Path) -> None:
+    """Copies all of web/, folder by folder."""
+    for path in sorted(WEB.rglob("*")):
         if path.suffix in WEB_SUFFIXES:
-            shutil.copy(path, target / path.name)
+            target = out / path.relative_to(WEB)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
 
 
 def bundle(module: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ process.on("uncaughtException", (error) => {
   process.exit(1);
 });
 
-/** @type {import("../web/runtime.js").Manifest} */
+/** @type {import("../web/worker/runtime.js").Manifest} */
 const manifest = JSON.parse(readFileSync(join(site, "manifest.json"), "utf8"));
 const pyodideUrl = pathToFileURL(join(site, "pyodide", "pyodide.mjs")).href;
 /** @type {typeof import("pyodide")} */

@@ -6,21 +6,23 @@
  *     llm.dispose();
  */
 
-import { cache } from "./cache.js";
-import { modelFiles, toByteSource, transferable } from "./model_source.js";
-import { OpenAIClient } from "./openai.js";
-import { answerOptions, contextOptions } from "./options.js";
+import { ASSETS } from "./assets.js";
+import { Connection } from "./client/connection.js";
+import { modelFiles, toByteSource, transferable } from "./client/model_source.js";
+import { OpenAIClient } from "./client/openai/client.js";
+import { answerOptions, contextOptions } from "./client/options.js";
 import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
+import { cache } from "./storage/cache.js";
 
 export { OxiLlamaError } from "./protocol.js";
 
 /**
- * @import { AliveReply, AnswerStats, ChatMessage, ModelInfo, Reply, Request, StartThreadReply
- *   } from "./protocol.js"
+ * @import { Unnumbered } from "./client/connection.js"
+ * @import { AnswerStats, ChatMessage, ModelInfo, Request } from "./protocol.js"
  */
 
 /**
- * @typedef {import("./model_source.js").Source} Source
+ * @typedef {import("./client/model_source.js").Source} Source
  *
  * @typedef {import("./protocol.js").LoadProgress} LoadProgress
  *
@@ -44,15 +46,10 @@ export { OxiLlamaError } from "./protocol.js";
  * @property {(progress: LoadProgress) => void} [onProgress]
  * @property {AbortSignal} [signal]  stops the loading, which rejects with code "aborted"
  *
- * @typedef {import("./options.js").GenerateOptions} GenerateOptions
+ * @typedef {import("./client/options.js").GenerateOptions} GenerateOptions
  *
- * @typedef {import("./options.js").ChatOptions} ChatOptions
+ * @typedef {import("./client/options.js").ChatOptions} ChatOptions
  */
-
-/** How long a worker may take to begin, scripts included. */
-const START_MS = 60_000;
-/** How long a worker may take to end its threads. */
-const CLOSE_MS = 2000;
 
 export class OxiLlama {
   /**
@@ -61,7 +58,7 @@ export class OxiLlama {
    *
    * @type {string | URL}
    */
-  static assets = ownFolder();
+  static assets = ASSETS;
 
   /** Models that are kept on this device, once they came from an address. */
   static cache = cache;
@@ -103,7 +100,7 @@ export class OxiLlama {
    * someone is likely to choose a model.
    */
   static prepare() {
-    spare ??= new Connection();
+    spare ??= new Connection(OxiLlama.assets);
   }
 
   /**
@@ -117,7 +114,7 @@ export class OxiLlama {
     const context = contextOptions(options);
     if (signal?.aborted) throw aborted();
     const calledAt = performance.timeOrigin + performance.now();
-    const connection = spare ?? new Connection();
+    const connection = spare ?? new Connection(OxiLlama.assets);
     spare = null;
     const stop = () => connection.close(aborted());
     signal?.addEventListener("abort", stop);
@@ -309,151 +306,8 @@ export class OxiLlama {
   }
 }
 
-/**
- * @template T
- * @typedef {T extends unknown ? Omit<T, "id"> : never} Unnumbered  one of a union, without its id
- */
-
-/**
- * @typedef {object} Waiting
- * @property {(result: unknown) => void} resolve
- * @property {(error: OxiLlamaError) => void} reject
- * @property {(reply: Reply) => void} onReply  what comes before the end
- */
-
-/** The worker, and the requests that wait for its replies. */
-class Connection {
-  #name = `oxillama-${Date.now()}-${Math.random()}`;
-  #worker = startWorker("worker.js", this.#name);
-  /** @type {Worker[]} of its kernels' threads: Chromium often keeps workers of workers for ever */
-  #threads = [];
-  /** Ends with the connection. */
-  #life = new AbortController();
-  /** @type {Map<number, Waiting>} */
-  #waiting = new Map();
-  /** @type {OxiLlamaError | null} */
-  #closed = null;
-  #lastId = 0;
-  #onAlive;
-
-  constructor() {
-    this.#worker.onmessage = ({ data }) => this.#receive(data);
-    this.#worker.onerror = (event) => {
-      event.preventDefault(); // told to the caller, not to the window
-      this.#die(event.message);
-    };
-    this.#worker.onmessageerror = () => this.#die("a message could not be read");
-    const timer = setTimeout(() => this.#die("it did not start"), START_MS);
-    this.#life.signal.addEventListener("abort", () => clearTimeout(timer));
-    this.#onAlive = () => {
-      clearTimeout(timer);
-      this.#watch();
-    };
-  }
-
-  /** The worker has a lock; whoever gets it after that knows that the worker is no more. */
-  #watch() {
-    const { signal } = this.#life;
-    navigator.locks
-      ?.request(this.#name, { signal }, () => this.#die("the browser ended it"))
-      .catch(() => {}); // the connection was closed before
-  }
-
-  /**
-   * @param {Unnumbered<Request>} request
-   * @param {(reply: Reply) => void} [onReply]
-   * @param {Transferable[]} [transfer]
-   * @returns {Promise<unknown> & {abort: () => void}}
-   */
-  request(request, onReply = () => {}, transfer = []) {
-    const id = ++this.#lastId;
-    /** @type {Promise<unknown>} */
-    const promise = new Promise((resolve, reject) => {
-      if (this.#closed !== null) return reject(this.#closed);
-      this.#waiting.set(id, { resolve, reject, onReply });
-      this.#worker.postMessage({ ...request, id }, transfer);
-    });
-    const abort = () => {
-      if (this.#waiting.has(id)) this.#worker.postMessage({ type: "abort", id });
-    };
-    return Object.assign(promise, { abort });
-  }
-
-  /** @param {OxiLlamaError} reason */
-  close(reason) {
-    if (this.#closed !== null) return;
-    this.#closed = reason;
-    this.#life.abort();
-    // threads that sleep in WebAssembly take the browser some seconds to end
-    const timer = setTimeout(() => this.#terminate(), CLOSE_MS);
-    this.#worker.onmessage = ({ data }) => {
-      if (data.type !== "closed") return;
-      clearTimeout(timer);
-      this.#terminate();
-    };
-    this.#worker.postMessage({ type: "close" });
-    for (const { reject } of this.#waiting.values()) reject(reason);
-    this.#waiting.clear();
-  }
-
-  #terminate() {
-    for (const worker of [...this.#threads, this.#worker]) worker.terminate();
-  }
-
-  /** @param {Reply | AliveReply | StartThreadReply} reply */
-  #receive(reply) {
-    if (reply.type === "alive") return this.#onAlive();
-    if (reply.type === "startThread") return this.#startThread(reply);
-    const waiting = this.#waiting.get(reply.id);
-    if (waiting === undefined) return;
-    if (reply.type === "done") {
-      this.#waiting.delete(reply.id);
-      waiting.resolve(reply.result);
-    } else if (reply.type === "error") {
-      this.#waiting.delete(reply.id);
-      const error = new OxiLlamaError(reply.error);
-      waiting.reject(error);
-      if (error.code === "worker_died") this.close(error);
-    } else {
-      waiting.onReply(reply);
-    }
-  }
-
-  /** @param {StartThreadReply} reply */
-  #startThread({ port, failure }) {
-    const thread = startWorker("kernel_thread.js", this.#name);
-    thread.onerror = (event) => {
-      event.preventDefault();
-      failure.postMessage(event.message || "its worker could not be loaded");
-    };
-    thread.postMessage(port, [port]);
-    this.#threads.push(thread);
-  }
-
-  /** @param {string | undefined} reason */
-  #die(reason) {
-    this.close(
-      new OxiLlamaError({
-        code: "worker_died",
-        message: "the worker that ran the model ended unexpectedly; load the model again",
-        detail: reason ?? "",
-      }),
-    );
-    this.#terminate();
-  }
-}
-
 /** @type {Connection | null} */
 let spare = null;
-
-/**
- * @param {string} file
- * @param {string} name
- */
-function startWorker(file, name) {
-  const folder = new URL(OxiLlama.assets, document.baseURI);
-  return new Worker(new URL(file, folder), { type: "module", name });
-}
 
 /**
  * @param {Blob | ArrayBuffer | Uint8Array | string | URL} adapter
@@ -473,11 +327,6 @@ async function readAdapter(adapter) {
     throw new OxiLlamaError({ code: "http", message, status });
   }
   return new Uint8Array(await response.arrayBuffer());
-}
-
-/** Not `new URL(".", import.meta.url)`: bundlers would take that for a file to pack. */
-function ownFolder() {
-  return import.meta.url.replace(/[^/]*$/, "");
 }
 
 function aborted() {

@@ -1,7 +1,7 @@
 /** One message on the page; an answer while it is written. */
 
 import { make, makeButton } from "./dom.js";
-import { asMarkdown } from "./json.js";
+import { asMarkdown } from "./pretty_json.js";
 import { MarkdownView, copyText } from "./markdown.js";
 
 /** @import { AnswerStats } from "../protocol.js" */

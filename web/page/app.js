@@ -5,7 +5,7 @@ import { OxiLlama, OxiLlamaError } from "../oxillama.js";
 import { Chat, describe } from "./chat.js";
 import { ConversationList, ConversationStore, toMarkdown } from "./conversations.js";
 import { element, saveFile, show } from "./dom.js";
-import { Figures } from "./figures.js";
+import { Figures } from "./stats.js";
 import { LoadView } from "./loading.js";
 import {
   fileName,
@@ -15,7 +15,7 @@ import {
   showKnownModels,
 } from "./models.js";
 import { keepPage } from "./offline.js";
-import { SessionKeeper, SessionStore } from "./sessions.js";
+import { SessionKeeper, SessionStore } from "./kv_snapshots.js";
 import { Settings } from "./settings.js";
 
 /** @import { Source } from "../oxillama.js" */

@@ -7,9 +7,9 @@ import { newConversation, titleOf } from "./conversations.js";
 /** @import { OxiLlama, GenerateOptions } from "../oxillama.js" */
 /** @import { ChatMessage } from "../protocol.js" */
 /** @import { Conversation, ConversationStore } from "./conversations.js" */
-/** @import { Figures } from "./figures.js" */
+/** @import { Figures } from "./stats.js" */
 /** @import { MessageActions } from "./answer.js" */
-/** @import { SessionKeeper } from "./sessions.js" */
+/** @import { SessionKeeper } from "./kv_snapshots.js" */
 
 /**
  * @typedef {object} ChatParts

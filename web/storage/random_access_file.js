@@ -4,12 +4,12 @@
  */
 
 import { CacheEntry } from "./cache_entry.js";
-import { OxiLlamaError } from "./protocol.js";
-import { openSources, readModel } from "./source.js";
+import { OxiLlamaError } from "../protocol.js";
+import { openSources, readModel } from "./sources.js";
 
-/** @import { KernelPool } from "./kernel_pool.js" */
-/** @import { ByteSource, CacheMode } from "./protocol.js" */
-/** @import { OpenSource } from "./source.js" */
+/** @import { KernelPool } from "../kernels/pool.js" */
+/** @import { ByteSource, CacheMode } from "../protocol.js" */
+/** @import { OpenSource } from "./sources.js" */
 
 /** So much is read at a time: larger pieces would leave more behind for the garbage collector. */
 const PIECE_BYTES = 1024 * 1024;

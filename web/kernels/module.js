@@ -1,6 +1,7 @@
-/** The kernels' WebAssembly modules, which lie beside these files. */
+/** The kernels' WebAssembly modules. */
 
-import { OxiLlamaError } from "./protocol.js";
+import { ASSETS } from "../assets.js";
+import { OxiLlamaError } from "../protocol.js";
 
 /** OX_ABI_VERSION of kernels_c/ox.h */
 const ABI_VERSION = 8;
@@ -10,8 +11,7 @@ const ABI_VERSION = 8;
  * @returns {Promise<WebAssembly.Module>}
  */
 export async function compile(file) {
-  const url = new URL(`./kernels/${file}`, import.meta.url);
-  const response = await fetch(url);
+  const response = await fetch(`${ASSETS}kernels/${file}`);
   if (!response.ok) throw new Error(`${file}: HTTP status ${response.status}`);
   // a host that does not know the type would have streaming compilation refused
   const typed = response.headers.get("Content-Type")?.startsWith("application/wasm");

@@ -1,8 +1,8 @@
 /** What a page gives as a model, as the worker takes it. */
 
-import { OxiLlamaError } from "./protocol.js";
+import { OxiLlamaError } from "../protocol.js";
 
-/** @import { ByteSource } from "./protocol.js" */
+/** @import { ByteSource } from "../protocol.js" */
 
 /**
  * @typedef {string | URL | Blob | ArrayBuffer | ReadableStream<Uint8Array>} Source  an address, a

@@ -6,7 +6,7 @@
  */
 
 /** @import { PyodideAPI } from "pyodide" */
-/** @import { KernelPool } from "./kernel_pool.js" */
+/** @import { KernelPool } from "../kernels/pool.js" */
 
 /** After the first one most is kept, and after the second one Python's own loop too. */
 const STARTS = 2;

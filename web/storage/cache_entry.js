@@ -5,7 +5,7 @@ import {
 } from "./cache.js";
 import { Checksum } from "./checksum.js";
 import { ask } from "./opfs.js";
-import { yieldToMessages } from "./turns.js";
+import { yieldToMessages } from "../worker/yield.js";
 
 /** @import { CacheRecord } from "./cache.js" */
 /** @import { Identity, Write } from "./download.js" */

@@ -1,7 +1,8 @@
 /** Starts Python (Pyodide) in this worker, with oxillama_web on its path. */
 
-import { KeptFile } from "./kept_file.js";
-import { OxiLlamaError } from "./protocol.js";
+import { KeptFile } from "../storage/inflated_file.js";
+import { ASSETS } from "../assets.js";
+import { OxiLlamaError } from "../protocol.js";
 import { sharingTinyModules } from "./tiny_modules.js";
 
 /** @import { PyodideAPI, PyodideConfig } from "pyodide" */
@@ -9,9 +10,9 @@ import { sharingTinyModules } from "./tiny_modules.js";
 /**
  * @typedef {typeof import("pyodide").loadPyodide} LoadPyodide
  *
- * @typedef {object} Manifest  written by the build beside this file
+ * @typedef {object} Manifest  manifest.json, which the build writes
  * @property {string} version
- * @property {string[]} wheels  paths, relative to this file
+ * @property {string[]} wheels  paths, relative to the folder of assets
  * @property {string | null} snapshot  path of the gzipped memory snapshot
  * @property {{info: object, packages: object}} lock  an empty Pyodide lock: nothing more is fetched
  *
@@ -22,7 +23,7 @@ import { sharingTinyModules } from "./tiny_modules.js";
  *   moment; how many starts have used it
  */
 
-const PYODIDE_URL = new URL("./pyodide/", import.meta.url).href;
+const PYODIDE_URL = `${ASSETS}pyodide/`;
 
 /** @returns {Promise<Runtime>} */
 export async function startRuntime() {
@@ -93,9 +94,9 @@ function watchModule() {
 async function startFromSnapshot(loadPyodide, options, manifest) {
   if (manifest.snapshot === null) return null;
   try {
-    const url = new URL(manifest.snapshot, import.meta.url).href;
+    const path = manifest.snapshot;
     // to inflate it takes longer than to read what it was inflated to
-    const file = new KeptFile(url, async () => (await fetchFile(url)).blob());
+    const file = new KeptFile(ASSETS + path, async () => (await fetchFile(path)).blob());
     const memory = file.read();
     const pyodide = await loadPyodide({ ...options, _loadSnapshot: memory });
     // Pyodide holds on to its options, and so to a copy of Python's memory
@@ -150,7 +151,7 @@ async function fetchManifest() {
 
 /** @param {string} path */
 async function fetchFile(path) {
-  const response = await fetch(new URL(path, import.meta.url));
+  const response = await fetch(ASSETS + path);
   if (!response.ok) throw new Error(`${path}: HTTP status ${response.status}`);
   return response;
 }

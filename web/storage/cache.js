@@ -5,7 +5,7 @@
  */
 
 import { ask, fileNames } from "./opfs.js";
-import { OxiLlamaError } from "./protocol.js";
+import { OxiLlamaError } from "../protocol.js";
 
 const MODELS = "oxillama";
 const FORMAT = 2;

@@ -1,6 +1,6 @@
 /** XXH64 of blocks of bytes, in WebAssembly: kernels_c/text/checksum.c. */
 
-import { compile } from "./kernel_module.js";
+import { compile } from "../kernels/module.js";
 
 const PAGE_BYTES = 65536;
 

@@ -1,10 +1,10 @@
 /** What may be asked for, and how Python calls it. */
 
-import { OxiLlamaError } from "./protocol.js";
+import { OxiLlamaError } from "../protocol.js";
 
 /**
- * @import { AnswerOptions, ContextOptions, SamplerOptions, TokenLogprobs } from "./protocol.js"
- * @import { LoadOptions } from "./oxillama.js"
+ * @import { AnswerOptions, ContextOptions, SamplerOptions, TokenLogprobs } from "../protocol.js"
+ * @import { LoadOptions } from "../oxillama.js"
  *
  * @typedef {object} GenerateOptions  what is left out is the engine's choice; docs/sampling.md
  *   tells more of what decides which token comes next

@@ -2,11 +2,11 @@
 
 import { CacheEntry } from "./cache_entry.js";
 import { Download, isSame, serverIdentity } from "./download.js";
-import { OxiLlamaError } from "./protocol.js";
+import { OxiLlamaError } from "../protocol.js";
 
 /** @import { Write } from "./download.js" */
-/** @import { CacheMode } from "./protocol.js" */
-/** @import { OpenSource } from "./source.js" */
+/** @import { CacheMode } from "../protocol.js" */
+/** @import { OpenSource } from "./sources.js" */
 
 const CHECK_MS = 5000;
 

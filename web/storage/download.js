@@ -3,8 +3,8 @@
  * that is faster.
  */
 
-import { ChunkReader } from "./chunks.js";
-import { OxiLlamaError } from "./protocol.js";
+import { ChunkReader } from "./stream_reader.js";
+import { OxiLlamaError } from "../protocol.js";
 
 /** After so many failures without a byte in between, the download has failed. */
 const MOST_FAILURES = 5;

@@ -1,20 +1,20 @@
 /** The worker that hosts Python and one model. It answers the messages of protocol.js. */
 
-import { openKernels } from "./kernel_pool.js";
-import { ModelMemory } from "./model_memory.js";
-import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
+import { openKernels } from "../kernels/pool.js";
+import { ModelMemory } from "../kernels/model_memory.js";
+import { OxiLlamaError, PROTOCOL_VERSION } from "../protocol.js";
 import { ProgressReporter } from "./progress.js";
 import { rehearse } from "./rehearsal.js";
 import { heapBytes, startRuntime } from "./runtime.js";
-import { Session } from "./session.js";
-import { PagedFile, openOnDevice } from "./paged_file.js";
-import { openSources, readModel, readText } from "./source.js";
+import { Session } from "./engine_proxy.js";
+import { PagedFile, openOnDevice } from "../storage/random_access_file.js";
+import { openSources, readModel, readText } from "../storage/sources.js";
 
 /** @import { PyodideAPI } from "pyodide" */
-/** @import { KernelPool } from "./kernel_pool.js" */
-/** @import { AliveReply, ClosedReply, LoadRequest, ModelInfo } from "./protocol.js" */
-/** @import { Reply, Request } from "./protocol.js" */
-/** @import { OpenSource } from "./source.js" */
+/** @import { KernelPool } from "../kernels/pool.js" */
+/** @import { AliveReply, ClosedReply, LoadRequest, ModelInfo } from "../protocol.js" */
+/** @import { Reply, Request } from "../protocol.js" */
+/** @import { OpenSource } from "../storage/sources.js" */
 
 /** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
 
@@ -288,9 +288,9 @@ async function loadPaged(request, opening, signal) {
 }
 
 /**
- * @param {import("./protocol.js").ByteSource} source
+ * @param {import("../protocol.js").ByteSource} source
  * @param {AbortSignal} signal
- * @param {import("./protocol.js").CacheMode} cache
+ * @param {import("../protocol.js").CacheMode} cache
  */
 async function readTokenizer(source, signal, cache) {
   const [file] = /** @type {[OpenSource]} */ (await openSources([source], signal, cache));

@@ -1,6 +1,6 @@
 /** How far a load is, and how long it may still take. */
 
-/** @import { LoadPhase, LoadProgress } from "./protocol.js" */
+/** @import { LoadPhase, LoadProgress } from "../protocol.js" */
 
 const INTERVAL_MS = 50;
 /** The speed is that of the last seconds. */

@@ -1,4 +1,4 @@
-"""What the browser keeps of this package so that it starts faster: web/kept_file.js."""
+"""A file of this package that the browser keeps inflated: web/storage/inflated_file.js."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import {
   entryName, entryNames, hold, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
-import { readStream } from "./chunks.js";
+import { readStream } from "./stream_reader.js";
 
 const FOLDER = "oxillama-runtime";
 /** How a gzipped file begins. */

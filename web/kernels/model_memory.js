@@ -1,8 +1,8 @@
 /** Memory of the kernels that a model's bytes are written into as they come. */
 
-import { OxiLlamaError } from "./protocol.js";
+import { OxiLlamaError } from "../protocol.js";
 
-/** @import { KernelPool } from "./kernel_pool.js" */
+/** @import { KernelPool } from "./pool.js" */
 
 /** For a model whose size nobody told; it doubles as needed. */
 const FIRST_GUESS_BYTES = 64 * 1024 * 1024;

@@ -218,7 +218,7 @@ def test_those_of_the_newest_conversations_are_kept(page: Page) -> None:
 def test_large_ones_are_not_kept_together(page: Page) -> None:
     sizes = page.evaluate(
         """async () => {
-            const { SessionStore } = await import("./page/sessions.js");
+            const { SessionStore } = await import("./page/kv_snapshots.js");
             const { createStore, entries } = await import("./page/vendor/idb-keyval.js");
             const store = new SessionStore();
             const content = new Blob([new Uint8Array(100e6)]);
@@ -238,7 +238,7 @@ def test_a_session_that_finds_no_room_takes_the_others_along(page: Page, url: st
     session.send("Storage.overrideQuotaForOrigin", quota)
     sizes = page.evaluate(
         """async () => {
-            const { SessionStore } = await import("./page/sessions.js");
+            const { SessionStore } = await import("./page/kv_snapshots.js");
             const { createStore, entries } = await import("./page/vendor/idb-keyval.js");
             const store = new SessionStore();
             const sizes = [];

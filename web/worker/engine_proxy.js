@@ -1,14 +1,14 @@
 /** The JavaScript face of oxillama_web/browser.py: one model in this worker's Python. */
 
-import { OxiLlamaError } from "./protocol.js";
-import { yieldToMessages } from "./turns.js";
+import { OxiLlamaError } from "../protocol.js";
+import { yieldToMessages } from "./yield.js";
 
 /** @import { PyodideAPI } from "pyodide" */
 /** @import { PyProxy } from "pyodide/ffi" */
-/** @import { KernelPool } from "./kernel_pool.js" */
-/** @import { ModelMemory } from "./model_memory.js" */
-/** @import { AnswerOptions, AnswerStats, ChatMessage, ContextOptions } from "./protocol.js" */
-/** @import { ModelInfo, Reply } from "./protocol.js" */
+/** @import { KernelPool } from "../kernels/pool.js" */
+/** @import { ModelMemory } from "../kernels/model_memory.js" */
+/** @import { AnswerOptions, AnswerStats, ChatMessage, ContextOptions } from "../protocol.js" */
+/** @import { ModelInfo, Reply } from "../protocol.js" */
 
 export class Session {
   #python;
@@ -69,7 +69,7 @@ export class Session {
    * A model that stays on the device, but for so many bytes.
    *
    * @param {KernelPool} pool
-   * @param {import("./paged_file.js").PagedFile} file
+   * @param {import("../storage/random_access_file.js").PagedFile} file
    * @param {number} budget  bytes
    * @param {string | null} tokenizerJson
    * @param {ContextOptions} context
@@ -144,7 +144,7 @@ export class Session {
 
   /**
    * @param {string[]} texts
-   * @param {import("./protocol.js").EmbedOptions} options
+   * @param {import("../protocol.js").EmbedOptions} options
    * @returns {number[][]}
    */
   embed(texts, options) {

@@ -3,12 +3,12 @@
  * is cross-origin isolated, else on one. Python drives it through oxillama_web/executors/pool.py.
  */
 
-import { KernelHeap } from "./kernel_heap.js";
-import { checkVersion, compile } from "./kernel_module.js";
-import { OxiLlamaError } from "./protocol.js";
+import { KernelHeap } from "./heap.js";
+import { checkVersion, compile } from "./module.js";
+import { OxiLlamaError } from "../protocol.js";
 
-/** @import { ThreadReply, ThreadStart } from "./kernel_thread.js" */
-/** @import { StartThreadReply } from "./protocol.js" */
+/** @import { ThreadReply, ThreadStart } from "./thread.js" */
+/** @import { StartThreadReply } from "../protocol.js" */
 
 /** 4 GiB, all that a 32-bit address reaches. */
 const MOST_PAGES = 65536;

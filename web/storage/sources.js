@@ -1,11 +1,11 @@
 /** Bytes of a model, from wherever they come, as they come. */
 
-import { openUrl } from "./cached_download.js";
-import { readStream } from "./chunks.js";
-import { OxiLlamaError } from "./protocol.js";
+import { openUrl } from "./cached_url.js";
+import { readStream } from "./stream_reader.js";
+import { OxiLlamaError } from "../protocol.js";
 
 /** @import { Write } from "./download.js" */
-/** @import { ByteSource, CacheMode } from "./protocol.js" */
+/** @import { ByteSource, CacheMode } from "../protocol.js" */
 
 const SLICE_BYTES = 4 * 1024 * 1024;
 
