@@ -21,8 +21,8 @@ from typing import Any
 
 from bench.machine import ROOT
 from kernels_c import build
-from oxillama_web.executors import abi
-from oxillama_web.executors.memory import Memory
+from oxillama_web.backends.kernels import abi
+from oxillama_web.backends.kernels.memory import Memory
 from tools.chromium import FLAGS, find_chromium
 
 # ggml type, weights in a block, bytes in a block, where its scales have their highest bits

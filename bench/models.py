@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oxillama_web.models import MODELS, cache_directory, fetch
+from oxillama_web.hub.models import MODELS, cache_directory, fetch
 
 # made by bench/requantize.py: name to file
 REQUANTIZED = {

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from kernels_c import build
-from oxillama_web.executors.library import load_library
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.gguf.reader import GGUFFile
 from tools.chromium import FLAGS, find_chromium
 
 SOURCE = Path(__file__).resolve().parent / "peak.c"

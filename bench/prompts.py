@@ -58,7 +58,7 @@ def _longest_fitting(tokenizer: Any, words: list[str], tokens: int) -> int:
 
 
 def _tokenizer(model: Path) -> Any:
-    from oxillama_web.gguf import GGUFFile
+    from oxillama_web.gguf.reader import GGUFFile
     from oxillama_web.tokenizer import load_gguf_vocabulary
 
     with model.open("rb") as file:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.models import REQUANTIZED, find_model
-from oxillama_web.models import cache_directory
+from oxillama_web.hub.models import cache_directory
 
 SOURCE = "smollm2-135m-instruct"
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from oxillama_web import EngineConfig, InferenceEngine
-from oxillama_web.models import fetch
+from oxillama_web.hub.models import fetch
 
 
 def main(max_tokens: int = 20) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.models import fetch
+from oxillama_web.hub.models import fetch
 
 SCHEMA = {
     "type": "object",

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.models import fetch
+from oxillama_web.hub.models import fetch
 
 
 def main(max_tokens: int = 20, adapter: str | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oxillama_web import EngineConfig, InferenceEngine, OffloadPolicy, SamplerConfig
-from oxillama_web.models import fetch
+from oxillama_web.hub.models import fetch
 
 
 def main(max_tokens: int = 20) -> None:

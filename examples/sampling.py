@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.models import fetch
+from oxillama_web.hub.models import fetch
 
 SAMPLERS = {
     "greedy": SamplerConfig.greedy(),

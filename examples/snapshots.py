@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.models import fetch
-from oxillama_web.snapshots import KVSnapshot
+from oxillama_web.hub.models import fetch
+from oxillama_web.inference.snapshots import KVSnapshot
 
 
 def main(max_tokens: int = 40) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from oxillama_web import EngineConfig, InferenceEngine, PromptLookup, SamplerConfig
-from oxillama_web.models import fetch
+from oxillama_web.hub.models import fetch
 
 TEXT = "The harbour was quiet. A few boats lay at the pier, and their crews were mending nets."
 

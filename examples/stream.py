@@ -6,7 +6,7 @@ import math
 import sys
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.models import fetch
+from oxillama_web.hub.models import fetch
 
 
 def main(max_tokens: int = 40) -> None:

@@ -1,7 +1,7 @@
 /* The interface between Python (or JavaScript) and the kernels.
  *
  * Every struct has one layout on wasm32 and on 64-bit machines: addresses are uint64_t, and members
- * are ordered so that there is no padding. oxillama_web/executors/abi.py writes the same layouts
+ * are ordered so that there is no padding. oxillama_web/backends/kernels/abi.py writes the same layouts
  * with `struct`, and a test compares the sizes.
  *
  * The caller owns all memory. Kernels allocate nothing, keep no state between calls, and check what

@@ -8,6 +8,7 @@ for piece in engine.stream("Once upon a time", max_tokens=50):
     print(piece, end="", flush=True)
 """
 
+from .backends.offload import OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .engine import InferenceEngine
 from .errors import (
@@ -24,12 +25,11 @@ from .errors import (
     TokenizerError,
     UnsupportedModelError,
 )
-from .generation import GenerationEvent, GenerationOptions, LogProbs
-from .metrics import MetricsSnapshot
-from .offload import OffloadPolicy
+from .inference.conversation import Session
+from .inference.generation import GenerationEvent, GenerationOptions, LogProbs
+from .inference.metrics import MetricsSnapshot
+from .inference.speculation import Drafter, DraftModel, PromptLookup
 from .sampling import SamplerConfig
-from .session import Session
-from .speculation import Drafter, DraftModel, PromptLookup
 
 __version__ = "0.1.0"
 

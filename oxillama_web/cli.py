@@ -17,7 +17,7 @@ from .errors import ChatTemplateError, InvalidRequestError, OxiLlamaError
 if TYPE_CHECKING:
     from .config import EngineConfig
     from .engine import InferenceEngine
-    from .generation import GenerationEvent
+    from .inference.generation import GenerationEvent
     from .sampling import SamplerConfig
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from .models import fetch
+    from .hub.models import fetch
 
     print(fetch(options.name))
 
@@ -96,7 +96,7 @@ def _chat(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from .model_info import describe, describe_metadata, describe_tensors, open_header
+    from .gguf.describe import describe, describe_metadata, describe_tensors, open_header
 
     gguf = open_header(options.file)
     print("\n".join(describe(gguf)))
@@ -130,7 +130,7 @@ def _engine_config(options: argparse.Namespace) -> EngineConfig:
 
 
 def _model_path(model: str) -> Path:
-    from .models import MODELS, fetch
+    from .hub.models import MODELS, fetch
 
     if model in MODELS:
         return fetch(model)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from .sampling.config import SamplerConfig, require
 
 if TYPE_CHECKING:
-    from .offload import OffloadPolicy
-    from .speculation import Drafter
+    from .backends.offload import OffloadPolicy
+    from .inference.speculation import Drafter
 
 ExecutorChoice = Literal["auto", "kernels", "numpy"]
 ContextFull = Literal["stop", "shift"]

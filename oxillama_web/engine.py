@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .backends.offload import OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, ModelNotLoadedError
-from .loading import load_model, open_model
-from .metrics import Metrics, MetricsSnapshot
-from .offload import OffloadPolicy
-from .session import DEFAULT_MAX_TOKENS, Message, Session
+from .inference.conversation import DEFAULT_MAX_TOKENS, Message, Session
+from .inference.metrics import Metrics, MetricsSnapshot
+from .inference.model import load_model, open_model
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .embeddings import Pooling
-    from .executors.paging import LayerPager
-    from .generation import ChatOptions, GenerationEvent, GenerationOptions
-    from .loading import LoadedModel, ModelBytes
-    from .lora import AppliedLora, LoraAdapter
+    from .backends.kernels.paging import LayerPager
+    from .inference.embeddings import Pooling
+    from .inference.generation import ChatOptions, GenerationEvent, GenerationOptions
+    from .inference.model import LoadedModel, ModelBytes
+    from .inference.snapshots import KVSnapshot
+    from .plan.lora import AppliedLora, LoraAdapter
     from .sampling import SamplerConfig
-    from .snapshots import KVSnapshot
     from .tokenizer import Tokenizer
 
 
@@ -90,7 +90,7 @@ class InferenceEngine:
         self._load(model_bytes, [0], tokenizer_json, None, consume=consume)
 
     def use_model(self, model: LoadedModel) -> None:
-        """Takes a model that oxillama_web.loading has loaded, instead of the one before."""
+        """Takes a model that inference/model.py has loaded, instead of the one before."""
         keep = self._config.context_keep
         if self._config.context_full == "shift" and keep + 2 > model.context_size:
             raise InvalidRequestError(
@@ -237,7 +237,7 @@ class InferenceEngine:
         self, adapters: Sequence[tuple[LoraAdapter | str | Path, float]]
     ) -> None:
         """Applies several more adapters, each with its scale: as `push_lora`, all or none."""
-        from .lora import AppliedLora, LoraAdapter
+        from .plan.lora import AppliedLora, LoraAdapter
 
         opened = [
             AppliedLora(
@@ -291,7 +291,7 @@ class InferenceEngine:
         Raises:
             ContextLengthError: a text does not fit into the context.
         """
-        from .embeddings import embed_batch
+        from .inference.embeddings import embed_batch
 
         return embed_batch(self._model, texts, pooling, normalize=normalize)
 
@@ -420,7 +420,7 @@ class InferenceEngine:
         pager = self._next_pager
         policy = self._config.offload_policy
         if pager is None and policy is not None and policy.has_budget:
-            from .executors.paging import LayerPager
+            from .backends.kernels.paging import LayerPager
 
             pager = LayerPager(policy)
         self.use_model(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oxillama_web.models import fetch
+from oxillama_web.hub.models import fetch
 
 GOLDEN = Path(__file__).parent / "golden"
 

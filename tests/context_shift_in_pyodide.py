@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.arrival import ArrivingModel
+from oxillama_web.browser.streaming_load import ArrivingModel
 
 N_TOKENS = 60
 

@@ -15,8 +15,8 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, TokenType
 
-from oxillama_web.quants import FORMATS, Format
-from oxillama_web.quants_numpy import dequantize
+from oxillama_web.gguf.dequantize import dequantize
+from oxillama_web.gguf.types import FORMATS, Format
 
 SAMPLE = (
     "the quick brown fox jumps over the lazy dog and then the dog sleeps in the warm sun while "

@@ -7,15 +7,15 @@ from array import array
 import numpy as np
 
 from oxillama_web import SamplerConfig
-from oxillama_web.executors.host import LocalHost
-from oxillama_web.executors.kernels import KernelExecutor
-from oxillama_web.executors.library import load_library
-from oxillama_web.executors.numpy_executor import NumpyExecutor
+from oxillama_web.backends.kernels.device import LocalHost
+from oxillama_web.backends.kernels.executor import KernelExecutor
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.numpy.executor import NumpyExecutor
+from oxillama_web.grammar import Constraint
+from oxillama_web.grammar.automaton import build_automaton
+from oxillama_web.grammar.gbnf import parse_gbnf
+from oxillama_web.grammar.masks import GrammarMasks, Vocabulary
 from oxillama_web.sampling import Sampler
-from oxillama_web.sampling.grammar import Constraint
-from oxillama_web.sampling.grammar.automaton import build_automaton
-from oxillama_web.sampling.grammar.gbnf import parse_gbnf
-from oxillama_web.sampling.grammar.masks import GrammarMasks, Vocabulary
 
 
 def numpy_executor() -> NumpyExecutor:

@@ -42,7 +42,7 @@ class TimedSampler(Sampler):
 
 def run(model: bytearray, _: str = "") -> str:
     """As JSON, for each kind of sampler: milliseconds a token of free answers and of JSON."""
-    from oxillama_web import generation
+    from oxillama_web.inference import generation
 
     generation.Sampler = TimedSampler
     engine = InferenceEngine(EngineConfig(num_threads=1))

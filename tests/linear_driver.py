@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from gguf_files import FORMAT_BY_NAME
 
-from oxillama_web.executors import abi
-from oxillama_web.executors import library as executors_library
-from oxillama_web.executors.memory import Memory
-from oxillama_web.quants_numpy import dequantize
+from oxillama_web.backends.kernels import abi
+from oxillama_web.backends.kernels import library as executors_library
+from oxillama_web.backends.kernels.memory import Memory
+from oxillama_web.gguf.dequantize import dequantize
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "kernels_c"))
 import build

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from oxillama_web.executors.library import load_library
-from oxillama_web.executors.memory import Memory
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.kernels.memory import Memory
 
 
 class View:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from linear_driver import EVERY_PASS, Block
 
-from oxillama_web.executors import abi
-from oxillama_web.executors.program import tile_bytes
+from oxillama_web.backends.kernels import abi
+from oxillama_web.backends.kernels.program import tile_bytes
 
 F32, F16, Q8_0 = 0, 1, 8
 

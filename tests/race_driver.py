@@ -17,11 +17,12 @@ from linear_driver import build
 from test_lora import changes, write_adapter
 
 from oxillama_web.architectures import read_model
+from oxillama_web.backends import kernel_executor
+from oxillama_web.backends.kernels import library as executors_library
+from oxillama_web.backends.kernels import lowering
 from oxillama_web.config import EngineConfig
-from oxillama_web.executors import kernel_executor, lowering
-from oxillama_web.executors import library as executors_library
-from oxillama_web.gguf import GGUFFile
-from oxillama_web.lora import AppliedLora, apply_loras
+from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.plan.lora import AppliedLora, apply_loras
 
 
 def main() -> None:

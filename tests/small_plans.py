@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oxillama_web.plan import Plan, PlanBuilder
+from oxillama_web.plan.operations import Plan, PlanBuilder
 
 
 @dataclass

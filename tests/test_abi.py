@@ -12,8 +12,8 @@ import pytest
 from linear_driver import build
 
 from oxillama_web import KernelError
-from oxillama_web.executors import abi, library
-from oxillama_web.executors.library import load_library
+from oxillama_web.backends.kernels import abi, library
+from oxillama_web.backends.kernels.library import load_library
 
 ROOT = Path(__file__).parent.parent
 HEADER = (ROOT / "kernels_c" / "ox.h").read_text()

@@ -29,10 +29,10 @@ from architecture_files import (
 
 from oxillama_web import EngineConfig, InferenceEngine
 from oxillama_web.architectures import read_model, supported_architectures
+from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
-from oxillama_web.executors.numpy_executor import NumpyExecutor
-from oxillama_web.gguf import GGUFFile
-from oxillama_web.plan import Attention
+from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.plan.operations import Attention
 
 GOLDEN = Path(__file__).parent / "golden" / "architectures"
 

@@ -8,9 +8,10 @@ import pytest
 from gguf_files import write_tiny_gemma3, write_tiny_llama
 from native_pool import Download, NativePool
 
-from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig, arrival, errors
-from oxillama_web.arrival import ArrivingModel
-from oxillama_web.executors.abi import STATUS_BROKEN_POOL
+from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig, errors
+from oxillama_web.backends.kernels.abi import STATUS_BROKEN_POOL
+from oxillama_web.browser import streaming_load as arrival
+from oxillama_web.browser.streaming_load import ArrivingModel
 
 GREEDY = SamplerConfig.greedy()
 

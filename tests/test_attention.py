@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from linear_driver import libraries, load
 from ops_driver import F16, F32, Q8_0, KernelPlan, Pool
 
-from oxillama_web.executors import abi
-from oxillama_web.executors.numpy_executor import _attention
-from oxillama_web.plan import Attention
+from oxillama_web.backends.kernels import abi
+from oxillama_web.backends.numpy.executor import _attention
+from oxillama_web.plan.operations import Attention
 
 
 @pytest.fixture(scope="module", params=libraries())

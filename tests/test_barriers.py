@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from small_plans import builder, one_layer
 
-from oxillama_web.executors import abi
-from oxillama_web.executors.barriers import barriers, own_buffers
-from oxillama_web.plan import Plan
+from oxillama_web.backends.kernels import abi
+from oxillama_web.plan.barriers import barriers, own_buffers
+from oxillama_web.plan.operations import Plan
 
 
 def named(plan: Plan, passes: int) -> list[str]:

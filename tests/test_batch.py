@@ -13,14 +13,14 @@ from linear_driver import libraries
 from numpy.typing import NDArray
 
 from oxillama_web.architectures import read_model
+from oxillama_web.backends import kernel_executor
+from oxillama_web.backends.api import Executor, KVCache, Outputs
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.config import EngineConfig
 from oxillama_web.errors import InvalidRequestError
-from oxillama_web.executors import kernel_executor
-from oxillama_web.executors.base import Executor, KVCache, Outputs
-from oxillama_web.executors.library import load_library
-from oxillama_web.executors.numpy_executor import NumpyExecutor
-from oxillama_web.gguf import GGUFFile
-from oxillama_web.quants_numpy import dequantize
+from oxillama_web.gguf.dequantize import dequantize
+from oxillama_web.gguf.reader import GGUFFile
 
 Array = NDArray[np.float32]
 # how many tokens each of six sequences gets, call by call; 0: it is left out of that pass

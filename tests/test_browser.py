@@ -1,4 +1,4 @@
-"""oxillama_web/browser.py on CPython: what the worker calls, without a worker."""
+"""oxillama_web/browser/worker.py on CPython: what the worker calls, without a worker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from gguf_files import write_tiny_llama
 from native_pool import Download, NativePool
 
-from oxillama_web import InvalidRequestError, browser, errors
-from oxillama_web.browser import PREFILL_CHUNK_SIZE, Session, describe
+from oxillama_web import InvalidRequestError, errors
+from oxillama_web.browser import worker as browser
+from oxillama_web.browser.worker import PREFILL_CHUNK_SIZE, Session, describe
 
 OPTIONS = json.dumps({"max_tokens": 5, "sampler": {"temperature": 0, "repetition_penalty": 1}})
 Event = tuple[str, str, int, int, str]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oxillama_web.chat_template import render_chat_template
+from oxillama_web.chat.template import render_chat_template
 from oxillama_web.errors import ChatTemplateError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "chat_templates.json").read_text())

@@ -11,9 +11,9 @@ import jinja2
 import jinja2.sandbox
 import pytest
 
-from oxillama_web.chat_template import render_chat_template
+from oxillama_web.chat.template import render_chat_template
 from oxillama_web.errors import ChatTemplateError
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.gguf.reader import GGUFFile
 
 MESSAGES = [
     {"role": "system", "content": "Be nice."},

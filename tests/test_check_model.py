@@ -10,7 +10,7 @@ import pytest
 from linear_driver import Block, load, random_weight
 from ops_driver import F16, KernelPlan, Pool
 
-from oxillama_web.executors import abi
+from oxillama_web.backends.kernels import abi
 
 BAD_MODEL, BAD_FORMAT, BAD_BATCH, BAD_TOKEN, BAD_SCRATCH = 1, 2, 3, 4, 5
 N_TOKENS, VOCABULARY = 5, 40

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from gguf_files import write_tiny_llama
 
-from oxillama_web import SamplerConfig, cli, models
+from oxillama_web import SamplerConfig, cli
 from oxillama_web.cli import main
-from oxillama_web.download import file_sha256
 from oxillama_web.engine import InferenceEngine
-from oxillama_web.generation import GenerationEvent
+from oxillama_web.hub import models
+from oxillama_web.hub.download import file_sha256
+from oxillama_web.inference.generation import GenerationEvent
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"

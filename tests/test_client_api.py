@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from test_lora import changes, write_adapter
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.gguf.reader import GGUFFile
 
 pytest_plugins = ["browser_fixtures"]
 pytestmark = pytest.mark.browser

@@ -19,9 +19,9 @@ from oxillama_web import (
     PromptLookup,
     SamplerConfig,
 )
-from oxillama_web.executors.numpy_executor import NumpyKVCache
-from oxillama_web.plan import KVStore, Rope, RopeTable
-from oxillama_web.snapshots import KVSnapshot
+from oxillama_web.backends.numpy.executor import NumpyKVCache
+from oxillama_web.inference.snapshots import KVSnapshot
+from oxillama_web.plan.operations import KVStore, Rope, RopeTable
 
 GREEDY = SamplerConfig.greedy()
 PROMPT = [5, 6, 7, 8, 9, 10, 11]

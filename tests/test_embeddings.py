@@ -19,8 +19,8 @@ from oxillama_web import (
     ModelNotLoadedError,
     SamplerConfig,
     UnsupportedModelError,
-    embeddings,
 )
+from oxillama_web.inference import embeddings
 
 TEXTS = ["the quick brown fox", "", "dog", "the lazy dog sleeps in the sun " * 4, "fox and dog"]
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "minilm.json").read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ from oxillama_web import (
     SamplerConfig,
     TokenizerError,
 )
-from oxillama_web.executors import library
+from oxillama_web.backends.kernels import library
 
 GREEDY = SamplerConfig.greedy()
 

@@ -21,8 +21,9 @@ from linear_driver import (
 )
 from ops_driver import KernelPlan, Pool
 
-from oxillama_web.executors import abi, numpy_experts
-from oxillama_web.plan import ExpertWeighting
+from oxillama_web.backends.kernels import abi
+from oxillama_web.backends.numpy import experts as numpy_experts
+from oxillama_web.plan.operations import ExpertWeighting
 
 BAD_MODEL = 1
 WEIGHTINGS: tuple[ExpertWeighting, ...] = get_args(ExpertWeighting)

@@ -15,13 +15,13 @@ from gguf_files import write_tiny_bert, write_tiny_experts
 from linear_driver import libraries
 
 from oxillama_web.architectures import read_model
+from oxillama_web.backends import kernel_executor
+from oxillama_web.backends.api import Executor
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.config import EngineConfig
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
-from oxillama_web.executors import kernel_executor
-from oxillama_web.executors.base import Executor
-from oxillama_web.executors.library import load_library
-from oxillama_web.executors.numpy_executor import NumpyExecutor
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.gguf.reader import GGUFFile
 
 GOLDEN = json.loads(
     (Path(__file__).parent / "golden" / "experts_and_encoders.json").read_text(encoding="utf-8")

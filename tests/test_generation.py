@@ -22,7 +22,7 @@ from oxillama_web import (
     PromptLookup,
     SamplerConfig,
 )
-from oxillama_web.stop_strings import StopStrings
+from oxillama_web.inference.stop_strings import StopStrings
 
 GREEDY = SamplerConfig.greedy()
 HOT = SamplerConfig(temperature=1.5, top_k=0, top_p=1.0, seed=3)

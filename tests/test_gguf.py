@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from oxillama_web.errors import ModelFormatError, UnsupportedModelError
-from oxillama_web.gguf import GGUFFile, try_parse_header
+from oxillama_web.gguf.reader import GGUFFile, try_parse_header
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 Q4_0 = 2

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from linear_driver import Block, libraries, load
 
-from oxillama_web import gguf_strings
-from oxillama_web.gguf_strings import decode, skip
+from oxillama_web.gguf import strings as gguf_strings
+from oxillama_web.gguf.strings import decode, skip
 
 MANY = gguf_strings._MANY
 STRINGS = st.lists(st.binary(max_size=12), max_size=20)

@@ -10,7 +10,7 @@ import pytest
 from golden_in_pyodide import CLEAR_MARGIN, divergence
 
 from oxillama_web import EngineConfig, InferenceEngine
-from oxillama_web.executors import numpy_executor
+from oxillama_web.backends.numpy import executor as numpy_executor
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = {"smollm2": "smollm2-135m-instruct", "gemma3": "gemma-3-270m"}

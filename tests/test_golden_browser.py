@@ -13,7 +13,7 @@ from linear_driver import build
 from playwright.sync_api import Browser
 from serve import make_server
 
-from oxillama_web.executors.library import RELAXED_DOT
+from oxillama_web.backends.kernels.library import RELAXED_DOT
 
 pytest_plugins = ["browser_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

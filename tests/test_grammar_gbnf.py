@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxillama_web import GrammarError
-from oxillama_web.sampling.grammar.expressions import inverted, merged
-from oxillama_web.sampling.grammar.gbnf import parse_gbnf
-from oxillama_web.sampling.grammar.utf8 import byte_sequences
+from oxillama_web.grammar.expressions import inverted, merged
+from oxillama_web.grammar.gbnf import parse_gbnf
+from oxillama_web.grammar.utf8 import byte_sequences
 
 # the arithmetic and the list of llama.cpp's grammars folder
 ARITHMETIC = r"""

@@ -20,11 +20,11 @@ from grammar_helpers import (
 )
 
 from oxillama_web import GrammarError, SamplerConfig
-from oxillama_web.executors.kernels import KernelExecutor
-from oxillama_web.executors.numpy_executor import NumpyExecutor
+from oxillama_web.backends.kernels.executor import KernelExecutor
+from oxillama_web.backends.numpy.executor import NumpyExecutor
+from oxillama_web.grammar import Constraint
+from oxillama_web.grammar.masks import GrammarMasks
 from oxillama_web.sampling import Sampler
-from oxillama_web.sampling.grammar import Constraint
-from oxillama_web.sampling.grammar.masks import GrammarMasks
 
 EXECUTORS = {"numpy": numpy_executor(), "kernels": kernel_executor()}
 JSON = r"""
@@ -188,7 +188,7 @@ def test_greedy_takes_the_most_probable_allowed_token(
 def test_a_large_matcher_is_renewed_in_the_middle_of_an_answer(
     executor: NumpyExecutor | KernelExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oxillama_web.sampling.grammar.matcher._RENEWED_AT", 40)
+    monkeypatch.setattr("oxillama_web.grammar.matcher._RENEWED_AT", 40)
     masks = shared_masks('root ::= "(" root ")" | "the" | [a-c]{5,40}', PIECES)
     first = masks.matcher
     one, two = Constraint(masks, executor), Constraint(masks, executor)

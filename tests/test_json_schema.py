@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from oxillama_web import GrammarError, InvalidRequestError, SamplerConfig
-from oxillama_web.sampling.grammar.json_schema import json_schema_to_gbnf
+from oxillama_web.grammar.json_schema import json_schema_to_gbnf
 
 KERNELS = kernel_executor()
 # ends of things are more likely than in random text, so that most answers end

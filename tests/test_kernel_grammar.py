@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_driver import Block, libraries, load
 
-from oxillama_web.executors import abi
+from oxillama_web.backends.kernels import abi
 
 
 @settings(max_examples=60, deadline=None)

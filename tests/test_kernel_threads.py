@@ -15,7 +15,7 @@ import pytest
 from linear_driver import EVERY_PASS, Block, libraries, load
 from ops_driver import KernelPlan, Pool
 
-from oxillama_web.executors import abi
+from oxillama_web.backends.kernels import abi
 
 WIDTH = 96
 ALL_BUSY = "import time\nend = time.time() + 120\nwhile time.time() < end: pass"

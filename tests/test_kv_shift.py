@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from linear_driver import Block, libraries, load
 from ops_driver import F16, F32, Q8_0, KernelPlan
 
-from oxillama_web.executors import abi
-from oxillama_web.executors.program import tile_bytes
-from oxillama_web.executors.sliding import turned_back
+from oxillama_web.backends.kernels import abi
+from oxillama_web.backends.kernels.program import tile_bytes
+from oxillama_web.plan.kv_shift import turned_back
 
 BAD_MODEL, BAD_BATCH, BAD_SCRATCH = 1, 3, 5
 KINDS = {F32: "f32", F16: "f16", Q8_0: "q8_0"}

@@ -22,8 +22,8 @@ from linear_driver import (
     run_linear,
 )
 
-from oxillama_web.executors import abi
-from oxillama_web.quants import FORMATS
+from oxillama_web.backends.kernels import abi
+from oxillama_web.gguf.types import FORMATS
 
 ALL_FORMATS = [*FLOAT_FORMATS, *QUANTIZED_FORMATS]
 

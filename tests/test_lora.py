@@ -13,13 +13,13 @@ from gguf_files import write_tiny_llama
 
 from oxillama_web import EngineConfig, InferenceEngine
 from oxillama_web.architectures import read_model
+from oxillama_web.backends import create_executor
+from oxillama_web.backends.api import Executor
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
-from oxillama_web.executors import create_executor
-from oxillama_web.executors.base import Executor
-from oxillama_web.gguf import GGUFFile
-from oxillama_web.lora import AppliedLora, LoraAdapter, apply_loras
-from oxillama_web.plan import Plan, PlanBuilder
-from oxillama_web.quants_numpy import dequantize
+from oxillama_web.gguf.dequantize import dequantize
+from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.plan.lora import AppliedLora, LoraAdapter, apply_loras
+from oxillama_web.plan.operations import Plan, PlanBuilder
 
 TOKENS = [5, 9, 200, 31, 7, 7, 90]
 ADAPTED = ("attn_q.weight", "attn_output.weight", "ffn_down.weight", "ffn_gate.weight")

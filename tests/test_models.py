@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from oxillama_web import download, models
-from oxillama_web.download import ProgressBar, fetch_url
 from oxillama_web.errors import DownloadError, InvalidRequestError
-from oxillama_web.models import MODELS, KnownModel, Part, cache_directory, fetch
+from oxillama_web.hub import download, models
+from oxillama_web.hub.download import ProgressBar, fetch_url
+from oxillama_web.hub.models import MODELS, KnownModel, Part, cache_directory, fetch
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -311,7 +311,7 @@ FETCH = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from oxillama_web.download import fetch_url
+from oxillama_web.hub.download import fetch_url
 fetch_url({url!r}, Path({path!r}), {sha256!r})
 """
 

@@ -62,7 +62,7 @@ def run(kernels: Path, *arguments: str) -> str:
 def test_the_processor_is_known(kernels: Path) -> None:
     script = """
 from linear_driver import libraries
-from oxillama_web.executors.library import load_library
+from oxillama_web.backends.kernels.library import load_library
 print(*libraries(), load_library().variant)
 """
     assert run(kernels, "-c", script).split() == ["portable", "neon", "neon"]

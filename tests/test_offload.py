@@ -20,9 +20,9 @@ from oxillama_web import (
     UnsupportedModelError,
 )
 from oxillama_web.architectures import read_model
-from oxillama_web.executors.paging import LayerPager
-from oxillama_web.executors.segments import cut, paged_weights, split_large_products
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.backends.kernels.paging import LayerPager
+from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.plan.weight_chunks import cut, paged_weights, split_large_products
 
 TOKENS = list(range(5, 60))
 BUDGET = 1_400_000

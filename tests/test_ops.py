@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from linear_driver import libraries, load, random_weight
 from ops_driver import KernelPlan, Pool
 
-from oxillama_web.executors import abi
+from oxillama_web.backends.kernels import abi
 
 
 @pytest.fixture(scope="module", params=libraries())

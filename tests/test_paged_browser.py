@@ -12,7 +12,7 @@ from serve import make_server
 from test_pool import renderer_memory
 
 from oxillama_web import EngineConfig, InferenceEngine
-from oxillama_web.snapshots import KVSnapshot
+from oxillama_web.inference.snapshots import KVSnapshot
 
 pytest_plugins = ["browser_fixtures"]
 pytestmark = pytest.mark.browser

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from small_plans import builder, one_layer
 
+from oxillama_web.backends.kernels.lowering import lower_ops
 from oxillama_web.errors import ModelFormatError
-from oxillama_web.executors.lowering import lower_ops
-from oxillama_web.gguf import TensorInfo
-from oxillama_web.plan import KVLayer, LayerNorm, Linear, PlanBuilder
+from oxillama_web.gguf.reader import TensorInfo
+from oxillama_web.plan.operations import KVLayer, LayerNorm, Linear, PlanBuilder
 
 
 def test_widths_follow_from_the_weights() -> None:

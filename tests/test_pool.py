@@ -22,7 +22,7 @@ from chromium import FLAGS, find_chromium
 from playwright.sync_api import Browser, Page
 from serve import Handler, make_server
 
-from oxillama_web.executors.abi import ABI_VERSION
+from oxillama_web.backends.kernels.abi import ABI_VERSION
 
 pytest_plugins = ["browser_fixtures"]
 

@@ -12,9 +12,9 @@ from gguf import GGMLQuantizationType
 from gguf_files import FORMAT_BY_NAME, random_blocks
 
 from oxillama_web.errors import ModelFormatError, UnsupportedModelError
-from oxillama_web.quants import FORMATS, REMOVED_FORMATS
-from oxillama_web.quants_codebooks import codebook
-from oxillama_web.quants_numpy import dequantize
+from oxillama_web.gguf.codebooks import codebook
+from oxillama_web.gguf.dequantize import dequantize
+from oxillama_web.gguf.types import FORMATS, REMOVED_FORMATS
 
 NOT_WEIGHTS = {"I8", "I16", "I32", "I64"}
 WITHOUT_ORACLE = {"F64", "Q1_0", "Q8_1", "Q8_K"}

@@ -17,11 +17,13 @@ from gguf_files import write_tiny_bert, write_tiny_experts, write_tiny_gemma3, w
 from linear_driver import SANITIZE, Block, build, libraries, load
 
 from oxillama_web.architectures import read_model
+from oxillama_web.backends import kernel_executor
+from oxillama_web.backends.kernels import abi, weights
+from oxillama_web.backends.kernels import device as host
+from oxillama_web.backends.kernels import library as executors_library
+from oxillama_web.backends.kernels.memory import Memory
 from oxillama_web.config import EngineConfig
-from oxillama_web.executors import abi, host, kernel_executor, weights
-from oxillama_web.executors import library as executors_library
-from oxillama_web.executors.memory import Memory
-from oxillama_web.gguf import GGUFFile, TensorInfo
+from oxillama_web.gguf.reader import GGUFFile, TensorInfo
 
 SIZES = {"width": 256, "ffn": 256, "n_layers": 2, "with_vocabulary": False}
 
@@ -51,7 +53,7 @@ def write_bert(path: Path, format_name: str) -> None:
 
 
 class ExactMemory:
-    """Like oxillama_web.executors.memory.Memory, without a byte more than was asked for."""
+    """Like oxillama_web.backends.kernels.memory.Memory, without a byte more than was asked for."""
 
     def __init__(self, n_bytes: int) -> None:
         self._block = Block(n_bytes or 64)

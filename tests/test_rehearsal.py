@@ -14,8 +14,8 @@ from native_pool import Download, NativePool
 from playwright.sync_api import Browser, Page
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.arrival import ArrivingModel
-from oxillama_web.rehearsal import rehearse, tiny_model
+from oxillama_web.browser.rehearsal import rehearse, tiny_model
+from oxillama_web.browser.streaming_load import ArrivingModel
 
 pytest_plugins = ["browser_fixtures"]
 

@@ -14,7 +14,7 @@ from linear_driver import EVERY_PASS, QUANTIZED_FORMATS, Weight, build, random_w
 from test_linear import assert_product, random_input
 from wasmtime import Config, Engine, Func, Instance, Limits, Memory, MemoryType, Module, Store
 
-from oxillama_web.executors import abi
+from oxillama_web.backends.kernels import abi
 
 STACK_AND_DATA = 1 << 20  # the module's own memory lies below
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxillama_web import InvalidRequestError, SamplerConfig
-from oxillama_web.executors.numpy_executor import NumpyExecutor
+from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.sampling import Sampler
 
 EXECUTOR = NumpyExecutor.__new__(NumpyExecutor)  # its sampling functions need no model

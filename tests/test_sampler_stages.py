@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from linear_driver import libraries, load
 
 from oxillama_web import InvalidRequestError, SamplerConfig
-from oxillama_web.executors.host import LocalHost
-from oxillama_web.executors.kernels import KernelExecutor
-from oxillama_web.executors.library import load_library
-from oxillama_web.executors.numpy_executor import NumpyExecutor
+from oxillama_web.backends.kernels.device import LocalHost
+from oxillama_web.backends.kernels.executor import KernelExecutor
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.sampling import Sampler
 from oxillama_web.sampling.candidates import Candidates
 

@@ -17,9 +17,9 @@ from oxillama_web import (
     OffloadPolicy,
     SamplerConfig,
 )
-from oxillama_web.arrival import ArrivingModel
-from oxillama_web.gguf import GGUFFile
-from oxillama_web.snapshots import KVSnapshot
+from oxillama_web.browser.streaming_load import ArrivingModel
+from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.inference.snapshots import KVSnapshot
 
 GREEDY = SamplerConfig.greedy()
 LONG = [1 + index * 13 % 250 for index in range(600)]

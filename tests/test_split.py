@@ -1,4 +1,4 @@
-"""Models in several files: oxillama_web/split.py, from paths and from bytes that arrive."""
+"""Models in several files: oxillama_web/gguf/shards.py, from paths and from bytes that arrive."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from native_pool import Download, NativePool
 
-from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig, arrival, errors
-from oxillama_web.arrival import ArrivingModel
-from oxillama_web.gguf import GGUFFile
-from oxillama_web.offload import OffloadPolicy
-from oxillama_web.split import ALIGNMENT, open_parts, part_paths, read_parts
+from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig, errors
+from oxillama_web.backends.offload import OffloadPolicy
+from oxillama_web.browser import streaming_load as arrival
+from oxillama_web.browser.streaming_load import ArrivingModel
+from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.gguf.shards import ALIGNMENT, open_parts, part_paths, read_parts
 
 GREEDY = SamplerConfig.greedy()
 

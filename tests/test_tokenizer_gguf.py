@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from minilm import minilm_path
 
 from oxillama_web.errors import TokenizerError
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary
 
 LLAMA_CPP = json.loads((Path(__file__).parent / "data" / "tokenizer_golden.json").read_text())

@@ -11,7 +11,7 @@ from pyodide_in_node import PYODIDES, run_in_node
 from test_tokenizer_json import smollm2_pair
 from tokenizer_texts import texts
 
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.gguf.reader import GGUFFile
 
 pytest_plugins = ["browser_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]

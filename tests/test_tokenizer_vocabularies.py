@@ -22,7 +22,7 @@ from vocabulary_digests import (
     vocabulary_texts,
 )
 
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.tokenizer import load_gguf_vocabulary
 from oxillama_web.tokenizer.gguf_tables import PREFIX
 

@@ -36,7 +36,7 @@ def test_the_wheel_holds_the_package_and_its_kernels(wheel: Path) -> None:
         tags = archive.read(next(n for n in names if n.endswith("WHEEL"))).decode()
         for library in LIBRARIES:
             assert archive.read(f"oxillama_web/kernels/{library}.wasm")[:4] == b"\0asm"
-    assert "oxillama_web/browser.py" in names
+    assert "oxillama_web/browser/worker.py" in names
     # Pyodide would open it at once, and relaxed SIMD is not everywhere
     assert [n for n in names if n.endswith((".so", ".dylib", ".dll"))] == []
     assert not any(n.startswith(("tests/", "web/", "kernels_c/")) for n in names)

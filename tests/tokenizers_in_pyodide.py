@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from oxillama_web.gguf import try_parse_header
+from oxillama_web.gguf.reader import try_parse_header
 from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary, load_tokenizer_json
 
 FOLDER = Path("/tmp")

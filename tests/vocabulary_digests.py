@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizer_texts import texts
 
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.tokenizer.gguf_tables import PREFIX
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))

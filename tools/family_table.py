@@ -35,8 +35,8 @@ from minilm import minilm_path  # noqa: E402
 from tokenizer_texts import texts  # noqa: E402
 from vocabulary_digests import GROUP, base_vocabulary  # noqa: E402
 
-from oxillama_web.gguf import GGUFFile  # noqa: E402
-from oxillama_web.models import fetch  # noqa: E402
+from oxillama_web.gguf.reader import GGUFFile  # noqa: E402
+from oxillama_web.hub.models import fetch  # noqa: E402
 from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary, load_tokenizer_json  # noqa: E402
 
 

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from oxillama_web.models import cache_directory  # noqa: E402 - works without an installation
+from oxillama_web.hub.models import cache_directory  # noqa: E402 - works without an installation
 
 SITE = ROOT / "build" / "site"
 CHUNK = 1 << 20

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
-    from ..plan import Plan
+    from ..gguf.reader import GGUFFile
+    from ..plan.operations import Plan
 
     Reader = Callable[[GGUFFile, int | None], tuple[ModelConfig, Plan]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..plan import Plan, PlanBuilder
+from ..plan.operations import Plan, PlanBuilder
 from .common import (
     TOKEN_EMBEDDING,
     add_learned_positions,
@@ -25,7 +25,7 @@ from .rope import add_rope_table
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
+    from ..gguf.reader import GGUFFile
 
 TOKEN_TYPES = "token_types.weight"
 

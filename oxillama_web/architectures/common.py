@@ -8,8 +8,8 @@ from ..config import ModelConfig
 from ..errors import InvalidRequestError, ModelFormatError
 
 if TYPE_CHECKING:
-    from ..gguf import GGUFFile
-    from ..plan import Activation, PlanBuilder, RopeStyle
+    from ..gguf.reader import GGUFFile
+    from ..plan.operations import Activation, PlanBuilder, RopeStyle
 
 TOKEN_EMBEDDING = "token_embd.weight"
 POSITION_EMBEDDING = "position_embd.weight"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ..errors import ModelFormatError, UnsupportedModelError
 
 if TYPE_CHECKING:
-    from ..gguf import GGUFFile
-    from ..plan import ExpertWeighting, PlanBuilder
+    from ..gguf.reader import GGUFFile
+    from ..plan.operations import ExpertWeighting, PlanBuilder
 
 
 def count_experts(gguf: GGUFFile) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..plan import Plan, PlanBuilder
+from ..plan.operations import Plan, PlanBuilder
 from .common import (
     TOKEN_EMBEDDING,
     attend,
@@ -22,7 +22,7 @@ from .rope import add_rope_table
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
+    from ..gguf.reader import GGUFFile
 
 
 def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:

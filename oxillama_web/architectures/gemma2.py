@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..plan import Plan, PlanBuilder
+from ..plan.operations import Plan, PlanBuilder
 from .common import (
     OUTPUT_NORM,
     TOKEN_EMBEDDING,
@@ -25,7 +25,7 @@ from .rope import add_rope_table
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
+    from ..gguf.reader import GGUFFile
 
 # What Gemma 2 was published with; its first files do not state it.
 DEFAULT_WINDOW = 4096

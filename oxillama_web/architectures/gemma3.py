@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
-from ..plan import Plan, PlanBuilder
+from ..plan.operations import Plan, PlanBuilder
 from .common import (
     OUTPUT_NORM,
     TOKEN_EMBEDDING,
@@ -25,7 +25,7 @@ from .rope import add_rope_table, plain_frequencies
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
+    from ..gguf.reader import GGUFFile
 
 # Every sixth layer sees the whole context; the others see a sliding window and rotate with a base
 # of their own, unscaled.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..plan import Plan, PlanBuilder
+from ..plan.operations import Plan, PlanBuilder
 from .common import (
     TOKEN_EMBEDDING,
     add_learned_positions,
@@ -23,7 +23,7 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
+    from ..gguf.reader import GGUFFile
 
 
 def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:

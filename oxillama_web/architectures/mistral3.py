@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
-from ..plan import Plan, PlanBuilder
+from ..plan.operations import Plan, PlanBuilder
 from .common import (
     OUTPUT_NORM,
     TOKEN_EMBEDDING,
@@ -24,7 +24,7 @@ from .rope import scaled_rope, trained_length
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
+    from ..gguf.reader import GGUFFile
 
 
 # Files ask for some 16 times the length of training.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..plan import Plan, PlanBuilder
+from ..plan.operations import Plan, PlanBuilder
 from .common import (
     OUTPUT_NORM,
     TOKEN_EMBEDDING,
@@ -24,7 +24,7 @@ from .rope import add_rope_table, plain_frequencies
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
+    from ..gguf.reader import GGUFFile
 
 GLOBAL_LAYER_PERIOD = 4
 

@@ -13,8 +13,8 @@ from ..errors import ModelFormatError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
-    from ..gguf import GGUFFile
-    from ..plan import PlanBuilder
+    from ..gguf.reader import GGUFFile
+    from ..plan.operations import PlanBuilder
 
 _KINDS = ("none", "linear", "yarn", "longrope")
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..executors.base import Executor
+    from ..backends.api import Executor
 
 # First guess of how many candidates a cut keeps.
 _FIRST_COUNT = 256

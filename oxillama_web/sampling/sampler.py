@@ -15,9 +15,9 @@ from . import filters, penalties
 from .candidates import Candidates
 
 if TYPE_CHECKING:
-    from ..executors.base import Executor
+    from ..backends.api import Executor
+    from ..grammar import Constraint
     from .config import SamplerConfig
-    from .grammar import Constraint
 
     # changes the logits in place, given the tokens so far
     Change = Callable[[memoryview[float], Sequence[int]], None]

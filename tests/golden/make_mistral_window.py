@@ -18,7 +18,7 @@ import torch
 from make_architectures import make, rounded, write_golden
 from transformers import MistralConfig, MistralForCausalLM
 
-from oxillama_web.gguf import GGUFFile
+from oxillama_web.gguf.reader import GGUFFile
 
 CASE, WINDOW = "mistral", 8
 NAMES = {

@@ -1,6 +1,6 @@
 /**
  * The C kernels over a memory of their own, outside of Python's: on several threads where the page
- * is cross-origin isolated, else on one. Python drives it through oxillama_web/executors/pool.py.
+ * is cross-origin isolated, else on one. Python drives it through oxillama_web/backends/kernels/wasm.py.
  */
 
 import { KernelHeap } from "./heap.js";
@@ -24,7 +24,7 @@ const MOST_THREADS = 4;
 const BROKEN_POOL = 6;
 const Q4_0 = 2;
 
-/** As RELAXED_DOT in oxillama_web/executors/library.py. */
+/** As RELAXED_DOT in oxillama_web/backends/kernels/library.py. */
 const RELAXED_DOT = new Uint8Array([
   0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01, 0x60, 0x02, 0x7f, 0x7f, 0x01,
   0x7f, 0x03, 0x02, 0x01, 0x00, 0x07, 0x07, 0x01, 0x03, 0x64, 0x6f, 0x74, 0x00, 0x00, 0x0a, 0x16,

@@ -1,4 +1,4 @@
-/** The JavaScript face of oxillama_web/browser.py: one model in this worker's Python. */
+/** The JavaScript face of oxillama_web/browser/worker.py: one model in this worker's Python. */
 
 import { OxiLlamaError } from "../protocol.js";
 import { yieldToMessages } from "./yield.js";
@@ -19,7 +19,7 @@ export class Session {
 
   /** @param {PyodideAPI} pyodide */
   constructor(pyodide) {
-    const browser = pyodide.pyimport("oxillama_web.browser");
+    const browser = pyodide.pyimport("oxillama_web.browser.worker");
     /** @type {PyProxy} */
     this.#python = browser.Session(
       (

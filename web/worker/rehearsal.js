@@ -23,7 +23,7 @@ const PAUSE_MS = 250;
  */
 export async function rehearse(pyodide, pool, starts, pause) {
   if (starts === 0 || starts > STARTS) return;
-  const rehearsal = pyodide.pyimport("oxillama_web.rehearsal");
+  const rehearsal = pyodide.pyimport("oxillama_web.browser.rehearsal");
   try {
     for (let round = 0; round < ROUNDS; round++) {
       await pause(PAUSE_MS);

@@ -101,7 +101,7 @@ async function startFromSnapshot(loadPyodide, options, manifest) {
     const pyodide = await loadPyodide({ ...options, _loadSnapshot: memory });
     // Pyodide holds on to its options, and so to a copy of Python's memory
     (await memory).transfer?.(0);
-    const browser = pyodide.pyimport("oxillama_web.browser");
+    const browser = pyodide.pyimport("oxillama_web.browser.worker");
     browser.resume_snapshot();
     browser.destroy();
     return { pyodide, snapshot: true, keep: () => file.keep() };

@@ -1,0 +1,97 @@
+"""What runs a plan: the C kernels, or NumPy as the reference and the fallback."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from ..errors import KernelError
+
+if TYPE_CHECKING:
+    from ..config import EngineConfig
+    from ..gguf.reader import GGUFFile
+    from ..plan.operations import Plan
+    from .api import Executor
+    from .kernels.device import KernelHost
+    from .kernels.library import Library
+    from .kernels.paging import LayerPager, WeightSource
+
+
+def create_executor(plan: Plan, gguf: GGUFFile, config: EngineConfig, *, consume: bool) -> Executor:
+    """The executor that the configuration asks for, with the plan's weights loaded.
+
+    Args:
+        consume: the file's buffer is writable and handed over: weights may be rearranged in it.
+
+    Raises:
+        KernelError: kernels were asked for and cannot be loaded.
+        UnsupportedModelError: a tensor's format has no kernel.
+        OutOfMemoryError: the weights do not fit.
+    """
+    if config.executor != "numpy":
+        from .kernels.library import load_library
+
+        try:
+            library = load_library()
+        except KernelError as error:
+            if config.executor == "kernels":
+                raise
+            warnings.warn(f"{error}; falling back to the slow NumPy executor", stacklevel=2)
+        else:
+            return kernel_executor(plan, gguf, config, library, consume=consume)
+    from .numpy.executor import NumpyExecutor
+
+    return NumpyExecutor(plan, gguf)
+
+
+def paged_executor(
+    plan: Plan, gguf: GGUFFile, config: EngineConfig, source: WeightSource, pager: LayerPager
+) -> Executor:
+    """An executor that holds no more weights than the pager's policy allows.
+
+    Raises:
+        KernelError, UnsupportedModelError: as `create_executor`.
+        OutOfMemoryError: the budget is too small for the model.
+        OSError: the file cannot be read.
+    """
+    from .kernels.paging import segmented
+
+    plan = segmented(plan, pager.policy)
+    if config.executor == "numpy":
+        from .numpy.executor import NumpyExecutor
+
+        return NumpyExecutor(plan, gguf, pager)
+    from .kernels.device import LocalHost
+    from .kernels.library import load_library
+
+    return paged_kernel_executor(
+        plan, config, LocalHost(load_library(), config.num_threads), source, pager
+    )
+
+
+def paged_kernel_executor(
+    plan: Plan, config: EngineConfig, host: KernelHost, source: WeightSource, pager: LayerPager
+) -> Executor:
+    """As `paged_executor`, with a host; the plan is a `segmented` one."""
+    from .kernels.executor import KernelExecutor
+    from .kernels.lowering import lower_ops
+    from .kernels.paging import PagedProgram, PagedWeights
+
+    lowered = lower_ops(plan, host.n_threads)
+    weights = PagedWeights(host, plan, source, pager, lowered.constants)
+    return KernelExecutor(plan, lowered, config, host, weights, PagedProgram)
+
+
+def kernel_executor(
+    plan: Plan, gguf: GGUFFile, config: EngineConfig, library: Library, *, consume: bool
+) -> Executor:
+    """The executor for one kernel library in this process; as `create_executor`."""
+    from .kernels.device import LocalHost
+    from .kernels.executor import KernelExecutor
+    from .kernels.lowering import lower_ops
+    from .kernels.weights import weights_in_process
+
+    host = LocalHost(library, config.num_threads)
+    lowered = lower_ops(plan, host.n_threads)
+    weights = weights_in_process(plan, gguf, host, lowered.constants, consume=consume)
+    return KernelExecutor(plan, lowered, config, host, weights)

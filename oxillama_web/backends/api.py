@@ -1,0 +1,191 @@
+"""What the engine asks of an executor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from ..errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Mapping
+
+    from ..grammar.masks import Vocabulary
+    from ..grammar.matcher import Matcher
+    from ..plan.lora import LoraAdapter
+    from ..plan.operations import Plan
+
+Outputs = Literal["last", "all"]
+
+
+class KVCache(Protocol):
+    """Keys and values of one sequence, growing as tokens come."""
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache."""
+
+    def truncate(self, length: int) -> None:
+        """Forgets all tokens from position `length` on and frees what they held."""
+
+    def fork(self, length: int) -> KVCache:
+        """Another cache that holds the first `length` tokens; neither changes the other."""
+
+    @property
+    def can_slide(self) -> bool:
+        """Whether positions can move; not where the model learned a vector for each."""
+
+    def slide(self, start: int, count: int) -> None:
+        """Forgets `count` positions from `start` on; those behind them move up, computed as before.
+
+        Their keys are turned to their new positions. What they learned from tokens that are
+        forgotten stays in them: reading the tokens that are left anew would give other values.
+
+        Raises:
+            InvalidRequestError: there are not so many, or they cannot move.
+            OutOfMemoryError: pages that are shared with a fork cannot be copied.
+        """
+
+    @property
+    def layout(self) -> str:
+        """Names how `export` lays out keys and values; caches of one layout read each other's."""
+
+    def export(self) -> bytes:
+        """Keys and values of all tokens, for a cache of the same layout."""
+
+    def restore(self, data: bytes, length: int) -> None:
+        """Holds what a cache of `length` tokens has exported, instead of what it held.
+
+        Raises:
+            InvalidRequestError: the size is wrong. The cache is as it was.
+        """
+
+
+Batch = Sequence[tuple[KVCache, Sequence[int]]]
+
+
+def check_batch(batch: Batch) -> None:
+    """Raises InvalidRequestError if a sequence has no tokens, or a cache comes twice."""
+    if not batch or not all(tokens for _, tokens in batch):
+        raise InvalidRequestError("a forward pass needs at least one token of each sequence")
+    if len({id(cache) for cache, _ in batch}) < len(batch):
+        raise InvalidRequestError("a batch has one cache twice; give its tokens together")
+
+
+def check_slide(cache: KVCache, start: int, count: int) -> None:
+    """Raises InvalidRequestError if the cache cannot slide so."""
+    if start < 0 or count < 1 or start + count > cache.length or not cache.can_slide:
+        raise InvalidRequestError(
+            f"cannot take {count} positions from {start} on out of a cache of {cache.length} tokens"
+        )
+
+
+class Executor(Protocol):
+    """Runs a plan over batches of tokens."""
+
+    @property
+    def name(self) -> str:
+        """Which executor this is, as "numpy" or "kernels-avx512"."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held for weights, buffers and caches."""
+
+    def new_cache(self) -> KVCache:
+        """An empty cache."""
+
+    def cache_bytes(self, n_tokens: int) -> int:
+        """Bytes that a cache of so many tokens takes."""
+
+    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
+        """Appends tokens to the cache and computes logits.
+
+        Returns:
+            A writable memoryview of float32 [rows * vocabulary], one row ("last") or one a token
+            ("all"), valid until the next call.
+
+        Raises:
+            InvalidRequestError: no tokens, or a token outside of the vocabulary.
+            OutOfMemoryError: the cache cannot grow.
+        """
+
+    def forward_batch(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """As `forward`, for several sequences in one pass.
+
+        Args:
+            batch: caches, each at most once, and the tokens to append to each.
+            outputs: logits of each sequence's last token, or of every token.
+
+        Returns:
+            As `forward`, in the order of the batch. A sequence's logits do not depend on the
+            others: kernels compute the same bits as in a pass of its own.
+        """
+
+    def hidden_states(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """As `forward_batch`, but stops before the output head: the hidden states that it takes.
+
+        Returns:
+            Float32 [rows * hidden size], valid until the next call.
+        """
+
+    def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
+        """Runs another plan over the model's weights from now on: one with adapters, or without.
+
+        Caches keep their layout, but what they hold was computed with the plan before.
+
+        Args:
+            adapters: whose the plan's weights are that are not the model's (lora.apply_loras).
+
+        Raises:
+            UnsupportedModelError: an adapter's format has no kernel. The plan before stays.
+            OutOfMemoryError: the adapters do not fit. The plan before stays.
+        """
+
+    def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
+        """The k largest logits, descending: token ids and values."""
+
+    def top_p(
+        self, logits: memoryview[float], temperature: float, p: float
+    ) -> tuple[list[int], list[float]]:
+        """The fewest of the largest logits, descending, whose probabilities reach p in (0, 1).
+
+        Probabilities are those of softmax(logits / temperature).
+
+        Returns:
+            Token ids and logits; none if there is no logit above -infinity.
+        """
+
+    def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
+        """log(sum(exp(logits / temperature)))."""
+
+    def entropy(self, logits: memoryview[float], temperature: float) -> float:
+        """The entropy of softmax(logits / temperature), in nats."""
+
+    def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
+        """The first token whose cumulative probability exceeds `uniform`, in [0, 1)."""
+
+    def match_tokens(
+        self,
+        vocabulary: Vocabulary,
+        matcher: Matcher,
+        state: int,
+        ids: array[int],
+        mask: array[int],
+    ) -> tuple[array[int], list[int]]:
+        """Sets a bit for each token that a grammar's matcher can read from a state on.
+
+        Args:
+            ids: the tokens to look at.
+            mask: uint32 [ceil(tokens / 32)].
+
+        Returns:
+            The tokens that met entries of the matcher's table that are unknown, and entries of
+            which at least one must be filled before they are looked at again.
+        """
+
+    def mask_logits(self, logits: memoryview[float], mask: array[int]) -> None:
+        """Makes all logits -infinity whose bit is not set in the mask, or that are beyond it."""
+
+    def close(self) -> None:
+        """Frees all memory; the executor cannot be used any more."""

@@ -1,0 +1,1 @@
+"""Run a plan in the C kernels, natively or in WebAssembly."""

@@ -1,0 +1,99 @@
+"""Where kernels run: memory that they read and write by address, and their functions.
+
+`LocalHost` is this process: memory of Python's own, and a library that ctypes has opened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...errors import KernelError
+from .memory import Memory
+
+if TYPE_CHECKING:
+    from .library import Library
+
+
+class Block(Protocol):
+    """Memory that kernels see, 64-byte aligned, freed when nothing refers to it any more."""
+
+    @property
+    def address(self) -> int:
+        """Of the first byte."""
+
+    @property
+    def n_bytes(self) -> int:
+        """How many bytes were asked for."""
+
+    def write(self, offset: int, data: Any) -> None:
+        """Copies the bytes of a buffer, such as an array or a ctypes struct, into the block."""
+
+    def read(self, offset: int, n_bytes: int) -> bytes:
+        """A copy of a part."""
+
+    def floats(self, offset: int, count: int) -> memoryview[float]:
+        """float32 values: the memory itself, or a copy until the next call; writable."""
+
+
+class KernelHost(Protocol):
+    """See above. `library` works on Python's memory, `functions` on the host's."""
+
+    name: str
+    library: Library
+    # ox_format_supported, ox_pack, ox_pack_scratch_bytes, ox_check_model, ox_scratch_bytes,
+    # ox_kv_shift; they take addresses as int
+    functions: Any
+    n_threads: int
+
+    def allocate(self, n_bytes: int) -> Block:
+        """A zeroed block. Raises OutOfMemoryError."""
+
+    def forward(self, model: int, batch: int, scratch: Block) -> int:
+        """ox_forward on all threads; returns its status. Raises KernelError after `close`."""
+
+    def close(self) -> None:
+        """Ends the threads."""
+
+
+class LocalHost:
+    """See `KernelHost`."""
+
+    def __init__(self, library: Library, n_threads: int) -> None:
+        self.name = f"kernels-{library.variant}"
+        self.library = library
+        self.functions = library.functions
+        self.n_threads = n_threads if hasattr(self.functions, "ox_pool_create") else 1
+        self._pool = self._create_pool()
+
+    def allocate(self, n_bytes: int) -> Memory:
+        """See `KernelHost.allocate`."""
+        return Memory(n_bytes)
+
+    def forward(self, model: int, batch: int, scratch: Block) -> int:
+        """See `KernelHost.forward`."""
+        if self.n_threads == 0:
+            raise KernelError("the model was closed")
+        arguments = (model, batch, scratch.address, scratch.n_bytes)
+        if self._pool:
+            return int(self.functions.ox_pool_forward(self._pool, *arguments))
+        return int(self.functions.ox_forward(*arguments))
+
+    def close(self) -> None:
+        """See `KernelHost.close`."""
+        if self._pool:
+            self.functions.ox_pool_destroy(self._pool)
+            self._pool = None
+        # a call after this one is refused instead of reading freed memory
+        self.n_threads = 0
+
+    def __del__(self) -> None:
+        if getattr(self, "_pool", None):
+            self.close()
+
+    def _create_pool(self) -> int | None:
+        if self.n_threads == 1:
+            return None
+        pool: int | None = self.functions.ox_pool_create(self.n_threads)
+        if pool is None:
+            raise KernelError(f"cannot start {self.n_threads} threads; lower num_threads")
+        return pool

@@ -1,0 +1,168 @@
+"""Finds and opens the kernel library for this processor or browser."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import KernelError
+from .abi import ABI_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Pyodide opens every .so of a wheel as soon as it is installed, and would fail on relaxed SIMD
+# where the browser has none; it leaves .wasm alone.
+SUFFIXES = {"win32": ".dll", "darwin": ".dylib", "emscripten": ".wasm"}
+KERNELS_FOLDER = Path(__file__).parents[2] / "kernels"
+
+# (module (func (export "dot") (param i32 i32) (result i32)
+#   (i32x4.extract_lane 0 (i32x4.relaxed_dot_i8x16_i7x16_add_s
+#     (i8x16.splat (local.get 0)) (i8x16.splat (local.get 1)) (i32x4.splat (i32.const 0))))))
+RELAXED_DOT = bytes.fromhex(
+    "0061736d01000000" "01070160027f7f017f" "03020100" "070701" "03646f74" "0000"
+    "0a16" "0114" "00" "2000fd0f" "2001fd0f" "4100fd11" "fd9302" "fd1b00" "0b"
+)  # fmt: skip
+
+_AVX2, _AVX512, _ARM_DOT = 1, 2, 4
+_Q4_0 = 2
+
+
+class Library:
+    """An opened kernel library; its functions are attributes of `functions`."""
+
+    def __init__(self, variant: str, functions: ctypes.CDLL) -> None:
+        self.variant = variant
+        self.functions = functions
+
+
+_opened: dict[str, Library] = {}
+
+
+def any_library() -> Library:
+    """One that is open already, or else the best; raises as `load_library`."""
+    return next(iter(_opened.values()), None) or load_library()
+
+
+def load_library(variant: str | None = None) -> Library:
+    """Opens the best library for this machine.
+
+    Args:
+        variant: "portable", "avx2", "avx512", "neon", "simd128", "relaxed" or
+            "relaxed-pairs"; None takes $OXILLAMA_KERNELS, or the best for this processor and
+            WebAssembly engine.
+
+    Raises:
+        KernelError: the library is missing, cannot be opened, or is of another version.
+    """
+    variant = variant or os.environ.get("OXILLAMA_KERNELS") or _best_variant()
+    functions = _open(variant)
+    _declare(functions)
+    if variant.startswith("relaxed") and not functions.ox_format_supported(_Q4_0):
+        # a relaxed dot product may give other numbers than those it was chosen for
+        return load_library("simd128")
+    _opened[variant] = Library(variant, functions)
+    return _opened[variant]
+
+
+def _best_variant() -> str:
+    if sys.platform == "emscripten":
+        return _best_wasm_variant()
+    features = _open("portable").ox_cpu_features()
+    if features & _AVX512:
+        return "avx512"
+    if features & _AVX2:
+        return "avx2"
+    if features & _ARM_DOT:
+        return "neon"
+    return "portable"
+
+
+def _best_wasm_variant() -> str:
+    """As bestVariant in web/kernel_pool.js."""
+    import js
+
+    code = js.Uint8Array.new(len(RELAXED_DOT))
+    code.assign(RELAXED_DOT)
+    if not js.WebAssembly.validate(code):
+        return "simd128"
+    instance = js.WebAssembly.Instance.new(js.WebAssembly.Module.new(code))
+    in_one = (4 * 127 * 255, -4 * 127)  # vpdpbusd, sdot
+    return "relaxed" if instance.exports.dot(127, 255) in in_one else "relaxed-pairs"
+
+
+def _open(variant: str) -> ctypes.CDLL:
+    suffix = SUFFIXES.get(sys.platform, ".so")
+    path = KERNELS_FOLDER / f"libox-{variant}{suffix}"
+    if not path.is_file():
+        raise KernelError(
+            f"there is no kernel library {path.name} for {platform.machine() or sys.platform} in "
+            f"{path.parent}; build it (make kernels) or choose executor='numpy'"
+        )
+    try:
+        functions = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise KernelError(f"cannot open the kernel library {path}: {error}") from error
+    # before anything else of it is looked for, which it may not have
+    check_version(f"the kernel library {path}", getattr(functions, "ox_abi_version", None))
+    return functions
+
+
+def check_version(kernels: str, version_of: Callable[[], int] | None) -> None:
+    """Raises KernelError where `kernels` are of another version than this package.
+
+    Args:
+        kernels: what they are called in the error.
+        version_of: their ox_abi_version; None where they have none.
+    """
+    found = None if version_of is None else int(version_of())
+    if found != ABI_VERSION:
+        raise KernelError(
+            f"{kernels} has interface version {found}, and this package needs {ABI_VERSION}; "
+            f"build the kernels again (make kernels; for browsers ./build_wasm.sh)"
+        )
+
+
+def _declare(functions: ctypes.CDLL) -> None:
+    # ctypes passes plain integers as 32-bit ints unless it is told otherwise
+    u32, u64, address = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
+    functions.ox_pack.argtypes = [address, u32, u32, address, u64]
+    functions.ox_pack_scratch_bytes.argtypes = [address]
+    functions.ox_pack_scratch_bytes.restype = u64
+    functions.ox_format_supported.argtypes = [u32]
+    functions.ox_check_model.argtypes = [address]
+    functions.ox_scratch_bytes.argtypes = [address, u32, u32]
+    functions.ox_scratch_bytes.restype = u64
+    functions.ox_forward.argtypes = [address, address, address, u64]
+    functions.ox_kv_shift.argtypes = [address, address, u32, address, address, u32]
+    functions.ox_top_k.argtypes = [address, u32, u32, address, address]
+    functions.ox_top_k.restype = u32
+    functions.ox_top_p.argtypes = [address, u32, ctypes.c_float, ctypes.c_double, address, address]
+    functions.ox_top_p.restype = u32
+    functions.ox_logsumexp.argtypes = [address, u32, ctypes.c_float]
+    functions.ox_logsumexp.restype = ctypes.c_float
+    functions.ox_entropy.argtypes = [address, u32, ctypes.c_float]
+    functions.ox_entropy.restype = ctypes.c_float
+    functions.ox_sample.argtypes = [address, u32, ctypes.c_float, ctypes.c_double]
+    functions.ox_sample.restype = u32
+    matching: list[type[Any]] = [address, address, u32, address, u32]
+    functions.ox_match_tokens.argtypes = [*matching, address, address, u32, address]
+    functions.ox_match_tokens.restype = u32
+    functions.ox_mask_logits.argtypes = [address, u32, address, u32]
+    functions.ox_mask_logits.restype = None
+    functions.ox_skip_strings.argtypes = [address, u64, u64, address]
+    functions.ox_skip_strings.restype = u64
+    functions.ox_join_strings.argtypes = [address, u64, u64, address]
+    functions.ox_join_strings.restype = u64
+    functions.ox_checksum.argtypes = [address, u64]
+    functions.ox_checksum.restype = u64
+    if hasattr(functions, "ox_pool_create"):
+        functions.ox_pool_create.argtypes = [u32]
+        functions.ox_pool_create.restype = address
+        functions.ox_pool_forward.argtypes = [address, address, address, address, u64]
+        functions.ox_pool_destroy.argtypes = [address]
+        functions.ox_pool_destroy.restype = None

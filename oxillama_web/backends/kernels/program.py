@@ -1,0 +1,212 @@
+"""A plan in kernel memory: the tables of kernels_c/ox.h and the buffers that they name."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+from ...errors import InvalidRequestError, KernelError, ThreadsLostError
+from ...plan.operations import op_writes
+from . import abi
+from .memory import ALIGNMENT
+
+if TYPE_CHECKING:
+    from array import array
+
+    from ...config import KVCacheType
+    from ...plan.operations import Plan
+    from .device import Block, KernelHost
+    from .lowering import LoweredOps
+    from .weights import Weights
+
+PAGE_TOKENS = 256
+_KV_FORMATS = {"f32": 0, "f16": 1, "q8_0": 8}
+_KEY_TILE = 64
+
+
+class CacheLayout:
+    """Where each layer's keys and values lie in a page of the cache.
+
+    All layers are in each page, keys then values; one head's positions lie side by side, which is
+    the order that attention reads them in (struct ox_kv_layer in kernels_c/ox.h).
+    """
+
+    def __init__(self, plan: Plan, kind: KVCacheType) -> None:
+        self.format = _KV_FORMATS[kind]
+        self.layers = (abi.KVLayer * len(plan.kv_layers))()
+        offset = 0
+        for row, layer in zip(self.layers, plan.kv_layers, strict=True):
+            n_tiles = layer.n_heads * PAGE_TOKENS // _KEY_TILE
+            row.n_heads, row.k_dim, row.v_dim = layer.n_heads, layer.k_dim, layer.v_dim
+            row.k_offset = offset
+            row.v_offset = row.k_offset + _align(n_tiles * tile_bytes(kind, layer.k_dim))
+            offset = row.v_offset + _align(n_tiles * tile_bytes(kind, layer.v_dim))
+        self.page_bytes = offset
+
+
+def tile_bytes(kind: KVCacheType, dim: int) -> int:
+    """Bytes of 64 positions of one head, `dim` values each: see kernels_c/ops/kv_cache.h."""
+    if kind == "q8_0":
+        return _KEY_TILE * (dim + 2 * (-(-dim // 32)))
+    return _KEY_TILE * dim * (4 if kind == "f32" else 2)
+
+
+class Program:
+    """See above. What it allocates lives as long as it does.
+
+    Args:
+        lowered: the plan's operations.
+        weights: the plan's weights, and behind them the constants of the operations.
+        cache: the layout of the caches that it will run on.
+    """
+
+    def __init__(
+        self,
+        host: KernelHost,
+        plan: Plan,
+        lowered: LoweredOps,
+        weights: Weights,
+        cache: CacheLayout,
+    ) -> None:
+        self._host = host
+        self._plan = plan
+        self._own_buffers = lowered.own_buffers
+        self._buffer_memory = self._scratch = host.allocate(0)
+        self._capacities = {"batch": 0, "output": 0, "head": 0}
+        self._fitted = (0, 0, False)
+        self._buffers = (abi.Buffer * len(plan.buffers))()
+        ops = (abi.Op * len(lowered.ops))(*lowered.ops)
+        self._buffer_table = self._place(self._buffers)
+        self._op_table, self._layer_table = self._place(ops), self._place(cache.layers)
+        model = abi.Model(
+            tensors=weights.address,
+            buffers=self._buffer_table.address,
+            ops=self._op_table.address,
+            kv_layers=self._layer_table.address,
+            n_tensors=len(weights),
+            n_buffers=len(self._buffers),
+            n_ops=len(ops),
+            n_kv_layers=len(plan.kv_layers),
+            page_tokens=PAGE_TOKENS,
+            kv_format=cache.format,
+            page_bytes=cache.page_bytes,
+        )
+        self._model = self._place(model)
+        # the same up to the output head; buffers are numbered in the order of their first use
+        self._buffer_numbers = {name: number for number, name in enumerate(plan.buffers)}
+        body = {op_writes(op) for op in plan.ops[: plan.n_hidden_ops]}
+        model.n_ops = plan.n_hidden_ops
+        model.n_buffers = 1 + max(self._buffer_numbers.get(name, 0) for name in body)
+        self._n_body_buffers = model.n_buffers
+        self._hidden_model = self._place(model)
+        self.fit(1, 1, with_head=True)
+        self._check(host.functions.ox_check_model(self._model.address))
+
+    @property
+    def work_bytes(self) -> int:
+        """Bytes of buffers and scratch."""
+        return self._buffer_memory.n_bytes + self._scratch.n_bytes
+
+    def tokens(self, ids: array[int]) -> array[int]:
+        """What stands for a batch's tokens in the embedding's table."""
+        return ids
+
+    def run(self, batch: int, *, with_head: bool) -> None:
+        """A forward pass.
+
+        Args:
+            batch: address of an ox_batch that `fit` has made room for.
+            with_head: False stops before the output head.
+        """
+        model = self._model if with_head else self._hidden_model
+        self._check(self._host.forward(model.address, batch, self._scratch))
+
+    def shift(self, sequence: int, count: int, rotations: int, key: int, n_key: int) -> None:
+        """ox_kv_shift: moves positions of a cache `count` to the front.
+
+        Args:
+            sequence: address of an ox_sequence, which has the positions that move.
+            rotations: address of each layer's ox_key_rotation.
+            key: address of n_key float32 values, room for one key.
+        """
+        ox_kv_shift = self._host.functions.ox_kv_shift
+        self._check(ox_kv_shift(self._model.address, sequence, count, rotations, key, n_key))
+
+    def result(self, n_rows: int, *, with_head: bool) -> memoryview[float]:
+        """The first rows of the logits, or of the hidden states."""
+        name = self._plan.output if with_head else self._plan.hidden
+        buffer = self._buffers[self._buffer_numbers[name]]
+        start = buffer.data - self._buffer_memory.address
+        return self._buffer_memory.floats(start, buffer.width * n_rows)
+
+    def fit(self, n_tokens: int, n_outputs: int, *, with_head: bool) -> None:
+        """Makes room for a batch; memory that is large enough stays."""
+        sizes = (n_tokens, n_outputs, with_head)
+        if sizes != self._fitted:
+            self._make_room(*sizes)
+            self._fitted = sizes
+
+    def close(self) -> None:
+        """Frees the buffers."""
+        self._buffer_memory = self._scratch = self._host.allocate(0)
+
+    def _make_room(self, n_tokens: int, n_outputs: int, with_head: bool) -> None:
+        """See `fit`.
+
+        Buffers of the output head have a capacity of their own: logits of many tokens are large.
+        Those that threads compute by themselves in a pass of one token have a row for each.
+        """
+        buffers = self._plan.buffers
+        n_head = n_tokens if buffers[self._plan.output].rows == "batch" else n_outputs
+        needed = {"batch": n_tokens, "output": n_outputs, "head": n_head if with_head else 0}
+        if all(n <= self._capacities[kind] for kind, n in needed.items()):
+            return
+        rows = {kind: max(n, self._capacities[kind]) for kind, n in needed.items()}
+        n_threads = self._host.n_threads
+        capacities = [
+            max(
+                rows["head" if number >= self._n_body_buffers else buffer.rows],
+                n_threads if name in self._own_buffers else 0,
+            )
+            for number, (name, buffer) in enumerate(buffers.items())
+        ]
+        offsets, total = [], 0
+        for buffer, capacity in zip(buffers.values(), capacities, strict=True):
+            offsets.append(total)
+            total += _align(4 * buffer.width * capacity)
+        self._buffer_memory = self._host.allocate(total)
+        for table_row, (name, buffer), capacity, offset in zip(
+            self._buffers, buffers.items(), capacities, offsets, strict=True
+        ):
+            table_row.data = self._buffer_memory.address + offset
+            table_row.capacity = capacity
+            table_row.width = buffer.width
+            table_row.rows = 0 if buffer.rows == "batch" else 1
+            table_row.own = int(name in self._own_buffers)
+        self._buffer_table.write(0, self._buffers)
+        self._scratch = self._host.allocate(
+            self._host.functions.ox_scratch_bytes(self._model.address, rows["batch"], n_threads)
+        )
+        self._capacities = rows
+
+    def _place(self, table: ctypes.Structure | ctypes.Array[Any]) -> Block:
+        block = self._host.allocate(ctypes.sizeof(table))
+        block.write(0, table)
+        return block
+
+    def _check(self, status: int, first_op: int = 0) -> None:
+        if status == 0:
+            return
+        code, op_index = status & 0xFF, first_op + (status >> 8)
+        if code == abi.STATUS_BAD_TOKEN:
+            raise InvalidRequestError("a token is outside of the model's vocabulary")
+        if code == abi.STATUS_BROKEN_POOL:
+            raise ThreadsLostError(
+                "a thread that ran the model has ended or hangs; load the model again"
+            )
+        op = self._plan.ops[op_index] if op_index < len(self._plan.ops) else None
+        raise KernelError(f"{abi.STATUS_TEXT.get(code, f'status {code}')} (operation {op})")
+
+
+def _align(n_bytes: int) -> int:
+    return -(-n_bytes // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,85 @@
+"""Kernels in a page: over a memory of their own, outside of Python's, on several threads.
+
+`pool` is the JavaScript object KernelPool of web/kernel_pool.js. A call into JavaScript costs a
+microsecond or two, so one token takes a handful of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...errors import OutOfMemoryError
+from .library import check_version
+
+if TYPE_CHECKING:
+    from .device import Block
+    from .library import Library
+
+
+class PoolBlock:
+    """See `Block`; its bytes can be copied in and out, but not looked at in place."""
+
+    def __init__(self, pool: Any, n_bytes: int) -> None:
+        self.address: int = pool.allocate(n_bytes)
+        if self.address == 0:
+            raise OutOfMemoryError(
+                f"this tab has no {n_bytes / 1e6:.0f} MB of memory left beside the model; use a "
+                f"smaller contextSize or a smaller model, or close other tabs"
+            )
+        self.n_bytes = n_bytes
+        self._pool = pool
+        self._copy = bytearray()
+
+    def write(self, offset: int, data: Any) -> None:
+        """See `Block.write`."""
+        source = memoryview(data).cast("B")
+        if len(source):
+            self._pool.view(self.address + offset, len(source)).assign(source)
+
+    def read(self, offset: int, n_bytes: int) -> bytes:
+        """See `Block.read`."""
+        return bytes(self._pool.view(self.address + offset, n_bytes).to_bytes())
+
+    def floats(self, offset: int, count: int) -> memoryview[float]:
+        """See `Block.floats`: a copy, in memory that the next call uses again."""
+        n_bytes = 4 * count
+        if len(self._copy) != n_bytes:
+            self._copy = bytearray(n_bytes)
+        self._pool.view(self.address + offset, n_bytes).assign_to(self._copy)
+        return memoryview(self._copy).cast("f")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pool"):
+            self._pool.free(self.address)
+
+
+class PoolHost:
+    """See `KernelHost`.
+
+    Args:
+        library: the same kernels for Python's memory: sampling runs on a copy of the logits there.
+
+    Raises:
+        KernelError: the pool's kernels are of another version.
+    """
+
+    def __init__(self, pool: Any, library: Library) -> None:
+        check_version(f"the page's kernel pool {pool.variant!r}", pool.functions.ox_abi_version)
+        self.name = f"pool-{pool.variant}"
+        self.library = library
+        self.functions = pool.functions
+        self.n_threads = int(pool.threads)
+        self._pool = pool
+        self._forward = pool.forward
+
+    def allocate(self, n_bytes: int) -> PoolBlock:
+        """See `KernelHost.allocate`."""
+        return PoolBlock(self._pool, n_bytes)
+
+    def forward(self, model: int, batch: int, scratch: Block) -> int:
+        """See `KernelHost.forward`."""
+        return int(self._forward(model, batch, scratch.address, scratch.n_bytes))
+
+    def close(self) -> None:
+        """Ends the threads and lets go of all the memory."""
+        self._pool.close()

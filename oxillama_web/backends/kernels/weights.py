@@ -1,0 +1,224 @@
+"""A model's weights in kernel memory, interleaved for the vector units as their bytes arrive."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from array import array
+from typing import TYPE_CHECKING
+
+from ...errors import KernelError, UnsupportedModelError
+from ...gguf.types import FORMATS
+from . import abi
+from .memory import ALIGNMENT, address_of, is_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...gguf.reader import GGUFFile, TensorInfo
+    from ...plan.lora import LoraAdapter
+    from ...plan.operations import Plan
+    from .device import Block, KernelHost
+
+_F32 = 0
+
+
+class Weights:
+    """The table of a plan's tensors (ox_tensor in kernels_c/ox.h), and what it points to.
+
+    Args:
+        infos: the tensors in the plan's order.
+        addresses: where their data is, or will be once it has arrived.
+        owner: what keeps that memory alive.
+        constants: float32 vectors that become tensors behind the weights.
+
+    Raises:
+        UnsupportedModelError: a tensor's format has no kernel.
+    """
+
+    def __init__(
+        self,
+        host: KernelHost,
+        infos: Sequence[TensorInfo],
+        addresses: Sequence[int],
+        owner: object,
+        constants: Sequence[Sequence[float]],
+    ) -> None:
+        _check_formats(host, infos)
+        self.n_bytes = sum(info.nbytes for info in infos)
+        self._host = host
+        self._infos = infos
+        self._constants = [_place_floats(host, values) for values in constants]
+        self._owner = owner
+        self._tensors = (abi.Tensor * (len(infos) + len(constants)))(
+            *map(_tensor, infos, addresses), *map(_constant_tensor, self._constants)
+        )
+        self._table = host.allocate(ctypes.sizeof(self._tensors))
+        self._table.write(0, self._tensors)
+        ends = [info.offset + info.nbytes for info in infos]
+        # the next one to pack stands last
+        self._unpacked = sorted(range(len(infos)), key=ends.__getitem__, reverse=True)
+        self._ends = ends
+
+    @property
+    def address(self) -> int:
+        """Of the table."""
+        return self._table.address
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of weights that are in memory."""
+        return self.n_bytes
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def for_plan(
+        self,
+        plan: Plan,
+        adapters: Mapping[str, LoraAdapter],
+        constants: Sequence[Sequence[float]],
+    ) -> Weights:
+        """The table for another plan of the same model.
+
+        Args:
+            adapters: whose the plan's weights are that are not the model's; their data is copied
+                into the host's memory.
+            constants: as for the class.
+        """
+        own = {info.name: index for index, info in enumerate(self._infos)}
+        addresses, blocks = [], []
+        for name, info in plan.weights.items():
+            if name not in adapters:
+                addresses.append(self._tensors[own[name]].data)
+                continue
+            block = self._host.allocate(info.nbytes)
+            block.write(0, adapters[name].data(info))
+            blocks.append(block)
+            addresses.append(block.address)
+        infos = list(plan.weights.values())
+        weights = Weights(self._host, infos, addresses, (self, blocks), constants)
+        for index, name in enumerate(plan.weights):
+            if name not in adapters:
+                weights._tensors[index].packed = self._tensors[own[name]].packed
+                weights._unpacked.remove(index)
+        weights._table.write(0, weights._tensors)
+        weights.pack()
+        return weights
+
+    def pack(self, n_received: int | None = None) -> int | None:
+        """Interleaves the tensors that are complete once the file's first bytes are here.
+
+        Args:
+            n_received: bytes of the file that are here; None: all.
+
+        Returns:
+            How many bytes must be here for the next tensor; None when all are packed.
+        """
+        ready = []
+        while self._unpacked:
+            index = self._unpacked[-1]
+            if n_received is not None and self._ends[index] > n_received:
+                break
+            ready.append(self._unpacked.pop())
+        if ready:
+            self._pack(ready)
+        return self._ends[self._unpacked[-1]] if self._unpacked else None
+
+    def _pack(self, indices: Sequence[int]) -> None:
+        functions, stride = self._host.functions, ctypes.sizeof(abi.Tensor)
+        needed = max(functions.ox_pack_scratch_bytes(self.address + i * stride) for i in indices)
+        scratch = self._host.allocate(needed)
+        one = self._host.allocate(stride)
+        for index in indices:
+            tensor = self._tensors[index]
+            if tensor.n_out < abi.PANEL_ROWS:
+                continue
+            for matrix in _matrices(self._infos[index], tensor):
+                one.write(0, matrix)
+                n_panels = matrix.n_out // abi.PANEL_ROWS
+                status = functions.ox_pack(
+                    one.address, 0, n_panels, scratch.address, scratch.n_bytes
+                )
+                if status:
+                    reason = abi.STATUS_TEXT.get(status, status)
+                    raise KernelError(f"packing a tensor failed: {reason}")
+            tensor.packed = 1
+        self._table.write(0, self._tensors)
+
+
+def weights_in_process(
+    plan: Plan,
+    gguf: GGUFFile,
+    host: KernelHost,
+    constants: Sequence[Sequence[float]],
+    *,
+    consume: bool,
+) -> Weights:
+    """Weights from a whole file in Python's memory, packed: in place if it may be consumed."""
+    infos = list(plan.weights.values())
+    owner: object
+    if consume and is_writable(gguf.buffer):
+        owner = gguf.buffer
+        start = address_of(gguf.buffer)
+        addresses = [start + info.offset for info in infos]
+    else:
+        _check_formats(host, infos)
+        arena = host.allocate(sum(_align(info.nbytes) for info in infos))
+        owner, addresses, position = arena, [], 0
+        for info in infos:
+            arena.write(position, gguf.data_of(info))
+            addresses.append(arena.address + position)
+            position += _align(info.nbytes)
+    weights = Weights(host, infos, addresses, owner, constants)
+    weights.pack()
+    return weights
+
+
+def _check_formats(host: KernelHost, infos: Sequence[TensorInfo]) -> None:
+    for info in infos:
+        is_vector = len(info.shape) == 1  # of a norm, or a bias
+        has_kernel = (
+            info.format == _F32 if is_vector else host.functions.ox_format_supported(info.format)
+        )
+        if not has_kernel:
+            known = FORMATS.get(info.format)
+            raise UnsupportedModelError(
+                f"tensor {info.name!r} has format {known.name if known else info.format}, for "
+                f"which there is no kernel yet; executor='numpy' reads it"
+            )
+
+
+def _tensor(info: TensorInfo, address: int) -> abi.Tensor:
+    return abi.Tensor(
+        data=address,
+        bytes=info.nbytes,
+        format=info.format,
+        n_in=info.shape[0],
+        n_out=math.prod(info.shape[1:]),
+    )
+
+
+def _matrices(info: TensorInfo, tensor: abi.Tensor) -> list[abi.Tensor]:
+    """The experts' matrices of a tensor with three dimensions, else the tensor itself."""
+    if len(info.shape) < 3:
+        return [tensor]
+    n_experts, n_bytes = tensor.n_out // info.shape[1], tensor.bytes * info.shape[1] // tensor.n_out
+    return [
+        abi.Tensor(tensor.data + expert * n_bytes, n_bytes, tensor.format, 0, *info.shape[:2])
+        for expert in range(n_experts)
+    ]
+
+
+def _constant_tensor(block: Block) -> abi.Tensor:
+    return abi.Tensor(data=block.address, bytes=block.n_bytes, n_in=block.n_bytes // 4, n_out=1)
+
+
+def _place_floats(host: KernelHost, values: Sequence[float]) -> Block:
+    block = host.allocate(4 * len(values))
+    block.write(0, array("f", values))
+    return block
+
+
+def _align(n_bytes: int) -> int:
+    return -(-n_bytes // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,1 @@
+"""Run a plan in NumPy: the reference, and the fallback."""

@@ -1,0 +1,1 @@
+"""What runs in the web worker of a page."""

@@ -1,0 +1,1 @@
+"""Turn messages into a prompt, in the model's own chat template."""

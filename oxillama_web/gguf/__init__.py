@@ -1,0 +1,1 @@
+"""Read GGUF files: their metadata, tensors and number formats."""

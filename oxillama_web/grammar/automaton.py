@@ -1,0 +1,254 @@
+"""A grammar as networks of nodes over bytes, one network a rule, which call each other.
+
+Recursive transition networks (Woods 1970, https://doi.org/10.1145/355598.362773). Repetitions are
+loops, so only rules that refer to themselves need a stack.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..errors import GrammarError
+from .expressions import Chars, Choice, Expression, Reference, Repeat, Sequence
+from .utf8 import ByteRanges, byte_sequences
+
+_MOST_NODES = 300_000
+# the node that ends every rule
+RETURN = 0
+
+
+class Automaton(NamedTuple):
+    """Nodes by number; a node reads a byte, or calls a rule, or goes on at other nodes.
+
+    Attributes:
+        start: where a text begins.
+        classes: the class of each byte, 256 entries; bytes of one class are never told apart.
+        n_classes: how many there are.
+        reads: for each node the classes that it reads, as a set of bits; 0 if it does not read.
+        calls: for each node where the rule that it calls begins, or -1.
+        following: for each node what comes behind what it reads or calls.
+        splits: for each node the nodes that it stands for, or none.
+    """
+
+    start: int
+    classes: bytes
+    n_classes: int
+    reads: list[int]
+    calls: list[int]
+    following: list[int]
+    splits: list[tuple[int, ...]]
+
+
+def build_automaton(rules: dict[str, Expression]) -> Automaton:
+    """The automaton of a grammar whose rule `root` matches whole texts.
+
+    Raises:
+        GrammarError: it is too large, left-recursive, or matches no text that ends.
+    """
+    nodes = _Nodes()
+    starts: dict[str, int] = {name: nodes.split() for name in rules}
+    for name, expression in rules.items():
+        nodes.splits[starts[name]] = (nodes.add(expression, RETURN, starts),)
+    for _, wide, start in nodes.classes.values():
+        if wide:
+            nodes.splits[start] = tuple(nodes.add_sequences(wide))
+    root = starts["root"]
+    _drop_endless(nodes, root)
+    _refuse_left_recursion(nodes, {start: name for name, start in starts.items()})
+    classes, n_classes, reads = _byte_classes(nodes.bytes)
+    return Automaton(root, classes, n_classes, reads, nodes.calls, nodes.following, nodes.splits)
+
+
+class _Nodes:
+    """Nodes that grow from their ends to their beginnings."""
+
+    def __init__(self) -> None:
+        # each node's bytes, as a set of 256 bits; RETURN is the first node
+        self.bytes = [0]
+        self.calls = [-1]
+        self.following = [RETURN]
+        self.splits: list[tuple[int, ...]] = [()]
+        # each class of characters: its single bytes, as a set of 256 bits; its longer encodings;
+        # and the rule that they are, which occurs once
+        self.classes: dict[Chars, tuple[int, list[ByteRanges], int]] = {}
+
+    def add(self, expression: Expression, following: int, starts: dict[str, int]) -> int:
+        """Where an expression begins that goes on at `following`."""
+        match expression:
+            case Chars():
+                return self._chars(expression, following)
+            case Reference(name):
+                return self._node(0, starts[name], following)
+            case Sequence(items):
+                for item in reversed(items):
+                    following = self.add(item, following, starts)
+                return following
+            case Choice(options):
+                return self.split(*[self.add(option, following, starts) for option in options])
+            case Repeat(item, least, most):
+                return self._repeat(item, least, most, following, starts)
+
+    def split(self, *targets: int) -> int:
+        """A node that stands for others."""
+        node = self._node(0, -1, RETURN)
+        self.splits[node] = targets
+        return node
+
+    def add_sequences(self, sequences: list[ByteRanges]) -> list[int]:
+        """Where each of them begins; what ends alike is shared."""
+        ends: dict[ByteRanges, int] = {(): RETURN}
+        starts = []
+        for sequence in sequences:
+            for length in range(1, len(sequence) + 1):
+                tail = sequence[len(sequence) - length :]
+                if tail not in ends:
+                    low, high = tail[0]
+                    ends[tail] = self._node(_bits(low, high), -1, ends[tail[1:]])
+            starts.append(ends[sequence])
+        return starts
+
+    def _chars(self, expression: Chars, following: int) -> int:
+        if expression not in self.classes:
+            self.classes[expression] = self._class(expression)
+        narrow, wide, start = self.classes[expression]
+        targets = [self._node(narrow, -1, following)] if narrow else []
+        if wide:
+            targets.append(self._node(0, start, following))
+        return targets[0] if len(targets) == 1 else self.split(*targets)
+
+    def _class(self, expression: Chars) -> tuple[int, list[ByteRanges], int]:
+        narrow, wide = 0, []
+        for sequence in byte_sequences(expression.ranges):
+            if len(sequence) == 1:
+                narrow |= _bits(*sequence[0])
+            else:
+                wide.append(sequence)
+        return narrow, wide, self.split() if wide else RETURN
+
+    def _repeat(
+        self, item: Expression, least: int, most: int | None, following: int, starts: dict[str, int]
+    ) -> int:
+        if most is None:
+            loop = self.split()
+            self.splits[loop] = (self.add(item, loop, starts), following)
+            start = loop
+        else:
+            start = following
+            for _ in range(most - least):
+                start = self.split(self.add(item, start, starts), following)
+        for _ in range(least):
+            start = self.add(item, start, starts)
+        return start
+
+    def _node(self, bytes_read: int, call: int, following: int) -> int:
+        if len(self.bytes) >= _MOST_NODES:
+            raise GrammarError(
+                f"the grammar needs more than {_MOST_NODES} nodes; lower its repetitions"
+            )
+        self.bytes.append(bytes_read)
+        self.calls.append(call)
+        self.following.append(following)
+        self.splits.append(())
+        return len(self.bytes) - 1
+
+
+def _bits(low: int, high: int) -> int:
+    return (1 << high + 1) - (1 << low)
+
+
+def _drop_endless(nodes: _Nodes, root: int) -> None:
+    """Drops choices that can never come to an end, so that every beginning of a text has one."""
+    n = len(nodes.bytes)
+    users: list[list[int]] = [[] for _ in range(n)]
+    for node in range(1, n):
+        if nodes.bytes[node] or nodes.calls[node] >= 0:
+            users[nodes.following[node]].append(node)
+        if nodes.calls[node] >= 0:
+            users[nodes.calls[node]].append(node)
+        for target in nodes.splits[node]:
+            users[target].append(node)
+    ends = bytearray(n)
+    ends[RETURN] = 1
+    work = [RETURN]
+    while work:
+        for node in users[work.pop()]:
+            call = nodes.calls[node]
+            if not ends[node] and (call < 0 or (ends[call] and ends[nodes.following[node]])):
+                ends[node] = 1
+                work.append(node)
+    if not ends[root]:
+        raise GrammarError("the grammar matches no text that ever ends")
+    nodes.splits = [tuple(t for t in targets if ends[t]) for targets in nodes.splits]
+
+
+def _refuse_left_recursion(nodes: _Nodes, names: dict[int, str]) -> None:
+    """Raises GrammarError if a rule can call itself before anything is read."""
+    called: dict[int, set[int]] = {}
+    callers: dict[int, set[int]] = {}
+    empty: set[int] = set()
+    work = list(names)
+    while work:
+        start = work.pop()
+        called[start], is_empty = _first_calls(nodes, start, empty)
+        for callee in called[start]:
+            callers.setdefault(callee, set()).add(start)
+        if is_empty and start not in empty:
+            empty.add(start)
+            work += callers.get(start, ())
+    done: set[int] = set()
+    for start in names:
+        path: list[tuple[int, list[int]]] = [(start, list(called[start]))]
+        on_path = {start}
+        while path:
+            node, rest = path[-1]
+            if not rest:
+                path.pop()
+                on_path.discard(node)
+                done.add(node)
+                continue
+            callee = rest.pop()
+            if callee in on_path:
+                raise GrammarError(
+                    f"the rule {names[callee]!r} is left-recursive: it can begin with itself; "
+                    f"write it with * or +, or with the recursion at its end"
+                )
+            if callee in called and callee not in done:
+                path.append((callee, list(called[callee])))
+                on_path.add(callee)
+
+
+def _first_calls(nodes: _Nodes, start: int, empty: set[int]) -> tuple[set[int], bool]:
+    """The rules that can be called before a byte is read, and whether none need be read."""
+    seen, work, calls = {start}, [start], set()
+    while work:
+        node = work.pop()
+        targets = nodes.splits[node]
+        call = nodes.calls[node]
+        if call >= 0:
+            calls.add(call)
+            if call in empty:
+                targets = (nodes.following[node],)
+        for target in targets:
+            if target not in seen:
+                seen.add(target)
+                work.append(target)
+    return calls, RETURN in seen
+
+
+def _byte_classes(sets: list[int]) -> tuple[bytes, int, list[int]]:
+    """The class of each byte, their number, and each node's set of bytes as one of classes."""
+    distinct = [s for s in set(sets) if s]
+    groups = [(1 << 256) - 1]
+    for bytes_read in distinct:
+        split = [part for g in groups for part in (g & bytes_read, g & ~bytes_read) if part]
+        groups = split
+    members = [[byte for byte in range(256) if group >> byte & 1] for group in groups]
+    classes = bytearray(256)
+    for number, group in enumerate(members):
+        for byte in group:
+            classes[byte] = number
+    as_classes = {
+        s: sum(1 << number for number, group in enumerate(members) if s >> group[0] & 1)
+        for s in distinct
+    }
+    return bytes(classes), len(groups), [as_classes.get(s, 0) for s in sets]

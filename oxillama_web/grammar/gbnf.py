@@ -1,0 +1,217 @@
+"""Reads grammars in GBNF, as llama.cpp writes them.
+
+https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import GrammarError
+from .expressions import (
+    LAST_CODE_POINT,
+    Chars,
+    Choice,
+    Expression,
+    Reference,
+    Repeat,
+    Sequence,
+    inverted,
+    merged,
+)
+
+_LONGEST_TEXT = 4 << 20
+_DEEPEST = 100
+_MOST_REPETITIONS = 100_000
+
+_SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
+_SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_BOUNDS = re.compile(r"\{\s*(\d*)\s*(,?)\s*(\d*)\s*\}")
+_ESCAPED = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})")
+_SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "[": "[", "]": "]", "-": "-"}
+_ANY = Chars(((0, LAST_CODE_POINT),))
+
+
+def parse_gbnf(text: str) -> dict[str, Expression]:
+    """The rules of a grammar, by name; `root` is where a text begins.
+
+    Raises:
+        GrammarError: the text is no GBNF, or lacks a rule that it refers to.
+    """
+    if len(text) > _LONGEST_TEXT:
+        raise GrammarError(f"the grammar has {len(text)} characters; at most {_LONGEST_TEXT}")
+    parser = _Parser(text)
+    rules = parser.rules()
+    if "root" not in rules:
+        raise GrammarError("the grammar has no rule `root`, where a text begins")
+    for name in parser.references:
+        if name not in rules:
+            raise GrammarError(f"the grammar refers to a rule {name!r} that it does not define")
+    return rules
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._depth = 0
+        self.references: set[str] = set()
+
+    def rules(self) -> dict[str, Expression]:
+        rules: dict[str, Expression] = {}
+        self._skip(_SPACE_AND_LINES)
+        while self._at < len(self._text):
+            name = self._name("a rule's name")
+            self._skip(_SPACE)
+            if not self._take("::="):
+                raise self._error("expected ::= behind the rule's name")
+            self._skip(_SPACE_AND_LINES)
+            if name in rules:
+                raise self._error(f"the rule {name!r} is defined twice")
+            rules[name] = self._choice(inside=False)
+            if self._at < len(self._text) and self._text[self._at] not in "\r\n":
+                raise self._error("expected the end of the rule")
+            self._skip(_SPACE_AND_LINES)
+        return rules
+
+    def _choice(self, inside: bool) -> Expression:
+        """Alternatives; inside of parentheses a line's end does not end them."""
+        options = [self._sequence(inside)]
+        while self._take("|"):
+            self._skip(_SPACE_AND_LINES)
+            options.append(self._sequence(inside))
+        return options[0] if len(options) == 1 else Choice(tuple(options))
+
+    def _sequence(self, inside: bool) -> Expression:
+        space = _SPACE_AND_LINES if inside else _SPACE
+        items: list[Expression] = []
+        while True:
+            item = self._item()
+            if item is None:
+                return items[0] if len(items) == 1 else Sequence(tuple(items))
+            self._skip(space)
+            items.append(self._repeated(item, space))
+
+    def _item(self) -> Expression | None:
+        if self._take('"'):
+            return self._literal()
+        if self._take("["):
+            return self._char_class()
+        if self._take("("):
+            return self._group()
+        if self._take("."):
+            return _ANY
+        if _NAME.match(self._text, self._at):
+            name = self._name("a rule's name")
+            self.references.add(name)
+            return Reference(name)
+        return None
+
+    def _group(self) -> Expression:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._error(f"more than {_DEEPEST} parentheses inside of each other")
+        self._skip(_SPACE_AND_LINES)
+        group = self._choice(inside=True)
+        if not self._take(")"):
+            raise self._error("expected )")
+        self._depth -= 1
+        return group
+
+    def _literal(self) -> Expression:
+        chars: list[Expression] = []
+        while not self._take('"'):
+            code = self._code_point()
+            chars.append(Chars(((code, code),)))
+        return Sequence(tuple(chars))
+
+    def _char_class(self) -> Expression:
+        negated = self._take("^")
+        ranges = []
+        while not self._take("]"):
+            low = high = self._code_point()
+            if self._text.startswith("-", self._at) and not self._text.startswith("-]", self._at):
+                self._at += 1
+                high = self._code_point()
+            if high < low:
+                raise self._error("a range of characters runs backwards")
+            ranges.append((low, high))
+        found = merged(ranges)
+        return Chars(inverted(found) if negated else found)
+
+    def _code_point(self) -> int:
+        if self._at >= len(self._text) or self._text[self._at] in "\r\n":
+            raise self._error("a literal or class of characters has no end")
+        char = self._text[self._at]
+        self._at += 1
+        if char != "\\":
+            return ord(char)
+        if escaped := _ESCAPED.match(self._text, self._at):
+            self._at = escaped.end()
+            code = int(escaped[escaped.lastindex or 0], 16)
+            if code > LAST_CODE_POINT or 0xD800 <= code <= 0xDFFF:
+                raise self._error(f"there is no character U+{code:04X}")
+            return code
+        single = _SINGLE.get(self._text[self._at : self._at + 1])
+        if single is None:
+            raise self._error("unknown escape")
+        self._at += 1
+        return ord(single)
+
+    def _repeated(self, item: Expression, space: re.Pattern[str]) -> Expression:
+        """The item with the repetitions that are written behind it."""
+        n_suffixes = 0
+        while True:
+            if self._take("*"):
+                item = Repeat(item, 0, None)
+            elif self._take("+"):
+                item = Repeat(item, 1, None)
+            elif self._take("?"):
+                item = Repeat(item, 0, 1)
+            elif self._text.startswith("{", self._at):
+                item = self._bounded(item)
+            else:
+                return item
+            n_suffixes += 1
+            if n_suffixes > _DEEPEST:
+                raise self._error(f"more than {_DEEPEST} repetitions of a repetition")
+            self._skip(space)
+
+    def _bounded(self, item: Expression) -> Expression:
+        bounds = _BOUNDS.match(self._text, self._at)
+        if not bounds or not (bounds[1] or (bounds[2] and bounds[3])):
+            raise self._error("expected {n}, {n,}, {n,m} or {,m}")
+        if len(bounds[0]) > 40:
+            raise self._error("a number of repetitions is too large")
+        least = int(bounds[1] or 0)
+        most = int(bounds[3]) if bounds[3] else None if bounds[2] else least
+        if max(least, most or 0) > _MOST_REPETITIONS:
+            raise self._error(f"more than {_MOST_REPETITIONS} repetitions")
+        if most is not None and most < least:
+            raise self._error("the most repetitions are fewer than the least")
+        self._at = bounds.end()
+        return Repeat(item, least, most)
+
+    def _name(self, what: str) -> str:
+        name = _NAME.match(self._text, self._at)
+        if not name:
+            raise self._error(f"expected {what}")
+        self._at = name.end()
+        return name[0]
+
+    def _take(self, text: str) -> bool:
+        found = self._text.startswith(text, self._at)
+        if found:
+            self._at += len(text)
+        return found
+
+    def _skip(self, space: re.Pattern[str]) -> None:
+        found = space.match(self._text, self._at)
+        if found:
+            self._at = found.end()
+
+    def _error(self, message: str) -> GrammarError:
+        line = self._text.count("\n", 0, self._at) + 1
+        near = self._text[self._at : self._at + 20].split("\n")[0]
+        return GrammarError(f"line {line} of the grammar, at {near!r}: {message}")

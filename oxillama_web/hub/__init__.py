@@ -1,0 +1,1 @@
+"""Find and download models by name."""

@@ -1,0 +1,1 @@
+"""A loaded model, and the conversations that run on it."""

@@ -1,0 +1,1 @@
+"""A model's forward pass as data: operations over named buffers."""
