@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from oxillama_web.errors import TokenizerError
+from oxillama_web.gguf import reader
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.tokenizer import Tokenizer, load_tokenizer_json
 from oxillama_web.tokenizer.split_rules import split_rule
 
 CORPUS = [
     *Path(__file__).read_text().splitlines(),
-    *(Path(__file__).parent.parent / "oxillama_web" / "gguf" / "reader.py").read_text().splitlines(),
+    *Path(reader.__file__).read_text().splitlines(),
     "Ünïcödé ñandú É ½ ² 漢字かな交じり文 한국어 العربية हिन्दी ไทย 👩‍👩‍👧 e\u0301 ﬁ the  The 1",
 ] * 2
 TEXT = st.lists(
