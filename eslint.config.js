@@ -15,7 +15,7 @@ export default [
       "max-len": ["error", { code: 100, ignoreUrls: true }],
     },
   },
-  { files: ["web/**/*.js", "tests/*.js"], languageOptions: { globals: globals.browser } },
+  { files: ["web/**/*.js", "tests/**/*.js"], languageOptions: { globals: globals.browser } },
   {
     files: ["web/sw.js", "web/{worker,kernels,storage}/**/*.js"],
     languageOptions: { globals: globals.worker },

@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path += [
+    str(ROOT / "tests" / folder) for folder in ("helpers", "architectures", "chat", "tokenizer")
+]
 
 import test_architectures as dense  # noqa: E402
 import test_chat_families as chat  # noqa: E402

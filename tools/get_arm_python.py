@@ -2,9 +2,9 @@
 
     python tools/get_arm_python.py
 
-With it tests/test_neon.py tests kernels where there is no Arm processor. Both come from where this
-machine has its Debian packages, but into folders of their own: nothing is installed, and nobody
-needs to be root. Where the machine is not Debian's on x86-64, nothing is fetched.
+With it tests/kernels/test_neon.py tests kernels where there is no Arm processor. Both come from
+where this machine has its Debian packages, but into folders of their own: nothing is installed, and
+nobody needs to be root. Where the machine is not Debian's on x86-64, nothing is fetched.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import llama_cpp
 import numpy as np
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "helpers"))
 
 from architecture_files import (  # noqa: E402
     CASES,

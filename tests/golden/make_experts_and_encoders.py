@@ -1,11 +1,12 @@
 """Writes experts_and_encoders.json: what llama.cpp computes for tiny mixtures of experts and BERTs.
 
-    PYTHONPATH=.:tests python tests/golden/make_experts_and_encoders.py
+    PYTHONPATH=.:tests/helpers python tests/golden/make_experts_and_encoders.py
 
 in an environment with gguf and llama-cpp-python 0.3.36. The models are those of
-tests/gguf_files.py, from their seeds. `exact`: F32 weights and an F32 cache; logits of a decoder
-and hidden states of an encoder at POSITIONS. `q8_0_error`: how far llama.cpp is from that with
-Q8_0 weights and its defaults: root mean square over all positions, as a part of the values' own.
+tests/helpers/gguf_files.py, from their seeds. `exact`: F32 weights and an F32 cache; logits of a
+decoder and hidden states of an encoder at POSITIONS. `q8_0_error`: how far llama.cpp is from that
+with Q8_0 weights and its defaults: root mean square over all positions, as a part of the values'
+own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes minilm.json: what llama.cpp makes of a few texts with all-MiniLM-L6-v2 in F32.
 
-    PYTHONPATH=.:tests python tests/golden/make_minilm.py
+    PYTHONPATH=.:tests/helpers python tests/golden/make_minilm.py
 
 in an environment with gguf and llama-cpp-python 0.3.36. `ids`: the texts' tokens; `vectors`: their
 embeddings, of length 1.

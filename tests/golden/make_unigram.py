@@ -1,6 +1,6 @@
 """Writes unigram.json: a small Unigram vocabulary, and what llama.cpp makes of texts with it.
 
-    PYTHONPATH=.:tests python tests/golden/make_unigram.py
+    PYTHONPATH=.:tests/helpers python tests/golden/make_unigram.py
 
 in an environment with gguf, llama-cpp-python 0.3.36, sentencepiece 0.2.3 and protobuf.
 SentencePiece trains the vocabulary with the normalization of T5 and XLM-RoBERTa, nmt_nfkc.

@@ -1,4 +1,4 @@
-"""The structs of kernels_c/ox.h, member for member. tests/test_abi.py compares their sizes."""
+"""The structs of kernels_c/ox.h, member for member. tests/kernels/test_abi.py compares sizes."""
 
 from __future__ import annotations
 

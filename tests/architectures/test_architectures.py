@@ -1,0 +1,250 @@
+"""Every family on a tiny file of random weights, against logits that llama.cpp computes from it.
+
+tests/golden/make_architectures.py made the golden files; tests/golden/README.md tells how.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from architecture_files import (
+    CASES,
+    CONTEXT_SIZES,
+    MANY_IDS,
+    TEXT,
+    Format,
+    TinyFile,
+    fill_llama,
+    mean_kl,
+    write_case,
+)
+from paths import GOLDEN as GOLDEN_FOLDER
+
+from oxillama_web import EngineConfig, InferenceEngine
+from oxillama_web.architectures import read_model, supported_architectures
+from oxillama_web.backends.numpy.executor import NumpyExecutor
+from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
+from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.plan.operations import Attention
+
+GOLDEN = GOLDEN_FOLDER / "architectures"
+
+
+def golden(case: str) -> dict:
+    return json.loads((GOLDEN / f"{case}.json").read_text())
+
+
+def load(
+    folder: Path, case: str, format: Format, executor: str, n_threads: int = 1
+) -> InferenceEngine:
+    path = folder / f"{format}.gguf"
+    write_case(path, case, format)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == golden(case)["sha256"][format]
+    config = EngineConfig(
+        model_path=str(path),
+        executor=executor,
+        context_size=CONTEXT_SIZES.get(case),
+        num_threads=n_threads,
+    )
+    engine = InferenceEngine(config)
+    engine.load_model()
+    return engine
+
+
+def logits(engine: InferenceEngine, ids: list[int], piece: int = 0) -> np.ndarray:
+    """At every position; `piece` tokens a forward pass, 0: all at once."""
+    model = engine._model
+    cache = model.executor.new_cache()
+    rows = []
+    for start in range(0, len(ids), piece or len(ids)):
+        part = ids[start : start + (piece or len(ids))]
+        flat = model.executor.forward(cache, part, "all")
+        rows.append(np.array(flat, np.float64).reshape(len(part), -1))
+    return np.concatenate(rows)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_are_those_of_llama_cpp(case: str, tmp_path: Path) -> None:
+    """NumPy computes llama.cpp's exact logits; the kernels stray no further than it does.
+
+    How far llama.cpp strays was measured on `MANY_IDS`, from its own exact logits; how far the
+    kernels do is measured from NumPy's.
+    """
+    expected = golden(case)
+    exact = load(tmp_path, case, "F32", "numpy")
+    assert exact.tokenize(TEXT)[: len(expected["ids"])] == expected["ids"]
+    ours = logits(exact, expected["ids"])[expected["positions"]]
+    theirs = np.array(expected["logits"])
+    error = np.abs(ours - theirs).max() / np.abs(theirs).max()
+    quantized = load(tmp_path, case, "Q8_0", "kernels")
+    kl = np.mean([mean_kl(logits(exact, many), logits(quantized, many)) for many in MANY_IDS])
+    assert error < 2e-3
+    assert kl < 1.1 * expected["llamacpp_kl"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pieces_and_threads_change_no_bit(case: str, tmp_path: Path) -> None:
+    ids = MANY_IDS[0][:41]
+    one = load(tmp_path, case, "Q8_0", "kernels")
+    whole = logits(one, ids)
+    np.testing.assert_array_equal(logits(one, ids, piece=9), whole)
+    two = load(tmp_path, case, "Q8_0", "kernels", n_threads=2)
+    np.testing.assert_array_equal(logits(two, ids), whole)
+
+
+def tiny_llama(folder: Path, **metadata: float | int | str | list[int]) -> GGUFFile:
+    """The case "llama" with more metadata; two underscores stand for a dot."""
+    file = TinyFile(folder / "llama.gguf", "llama", "F32", seed=0)
+    for name, value in metadata.items():
+        key = "llama." + name.replace("__", ".")
+        if isinstance(value, str):
+            file.writer.add_string(key, value)
+        elif isinstance(value, float):
+            file.writer.add_float32(key, value)
+        elif isinstance(value, int):
+            file.writer.add_int32(key, value)
+        else:
+            file.writer.add_array(key, value)
+    fill_llama(file)
+    file.finish()
+    return GGUFFile((folder / "llama.gguf").read_bytes())
+
+
+def test_a_window_of_mistral_is_as_wide_as_the_file_says(tmp_path: Path) -> None:
+    """Of 3 layers with a window of 5, a token sees 3 * (5 - 1) tokens back, and none before.
+
+    llama.cpp leaves out the window of such files.
+    """
+    model = tiny_llama(tmp_path, attention__sliding_window=5)
+    _, plan = read_model(model)
+    executor = NumpyExecutor(plan, model)
+
+    def last_logits(ids: list[int]) -> np.ndarray:
+        return np.array(executor.forward(executor.new_cache(), ids, "last"))
+
+    ids = MANY_IDS[0][:30]
+    before = last_logits(ids)
+    for distance, is_seen in ((0, True), (11, True), (12, True), (13, False), (29, False)):
+        changed = list(ids)
+        changed[-1 - distance] = 5 if ids[-1 - distance] != 5 else 6
+        assert (np.abs(last_logits(changed) - before).max() > 1e-4) == is_seen, distance
+
+
+def test_an_unknown_architecture_is_refused_by_name(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "mamba.gguf", "mamba")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(UnsupportedModelError, match="'mamba'") as refusal:
+        read_model(GGUFFile((tmp_path / "mamba.gguf").read_bytes()))
+    assert all(name in str(refusal.value) for name in supported_architectures())
+
+
+def test_every_architecture_has_a_case() -> None:
+    dense = {name for name in supported_architectures() if "moe" not in name and "bert" not in name}
+    assert {arch for arch, _ in CASES.values()} >= dense
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"rope__scaling__type": "yarm"}, "'yarm' is not supported; these are: none, linear"),
+        ({"rope__scaling__factor": -2.0}, "rope.scaling.factor is -2"),
+        ({"rope__scaling__factor": float("nan")}, "rope.scaling.factor is nan"),
+        (
+            {"rope__scaling__type": "yarn", "rope__scaling__original_context_length": 0},
+            "original_context_length is 0",
+        ),
+        (
+            {"rope__scaling__type": "yarn", "rope__scaling__yarn_beta_fast": 0.0},
+            "yarn_beta_fast is 0",
+        ),
+        (
+            {"rope__scaling__type": "yarn", "rope__scaling__yarn_beta_slow": float("inf")},
+            "yarn_beta_slow is inf",
+        ),
+        (
+            {
+                "rope__scaling__type": "yarn",
+                "rope__scaling__factor": 8.0,
+                "rope__scaling__yarn_log_multiplier": -10.0,
+            },
+            "yarn_log_multiplier is -10",
+        ),
+        ({"rope__scaling__type": "none", "rope__scaling__factor": 4.0}, None),
+    ],
+)
+def test_scaling_that_cannot_be(
+    tmp_path: Path, metadata: dict[str, float | int | str], message: str | None
+) -> None:
+    model = tiny_llama(tmp_path, **metadata)
+    if message is None:
+        read_model(model)
+        return
+    with pytest.raises((ModelFormatError, UnsupportedModelError), match=message):
+        read_model(model)
+
+
+def test_learned_positions_end(tmp_path: Path) -> None:
+    write_case(tmp_path / "gpt2.gguf", "gpt2", "Q8_0")
+    model = GGUFFile((tmp_path / "gpt2.gguf").read_bytes())
+    assert read_model(model, 512)[0].context_size == 512
+    with pytest.raises(InvalidRequestError, match=r"513.*512 positions"):
+        read_model(model, 513)
+
+
+def test_windows_follow_the_pattern_that_a_file_states(tmp_path: Path) -> None:
+    def windows(pattern: int | list[bool] | None) -> list[int]:
+        file = TinyFile(tmp_path / "gemma3.gguf", "gemma3", "Q8_0", seed=0)
+        if isinstance(pattern, int):
+            file.writer.add_sliding_window_pattern(pattern)
+        elif pattern:
+            file.writer.add_array("gemma3.attention.sliding_window_pattern", pattern)
+        CASES["gemma3"][1](file)
+        file.finish()
+        _, plan = read_model(GGUFFile((tmp_path / "gemma3.gguf").read_bytes()))
+        return [op.window for op in plan.ops if isinstance(op, Attention)]
+
+    assert windows(None) == [8, 8, 8, 8, 8, 0, 8]
+    assert windows(2) == [8, 0, 8, 0, 8, 0, 8]
+    assert windows([True, False, False, True, True, True, False]) == [8, 0, 0, 8, 8, 8, 0]
+    with pytest.raises(ModelFormatError, match="2 entries for 7 layers"):
+        windows([True, False])
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "command-r-plus"])
+def test_broken_files_end_in_a_clear_error(case: str, tmp_path: Path) -> None:
+    """Without any one tensor or key, or with a strange number, a file loads or is refused."""
+    write_case(tmp_path / "whole.gguf", case, "Q8_0")
+    data = (tmp_path / "whole.gguf").read_bytes()
+    first_block = [name for name in GGUFFile(data).tensors if not re.match(r"blk\.[1-9]", name)]
+    refused = 0
+    for name in first_block:
+        model = GGUFFile(data)
+        del model.tensors[name]
+        refused += is_refused(model)
+    assert refused > len(first_block) / 3
+    model = GGUFFile(data)
+    metadata = model.metadata
+    keys = [key for key in metadata if not key.startswith(("tokenizer", "general"))]
+    for key, value in itertools.product(keys, (None, 0, 1, -1, 2**31, 0.0, -1.5, 1e300, math.nan)):
+        model.metadata = {other: metadata[other] for other in metadata if other != key}
+        if value is not None:
+            model.metadata[key] = value
+        is_refused(model)
+
+
+def is_refused(model: GGUFFile) -> bool:
+    try:
+        read_model(model)
+    except (ModelFormatError, UnsupportedModelError, InvalidRequestError):
+        return True
+    return False
