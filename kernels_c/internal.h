@@ -1,4 +1,4 @@
-/* What the kernels' own files share: one function per operation, run by every thread of a pool. */
+/* What the source files share: one function per operation, called by every thread of a pool. */
 #ifndef OX_INTERNAL_H
 #define OX_INTERNAL_H
 
@@ -6,40 +6,41 @@
 
 #include "ox.h"
 
-/* One thread's view of a forward pass. All threads walk the same plan and split each operation. */
+/* One thread's view of a forward pass. All threads execute the same plan and divide each operation
+ * between them. */
 typedef struct ox_run {
     const ox_model *model;
     const ox_batch *batch;
     const ox_buffer *buffers; /* [n_buffers] as this thread sees them */
-    atomic_uint *n_taken;     /* [n_ops] in scratch: items that threads have taken, see ox_turns */
-    uint8_t *shared; /* scratch of all threads: the quantized input of a linear operation */
+    atomic_uint *n_taken;     /* [n_ops] chunks that threads have taken: see ox_queue */
+    uint8_t *shared;          /* scratch of all threads, such as the quantized input of OX_LINEAR */
     uint64_t shared_bytes;
     uint8_t *local; /* scratch of this thread */
     uint64_t local_bytes;
-    uint8_t *own_input; /* of a linear operation, quantized by this thread, if there is has_own */
-    uint32_t has_own;   /* 1: a pass of one token, where buffers with `own` are each thread's own */
-    uint32_t thread;    /* 0 .. n_threads - 1 */
+    uint8_t *replica_input; /* this thread's quantized input of OX_LINEAR, if is_replicated */
+    uint32_t is_replicated; /* 1: one token, and each thread has its copy of replicated buffers */
+    uint32_t thread;        /* 0 .. n_threads - 1 */
     uint32_t n_threads;
     struct ox_barrier *barrier; /* NULL with one thread */
 } ox_run;
 
 struct ox_barrier;
-/* Returns when all threads have come. Does nothing with one thread. */
+/* Returns when all threads have arrived. Does nothing with one thread. */
 void ox_barrier_wait(const ox_run *run);
-/* 1 if the threads have met right before an operation. */
-static inline int32_t ox_meets(const ox_run *run, const ox_op *op) {
-    return (op->barrier & (run->has_own ? OX_BARRIER_ONE : OX_BARRIER_MANY)) != 0;
+/* 1 if there is a barrier right before an operation. */
+static inline int32_t ox_has_barrier(const ox_run *run, const ox_op *op) {
+    return (op->barrier & (run->is_replicated ? OX_BARRIER_ONE : OX_BARRIER_MANY)) != 0;
 }
-/* 1 once the threads no longer wait for each other. */
-int32_t ox_pool_is_broken(const ox_run *run);
+/* 1 once a thread has failed or timed out: no thread waits for another any more. */
+int32_t ox_pool_is_poisoned(const ox_run *run);
 
-/* The same pass for what a thread computes by itself, for itself. */
-static inline ox_run ox_alone(const ox_run *run) {
-    ox_run alone = *run;
-    alone.thread = 0;
-    alone.n_threads = 1;
-    alone.barrier = NULL;
-    return alone;
+/* The same pass as seen by a thread that computes its own copy of a result. */
+static inline ox_run ox_single_threaded(const ox_run *run) {
+    ox_run view = *run;
+    view.thread = 0;
+    view.n_threads = 1;
+    view.barrier = NULL;
+    return view;
 }
 
 static inline uint64_t ox_align64(uint64_t n) { return (n + 63) & ~(uint64_t)63; }
@@ -77,61 +78,62 @@ static inline float *ox_row(const ox_buffer *buffer, uint32_t row) {
     return (float *)(uintptr_t)buffer->data + (size_t)row * buffer->width;
 }
 
-/* The part of n items that this thread does: [*first, *last). */
-static inline void ox_share(const ox_run *run, uint32_t n, uint32_t *first, uint32_t *last) {
+/* This thread's part of n items, [*first, *last), where the work is divided evenly. */
+static inline void ox_partition(const ox_run *run, uint32_t n, uint32_t *first, uint32_t *last) {
     *first = (uint32_t)((uint64_t)n * run->thread / run->n_threads);
     *last = (uint32_t)((uint64_t)n * (run->thread + 1) / run->n_threads);
 }
 
-/* Hands the items of an operation out to whichever thread comes for the next: a thread that is
- * slower, or is interrupted, does less. The items of several loops follow each other; the first
- * ones are dealt out. */
-typedef struct ox_turns {
-    atomic_uint *n_taken;
-    uint32_t item; /* that this thread has taken for a later loop, if it holds one */
-    uint32_t holds_one;
-    uint32_t n_before; /* items of the loops before */
-} ox_turns;
+/* A work queue: each thread takes the next chunk of an operation when it is done with its last, so
+ * that a slower or interrupted thread does less. An operation may have several loops; the chunks of
+ * a loop follow those of the loop before it. Thread t begins with chunk t. */
+typedef struct ox_queue {
+    atomic_uint *n_taken; /* by all threads */
+    uint32_t chunk;       /* the one that this thread has taken for a later loop, if has_chunk */
+    uint32_t has_chunk;
+    uint32_t n_before; /* chunks of the loops before */
+} ox_queue;
 
-static inline ox_turns ox_turns_of(const ox_run *run, const ox_op *op) {
-    return (ox_turns){.n_taken = run->n_taken + (op - (const ox_op *)(uintptr_t)run->model->ops),
-                      .item = run->thread,
-                      .holds_one = 1};
+static inline ox_queue ox_queue_of(const ox_run *run, const ox_op *op) {
+    return (ox_queue){.n_taken = run->n_taken + (op - (const ox_op *)(uintptr_t)run->model->ops),
+                      .chunk = run->thread,
+                      .has_chunk = 1};
 }
 
-/* Takes the next of a loop's n items. Returns 0 when there is none left. */
-static inline int32_t ox_take_turn(ox_turns *turns, uint32_t n, uint32_t *item) {
-    if (!turns->holds_one) {
-        turns->item = atomic_fetch_add_explicit(turns->n_taken, 1, memory_order_relaxed);
+/* Takes the next of a loop's n chunks. Returns 0 when none is left. */
+static inline int32_t ox_next_chunk(ox_queue *queue, uint32_t n, uint32_t *chunk) {
+    if (!queue->has_chunk) {
+        queue->chunk = atomic_fetch_add_explicit(queue->n_taken, 1, memory_order_relaxed);
     }
-    turns->holds_one = turns->item - turns->n_before >= n;
-    if (turns->holds_one) {
-        turns->n_before += n;
+    queue->has_chunk = queue->chunk - queue->n_before >= n;
+    if (queue->has_chunk) {
+        queue->n_before += n;
         return 0;
     }
-    *item = turns->item - turns->n_before;
+    *chunk = queue->chunk - queue->n_before;
     return 1;
 }
 
-/* run/check.c: a status */
+/* run/check.c: returns an ox_status */
 int32_t ox_check_batch(const ox_model *model, const ox_batch *batch);
 /* 1 if a sequence has pages for all of its positions. */
 int32_t ox_pages_fit(const ox_model *model, const ox_sequence *sequence);
 
-/* run/graph.c: checks a batch and fills `run` for thread 0; then every thread walks the plan. */
+/* run/graph.c: checks a batch and fills `run` for thread 0; then every thread executes the plan. */
 int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory,
                    uint64_t memory_bytes, uint32_t n_threads, ox_run *run);
-void ox_walk(const ox_run *prepared, uint32_t thread);
+void ox_execute(const ox_run *prepared, uint32_t thread);
 
-/* ops/linear.c, ops/embed.c: sizes were checked by ox_check_model and ox_forward */
+/* ops/linear.c, ops/embed.c. Operations trust the sizes that ox_check_model and ox_check_batch have
+ * checked. */
 void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_position_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
-/* scratch that ox_linear needs for one tensor and so many rows */
+/* scratch for one tensor and n_rows rows */
 uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows);
 uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows);
 
-/* ops/experts.c; n_pairs: tokens times the experts that each uses */
+/* ops/experts.c; n_pairs: tokens times the experts that each of them uses */
 void ox_select_experts(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_expert_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_expert_sum(const ox_run *run, const ox_op *op, uint32_t n_rows);
@@ -143,7 +145,7 @@ void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows);
 void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows);
-/* turns n_pairs pairs of one head; style: i2 of OX_ROPE */
+/* rotates n_pairs pairs of one head; style: i2 of OX_ROPE */
 void ox_rotate(float *x, const float *cosines, const float *sines, uint32_t n_pairs,
                uint32_t style);
 void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows);

@@ -1,11 +1,11 @@
 /* The interface between Python (or JavaScript) and the kernels.
  *
  * Every struct has one layout on wasm32 and on 64-bit machines: addresses are uint64_t, and members
- * are ordered so that there is no padding. oxillama_web/backends/kernels/abi.py writes the same layouts
- * with `struct`, and a test compares the sizes.
+ * are ordered so that there is no padding. oxillama_web/backends/kernels/abi.py mirrors the
+ * layouts with ctypes, and a test compares sizes, names and numbers.
  *
- * The caller owns all memory. Kernels allocate nothing, keep no state between calls, and check what
- * they are given once per model (ox_check_model) and once per call (ox_forward).
+ * The caller owns all memory. Kernels allocate nothing and keep no state between calls. They check
+ * their input once per model (ox_check_model) and once per call (ox_forward).
  */
 #ifndef OX_H
 #define OX_H
@@ -19,9 +19,9 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 8
+#define OX_ABI_VERSION 9
 
-/* Rows of a weight matrix that lie interleaved in a packed tensor: see quant/repack.c. */
+/* Rows of a weight matrix that are interleaved in a packed tensor: see quant/formats.h. */
 #define OX_PANEL_ROWS 16
 
 /* A weight: n_out rows of n_in elements, row-major as in GGUF (ne[0] = n_in), or in panels. */
@@ -34,23 +34,24 @@ typedef struct ox_tensor {
     uint32_t n_out;  /* rows */
 } ox_tensor;
 
-/* An activation: float32 [rows][width], rows = tokens of the batch, or rows asked for as output. */
+/* An activation: float32 [rows][width]. rows: the tokens of the batch, or those whose output is
+ * asked for. */
 typedef struct ox_buffer {
-    uint64_t data;     /* address, 64-byte aligned */
-    uint32_t capacity; /* rows that fit */
-    uint32_t width;    /* float32 values in a row */
-    uint32_t rows;     /* enum ox_rows */
-    uint32_t own;      /* 1: so little work that in a pass of one token no thread waits for another:
-                        * each computes all of it, thread t in row t */
+    uint64_t data;       /* address, 64-byte aligned */
+    uint32_t capacity;   /* rows that fit */
+    uint32_t width;      /* float32 values in a row */
+    uint32_t rows;       /* enum ox_rows */
+    uint32_t replicated; /* 1: each thread computes a copy in a pass of one token, thread t in
+                          * row t, which is quicker than waiting for another thread */
 } ox_buffer;
 
 enum ox_rows { OX_ROWS_BATCH = 0, OX_ROWS_OUTPUT = 1 };
 
-/* In which passes all threads must have finished the operations before this one: of several tokens,
- * of one token. */
+/* The passes in which all threads must have finished the operations before this one: passes of
+ * several tokens, of one token. */
 enum ox_barriers { OX_BARRIER_MANY = 1, OX_BARRIER_ONE = 2 };
 
-/* One step of a plan. What the members mean for each kind stands in enum ox_kind. */
+/* One step of a plan. enum ox_kind says what the members mean for each kind. */
 typedef struct ox_op {
     uint32_t kind;
     uint32_t barrier;  /* enum ox_barriers */
@@ -73,14 +74,14 @@ enum ox_kind {
      * frequencies; m = tensor1[pos[t] / i0], or its last value */
     OX_ROPE_TABLE = 4,
     /* rotates the first i1 values of each head of i0 values, in place (dst == src0), with the table
-     * in src1; pairs are (2j, 2j+1) if i2 == 0 and (j, j + i1/2) if i2 == 1 */
+     * in src1; pairs are (2j, 2j+1), interleaved, if i2 == 0 and (j, j + i1/2), NeoX, if i2 == 1 */
     OX_ROPE = 5,
     /* writes keys src0 and values src1 of the batch into cache layer i0 */
     OX_KV_STORE = 6,
     /* dst = softmax(f0 * q k^T) v with q = src0, over cache layer i0 of the token's own sequence,
-     * i1 query heads; a token sees itself and what came before it, or with i3 == 1 its sequence to
-     * the end of the batch;
-     * i2 > 0 (then i3 == 0): only the last i2 positions, the token's own included, are seen;
+     * i1 query heads; a token sees itself and the positions before it, or with i3 == 1 its sequence
+     * to the end of the batch;
+     * i2 > 0 (then i3 == 0): it sees only the last i2 positions, its own included;
      * f1 > 0: scores become f1 * tanh(score / f1) before the softmax */
     OX_ATTENTION = 7,
     /* dst = act(src0) * src1, i0: enum ox_activation */
@@ -92,7 +93,7 @@ enum ox_kind {
     /* dst = f0 * tanh(src0 / f0) */
     OX_SOFTCAP = 11,
     /* dst = (src0 - mean) / sqrt(variance + f0) * tensor0 (+ tensor1), over groups of i0 values;
-     * tensor0 and tensor1 have as many float32 values, one group's or several groups' */
+     * tensor0 and tensor1 have the values of one group or of several groups */
     OX_LAYER_NORM = 12,
     /* dst = act(src0), i0: enum ox_activation */
     OX_ACTIVATE = 13,
@@ -114,19 +115,20 @@ enum ox_kind {
     OX_KIND_END
 };
 
-/* gelu: the tanh form */
+/* GELU in its tanh form */
 enum ox_activation { OX_SILU = 0, OX_GELU = 1 };
 
-/* What a logit becomes: a softmax over all of them, or over those used only, or its sigmoid. */
+/* The weight of an expert: a softmax over all logits, or over those of the used experts, or the
+ * sigmoid of its logit. */
 enum ox_weighting { OX_SOFTMAX_OF_ALL = 0, OX_SOFTMAX_OF_USED = 1, OX_SIGMOID = 2 };
 
-/* Positions whose keys are stored transposed together. */
+/* Positions in a tile of the cache, in which keys are transposed. */
 #define OX_KEY_TILE 64
 
-/* Where a layer's keys and values lie in each page of the cache, in the cache's format:
+/* The place of a layer's keys and values in each page of the cache, in the cache's format:
  * keys [n_heads][page_tokens / OX_KEY_TILE][k_dim][OX_KEY_TILE] at k_offset,
- * values [n_heads][page_tokens][v_dim] at v_offset. Offsets are multiples of 64. In Q8_0, scales
- * follow the values of each OX_KEY_TILE positions of a head: see kv_cache.h. */
+ * values [n_heads][page_tokens][v_dim] at v_offset. Offsets are multiples of 64. In Q8_0 the scales
+ * come after each tile: see ops/kv_cache.h. */
 typedef struct ox_kv_layer {
     uint64_t k_offset; /* bytes from the page's start */
     uint64_t v_offset;
@@ -155,12 +157,12 @@ typedef struct ox_sequence {
     uint64_t pages; /* address of uint64_t[n_pages]: the pages' addresses, 64-byte aligned */
     uint32_t n_pages;
     uint32_t position;    /* of the first of these tokens in the sequence */
-    uint32_t first_token; /* its row in the batch: the tokens of the sequences before it */
+    uint32_t first_token; /* its row in the batch: the number of tokens before it */
     uint32_t n_tokens;
 } ox_sequence;
 
-/* Tokens of one or more sequences, sequence after sequence. No page of positions that one of them
- * writes may belong to another. */
+/* Tokens of one or more sequences, sequence after sequence. A page that one of them writes to must
+ * not belong to another. */
 typedef struct ox_batch {
     uint64_t tokens;    /* address of int32_t[n_tokens] */
     uint64_t outputs;   /* address of uint32_t[n_outputs]: rows for OX_SELECT_ROWS, ascending */
@@ -171,16 +173,16 @@ typedef struct ox_batch {
     uint32_t reserved;
 } ox_batch;
 
-/* What the functions below return; ox_forward and ox_check_model add (index of the operation << 8).
- */
+/* What the functions below return; ox_check_model adds (index of the operation << 8). */
 enum ox_status {
     OX_OK = 0,
-    OX_BAD_MODEL = 1,   /* a number points outside of its table, or sizes do not fit together */
+    OX_BAD_MODEL = 1,   /* a number is outside of its table, or sizes do not fit together */
     OX_BAD_FORMAT = 2,  /* a tensor's format has no kernel */
     OX_BAD_BATCH = 3,   /* more tokens, outputs or positions than buffers or pages hold */
     OX_BAD_TOKEN = 4,   /* a token number outside of the embedding */
     OX_BAD_SCRATCH = 5, /* the scratch memory is too small */
-    OX_BROKEN_POOL = 6, /* a thread of the pool has ended or hangs; the pool is of no more use */
+    OX_POISONED_POOL =
+        6, /* a thread of the pool has ended or hangs; the pool cannot be used again */
 };
 
 OX_EXPORT uint32_t ox_abi_version(void);
@@ -192,9 +194,9 @@ OX_EXPORT uint32_t ox_struct_size(uint32_t index);
 OX_EXPORT int32_t ox_format_supported(uint32_t format);
 
 /* Interleaves panels first_panel .. first_panel + n_panels - 1 of a row-major tensor in place, so
- * that one vector load brings the same columns of several rows. The bytes stay as many as they
- * were. Rows after the last whole panel, and formats that gain nothing, stay as they are. The
- * caller sets `packed` when all panels are done. scratch: ox_pack_scratch_bytes(tensor). */
+ * that one vector load reads the same columns of several rows. The size does not change. Rows after
+ * the last whole panel stay as they are, and so do formats that gain nothing. The caller sets
+ * `packed` when all panels are done. scratch: ox_pack_scratch_bytes(tensor). */
 OX_EXPORT uint64_t ox_pack_scratch_bytes(const ox_tensor *tensor);
 OX_EXPORT int32_t ox_pack(const ox_tensor *tensor, uint32_t first_panel, uint32_t n_panels,
                           uint8_t *scratch, uint64_t scratch_bytes);
@@ -202,36 +204,36 @@ OX_EXPORT int32_t ox_pack(const ox_tensor *tensor, uint32_t first_panel, uint32_
 /* Checks every number in the model against its table; call once before ox_forward. */
 OX_EXPORT int32_t ox_check_model(const ox_model *model);
 
-/* Scratch memory (64-byte aligned) that a forward pass of so many tokens on so many threads needs.
- */
+/* Bytes of scratch memory (64-byte aligned) that a forward pass of n_tokens tokens on n_threads
+ * threads needs. */
 OX_EXPORT uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_threads);
 
-/* Runs the whole plan on the calling thread. */
+/* Executes the whole plan on the calling thread. */
 OX_EXPORT int32_t ox_forward(const ox_model *model, const ox_batch *batch, uint8_t *scratch,
                              uint64_t scratch_bytes);
 
-/* How the keys of a layer turn when they move; n_pairs is 0 where they know no positions. */
+/* How the keys of a layer are rotated when they move; n_pairs is 0 if keys have no positions. */
 typedef struct ox_key_rotation {
     uint64_t table;   /* address of float32 [2 * n_pairs]: cosines, then sines, of the angles */
     uint32_t n_pairs; /* pairs of the first values of each head */
-    uint32_t style;   /* which values pair: i2 of OX_ROPE */
+    uint32_t style;   /* which values form a pair: i2 of OX_ROPE */
 } ox_key_rotation;
 
-/* Moves positions of a sequence's cache to the front: those of `sequence` n positions down, over
- * what was there. Values move as they are; keys turn, and are rounded anew to the cache's format.
- * No page that is written may belong to another sequence.
- * rotations: ox_key_rotation [n_kv_layers]; scratch: a key, float32 [the largest k_dim]. */
+/* Context shift: moves the positions of `sequence` n positions down in the cache, over those before
+ * them. Values move as they are; keys are rotated (K-shift) and rounded again to the cache's
+ * format. A page that is written to must not belong to another sequence. rotations: ox_key_rotation
+ * [n_kv_layers]; scratch: one key, float32 [the largest k_dim]. */
 OX_EXPORT int32_t ox_kv_shift(const ox_model *model, const ox_sequence *sequence, uint32_t n,
                               const ox_key_rotation *rotations, float *scratch, uint32_t n_scratch);
 
-/* The k largest logits, descending, ties by the smaller id; NaN counts as the smallest.
- * Returns how many were written (the smaller of n and k). */
+/* The k largest logits, descending, of equal ones the smaller id first; NaN counts as the smallest.
+ * Returns how many it wrote (the smaller of n and k). */
 OX_EXPORT uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids,
                             float *values);
 
 /* The fewest tokens, descending as in ox_top_k, whose probabilities of softmax(logits /
- * temperature) reach p; returns how many, 0 if all logits are -infinity or NaN. Behind them, ids
- * and values, n of each, hold anything. */
+ * temperature) reach p. Returns how many, 0 if all logits are -infinity or NaN. ids and values have
+ * room for n; what comes after the result is undefined. */
 OX_EXPORT uint32_t ox_top_p(const float *logits, uint32_t n, float temperature, double p,
                             uint32_t *ids, float *values);
 
@@ -252,8 +254,8 @@ typedef struct ox_vocabulary {
     uint32_t n_tokens;
 } ox_vocabulary;
 
-/* An automaton over bytes whose table is not complete: state 0 is dead, and an entry of n_states or
- * more is unknown. */
+/* An automaton over bytes with a table of transitions that may be incomplete: state 0 is dead, and
+ * an entry of n_states or more is a missing transition. */
 typedef struct ox_automaton {
     uint64_t classes; /* uint8 [256], each below n_classes */
     uint64_t table;   /* uint16 [n_states * n_classes] */
@@ -261,27 +263,28 @@ typedef struct ox_automaton {
     uint32_t n_states;
 } ox_automaton;
 
-enum { OX_ENTRY_WANTED = 0xfffe }; /* an unknown entry that was listed */
+enum { OX_TRANSITION_MISSING = 0xfffe }; /* one that has been reported */
 
-/* Tokens that the automaton can read from a state on: sets their bits in mask, uint32
- * [ceil(n_tokens / 32)]. Tokens without bytes cannot be read. Those of the n_ids ids that meet an
- * unknown entry move to the front of ids; returns how many. The entries, OX_ENTRY_WANTED from now
- * on, are written to wanted, uint32 [most_wanted], and their number to n_wanted. */
+/* Sets the bits of the tokens that the automaton accepts from a state on, in mask, uint32
+ * [ceil(n_tokens / 32)]. Tokens without bytes are never accepted. Those of the n_ids ids that reach
+ * a missing transition move to the front of ids; returns how many. The indices of these transitions
+ * are written to missing, uint32 [max_missing], and their number to n_missing; in the table they
+ * become OX_TRANSITION_MISSING. */
 OX_EXPORT uint32_t ox_match_tokens(const ox_vocabulary *vocabulary, const ox_automaton *automaton,
                                    uint32_t state, uint32_t *ids, uint32_t n_ids, uint32_t *mask,
-                                   uint32_t *wanted, uint32_t most_wanted, uint32_t *n_wanted);
+                                   uint32_t *missing, uint32_t max_missing, uint32_t *n_missing);
 
-/* Makes logits -infinity whose bit is not set in mask, uint32 [ceil(n_mask / 32)], or that are
- * beyond it. */
+/* Sets logits to -infinity whose bit in mask, uint32 [ceil(n_mask / 32)], is not set, and those
+ * from n_mask on. */
 OX_EXPORT void ox_mask_logits(float *logits, uint32_t n, const uint32_t *mask, uint32_t n_mask);
 
-/* Walks over strings of a GGUF header (strings.c), n_strings at most. Returns how many of them are
- * whole in the bytes that are here, and in end where the last of those ends. */
+/* Skips up to n_strings strings of a GGUF header (text/strings.c). Returns how many of them are
+ * complete in these bytes, and in `end` where the last of those ends. */
 OX_EXPORT uint64_t ox_skip_strings(const uint8_t *bytes, uint64_t n_bytes, uint64_t n_strings,
                                    uint64_t *end);
 
-/* Copies such strings to text, uint8 [n_bytes], a 0 behind each. Returns how many bytes those are;
- * 0 where a string is not whole or holds a 0 itself. */
+/* Copies such strings to text, uint8 [n_bytes], with a 0 after each. Returns the number of bytes
+ * written, 0 if a string is incomplete or contains a 0. */
 OX_EXPORT uint64_t ox_join_strings(const uint8_t *bytes, uint64_t n_bytes, uint64_t n_strings,
                                    uint8_t *text);
 
@@ -297,16 +300,16 @@ OX_EXPORT int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox
 
 #ifdef __wasm_atomics__
 /* A pool of web workers: zeroed memory of ox_pool_bytes(), 64-byte aligned. Each worker but the
- * first calls ox_pool_work, which returns when the pool stops. Threads break the pool when one of
- * them keeps the others waiting for longer than patience_ms; a worker that fails does it itself. */
+ * first calls ox_pool_work, which returns when the pool stops. The pool is poisoned when a thread
+ * keeps the others waiting for longer than timeout_ms; a worker that fails calls ox_pool_poison. */
 OX_EXPORT uint32_t ox_pool_bytes(void);
-OX_EXPORT void ox_pool_init(ox_pool *pool, uint32_t n_threads, uint32_t patience_ms);
+OX_EXPORT void ox_pool_init(ox_pool *pool, uint32_t n_threads, uint32_t timeout_ms);
 OX_EXPORT void ox_pool_work(ox_pool *pool, uint32_t thread);
-OX_EXPORT void ox_pool_break(ox_pool *pool);
+OX_EXPORT void ox_pool_poison(ox_pool *pool);
 #endif
 
 #ifndef __wasm__
-/* A pool of native threads; NULL if the threads cannot be had. */
+/* A pool of native threads, or NULL if they cannot be created. */
 OX_EXPORT ox_pool *ox_pool_create(uint32_t n_threads);
 OX_EXPORT void ox_pool_destroy(ox_pool *pool);
 

@@ -1,68 +1,70 @@
 /* OX_ATTENTION: grouped-query attention over the paged cache.
  *
- * Keys are taken 64 positions at a time, with an online softmax (Milakov and Gimelshein 2018,
+ * Keys are read 64 positions at a time, with an online softmax (Milakov and Gimelshein 2018,
  * https://arxiv.org/abs/1805.02867; Dao et al. 2022, https://arxiv.org/abs/2205.14135): a row keeps
- * the largest score so far, the sum of exp(score - largest) and the weighted sum of values, and
- * rescales them when a larger score comes. No score outlives its tile. A segment of 256 positions
- * is begun anew and then folded into what came before, so that threads can share a row's segments.
- * Tiles and segments begin at fixed positions: a row's result does not depend on how queries are
- * split into batches or threads, nor on other sequences in its batch.
+ * a running max of its scores, a running sum of exp(score - max) and an accumulator, the weighted
+ * sum of values. It rescales sum and accumulator when the max grows. No score outlives its tile.
  *
- * A row is one query head of one token. The rows of a tile share a sequence and a key head. The
+ * The keys are divided into splits of 256 positions, as in flash-decoding. Each split starts from
+ * an empty sum and is then merged into the splits before it, so that threads can work on different
+ * splits of a row. Tiles and splits begin at fixed positions: a row's result does not depend on how
+ * queries are divided into batches or between threads, nor on other sequences in the batch.
+ *
+ * A row is one query head of one token. The rows of a tile have one sequence and one key head. The
  * cache keeps keys transposed, so that every lane of a vector is another key. A few rows (decode)
- * are multiplied straight from the cache; for more (prefill) a tile's keys and values first become
- * float32.
+ * are multiplied straight from the cache; for more (prefill) a tile's keys and values are converted
+ * to float32 first.
  */
 #include "ops/attention_tile.h"
 #include "simd/vmath.h"
 
 enum {
-    ROWS = 64, /* rows in a tile at most, unless one token alone has more */
-    SEGMENT = 4 * KEYS,
-    SHARED_SEGMENTS = 128 /* threads share a row's segments if there are not more */
+    MAX_ROWS = 64, /* in a tile, unless a single token has more */
+    SPLIT = 4 * KEYS,
+    MAX_SPLITS = 128 /* of a row, for threads to divide them between them */
 };
 
-static uint32_t most_rows(uint32_t group) { return group > ROWS ? group : ROWS; }
+static uint32_t max_rows(uint32_t group) { return group > MAX_ROWS ? group : MAX_ROWS; }
 
 uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op) {
     const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
     const uint64_t k_stride = pad(layer->k_dim, 2 * VF), v_stride = pad(layer->v_dim, 2 * VF);
-    const uint64_t rows = most_rows((uint32_t)op->i[1] / layer->n_heads);
+    const uint64_t rows = max_rows((uint32_t)op->i[1] / layer->n_heads);
     return 4 * (rows * (k_stride + KEYS + 2 * v_stride + 6) + KEYS * (k_stride + v_stride)) + 64;
 }
 
-/* A segment's share of one row: largest, total, sums. */
-static uint32_t part_stride(const ox_kv_layer *layer) { return pad(layer->v_dim + 2, 16); }
+/* The partial result of a row from one split: max, sum, accumulator. */
+static uint32_t partial_stride(const ox_kv_layer *layer) { return pad(layer->v_dim + 2, 16); }
 
 uint64_t ox_attention_shared_bytes(const ox_model *model, const ox_op *op, uint32_t n_threads) {
     const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
     if (n_threads == 1) return 0;
-    return (uint64_t)SHARED_SEGMENTS * (uint32_t)op->i[1] * part_stride(layer) * sizeof(float);
+    return (uint64_t)MAX_SPLITS * (uint32_t)op->i[1] * partial_stride(layer) * sizeof(float);
 }
 
 static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
     const ox_kv_layer *layer = ox_kv_layer_at(run->model, op->i[0]);
-    const uint32_t rows = most_rows((uint32_t)op->i[1] / layer->n_heads);
+    const uint32_t rows = max_rows((uint32_t)op->i[1] / layer->n_heads);
     ox_attention_tile t = {.run = run, .op = op, .layer = layer};
     t.k_stride = pad(layer->k_dim, 2 * VF);
     t.v_stride = pad(layer->v_dim, 2 * VF);
     t.queries = (float *)run->local;
     t.scores = t.queries + (size_t)rows * t.k_stride;
-    t.sums = t.scores + (size_t)rows * KEYS;
-    t.all_sums = t.sums + (size_t)rows * t.v_stride;
-    t.keys = t.all_sums + (size_t)rows * t.v_stride;
+    t.acc = t.scores + (size_t)rows * KEYS;
+    t.merged_acc = t.acc + (size_t)rows * t.v_stride;
+    t.keys = t.merged_acc + (size_t)rows * t.v_stride;
     t.values = t.keys + (size_t)KEYS * t.k_stride;
-    t.largest = t.values + (size_t)KEYS * t.v_stride;
-    t.totals = t.largest + rows;
-    t.factors = t.totals + rows;
-    t.all_largest = t.factors + rows;
-    t.all_totals = t.all_largest + rows;
-    t.ends = (uint32_t *)(t.all_totals + rows);
+    t.max = t.values + (size_t)KEYS * t.v_stride;
+    t.sum = t.max + rows;
+    t.factors = t.sum + rows;
+    t.merged_max = t.factors + rows;
+    t.merged_sum = t.merged_max + rows;
+    t.visible_end = (uint32_t *)(t.merged_sum + rows);
     return t;
 }
 
-/* Rows of one key head count from the sequence's first token on: where one of them stands in the
- * query and output buffers. */
+/* The rows of one key head are numbered from the sequence's first token on. These give the place of
+ * a row in the query and output buffers. */
 static uint32_t token_of(const ox_attention_tile *t, uint32_t row) {
     return t->sequence->first_token + row / ((uint32_t)t->op->i[1] / t->layer->n_heads);
 }
@@ -72,21 +74,22 @@ static size_t head_of(const ox_attention_tile *t, uint32_t row) {
 }
 
 /* The first position that a token does not see. */
-static uint32_t end_of(const ox_attention_tile *t, uint32_t token) {
+static uint32_t visible_end_of(const ox_attention_tile *t, uint32_t token) {
     const ox_sequence *sequence = t->sequence;
-    const int all = t->op->i[3] == 1;
-    return all ? sequence->position + sequence->n_tokens : ox_position(sequence, token) + 1;
+    const int sees_all = t->op->i[3] == 1;
+    return sees_all ? sequence->position + sequence->n_tokens : ox_position(sequence, token) + 1;
 }
 
-/* Cached values come as so many units (cached_unit) that products with them may be subnormal, which
- * is slow: a query makes up for it as far as it does not become infinite. */
+/* Cached values are read in units (cached_unit) so small that products with them may be subnormal,
+ * which is slow. Queries are multiplied by this factor to avoid it, unless it makes them infinite.
+ */
 static float query_factor_of(const float *query, uint32_t n) {
-    vf32 most = v_zero();
-    for (uint32_t i = 0; i < n; i += VF) most = v_max(most, v_abs(v_load(query + i)));
-    return v_hmax(most) < 0x1p60f ? 0x1p64f : 1.0f;
+    vf32 max = v_zero();
+    for (uint32_t i = 0; i < n; i += VF) max = v_max(max, v_abs(v_load(query + i)));
+    return v_hmax(max) < 0x1p60f ? 0x1p64f : 1.0f;
 }
 
-static void begin_rows(ox_attention_tile *t, uint32_t first, uint32_t last) {
+static void load_queries(ox_attention_tile *t, uint32_t first, uint32_t last) {
     const ox_buffer *q = ox_buffer_at(t->run, t->op->src[0]);
     const uint32_t dim = t->layer->k_dim;
     const float unit = cached_unit(t->run->model->kv_format);
@@ -103,32 +106,32 @@ static void begin_rows(ox_attention_tile *t, uint32_t first, uint32_t last) {
             for (uint32_t i = 0; i < dim; i++) to[i] *= factor;
             t->factors[r] = 1.0f / unit / factor;
         }
-        t->ends[r] = end_of(t, token_of(t, row));
+        t->visible_end[r] = visible_end_of(t, token_of(t, row));
     }
 }
 
-static void clear_rows(const ox_attention_tile *t, float *sums, float *largest, float *totals) {
-    __builtin_memset(sums, 0, (size_t)t->n_rows * t->v_stride * sizeof(float));
+static void clear_rows(const ox_attention_tile *t, float *acc, float *max, float *sum) {
+    __builtin_memset(acc, 0, (size_t)t->n_rows * t->v_stride * sizeof(float));
     for (uint32_t r = 0; r < t->n_rows; r++) {
-        largest[r] = NEGATIVE_INFINITY;
-        totals[r] = 0.0f;
+        max[r] = NEGATIVE_INFINITY;
+        sum[r] = 0.0f;
     }
 }
 
-static void end_rows(const ox_attention_tile *t, uint32_t first, uint32_t last) {
+static void store_outputs(const ox_attention_tile *t, uint32_t first, uint32_t last) {
     const ox_buffer *dst = ox_buffer_at(t->run, t->op->dst);
     const uint32_t dim = t->layer->v_dim;
     for (uint32_t row = first; row < last; row++) {
-        const float *from = t->all_sums + (size_t)(row - first) * t->v_stride;
-        const float factor = 1.0f / t->all_totals[row - first];
+        const float *from = t->merged_acc + (size_t)(row - first) * t->v_stride;
+        const float factor = 1.0f / t->merged_sum[row - first];
         float *to = ox_row(dst, token_of(t, row)) + head_of(t, row) * dim;
         for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * factor;
     }
 }
 
-/* Rows over keys of one segment. */
-static void attend_segment(const ox_attention_tile *t, uint32_t first_key, uint32_t end_key) {
-    clear_rows(t, t->sums, t->largest, t->totals);
+/* Attends to the keys of one split. */
+static void attend_split(const ox_attention_tile *t, uint32_t first_key, uint32_t end_key) {
+    clear_rows(t, t->acc, t->max, t->sum);
     for (uint32_t key = first_key; key < end_key; key += KEYS) {
         const uint32_t n = end_key - key < KEYS ? end_key - key : KEYS;
         const uint32_t next = key + KEYS < end_key ? key + KEYS : 0;
@@ -136,112 +139,111 @@ static void attend_segment(const ox_attention_tile *t, uint32_t first_key, uint3
     }
 }
 
-/* Adds a segment to what the segments before it have given. */
-static void fold_segment(float largest, float total, const float *sums, uint32_t n,
-                         float *all_largest, float *all_total, float *all_sums) {
-    if (total == 0.0f) return; /* it was out of sight */
-    const float most = largest > *all_largest ? largest : *all_largest;
-    const float before = *all_largest == NEGATIVE_INFINITY ? 0.0f : v_exp_one(*all_largest - most);
-    const float factor = v_exp_one(largest - most);
-    for (uint32_t i = 0; i < n; i++) all_sums[i] = all_sums[i] * before + sums[i] * factor;
-    *all_total = *all_total * before + total * factor;
-    *all_largest = most;
+/* Merges a split into the splits before it. */
+static void merge_split(float max, float sum, const float *acc, uint32_t n, float *merged_max,
+                        float *merged_sum, float *merged_acc) {
+    if (sum == 0.0f) return; /* no key was visible */
+    const float new_max = max > *merged_max ? max : *merged_max;
+    const float before = *merged_max == NEGATIVE_INFINITY ? 0.0f : v_exp_one(*merged_max - new_max);
+    const float factor = v_exp_one(max - new_max);
+    for (uint32_t i = 0; i < n; i++) merged_acc[i] = merged_acc[i] * before + acc[i] * factor;
+    *merged_sum = *merged_sum * before + sum * factor;
+    *merged_max = new_max;
 }
 
-/* The keys that any row of a tile sees, from the beginning of a tile of keys on. */
+/* The keys that some row of the tile sees, rounded down to the start of a tile of keys. */
 static void visible_keys(const ox_attention_tile *t, uint32_t *first_key, uint32_t *end_key) {
-    const uint32_t window = (uint32_t)t->op->i[2], end = t->ends[0];
+    const uint32_t window = (uint32_t)t->op->i[2], end = t->visible_end[0];
     *first_key = window && end > window ? (end - window) / KEYS * KEYS : 0;
-    *end_key = t->ends[t->n_rows - 1];
+    *end_key = t->visible_end[t->n_rows - 1];
 }
 
-static uint32_t segment_end(uint32_t key, uint32_t end_key) {
-    const uint32_t next = (key / SEGMENT + 1) * SEGMENT;
+static uint32_t split_end(uint32_t key, uint32_t end_key) {
+    const uint32_t next = (key / SPLIT + 1) * SPLIT;
     return next < end_key ? next : end_key;
 }
 
 static void attend_rows(ox_attention_tile *t, uint32_t first, uint32_t last) {
     uint32_t key, end_key;
-    begin_rows(t, first, last);
-    clear_rows(t, t->all_sums, t->all_largest, t->all_totals);
+    load_queries(t, first, last);
+    clear_rows(t, t->merged_acc, t->merged_max, t->merged_sum);
     visible_keys(t, &key, &end_key);
     for (uint32_t next; key < end_key; key = next) {
-        next = segment_end(key, end_key);
-        attend_segment(t, key, next);
+        next = split_end(key, end_key);
+        attend_split(t, key, next);
         for (uint32_t r = 0; r < t->n_rows; r++) {
             const size_t at = (size_t)r * t->v_stride;
-            fold_segment(t->largest[r], t->totals[r], t->sums + at, t->v_stride, t->all_largest + r,
-                         t->all_totals + r, t->all_sums + at);
+            merge_split(t->max[r], t->sum[r], t->acc + at, t->v_stride, t->merged_max + r,
+                        t->merged_sum + r, t->merged_acc + at);
         }
     }
-    end_rows(t, first, last);
+    store_outputs(t, first, last);
 }
 
-static float *part_at(const ox_attention_tile *t, size_t head, uint32_t segment) {
-    return (float *)(void *)t->run->shared +
-           (head * SHARED_SEGMENTS + segment) * part_stride(t->layer);
+static float *partial_at(const ox_attention_tile *t, size_t head, uint32_t split) {
+    return (float *)(void *)t->run->shared + (head * MAX_SPLITS + split) * partial_stride(t->layer);
 }
 
-/* Puts a head's segments together in the buffer of the results. */
-static void fold_head(const ox_attention_tile *t, uint32_t head, uint32_t n_segments) {
+/* Merges the partial results of a head into the output. */
+static void merge_head(const ox_attention_tile *t, uint32_t head, uint32_t n_splits) {
     const uint32_t dim = t->layer->v_dim;
     float *to = ox_row(ox_buffer_at(t->run, t->op->dst), 0) + (size_t)head * dim;
-    float largest = NEGATIVE_INFINITY, total = 0.0f;
+    float max = NEGATIVE_INFINITY, sum = 0.0f;
     for (uint32_t i = 0; i < dim; i++) to[i] = 0.0f;
-    for (uint32_t s = 0; s < n_segments; s++) {
-        const float *part = part_at(t, head, s);
-        fold_segment(part[0], part[1], part + 2, dim, &largest, &total, to);
+    for (uint32_t s = 0; s < n_splits; s++) {
+        const float *partial = partial_at(t, head, s);
+        merge_split(partial[0], partial[1], partial + 2, dim, &max, &sum, to);
     }
-    const float factor = 1.0f / total;
+    const float factor = 1.0f / sum;
     for (uint32_t i = 0; i < dim; i++) to[i] *= factor;
 }
 
-/* One token, its segments shared between the threads. */
-static void share_segments(ox_attention_tile *t, uint32_t n_segments) {
+/* One token whose splits are divided between the threads. */
+static void attend_splits(ox_attention_tile *t, uint32_t n_splits) {
     const ox_run *run = t->run;
     const uint32_t n_kv_heads = t->layer->n_heads, n_heads = (uint32_t)t->op->i[1];
     const uint32_t group = n_heads / n_kv_heads;
-    /* another thread may still read what the operation before has put there */
-    if (!ox_meets(run, t->op)) ox_barrier_wait(run);
-    ox_turns turns = ox_turns_of(run, t->op);
+    /* another thread may still be reading what the operation before has put there */
+    if (!ox_has_barrier(run, t->op)) ox_barrier_wait(run);
+    ox_queue queue = ox_queue_of(run, t->op);
     uint32_t i;
-    while (ox_take_turn(&turns, n_segments * n_kv_heads, &i)) {
+    while (ox_next_chunk(&queue, n_splits * n_kv_heads, &i)) {
         uint32_t key, end_key;
         t->kv_head = i % n_kv_heads;
-        begin_rows(t, 0, group);
+        load_queries(t, 0, group);
         visible_keys(t, &key, &end_key);
         const uint32_t skipped = i / n_kv_heads;
-        if (skipped) key = (key / SEGMENT + skipped) * SEGMENT;
-        attend_segment(t, key, segment_end(key, end_key));
+        if (skipped) key = (key / SPLIT + skipped) * SPLIT;
+        attend_split(t, key, split_end(key, end_key));
         for (uint32_t r = 0; r < group; r++) {
-            float *part = part_at(t, (size_t)t->kv_head * group + r, skipped);
-            part[0] = t->largest[r];
-            part[1] = t->totals[r];
-            __builtin_memcpy(part + 2, t->sums + (size_t)r * t->v_stride,
+            float *partial = partial_at(t, (size_t)t->kv_head * group + r, skipped);
+            partial[0] = t->max[r];
+            partial[1] = t->sum[r];
+            __builtin_memcpy(partial + 2, t->acc + (size_t)r * t->v_stride,
                              t->layer->v_dim * sizeof(float));
         }
     }
     ox_barrier_wait(run);
     uint32_t first, last;
-    ox_share(run, n_heads, &first, &last);
-    for (uint32_t head = first; head < last; head++) fold_head(t, head, n_segments);
+    ox_partition(run, n_heads, &first, &last);
+    for (uint32_t head = first; head < last; head++) merge_head(t, head, n_splits);
 }
 
-/* How many segments the only token of a batch sees. */
-static uint32_t count_segments(const ox_run *run, const ox_op *op) {
+/* How many splits the only token of a batch sees. */
+static uint32_t count_splits(const ox_run *run, const ox_op *op) {
     const uint32_t position = ox_sequence_at(run, 0)->position, window = (uint32_t)op->i[2];
     const uint32_t first = window && position >= window ? position - window + 1 : 0;
-    return position / SEGMENT - first / SEGMENT + 1;
+    return position / SPLIT - first / SPLIT + 1;
 }
 
-/* Threads take tiles of one key head's rows. The last tokens' tiles see the most keys, and come
- * first: who begins one late would be waited for. */
-static void attend_sequence(ox_attention_tile *t, ox_turns *turns, uint32_t n_rows, uint32_t rows) {
+/* Threads take tiles of the rows of one key head. The tiles of the last tokens see the most keys
+ * and come first: if a thread began one of them late, the others would wait for it. */
+static void attend_sequence(ox_attention_tile *t, ox_queue *queue, uint32_t n_rows, uint32_t rows) {
     const uint32_t n_kv_heads = t->layer->n_heads;
     const uint32_t n_tiles = (n_rows + rows - 1) / rows * n_kv_heads;
-    uint32_t turn;
-    while (ox_take_turn(turns, n_tiles, &turn)) {
-        const uint32_t at = n_tiles - 1 - turn, first = at / n_kv_heads * rows;
+    uint32_t chunk;
+    while (ox_next_chunk(queue, n_tiles, &chunk)) {
+        const uint32_t at = n_tiles - 1 - chunk, first = at / n_kv_heads * rows;
         t->kv_head = at % n_kv_heads;
         attend_rows(t, first, first + rows < n_rows ? first + rows : n_rows);
     }
@@ -250,22 +252,22 @@ static void attend_sequence(ox_attention_tile *t, ox_turns *turns, uint32_t n_ro
 void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
     ox_attention_tile t = tile_at(run, op);
     const uint32_t n_kv_heads = t.layer->n_heads, group = (uint32_t)op->i[1] / n_kv_heads;
-    uint32_t rows = group >= ROWS ? group : ROWS / group * group;
+    uint32_t rows = group >= MAX_ROWS ? group : MAX_ROWS / group * group;
     if (n_tokens == 1 && run->n_threads > 1) {
         t.sequence = ox_sequence_at(run, 0);
-        const uint32_t n_segments = count_segments(run, op);
-        if (n_segments > 1 && n_segments <= SHARED_SEGMENTS) {
-            share_segments(&t, n_segments);
+        const uint32_t n_splits = count_splits(run, op);
+        if (n_splits > 1 && n_splits <= MAX_SPLITS) {
+            attend_splits(&t, n_splits);
             return;
         }
-        if (n_kv_heads < run->n_threads) { /* few heads: a group's rows are split */
-            const uint32_t parts = (run->n_threads + n_kv_heads - 1) / n_kv_heads;
-            rows = (group + parts - 1) / parts;
+        if (n_kv_heads < run->n_threads) { /* few heads: their groups of rows are divided */
+            const uint32_t n_parts = (run->n_threads + n_kv_heads - 1) / n_kv_heads;
+            rows = (group + n_parts - 1) / n_parts;
         }
     }
-    ox_turns turns = ox_turns_of(run, op);
+    ox_queue queue = ox_queue_of(run, op);
     for (uint32_t s = 0; s < run->batch->n_sequences; s++) {
         t.sequence = ox_sequence_at(run, s);
-        attend_sequence(&t, &turns, t.sequence->n_tokens * group, rows);
+        attend_sequence(&t, &queue, t.sequence->n_tokens * group, rows);
     }
 }

@@ -1,13 +1,13 @@
 /* ox_multiply_tile: a loop for each number of rows and each format of the cache.
  *
- * As many sums as there are registers for stay in them: one row takes many vectors of columns at a
- * time, four rows two. Of every column's vector that is loaded, and converted, all rows make use.
+ * The sums stay in registers: one row takes many vectors of columns at a time, four rows take two.
+ * A vector of columns is loaded and converted once for all rows.
  */
 #include "ops/attention_gemm.h"
 
 enum { TILE_SUMS = V_TILE_TOKENS * V_TILE_VECTORS, TILE_VECTORS = KEYS / VF };
 
-/* Vectors of columns that so many rows take at a time: a power of two, at least two. */
+/* Vectors of columns that ROWS rows take at a time: a power of two, at least two. */
 #define COLUMNS(ROWS)                                                                              \
     (TILE_SUMS < 4 * (ROWS) ? 2 : TILE_SUMS < 8 * (ROWS) || TILE_VECTORS < 8 ? 4 : 8)
 
@@ -15,7 +15,7 @@ typedef struct sums {
     vf32 of[TILE_ROWS][8];
 } sums;
 
-/* The values i of all rows times the columns. */
+/* Value i of all rows times the columns. */
 V_INLINE void multiply_values(const float *const *a, int i, const uint8_t *b, sums *s,
                               const int rows, const int columns, const uint32_t format) {
     vf32 x[TILE_ROWS];
@@ -30,11 +30,11 @@ V_INLINE void multiply_values(const float *const *a, int i, const uint8_t *b, su
     V_UNROLL
     for (int v = 0; v < columns; v++) {
         V_UNROLL
-        for (int r = 0; r < rows; r++) s->of[r][v] = v_settled(s->of[r][v]);
+        for (int r = 0; r < rows; r++) s->of[r][v] = v_opaque(s->of[r][v]);
     }
 }
 
-/* All values of each row times the columns from `first` on. */
+/* All values of each row times `columns` vectors of columns from `first` on. */
 V_INLINE void multiply_columns(const ox_tile_product *p, uint32_t first, const int rows,
                                const int columns, const uint32_t format) {
     enum { UNROLLED = 4 };
@@ -53,10 +53,10 @@ V_INLINE void multiply_columns(const ox_tile_product *p, uint32_t first, const i
     uint32_t n = p->n;
     for (; n >= UNROLLED; n -= UNROLLED) {
         V_UNROLL
-        for (int i = 0; i < UNROLLED; i++, b = v_settled_pointer(b + p->b_stride))
+        for (int i = 0; i < UNROLLED; i++, b = v_opaque_pointer(b + p->b_stride))
             multiply_values(a, i, b, &s, rows, columns, format);
         V_UNROLL
-        for (int r = 0; r < rows; r++) a[r] = v_settled_pointer(a[r] + UNROLLED);
+        for (int r = 0; r < rows; r++) a[r] = v_opaque_pointer(a[r] + UNROLLED);
     }
     for (uint32_t i = 0; i < n; i++, b += p->b_stride)
         multiply_values(a, (int)i, b, &s, rows, columns, format);
@@ -81,15 +81,15 @@ V_INLINE void multiply_rows(const ox_tile_product *p, const int rows, const int 
     for (; first < p->width; first += 2 * VF) multiply_columns(p, first, rows, 2, format);
 }
 
-#define ALONE_ROWS(NAME, N, FORMAT)                                                                \
-    ALONE static void NAME##_##N(const ox_tile_product *p) {                                       \
+#define NOINLINE_ROWS(NAME, N, FORMAT)                                                             \
+    NOINLINE static void NAME##_##N(const ox_tile_product *p) {                                    \
         multiply_rows(p, N, COLUMNS(N), FORMAT);                                                   \
     }
 #define X(NAME, FORMAT)                                                                            \
-    ALONE_ROWS(NAME, 1, FORMAT)                                                                    \
-    ALONE_ROWS(NAME, 2, FORMAT)                                                                    \
-    ALONE_ROWS(NAME, 3, FORMAT)                                                                    \
-    ALONE_ROWS(NAME, 4, FORMAT)                                                                    \
+    NOINLINE_ROWS(NAME, 1, FORMAT)                                                                 \
+    NOINLINE_ROWS(NAME, 2, FORMAT)                                                                 \
+    NOINLINE_ROWS(NAME, 3, FORMAT)                                                                 \
+    NOINLINE_ROWS(NAME, 4, FORMAT)                                                                 \
     static void NAME(const ox_tile_product *p) {                                                   \
         switch (p->n_rows) {                                                                       \
         case 1:                                                                                    \
@@ -109,7 +109,7 @@ X(multiply_f32, CACHED_F32)
 X(multiply_f16, CACHED_F16)
 X(multiply_q8_0, CACHED_Q8_0)
 #undef X
-#undef ALONE_ROWS
+#undef NOINLINE_ROWS
 
 void ox_multiply_tile(const ox_tile_product *p, uint32_t format) {
     switch (format) {

@@ -1,19 +1,19 @@
-/* Scores, softmax and weighted values of a tile of rows over a tile of keys: see attention.c. */
+/* Scores, softmax and weighted values of a tile of rows over a tile of keys. */
 #include "ops/attention_tile.h"
 #include "ops/attention_gemm.h"
 #include "simd/vmath.h"
 
-enum { FEW_ROWS = 8 /* at most so many are multiplied straight from the cache */ };
+enum { MAX_STRAIGHT_ROWS = 8 /* that are multiplied straight from the cache */ };
 
-/* The keys [first, end) of a tile, counted from its first one. */
+/* The keys [first, end) of a tile, counted from its first key. */
 typedef struct key_range {
     uint32_t first;
     uint32_t end;
 } key_range;
 
-/* Those that a row sees. */
+/* The keys that a row sees. */
 static key_range seen_keys(const ox_attention_tile *t, uint32_t r, uint32_t first_key) {
-    const uint32_t end = t->ends[r], window = (uint32_t)t->op->i[2];
+    const uint32_t end = t->visible_end[r], window = (uint32_t)t->op->i[2];
     const uint32_t first = window && end > window ? end - window : 0;
     const uint32_t from = first > first_key ? first - first_key : 0;
     const uint32_t to = end > first_key ? end - first_key : 0;
@@ -28,7 +28,7 @@ static uint32_t rows_from(const ox_attention_tile *t, uint32_t r) {
 /* The keys that all of the rows r .. r + n_rows - 1 see; [KEYS, KEYS) if there are none. */
 static key_range common_keys(const ox_attention_tile *t, uint32_t r, uint32_t n_rows,
                              uint32_t first_key) {
-    /* rows ascend */
+    /* later rows belong to later tokens */
     const uint32_t first = seen_keys(t, r + n_rows - 1, first_key).first;
     const uint32_t end = seen_keys(t, r, first_key).end;
     return first < end ? (key_range){first, end} : (key_range){KEYS, KEYS};
@@ -38,7 +38,7 @@ static uint32_t block_size(uint32_t dim, uint32_t first) {
     return dim - first < CACHED_BLOCK ? dim - first : CACHED_BLOCK;
 }
 
-/* scores = queries . keys for a tile of keys [k_dim][KEYS]. scales: NULL, or of the keys. */
+/* scores = queries @ keys for a tile of keys, [k_dim][KEYS]. scales: of the keys, or NULL. */
 static void multiply_keys(const ox_attention_tile *t, uint32_t first_key, const uint8_t *keys,
                           const uint8_t *scales, uint32_t format) {
     const uint32_t bytes = cached_value_bytes(format), dim = t->layer->k_dim;
@@ -69,7 +69,7 @@ static void multiply_keys(const ox_attention_tile *t, uint32_t first_key, const 
     }
 }
 
-/* A product's part for n_rows rows from row on, and some of the keys. */
+/* The part of a product with n_rows rows from `row` on, and some of the keys. */
 static void multiply_part(ox_tile_product product, uint32_t row, uint32_t n_rows, key_range keys,
                           uint32_t format) {
     if (keys.first >= keys.end) return;
@@ -81,9 +81,9 @@ static void multiply_part(ox_tile_product product, uint32_t row, uint32_t n_rows
     ox_multiply_tile(&product, format);
 }
 
-/* A product of the rows from r on with what they see of a tile. Keys that not all of the rows see
- * are taken row by row, those in front of the common ones before them. A row does not even multiply
- * by 0 what it does not see: that may be no number. */
+/* A product of the rows from r on with the keys that they see. Keys that only some of the rows see
+ * are taken row by row, in order: those before the common keys, the common keys, those after. A
+ * hidden key is left out altogether, since 0 times its value may be NaN. */
 static void multiply_seen(const ox_attention_tile *t, uint32_t r, uint32_t first_key,
                           const ox_tile_product *product, uint32_t format) {
     const key_range common = common_keys(t, r, product->n_rows, first_key);
@@ -100,7 +100,7 @@ static void multiply_seen(const ox_attention_tile *t, uint32_t r, uint32_t first
     }
 }
 
-/* The exponentials of a block of rows times the scales of a block of values. */
+/* The exponentials of n_rows rows times the scales of a block of values. */
 static void scale_scores(const float *scores, const uint8_t *scales, uint32_t n_rows, float *to) {
     for (uint32_t j = 0; j < KEYS; j += VF) {
         const vf32 scale = v_load_f16(scales + 2 * j);
@@ -109,8 +109,8 @@ static void scale_scores(const float *scores, const uint8_t *scales, uint32_t n_
     }
 }
 
-/* sums += scores . values, each v_dim (the cache) or v_stride wide. scales: NULL, or of the
- * values. */
+/* acc += scores @ values, for values of `width`: v_dim in the cache, else v_stride. scales: of the
+ * values, or NULL. */
 static void multiply_values(const ox_attention_tile *t, uint32_t first_key, const uint8_t *values,
                             uint32_t width, const uint8_t *scales, uint32_t format) {
     const size_t bytes = cached_value_bytes(format);
@@ -119,7 +119,7 @@ static void multiply_values(const ox_attention_tile *t, uint32_t first_key, cons
         const float *scores = t->scores + (size_t)r * KEYS;
         ox_tile_product product = {.a = scores,
                                    .b = values,
-                                   .c = t->sums + (size_t)r * t->v_stride,
+                                   .c = t->acc + (size_t)r * t->v_stride,
                                    .a_stride = KEYS,
                                    .b_stride = width * bytes,
                                    .c_stride = t->v_stride,
@@ -160,8 +160,7 @@ static void softcap_scores(float *scores, float cap) {
     }
 }
 
-/* Turns a row's scores of keys first_key .. + KEYS - 1 into exponentials, and rescales what the row
- * has summed up so far. */
+/* Turns a row's scores of one tile of keys into exponentials, and updates max, sum and acc. */
 static void online_softmax(const ox_attention_tile *t, uint32_t r, uint32_t first_key) {
     float *scores = t->scores + (size_t)r * KEYS;
     const key_range seen = seen_keys(t, r, first_key);
@@ -170,40 +169,40 @@ static void online_softmax(const ox_attention_tile *t, uint32_t r, uint32_t firs
     if (t->op->f[1] > 0.0f) softcap_scores(scores, t->op->f[1]);
     for (uint32_t j = 0; j < seen.first; j++) scores[j] = NEGATIVE_INFINITY;
     for (uint32_t j = seen.end; j < KEYS; j++) scores[j] = NEGATIVE_INFINITY;
-    vf32 most = v_load(scores);
-    for (uint32_t j = VF; j < KEYS; j += VF) most = v_max(most, v_load(scores + j));
-    const float tile_largest = v_hmax(most), before = t->largest[r];
-    const float largest = tile_largest > before ? tile_largest : before;
-    if (largest == NEGATIVE_INFINITY) { /* nothing visible yet, or no number */
+    vf32 lanes = v_load(scores);
+    for (uint32_t j = VF; j < KEYS; j += VF) lanes = v_max(lanes, v_load(scores + j));
+    const float tile_max = v_hmax(lanes), before = t->max[r];
+    const float max = tile_max > before ? tile_max : before;
+    if (max == NEGATIVE_INFINITY) { /* nothing visible yet, or NaN */
         for (uint32_t j = 0; j < KEYS; j++) {
             if (scores[j] == NEGATIVE_INFINITY) scores[j] = 0.0f;
-            t->totals[r] += scores[j];
+            t->sum[r] += scores[j];
         }
         return;
     }
     const vf32 weight = v_splat(1.0f / cached_unit(t->run->model->kv_format));
-    vf32 total = v_zero();
+    vf32 sum = v_zero();
     for (uint32_t j = 0; j < KEYS; j += VF) {
-        const vf32 e = v_exp(v_sub(v_load(scores + j), v_splat(largest)));
+        const vf32 e = v_exp(v_sub(v_load(scores + j), v_splat(max)));
         v_store(scores + j, v_mul(e, weight));
-        total = v_add(total, e);
+        sum = v_add(sum, e);
     }
-    if (largest > before) {
-        const float factor = before == NEGATIVE_INFINITY ? 0.0f : v_exp_one(before - largest);
-        float *sums = t->sums + (size_t)r * t->v_stride;
+    if (max > before) {
+        const float factor = before == NEGATIVE_INFINITY ? 0.0f : v_exp_one(before - max);
+        float *acc = t->acc + (size_t)r * t->v_stride;
         for (uint32_t i = 0; i < t->v_stride; i += VF) {
-            v_store(sums + i, v_mul(v_load(sums + i), v_splat(factor)));
+            v_store(acc + i, v_mul(v_load(acc + i), v_splat(factor)));
         }
-        t->totals[r] *= factor;
-        t->largest[r] = largest;
+        t->sum[r] *= factor;
+        t->max[r] = max;
     }
-    t->totals[r] += v_hsum(total);
+    t->sum[r] += v_hsum(sum);
 }
 
-/* Tiles follow each other in no order that a processor would know. */
-static void read_ahead(const uint8_t *tile, size_t n_bytes) {
+/* Tiles are not in an order that a processor would guess. */
+static void prefetch(const uint8_t *tile, size_t n_bytes) {
     enum { CACHE_LINE = 64 };
-    for (size_t i = 0; i < n_bytes; i += CACHE_LINE) v_read_ahead(tile + i);
+    for (size_t i = 0; i < n_bytes; i += CACHE_LINE) v_prefetch(tile + i);
 }
 
 void ox_attend_keys(const ox_attention_tile *t, uint32_t first_key, uint32_t n_keys,
@@ -218,8 +217,8 @@ void ox_attend_keys(const ox_attention_tile *t, uint32_t first_key, uint32_t n_k
         k_scales = cached_scales(keys, layer->k_dim);
         v_scales = cached_scales(values, layer->v_dim);
     }
-    read_ahead(values, (size_t)n_keys * layer->v_dim * bytes);
-    const int straight = t->n_rows <= FEW_ROWS || format == CACHED_F32;
+    prefetch(values, (size_t)n_keys * layer->v_dim * bytes);
+    const int straight = t->n_rows <= MAX_STRAIGHT_ROWS || format == CACHED_F32;
     if (straight) {
         multiply_keys(t, first_key, keys, k_scales, format);
     } else {
@@ -229,7 +228,7 @@ void ox_attend_keys(const ox_attention_tile *t, uint32_t first_key, uint32_t n_k
     for (uint32_t r = 0; r < t->n_rows; r++) online_softmax(t, r, first_key);
     if (next_key) {
         const uint8_t *next = key_tile_at(model, layer, t->sequence, t->kv_head, next_key);
-        read_ahead(next, (size_t)KEYS * layer->k_dim * bytes);
+        prefetch(next, (size_t)KEYS * layer->k_dim * bytes);
     }
     if (straight && t->v_stride == layer->v_dim) {
         multiply_values(t, first_key, values, t->v_stride, v_scales, format);

@@ -10,19 +10,19 @@ V_INLINE vf32 gelu(vf32 x) {
     return v_mul(x, v_sigmoid(v_mul(cubic, v_splat(2.0f * 0.7978845608028654f))));
 }
 
-/* kind is a constant where this stands: what a loop needs again and again is made before it. */
+/* kind is a constant in every call, so that constants of the function are hoisted out of loops. */
 V_INLINE vf32 activation(const int32_t kind, vf32 x) { return kind == OX_SILU ? silu(x) : gelu(x); }
 
-/* This thread's part of rows that lie side by side, in whole vectors but for the last one. */
-static void share_values(const ox_run *run, const ox_buffer *buffer, uint32_t n_rows, size_t *first,
-                         size_t *last) {
+/* This thread's part of the values of n_rows consecutive rows: whole vectors, except the last. */
+static void partition_values(const ox_run *run, const ox_buffer *buffer, uint32_t n_rows,
+                             size_t *first, size_t *last) {
     const size_t n = (size_t)n_rows * buffer->width, n_vectors = (n + VF - 1) / VF;
     *first = n_vectors * run->thread / run->n_threads * VF;
     *last = n_vectors * (run->thread + 1) / run->n_threads * VF;
     if (*last > n) *last = n;
 }
 
-/* The values [i, last) of a buffer: of its input activated, times others if there are any. */
+/* to = act(x), times factors unless they are NULL, for the values [i, last). */
 V_INLINE void activate(const float *x, const float *factors, float *to, size_t i, size_t last,
                        const int32_t kind) {
     for (; i < last; i += VF) {
@@ -31,13 +31,13 @@ V_INLINE void activate(const float *x, const float *factors, float *to, size_t i
     }
 }
 
-static void activate_share(const ox_run *run, const ox_op *op, uint32_t n_rows,
-                           const float *factors) {
+static void activate_partition(const ox_run *run, const ox_op *op, uint32_t n_rows,
+                               const float *factors) {
     const float *x = ox_row(ox_buffer_at(run, op->src[0]), 0);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     float *to = ox_row(dst, 0);
     size_t first, last;
-    share_values(run, dst, n_rows, &first, &last);
+    partition_values(run, dst, n_rows, &first, &last);
     if (op->i[0] == OX_SILU) {
         activate(x, factors, to, first, last, OX_SILU);
     } else {
@@ -46,11 +46,11 @@ static void activate_share(const ox_run *run, const ox_op *op, uint32_t n_rows,
 }
 
 void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    activate_share(run, op, n_rows, ox_row(ox_buffer_at(run, op->src[1]), 0));
+    activate_partition(run, op, n_rows, ox_row(ox_buffer_at(run, op->src[1]), 0));
 }
 
 void ox_activate(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    activate_share(run, op, n_rows, NULL);
+    activate_partition(run, op, n_rows, NULL);
 }
 
 void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows) {
@@ -59,7 +59,7 @@ void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     float *to = ox_row(dst, 0);
     const vf32 factor = v_splat(op->f[0]);
     size_t i, last;
-    share_values(run, dst, n_rows, &i, &last);
+    partition_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
         v_store_upto(to + i, last - i, v_mul(v_load_upto(x + i, last - i), factor));
     }
@@ -72,7 +72,7 @@ void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     float *to = ox_row(dst, 0);
     const vf32 scale = v_splat(op->f[0]);
     size_t i, last;
-    share_values(run, dst, n_rows, &i, &last);
+    partition_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
         const vf32 scaled =
             v_fma(v_load_upto(b + i, last - i), scale, v_load_upto(a + i, last - i));
@@ -84,7 +84,7 @@ void ox_add_bias(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const float *bias = (const float *)(uintptr_t)ox_tensor_at(run, op->tensor[0])->data;
     const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
     uint32_t t, last_row;
-    ox_share(run, n_rows, &t, &last_row);
+    ox_partition(run, n_rows, &t, &last_row);
     for (; t < last_row; t++) {
         const float *from = ox_row(src, t);
         float *to = ox_row(dst, t);
@@ -101,7 +101,7 @@ void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     float *to = ox_row(dst, 0);
     const float cap = op->f[0];
     size_t i, last;
-    share_values(run, dst, n_rows, &i, &last);
+    partition_values(run, dst, n_rows, &i, &last);
     for (; i < last; i += VF) {
         const vf32 y = v_tanh(v_div(v_load_upto(x + i, last - i), v_splat(cap)));
         v_store_upto(to + i, last - i, v_mul(v_splat(cap), y));
@@ -112,7 +112,7 @@ void ox_select_rows(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
     const uint32_t *rows = (const uint32_t *)(uintptr_t)run->batch->outputs;
     uint32_t first, last;
-    ox_share(run, n_rows, &first, &last);
+    ox_partition(run, n_rows, &first, &last);
     for (uint32_t i = first; i < last; i++) {
         __builtin_memcpy(ox_row(dst, i), ox_row(src, rows[i]), (size_t)dst->width * sizeof(float));
     }

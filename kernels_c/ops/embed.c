@@ -3,18 +3,18 @@
 #include "quant/codebook_formats.h"
 #include "quant/repack.h"
 
-/* One row of a panel's column, or the only row of a column that was packed for it. */
+/* Dequantizes one row of a column: f.block weights times scale. */
 static void dequantize_column(const ox_format f, const uint8_t *column, uint32_t row, float scale,
                               float *to) {
     uint8_t expanded[EXPANDED_BYTES];
     ox_panel_scales scales;
     const uint8_t *tile = ready_column(f, column, expanded, &scales);
     const uint32_t v = row / VF, lane = row % VF;
-    for (uint32_t sub = 0; sub < format_subs(f); sub++, tile += ready_tile_bytes(f)) {
+    for (uint32_t sub = 0; sub < format_sub_blocks(f); sub++, tile += ready_tile_bytes(f)) {
         for (int group = 0; group < 8; group++) {
             const uint32_t part = sub * f.halves + (f.halves == 2 ? (uint32_t)group / 4 : 0);
             const float d = scales.d[part][row];
-            const float m = format_has_m(f) ? scales.m[part][row] : 0.0f;
+            const float m = format_has_min(f) ? scales.m[part][row] : 0.0f;
             uint8_t u[4 * VF];
             vb_store(u, tile_group(f, tile, group, (int)v));
             for (uint32_t i = 0; i < 4; i++) {
@@ -75,7 +75,7 @@ void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const int32_t *tokens = (const int32_t *)(uintptr_t)run->batch->tokens;
     uint32_t first, last;
-    ox_share(run, n_rows, &first, &last);
+    ox_partition(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
         any_row(tensor, (uint32_t)tokens[t], op->f[0], ox_row(dst, t));
     }
@@ -85,7 +85,7 @@ void ox_position_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     uint32_t first, last;
-    ox_share(run, n_rows, &first, &last);
+    ox_partition(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
         any_row(tensor, ox_position(ox_sequence_of(run, t), t), 1.0f, ox_row(dst, t));
     }

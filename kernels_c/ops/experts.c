@@ -1,22 +1,22 @@
-/* OX_SELECT_EXPERTS, OX_EXPERT_LINEAR, OX_EXPERT_SUM: mixtures of experts, of which each token uses
- * a few (Shazeer et al. 2017, https://arxiv.org/abs/1701.06538).
+/* OX_SELECT_EXPERTS, OX_EXPERT_LINEAR, OX_EXPERT_SUM: a mixture of experts, of which each token
+ * uses a few (Shazeer et al. 2017, https://arxiv.org/abs/1701.06538).
  *
  * A row of routes holds the numbers of a token's n_used experts, then their weights, all float32. A
- * pair is a token with one of its experts, number token * n_used + k: a row [n_used][width] of a
- * buffer holds a token's pairs. Products go expert by expert over the pairs sorted by expert, so
- * that an expert's weights are read once for all tokens of a batch. */
+ * pair is a token with one of its experts; its number is token * n_used + k. A row of a buffer with
+ * pairs, [n_used][width], holds the pairs of one token. Pairs are sorted by expert and multiplied
+ * expert by expert, so that an expert's weights are read once for all tokens of a batch. */
 #include "ops/linear.h"
 #include "ops/linear_float.h"
 #include "simd/vmath.h"
 
-/* Whether logit i comes before logit j: the larger one, then the smaller number; NaN last. */
+/* 1 if logit i ranks before logit j: the larger first, then the smaller index; NaN last. */
 static int comes_before(const float *logits, uint32_t i, uint32_t j) {
     const float a = logits[i], b = logits[j];
     if (a != a || b != b) return a != a && b != b ? i < j : b != b;
     return a != b ? a > b : i < j;
 }
 
-/* The numbers and weights of the n_used largest of n logits, in descending order. */
+/* Writes the numbers and weights of the n_used largest of n logits, in descending order. */
 static void select_experts(const float *logits, uint32_t n, uint32_t n_used, int32_t weighting,
                            float *route) {
     uint32_t last = 0;
@@ -35,22 +35,22 @@ static void select_experts(const float *logits, uint32_t n, uint32_t n_used, int
         }
         return;
     }
-    const float largest = logits[(uint32_t)route[0]];
+    const float max = logits[(uint32_t)route[0]];
     const int of_used = weighting == OX_SOFTMAX_OF_USED;
-    float total = 0.0f, used = 0.0f;
+    float sum = 0.0f, sum_of_used = 0.0f;
     for (uint32_t k = 0; k < n_used; k++) {
-        route[n_used + k] = v_exp_one(logits[(uint32_t)route[k]] - largest);
-        used += route[n_used + k];
+        route[n_used + k] = v_exp_one(logits[(uint32_t)route[k]] - max);
+        sum_of_used += route[n_used + k];
     }
-    for (uint32_t i = 0; i < n && !of_used; i++) total += v_exp_one(logits[i] - largest);
-    const float factor = 1.0f / (of_used ? used : total);
+    for (uint32_t i = 0; i < n && !of_used; i++) sum += v_exp_one(logits[i] - max);
+    const float factor = 1.0f / (of_used ? sum_of_used : sum);
     for (uint32_t k = 0; k < n_used; k++) route[n_used + k] *= factor;
 }
 
 void ox_select_experts(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
     uint32_t first, last;
-    ox_share(run, n_rows, &first, &last);
+    ox_partition(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
         select_experts(ox_row(src, t), src->width, (uint32_t)op->i[0], op->i[1], ox_row(dst, t));
     }
@@ -61,7 +61,7 @@ typedef struct routing {
     uint32_t n_experts;
     uint32_t n_used;
     uint32_t n_pairs;
-    uint32_t *starts; /* [n_experts + 1]: where an expert's pairs start */
+    uint32_t *starts; /* [n_experts + 1] where the pairs of an expert start */
     uint32_t *pairs;  /* [n_pairs] */
 } routing;
 
@@ -74,7 +74,7 @@ static uint32_t expert_of(const routing *r, const ox_buffer *routes, uint32_t pa
     return number >= 0.0f && number < (float)r->n_experts ? (uint32_t)number : 0;
 }
 
-/* Counts, then places: every thread does this on its own, which is quicker than to wait. */
+/* A counting sort. Every thread does it for itself, which is quicker than waiting for another. */
 static routing route(const ox_buffer *routes, uint32_t n_experts, uint32_t n_rows,
                      uint8_t *memory) {
     routing r = {.n_experts = n_experts, .n_used = routes->width / 2};
@@ -87,7 +87,7 @@ static routing route(const ox_buffer *routes, uint32_t n_experts, uint32_t n_row
     for (uint32_t p = 0; p < r.n_pairs; p++) {
         r.pairs[r.starts[expert_of(&r, routes, p)]++] = p;
     }
-    /* each start has moved to the next one's place */
+    /* each start has advanced to the next one: move them back */
     for (uint32_t e = n_experts; e > 0; e--) r.starts[e] = r.starts[e - 1];
     r.starts[0] = 0;
     return r;
@@ -101,7 +101,7 @@ static ox_tensor expert_at(const ox_tensor *weight, uint32_t n_experts, uint32_t
     return one;
 }
 
-/* Shared scratch: the inputs of the sorted pairs, then the same quantized, expert by expert. */
+/* Shared scratch: the inputs of the sorted pairs as float32, then quantized, expert by expert. */
 static uint64_t gathered_bytes(uint32_t n_in, uint32_t n_pairs) {
     return ox_align64((uint64_t)n_pairs * n_in * sizeof(float));
 }
@@ -110,7 +110,7 @@ uint64_t ox_expert_shared_bytes(const ox_tensor *weight, uint32_t n_experts, uin
     ox_format format;
     const uint64_t gathered = gathered_bytes(weight->n_in, n_pairs);
     if (!ox_find_format(weight->format, &format)) return gathered;
-    /* an expert's last group may be padded, and there are at most as many groups as pairs */
+    /* the last group of an expert may be padded, and there are at most n_pairs groups */
     const uint64_t n_active = n_experts < n_pairs ? n_experts : n_pairs;
     const uint64_t n_blocks = weight->n_in / 32, n_padded = n_pairs + n_active * V_TILE_TOKENS;
     return gathered + 2 * n_padded * n_blocks * sizeof(ox_act_block) +
@@ -121,25 +121,25 @@ uint64_t ox_expert_local_bytes(const ox_tensor *weight, uint32_t n_experts, uint
     return ox_align64(ox_linear_local_bytes(weight, n_pairs)) + routing_bytes(n_experts, n_pairs);
 }
 
-/* Copies the inputs of this thread's share of the sorted pairs. A token's experts have one input,
- * or each its own. */
+/* Copies the inputs of this thread's part of the sorted pairs. The experts of a token have one
+ * input in common, or one each. */
 static void gather(const ox_run *run, const routing *r, const ox_buffer *src, uint32_t n_in,
                    float *to) {
     const uint32_t shared_by = src->width == n_in ? r->n_used : 1;
     uint32_t first, last;
-    ox_share(run, r->n_pairs, &first, &last);
+    ox_partition(run, r->n_pairs, &first, &last);
     for (uint32_t i = first; i < last; i++) {
         const float *from = ox_row(src, 0) + (size_t)(r->pairs[i] / shared_by) * n_in;
         __builtin_memcpy(to + (size_t)i * n_in, from, (size_t)n_in * sizeof(float));
     }
 }
 
-/* 1 if the operation before this one left the same inputs in the shared scratch, quantized if
- * these weights are. */
+/* 1 if the operation before this one has left the same inputs in the shared scratch, quantized if
+ * this one needs them quantized. */
 static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
     const ox_op *ops = (const ox_op *)(uintptr_t)run->model->ops, *previous = op - 1;
     ox_format format;
-    if (op <= ops || op >= ops + run->model->n_ops || ox_meets(run, op)) return 0;
+    if (op <= ops || op >= ops + run->model->n_ops || ox_has_barrier(run, op)) return 0;
     if (previous->kind != OX_EXPERT_LINEAR || previous->src[0] != op->src[0] ||
         previous->src[1] != op->src[1] || previous->i[0] != op->i[0]) {
         return 0;
@@ -150,7 +150,7 @@ static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
            (ox_find_format(before->format, &format) || !ox_find_format(weight->format, &format));
 }
 
-/* Quantizes the gathered inputs, expert by expert: groups of tokens belong to one expert. */
+/* Quantizes the gathered inputs expert by expert, so that no group of tokens has two experts. */
 static void quantize_inputs(const ox_run *run, const routing *r, uint32_t n_in,
                             const float *gathered, uint8_t *to) {
     for (uint32_t e = 0; e < r->n_experts; e++) {
@@ -162,12 +162,12 @@ static void quantize_inputs(const ox_run *run, const routing *r, uint32_t n_in,
     }
 }
 
-/* Every expert's product over its pairs, whose results stand in the order of the tokens. */
+/* The products of all experts with their pairs; results are in the order of the pairs' numbers. */
 static void multiply(const ox_run *run, const ox_op *op, const routing *r, const float *gathered,
                      uint8_t *quantized) {
     const ox_tensor *weight = ox_tensor_at(run, op->tensor[0]);
     const uint32_t n_in = weight->n_in;
-    ox_turns turns = ox_turns_of(run, op);
+    ox_queue queue = ox_queue_of(run, op);
     ox_format format;
     const int32_t is_quantized = ox_find_format(weight->format, &format);
     for (uint32_t e = 0; e < r->n_experts; e++) {
@@ -184,10 +184,10 @@ static void multiply(const ox_run *run, const ox_op *op, const routing *r, const
         };
         if (is_quantized) {
             const ox_activations acts = ox_activations_at(quantized, n_in, n);
-            ox_linear_quantized(run, &turns, &product, &format, &acts);
+            ox_linear_quantized(run, &queue, &product, &format, &acts);
             quantized += ox_align64(ox_activation_bytes(n_in, n));
         } else {
-            ox_linear_float(run, &turns, &product);
+            ox_linear_float(run, &queue, &product);
         }
     }
 }
@@ -203,8 +203,8 @@ void ox_expert_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     uint8_t *quantized = run->shared + gathered_bytes(n_in, n_pairs);
     ox_format format;
     if (!input_is_ready(run, op)) {
-        /* another thread may still read what the operation before has put there */
-        if (!ox_meets(run, op)) ox_barrier_wait(run);
+        /* another thread may still be reading what the operation before has put there */
+        if (!ox_has_barrier(run, op)) ox_barrier_wait(run);
         gather(run, &r, ox_buffer_at(run, op->src[0]), n_in, gathered);
         ox_barrier_wait(run);
         if (ox_find_format(weight->format, &format)) {
@@ -234,7 +234,7 @@ void ox_expert_sum(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const uint32_t n_used = routes->width / 2;
     uint32_t first, last;
-    ox_share(run, n_rows, &first, &last);
+    ox_partition(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
         sum_experts(ox_row(src, t), ox_row(routes, t) + n_used, n_used, dst->width, ox_row(dst, t));
     }

@@ -1,15 +1,16 @@
-/* ox_kv_shift: a cache forgets positions in its middle. What was behind them moves to the front,
- * and its keys turn back by as many positions: a rotation by p, turned back by n, is one by p - n
- * (Su et al. 2021, https://arxiv.org/abs/2104.09864). */
+/* ox_kv_shift: a context shift. Positions in the middle of a cache are evicted; those after them
+ * move down, and their keys are rotated back by as many positions (K-shift): a rotation by p
+ * followed by one by -n is a rotation by p - n (Su et al. 2021, https://arxiv.org/abs/2104.09864).
+ */
 #include "ops/kv_cache.h"
 
-/* Where a position's value i lies in a tile, counted in values. */
+/* The place of value i of a position in a tile, counted in values. */
 static size_t value_at(uint32_t position, uint32_t i, uint32_t dim, uint32_t stride) {
     const size_t in_tile = position % KEYS;
     return stride == 1 ? in_tile * dim + i : (size_t)i * stride + in_tile;
 }
 
-/* A float16 scale in a tile of Q8_0: that of a position's value i. */
+/* The float16 scale of value i of a position, in a tile of Q8_0. */
 static uint8_t *scale_at(uint8_t *tile, uint32_t position, uint32_t i, uint32_t dim) {
     return cached_scales(tile, dim) + 2 * (size_t)(i / CACHED_BLOCK * KEYS + position % KEYS);
 }
@@ -24,7 +25,7 @@ static void load_key(uint8_t *tile, uint32_t position, uint32_t dim, uint32_t fo
     }
 }
 
-/* One position's values of one head, from one tile to another or within one. */
+/* Moves the values of one position and head, to another tile or within one. */
 static void move_cached(uint8_t *from, uint32_t from_position, uint8_t *to, uint32_t to_position,
                         uint32_t dim, uint32_t stride, uint32_t format) {
     const uint32_t bytes = cached_value_bytes(format), run = stride == 1 ? dim : 1;
@@ -40,7 +41,7 @@ static void move_cached(uint8_t *from, uint32_t from_position, uint8_t *to, uint
     }
 }
 
-/* Positions ascend: none is overwritten before it has moved. */
+/* Goes up through the positions, so that none is overwritten before it has moved. */
 static void shift_head(const ox_model *model, const ox_kv_layer *layer, const ox_sequence *sequence,
                        uint32_t head, uint32_t n, const ox_key_rotation *rotation, float *key) {
     const float *cosines = (const float *)(uintptr_t)rotation->table;

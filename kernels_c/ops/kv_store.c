@@ -1,10 +1,10 @@
 /* OX_KV_STORE: writes keys and values of a batch into the cache. */
 #include "ops/kv_cache.h"
 
-enum { HALVES = 64 }; /* values that are rounded to float16 at a time: whole vectors */
+enum { F16_BLOCK = 64 }; /* values rounded to float16 at a time: whole vectors */
 
-/* n values, at most HALVES. What would be infinite becomes the largest number, and what would be
- * subnormal 0: then reading needs no special cases. */
+/* Rounds n <= F16_BLOCK values. Instead of infinity it gives the largest number, and 0 instead of a
+ * subnormal, so that reading needs no special cases. */
 static void round_to_f16(const float *x, uint32_t n, uint16_t *halves) {
     for (uint32_t i = 0; i < n; i += VF) {
         const vf32 value = v_load_upto(x + i, n - i);
@@ -14,34 +14,34 @@ static void round_to_f16(const float *x, uint32_t n, uint16_t *halves) {
 }
 
 static void store_f16(const float *x, uint32_t dim, uint32_t stride, uint8_t *to) {
-    uint16_t halves[HALVES];
-    for (uint32_t first = 0; first < dim; first += HALVES) {
-        const uint32_t n = dim - first < HALVES ? dim - first : HALVES;
+    uint16_t halves[F16_BLOCK];
+    for (uint32_t first = 0; first < dim; first += F16_BLOCK) {
+        const uint32_t n = dim - first < F16_BLOCK ? dim - first : F16_BLOCK;
         round_to_f16(x + first, n, halves);
         for (uint32_t i = 0; i < n; i++)
             __builtin_memcpy(to + 2 * (size_t)(first + i) * stride, halves + i, 2);
     }
 }
 
-/* Up to 32 values to 8 bits: the scale is max|x| / 127 in float16. It is no number if a value is
- * none. */
+/* Rounds up to 32 values to 8 bits. The scale is max|x| / 127 in float16, or NaN if a value is NaN.
+ */
 static void store_block(const float *x, uint32_t n, size_t stride, uint8_t *to, uint8_t *scale_to) {
-    float largest = 0.0f, poison = 0.0f;
+    float max = 0.0f, nan = 0.0f;
     for (uint32_t i = 0; i < n; i++) {
         const float size = x[i] < 0.0f ? -x[i] : x[i];
-        if (size > largest) largest = size;
-        if (x[i] != x[i]) poison = x[i];
+        if (size > max) max = size;
+        if (x[i] != x[i]) nan = x[i];
     }
-    const float most = 127.0f * 65504.0f;
-    if (largest > most) largest = most;
-    const float inverse = largest > 0x1p-100f ? 127.0f / largest : 0.0f;
+    const float limit = 127.0f * 65504.0f;
+    if (max > limit) max = limit;
+    const float inverse = max > 0x1p-100f ? 127.0f / max : 0.0f;
     for (uint32_t i = 0; i < n; i++) {
         float q = x[i] * inverse;
         q = q > 127.0f ? 127.0f : q >= -127.0f ? q : -127.0f;
         /* adding 1.5 * 2^23 rounds, and leaves the integer in the lowest bits */
         to[i * stride] = (uint8_t)v_bits_of_float(q + 0x1.8p23f);
     }
-    const uint16_t scale = v_f32_to_f16(largest / 127.0f + poison);
+    const uint16_t scale = v_f32_to_f16(max / 127.0f + nan);
     __builtin_memcpy(scale_to, &scale, 2);
 }
 
@@ -69,7 +69,7 @@ void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
     const ox_buffer *keys = ox_buffer_at(run, op->src[0]), *values = ox_buffer_at(run, op->src[1]);
     uint32_t first, last;
-    ox_share(run, n_rows * layer->n_heads, &first, &last);
+    ox_partition(run, n_rows * layer->n_heads, &first, &last);
     for (uint32_t i = first; i < last; i++) {
         const uint32_t t = i / layer->n_heads, head = i % layer->n_heads;
         const ox_sequence *sequence = ox_sequence_of(run, t);

@@ -20,7 +20,7 @@ uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
     return ox_align64(panel) + unpacked;
 }
 
-/* Rows of a panel for a group of tokens into dst, of which the first n_valid exist. */
+/* Stores a panel's results for tokens token .. token + n_tokens - 1; the panel has n_valid rows. */
 static void store_panel(const ox_product *product, uint32_t panel, uint32_t n_valid, uint32_t token,
                         uint32_t n_tokens, const float (*rows)[PANEL]) {
     for (uint32_t t = 0; t < n_tokens; t++) {
@@ -38,9 +38,9 @@ static void store_panel(const ox_product *product, uint32_t panel, uint32_t n_va
     }
 }
 
-/* Weights in blocks of 256 are so coarse that refinements would not show. */
-static uint32_t n_refined(const ox_format *format, const ox_activations *acts, uint32_t group) {
-    return format->block == 32 ? acts->n_refined[group] : 0;
+/* Weights in blocks of 256 are so coarse that residuals would not show. */
+static uint32_t n_residuals(const ox_format *format, const ox_activations *acts, uint32_t group) {
+    return format->block == 32 ? acts->n_residuals[group] : 0;
 }
 
 static void add_rows(float (*to)[PANEL], const float (*rows)[PANEL], uint32_t n_tokens) {
@@ -51,7 +51,7 @@ static void add_rows(float (*to)[PANEL], const float (*rows)[PANEL], uint32_t n_
     }
 }
 
-/* Sixteen rows, for all tokens. Rows that are not packed are packed on the way. */
+/* One panel for all tokens. Rows that are not packed yet are packed into scratch memory. */
 static void multiply_panel(const ox_run *run, const ox_product *product, const ox_format *format,
                            const ox_activations *acts, uint32_t p) {
     const ox_tensor *weight = product->weight;
@@ -72,9 +72,9 @@ static void multiply_panel(const ox_run *run, const ox_product *product, const o
     float rows[V_TILE_TOKENS][PANEL], more[V_TILE_TOKENS][PANEL];
     if (product->n_rows <= OX_GEMV_TOKENS) {
         ox_panel_gemv(format, panel, end, n_columns, acts->blocks, product->n_rows, rows);
-        for (uint32_t e = 0; e < n_refined(format, acts, 0); e++) {
-            ox_panel_gemv(format, panel + acts->refined[e] * format_column_bytes(*format), end, 1,
-                          acts->refinements + (size_t)e * acts->group, product->n_rows, more);
+        for (uint32_t e = 0; e < n_residuals(format, acts, 0); e++) {
+            ox_panel_gemv(format, panel + acts->residual_blocks[e] * format_column_bytes(*format),
+                          end, 1, acts->residuals + (size_t)e * acts->group, product->n_rows, more);
             add_rows(rows, (const float (*)[PANEL])more, product->n_rows);
         }
         store_panel(product, p, n_valid, 0, product->n_rows, (const float (*)[PANEL])rows);
@@ -85,37 +85,37 @@ static void multiply_panel(const ox_run *run, const ox_product *product, const o
         const uint32_t rest = product->n_rows - t;
         const uint32_t n = rest < V_TILE_TOKENS ? rest : V_TILE_TOKENS;
         const size_t at = (size_t)t * acts->n_blocks;
-        const uint32_t *refined = acts->refined + at / V_TILE_TOKENS;
+        const uint32_t *residual_blocks = acts->residual_blocks + at / V_TILE_TOKENS;
         ox_panel_gemm(format, unpacked, acts->n_blocks, acts->blocks + at, n, rows);
-        for (uint32_t e = 0; e < n_refined(format, acts, t / V_TILE_TOKENS); e++) {
-            ox_panel_gemm(format, unpacked + refined[e] * ox_unpacked_bytes(format, 32), 1,
-                          acts->refinements + at + (size_t)e * V_TILE_TOKENS, n, more);
+        for (uint32_t e = 0; e < n_residuals(format, acts, t / V_TILE_TOKENS); e++) {
+            ox_panel_gemm(format, unpacked + residual_blocks[e] * ox_unpacked_bytes(format, 32), 1,
+                          acts->residuals + at + (size_t)e * V_TILE_TOKENS, n, more);
             add_rows(rows, (const float (*)[PANEL])more, n);
         }
         store_panel(product, p, n_valid, t, n, (const float (*)[PANEL])rows);
     }
 }
 
-void ox_linear_quantized(const ox_run *run, ox_turns *turns, const ox_product *product,
+void ox_linear_quantized(const ox_run *run, ox_queue *queue, const ox_product *product,
                          const ox_format *format, const ox_activations *acts) {
     const uint32_t n_out = product->weight->n_out;
     const uint32_t n_panels = n_out / PANEL + (n_out % PANEL != 0);
-    const uint32_t at_once = rows_at_once(run, product, n_panels);
-    uint32_t turn;
-    while (ox_take_turn(turns, (n_panels + at_once - 1) / at_once, &turn)) {
-        const uint32_t first = turn * at_once, left = n_panels - first;
-        for (uint32_t i = 0; i < at_once && i < left; i++) {
+    const uint32_t per_chunk = tiles_per_chunk(run, product, n_panels);
+    uint32_t chunk;
+    while (ox_next_chunk(queue, (n_panels + per_chunk - 1) / per_chunk, &chunk)) {
+        const uint32_t first = chunk * per_chunk, left = n_panels - first;
+        for (uint32_t i = 0; i < per_chunk && i < left; i++) {
             multiply_panel(run, product, format, acts, first + i);
         }
     }
 }
 
-/* 1 if the operation before this one left the same input quantized, where this one would. */
+/* 1 if the operation before this one has left the same input quantized in the same place. */
 static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
     const ox_op *ops = (const ox_op *)(uintptr_t)run->model->ops;
     const ox_op *previous = op - 1;
     ox_format format;
-    if (op <= ops || op >= ops + run->model->n_ops || ox_meets(run, op)) return 0;
+    if (op <= ops || op >= ops + run->model->n_ops || ox_has_barrier(run, op)) return 0;
     return previous->kind == OX_LINEAR && previous->src[0] == op->src[0] &&
            previous->dst != op->src[0] &&
            ox_find_format(ox_tensor_at(run, previous->tensor[0])->format, &format);
@@ -123,13 +123,13 @@ static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
 
 static void quantize_input(const ox_run *run, const ox_op *op, const ox_activations *acts,
                            const float *src, uint32_t n_rows) {
-    if (run->has_own) {
-        const ox_run alone = ox_alone(run);
-        ox_quantize_rows(&alone, acts, src, n_rows);
+    if (run->is_replicated) {
+        const ox_run view = ox_single_threaded(run);
+        ox_quantize_rows(&view, acts, src, n_rows);
         return;
     }
-    /* another thread may still read what the operation before has put there */
-    if (!ox_meets(run, op)) ox_barrier_wait(run);
+    /* another thread may still be reading what the operation before has put there */
+    if (!ox_has_barrier(run, op)) ox_barrier_wait(run);
     ox_quantize_rows(run, acts, src, n_rows);
     ox_barrier_wait(run);
 }
@@ -146,15 +146,15 @@ void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
         .dst_stride = dst->width,
         .n_rows = n_rows,
     };
-    ox_turns turns = ox_turns_of(run, op);
+    ox_queue queue = ox_queue_of(run, op);
     ox_format format;
     if (!ox_find_format(product.weight->format, &format)) {
-        ox_linear_float(run, &turns, &product);
+        ox_linear_float(run, &queue, &product);
         return;
     }
     const uint32_t n_in = product.weight->n_in;
     const ox_activations acts =
-        ox_activations_at(run->has_own ? run->own_input : run->shared, n_in, n_rows);
+        ox_activations_at(run->is_replicated ? run->replica_input : run->shared, n_in, n_rows);
     if (!input_is_ready(run, op)) quantize_input(run, op, &acts, product.src, n_rows);
-    ox_linear_quantized(run, &turns, &product, &format, &acts);
+    ox_linear_quantized(run, &queue, &product, &format, &acts);
 }

@@ -1,9 +1,9 @@
 /* Products with F32, F16 and BF16 weights, row-major, in float32 arithmetic.
  *
- * Where no instruction converts float16 (V_MOVES_F16), its bits are only moved into a float32's
- * places, which makes the value times 2^-112, and for few tokens the input is multiplied by 2^112
- * instead: every product is the same, bit for bit. Three cases are left to the conversion that is
- * always right: weights that are infinite or NaN, which would come out as numbers; large inputs;
+ * Where no instruction converts float16 (V_RESCALES_F16), its bits are only shifted into the places
+ * of a float32, which gives the value times 2^-112. For few tokens the input is prescaled by 2^112
+ * in return, and every product is the same, bit for bit. Three cases use the full conversion
+ * instead: weights that are infinite or NaN, which would come out as finite numbers; large inputs;
  * and rows with many subnormal weights, because float32 subnormals take some processors a hundred
  * cycles.
  */
@@ -13,15 +13,15 @@
 enum {
     TILE_ROWS = 4,
     TILE_TOKENS = 2,
-    MOVED_F16 = OX_F16 | 0x10000, /* as a format: F16, the input multiplied by 2^112 */
-    SAMPLE = 256,                 /* weights that are searched for subnormals in each turn */
-    FEW_SUBNORMALS = 2            /* among them */
+    RESCALED_F16 = OX_F16 | 0x10000, /* F16 weights times 2^-112, and a prescaled input */
+    SAMPLE = 256,                    /* weights in which each chunk looks for subnormals */
+    FEW_SUBNORMALS = 2               /* that a sample may have */
 };
 
-#ifdef V_MOVES_F16
-enum { MOVES_F16 = 1 };
+#ifdef V_RESCALES_F16
+enum { RESCALES_F16 = 1 };
 #else
-enum { MOVES_F16 = 0 };
+enum { RESCALES_F16 = 0 };
 #endif
 
 V_INLINE float weight_at(const uint32_t format, const uint8_t *row, uint32_t i) {
@@ -37,8 +37,8 @@ V_INLINE void weights_at(const uint32_t format, const uint8_t *row, uint32_t i, 
         v_load_f16_panel(row + 2 * (size_t)i, to);
         return;
     }
-    if (format == MOVED_F16) {
-        v_move_f16_panel(row + 2 * (size_t)i, to);
+    if (format == RESCALED_F16) {
+        v_load_f16_panel_rescaled(row + 2 * (size_t)i, to);
         return;
     }
     for (uint32_t v = 0; v < VECTORS; v++, i += VF) {
@@ -47,8 +47,8 @@ V_INLINE void weights_at(const uint32_t format, const uint8_t *row, uint32_t i, 
     }
 }
 
-/* 1 if a float16 value in the vector is 2 or more, infinite or NaN: their exponents' highest bit.
- */
+/* 1 if some float16 value in the vector is 2 or more, infinite or NaN, as the highest bit of its
+ * exponent tells. */
 V_INLINE int has_bit_14(vu8 halves) {
     uint16_t value[2 * VF];
     uint32_t all = 0;
@@ -57,12 +57,12 @@ V_INLINE int has_bit_14(vu8 halves) {
     return all >> 14 & 1;
 }
 
-/* out[token][row] for a tile of rows and tokens; strides in bytes and values. Returns 0 where
- * MOVED_F16 may be wrong: some weight is 2 or more, as infinities and NaNs would be. */
+/* out[token][row] for a tile of rows and tokens. Returns 0 if RESCALED_F16 may be wrong, because
+ * some weight is 2 or more and may be an infinity or a NaN. */
 V_INLINE int tile(const uint32_t format, const int n_rows, const int n_tokens, const uint8_t *rows,
                   uint64_t row_bytes, const float *src, uint32_t n_in,
                   float out[TILE_TOKENS][TILE_ROWS]) {
-    vu8 all = vb_splat(0); /* weights, or'ed */
+    vu8 all = vb_splat(0); /* the weights, combined by or */
     vf32 acc[TILE_TOKENS][TILE_ROWS];
     float tail[TILE_TOKENS][TILE_ROWS] = {{0}};
     for (int t = 0; t < n_tokens; t++) {
@@ -74,7 +74,7 @@ V_INLINE int tile(const uint32_t format, const int n_rows, const int n_tokens, c
             const uint8_t *row = rows + r * row_bytes;
             vf32 w[VECTORS];
             weights_at(format, row, i, w);
-            for (int v = 0; v < VECTORS && format == MOVED_F16; v += 2) {
+            for (int v = 0; v < VECTORS && format == RESCALED_F16; v += 2) {
                 all = vb_or(all, vb_load(row + 2 * (size_t)(i + v * VF)));
             }
             for (int t = 0; t < n_tokens; t++) {
@@ -94,11 +94,11 @@ V_INLINE int tile(const uint32_t format, const int n_rows, const int n_tokens, c
     for (int t = 0; t < n_tokens; t++) {
         for (int r = 0; r < n_rows; r++) out[t][r] = v_hsum(acc[t][r]) + tail[t][r];
     }
-    return format != MOVED_F16 || !has_bit_14(all);
+    return format != RESCALED_F16 || !has_bit_14(all);
 }
 
-/* Rows r .. r + n_rows - 1 of the product, for all tokens. src: the input, as the format takes it.
- * Returns 0 like tile. */
+/* Rows r .. r + n_rows - 1 of the product, for all tokens. src: the input, prescaled for
+ * RESCALED_F16. Returns 0 as tile does. */
 V_INLINE int row_group(const uint32_t format, const ox_product *product, const float *src,
                        uint32_t r, uint32_t n_rows, const uint8_t *rows) {
     const uint32_t n_in = product->weight->n_in;
@@ -126,14 +126,14 @@ V_INLINE int row_group(const uint32_t format, const ox_product *product, const f
 }
 
 #define X(NAME, FORMAT)                                                                            \
-    ALONE static int NAME(const ox_product *product, const float *src, uint32_t r,                 \
-                          uint32_t n_rows, const uint8_t *rows) {                                  \
+    NOINLINE static int NAME(const ox_product *product, const float *src, uint32_t r,              \
+                             uint32_t n_rows, const uint8_t *rows) {                               \
         return row_group(FORMAT, product, src, r, n_rows, rows);                                   \
     }
 X(row_group_f32, OX_F32)
 X(row_group_f16, OX_F16)
 X(row_group_bf16, OX_BF16)
-X(row_group_moved, MOVED_F16)
+X(row_group_rescaled, RESCALED_F16)
 #undef X
 
 V_INLINE void widen(const uint32_t format, const uint8_t *from, uint32_t n, float *to) {
@@ -146,7 +146,7 @@ V_INLINE void widen(const uint32_t format, const uint8_t *from, uint32_t n, floa
     for (; i < n; i++) to[i] = weight_at(format, from, i);
 }
 
-/* For many tokens 16-bit weights are made float32 once, not for every tile. */
+/* For many tokens, 16-bit weights are widened to float32 once, not for every tile. */
 static int widens(const ox_tensor *weight, uint32_t n_rows) {
     return weight->format != OX_F32 && n_rows > 2 * TILE_TOKENS;
 }
@@ -154,16 +154,16 @@ static int widens(const ox_tensor *weight, uint32_t n_rows) {
 uint64_t ox_linear_float_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
     const uint64_t row_bytes = (uint64_t)weight->n_in * sizeof(float);
     if (widens(weight, n_rows)) return TILE_ROWS * row_bytes;
-    return MOVES_F16 && weight->format == OX_F16 ? n_rows * row_bytes : 0;
+    return RESCALES_F16 && weight->format == OX_F16 ? n_rows * row_bytes : 0;
 }
 
-/* The input times 2^112 into local memory; 0 if some value is too large for that. */
-static int raise_input(const ox_product *product, float *to) {
+/* to = the input times 2^112. Returns 0 if some value is too large for that. */
+static int prescale_input(const ox_product *product, float *to) {
     const size_t n = (size_t)product->n_rows * product->weight->n_in;
     int fits = 1;
     for (size_t i = 0; i < n; i++) {
         const float x = product->src[i];
-        fits &= x > -0x1p15f && x < 0x1p15f; /* no NaN */
+        fits &= x > -0x1p15f && x < 0x1p15f; /* false for NaN */
         to[i] = x * 0x1p112f;
     }
     return fits;
@@ -183,23 +183,23 @@ static int all_finite(const uint8_t *weights, size_t n) {
     return finite;
 }
 
-/* A whole tile of rows of F16 with its bits moved; raised: the input times 2^112. Returns 0 if it
- * must be done otherwise. */
-static int multiply_moved(const ox_product *product, const float *raised, uint32_t r,
-                          const uint8_t *rows) {
-    return row_group_moved(product, raised, r, TILE_ROWS, rows) ||
+/* A whole tile of F16 rows as RESCALED_F16, with a prescaled input. Returns 0 if the results are
+ * not right. */
+static int multiply_rescaled(const ox_product *product, const float *prescaled, uint32_t r,
+                             const uint8_t *rows) {
+    return row_group_rescaled(product, prescaled, r, TILE_ROWS, rows) ||
            all_finite(rows, (size_t)TILE_ROWS * product->weight->n_in);
 }
 
-/* TILE_ROWS rows, for all tokens. raised: the input for MOVED_F16, or NULL. */
+/* TILE_ROWS rows, for all tokens. prescaled: the input for RESCALED_F16, or NULL. */
 V_INLINE void multiply_tile(const uint32_t format, const ox_run *run, const ox_product *product,
-                            const float *raised, uint32_t r) {
+                            const float *prescaled, uint32_t r) {
     const uint32_t n_in = product->weight->n_in, left = product->weight->n_out - r;
     const uint32_t n_rows = left < TILE_ROWS ? left : TILE_ROWS;
     const uint64_t row_bytes = (uint64_t)n_in * (format == OX_F32 ? 4 : 2);
     const uint8_t *rows = (const uint8_t *)(uintptr_t)product->weight->data + r * row_bytes;
-    if (format == OX_F16 && raised && n_rows == TILE_ROWS) {
-        if (multiply_moved(product, raised, r, rows)) return;
+    if (format == OX_F16 && prescaled && n_rows == TILE_ROWS) {
+        if (multiply_rescaled(product, prescaled, r, rows)) return;
     }
     if (widens(product->weight, product->n_rows)) {
         for (uint32_t i = 0; i < n_rows; i++) {
@@ -215,29 +215,30 @@ V_INLINE void multiply_tile(const uint32_t format, const ox_run *run, const ox_p
     }
 }
 
-V_INLINE void multiply(const uint32_t format, const ox_run *run, ox_turns *turns,
+V_INLINE void multiply(const uint32_t format, const ox_run *run, ox_queue *queue,
                        const ox_product *product) {
     const uint32_t n_in = product->weight->n_in, n_out = product->weight->n_out;
     const uint8_t *weights = (const uint8_t *)(uintptr_t)product->weight->data;
     const uint32_t n_tiles = n_out / TILE_ROWS + (n_out % TILE_ROWS != 0);
-    const uint32_t at_once = rows_at_once(run, product, n_tiles);
-    const float *raised = NULL;
-    if (MOVES_F16 && format == OX_F16 && !widens(product->weight, product->n_rows)) {
-        raised = raise_input(product, (float *)run->local) ? (const float *)run->local : NULL;
+    const uint32_t per_chunk = tiles_per_chunk(run, product, n_tiles);
+    const float *prescaled = NULL;
+    if (RESCALES_F16 && format == OX_F16 && !widens(product->weight, product->n_rows)) {
+        prescaled = prescale_input(product, (float *)run->local) ? (const float *)run->local : NULL;
     }
-    uint32_t turn;
-    while (ox_take_turn(turns, (n_tiles + at_once - 1) / at_once, &turn)) {
-        const uint32_t first = turn * at_once, left = n_tiles - first;
+    uint32_t chunk;
+    while (ox_next_chunk(queue, (n_tiles + per_chunk - 1) / per_chunk, &chunk)) {
+        const uint32_t first = chunk * per_chunk, left = n_tiles - first;
         const size_t done = (size_t)first * TILE_ROWS * n_in, all = (size_t)n_out * n_in;
-        const int moves = raised && !has_many_subnormals(weights + 2 * done, all - done);
-        for (uint32_t i = 0; i < at_once && i < left; i++) {
-            multiply_tile(format, run, product, moves ? raised : NULL, (first + i) * TILE_ROWS);
+        const int rescales = prescaled && !has_many_subnormals(weights + 2 * done, all - done);
+        for (uint32_t i = 0; i < per_chunk && i < left; i++) {
+            multiply_tile(format, run, product, rescales ? prescaled : NULL,
+                          (first + i) * TILE_ROWS);
         }
     }
 }
 
-void ox_linear_float(const ox_run *run, ox_turns *turns, const ox_product *product) {
-    if (product->weight->format == OX_F32) multiply(OX_F32, run, turns, product);
-    if (product->weight->format == OX_F16) multiply(OX_F16, run, turns, product);
-    if (product->weight->format == OX_BF16) multiply(OX_BF16, run, turns, product);
+void ox_linear_float(const ox_run *run, ox_queue *queue, const ox_product *product) {
+    if (product->weight->format == OX_F32) multiply(OX_F32, run, queue, product);
+    if (product->weight->format == OX_F16) multiply(OX_F16, run, queue, product);
+    if (product->weight->format == OX_BF16) multiply(OX_BF16, run, queue, product);
 }

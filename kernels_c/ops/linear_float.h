@@ -5,6 +5,6 @@
 #include "ops/product.h"
 
 uint64_t ox_linear_float_local_bytes(const ox_tensor *weight, uint32_t n_rows);
-void ox_linear_float(const ox_run *run, ox_turns *turns, const ox_product *product);
+void ox_linear_float(const ox_run *run, ox_queue *queue, const ox_product *product);
 
 #endif

@@ -57,7 +57,7 @@ void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const uint32_t group = (uint32_t)op->i[0];
     const float *weight = vector_at(run, op->tensor[0]);
     uint32_t first, last;
-    ox_share(run, n_rows * (src->width / group), &first, &last);
+    ox_partition(run, n_rows * (src->width / group), &first, &last);
     for (uint32_t g = first; g < last; g++) {
         const size_t at = (size_t)g * group;
         normalize(ox_row(src, 0) + at, weight, NULL, group, op->f[0], ox_row(dst, 0) + at);
@@ -70,7 +70,7 @@ void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const float *weight = vector_at(run, op->tensor[0]), *bias = vector_at(run, op->tensor[1]);
     const uint32_t group = (uint32_t)op->i[0], n_groups = tensor->n_in * tensor->n_out / group;
     uint32_t first, last;
-    ox_share(run, n_rows * (src->width / group), &first, &last);
+    ox_partition(run, n_rows * (src->width / group), &first, &last);
     for (uint32_t g = first; g < last; g++) {
         const size_t at = (size_t)g * group, weight_at = (size_t)(g % n_groups) * group;
         float *to = ox_row(dst, 0) + at;

@@ -2,8 +2,8 @@
 #include "internal.h"
 #include "simd/simd.h"
 
-/* Sine and cosine for |x| up to some 1e8: x = n pi/2 + r with pi/2 in two parts, then Taylor series
- * in double, exact far beyond float32. */
+/* Sine and cosine for |x| up to about 1e8: x = n pi/2 + r, with pi/2 in two parts, then the Taylor
+ * series of r in double, far more exact than float32. */
 static void sin_cos(double x, float *sine, float *cosine) {
     const double scaled = x * 0.63661977236758134308;
     const int64_t n = (int64_t)(scaled + (scaled < 0 ? -0.5 : 0.5));
@@ -30,7 +30,7 @@ void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const uint8_t *magnitudes = (const uint8_t *)(uintptr_t)runs->data;
     const uint32_t half = dst->width / 2, last_run = runs->n_in - 1;
     uint32_t first, last;
-    ox_share(run, n_rows, &first, &last);
+    ox_partition(run, n_rows, &first, &last);
     for (uint32_t t = first; t < last; t++) {
         const uint32_t position = ox_position(ox_sequence_of(run, t), t);
         const uint32_t n = position / (uint32_t)op->i[0], r = n < last_run ? n : last_run;
@@ -84,7 +84,7 @@ void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const uint32_t head = (uint32_t)op->i[0], half = (uint32_t)op->i[1] / 2;
     const uint32_t n_heads = x->width / head;
     uint32_t first, last;
-    ox_share(run, n_rows * n_heads, &first, &last);
+    ox_partition(run, n_rows * n_heads, &first, &last);
     for (uint32_t i = first; i < last; i++) {
         const float *cosines = ox_row(table, i / n_heads);
         float *values = ox_row(x, i / n_heads) + (size_t)(i % n_heads) * head;

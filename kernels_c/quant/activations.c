@@ -16,12 +16,12 @@ ox_activations ox_activations_at(uint8_t *memory, uint32_t n_in, uint32_t n_rows
     const uint32_t group = group_size(n_rows), n_blocks = n_in / 32;
     const size_t n_groups = ((size_t)n_rows + group - 1) / group;
     ox_act_block *blocks = (ox_act_block *)memory;
-    ox_act_block *refinements = blocks + n_groups * n_blocks * group;
-    uint32_t *refined = (uint32_t *)(refinements + n_groups * n_blocks * group);
+    ox_act_block *residuals = blocks + n_groups * n_blocks * group;
+    uint32_t *residual_blocks = (uint32_t *)(residuals + n_groups * n_blocks * group);
     return (ox_activations){.blocks = blocks,
-                            .refinements = refinements,
-                            .refined = refined,
-                            .n_refined = refined + n_groups * n_blocks,
+                            .residuals = residuals,
+                            .residual_blocks = residual_blocks,
+                            .n_residuals = residual_blocks + n_groups * n_blocks,
                             .n_blocks = n_blocks,
                             .group = group};
 }
@@ -72,7 +72,7 @@ static void quantize_block(const float *x, ox_act_block *to) {
 }
 
 /* Quantizes what the rounding of a block has left over. */
-static void refine_block(const float *x, float scale, ox_act_block *to) {
+static void quantize_residual(const float *x, float scale, ox_act_block *to) {
     const vf32 round = v_splat(ROUND), factor = v_splat(inverse_scale(largest_of_block(x)));
     float rest[32];
     for (int i = 0; i < 32; i += VF) {
@@ -84,7 +84,7 @@ static void refine_block(const float *x, float scale, ox_act_block *to) {
 
 /* A block whose squared scale is more than five times the mean over its token is refined: some 4 %
  * of the blocks, which make half of the error and more. */
-static float refinement_threshold(const ox_act_block *blocks, uint32_t n_blocks, uint32_t stride) {
+static float residual_threshold(const ox_act_block *blocks, uint32_t n_blocks, uint32_t stride) {
     float sum = 0.0f;
     for (uint32_t b = 0; b < n_blocks; b++) {
         sum += blocks[(size_t)b * stride].scale * blocks[(size_t)b * stride].scale;
@@ -94,18 +94,18 @@ static float refinement_threshold(const ox_act_block *blocks, uint32_t n_blocks,
 
 /* Refinements of a group; a block that one token refines has a place for every token, which is zero
  * for the others. */
-static void refine_group(const ox_activations *to, uint32_t g, const float *rows,
-                         uint32_t n_tokens) {
+static void quantize_residuals(const ox_activations *to, uint32_t g, const float *rows,
+                               uint32_t n_tokens) {
     const uint32_t n_blocks = to->n_blocks, group = to->group;
     const size_t first = (size_t)g * n_blocks * group, n_in = (size_t)n_blocks * 32;
     float threshold[V_TILE_TOKENS + OX_GEMV_TOKENS];
     for (uint32_t t = 0; t < n_tokens; t++) {
-        threshold[t] = refinement_threshold(to->blocks + first + t, n_blocks, group);
+        threshold[t] = residual_threshold(to->blocks + first + t, n_blocks, group);
     }
-    uint32_t n_refined = 0;
+    uint32_t n_residuals = 0;
     for (uint32_t b = 0; b < n_blocks; b++) {
         const ox_act_block *block = to->blocks + first + (size_t)b * group;
-        ox_act_block *refinement = to->refinements + first + (size_t)n_refined * group;
+        ox_act_block *residual = to->residuals + first + (size_t)n_residuals * group;
         uint32_t found = 0;
         for (uint32_t t = 0; t < n_tokens; t++) {
             found |= block[t].scale * block[t].scale > threshold[t];
@@ -113,14 +113,14 @@ static void refine_group(const ox_activations *to, uint32_t g, const float *rows
         if (!found) continue;
         for (uint32_t t = 0; t < n_tokens; t++) {
             if (block[t].scale * block[t].scale > threshold[t]) {
-                refine_block(rows + t * n_in + b * 32, block[t].scale, refinement + t);
+                quantize_residual(rows + t * n_in + b * 32, block[t].scale, residual + t);
             } else {
-                __builtin_memset(refinement + t, 0, sizeof *refinement);
+                __builtin_memset(residual + t, 0, sizeof *residual);
             }
         }
-        to->refined[(size_t)g * n_blocks + n_refined++] = b;
+        to->residual_blocks[(size_t)g * n_blocks + n_residuals++] = b;
     }
-    to->n_refined[g] = n_refined;
+    to->n_residuals[g] = n_residuals;
 }
 
 /* Groups are shared between threads: a single token is too little work to share. */
@@ -128,7 +128,7 @@ void ox_quantize_rows(const ox_run *run, const ox_activations *to, const float *
                       uint32_t n_rows) {
     const uint32_t n_blocks = to->n_blocks, group = to->group;
     uint32_t first, last;
-    ox_share(run, (n_rows + group - 1) / group, &first, &last);
+    ox_partition(run, (n_rows + group - 1) / group, &first, &last);
     for (uint32_t g = first; g < last; g++) {
         const uint32_t left = n_rows - g * group, n_tokens = left < group ? left : group;
         const float *x = rows + (size_t)g * group * n_blocks * 32;
@@ -138,6 +138,6 @@ void ox_quantize_rows(const ox_run *run, const ox_activations *to, const float *
                 quantize_block(x + ((size_t)t * n_blocks + b) * 32, blocks + (size_t)b * group + t);
             }
         }
-        refine_group(to, g, x, n_tokens);
+        quantize_residuals(to, g, x, n_tokens);
     }
 }

@@ -27,11 +27,11 @@ enum { OX_GEMV_TOKENS = 3 };
  * belongs to block refined[e] and stands where block e would. */
 typedef struct ox_activations {
     ox_act_block *blocks;
-    ox_act_block *refinements;
-    uint32_t *refined;   /* [groups][n_blocks] */
-    uint32_t *n_refined; /* [groups] */
-    uint32_t n_blocks;   /* for a token */
-    uint32_t group;      /* all tokens if there are at most OX_GEMV_TOKENS, else V_TILE_TOKENS */
+    ox_act_block *residuals;
+    uint32_t *residual_blocks; /* [groups][n_blocks] */
+    uint32_t *n_residuals;     /* [groups] */
+    uint32_t n_blocks;         /* for a token */
+    uint32_t group; /* all tokens if there are at most OX_GEMV_TOKENS, else V_TILE_TOKENS */
 } ox_activations;
 
 uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows);

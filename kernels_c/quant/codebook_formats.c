@@ -175,7 +175,7 @@ V_INLINE void expand_book(const book b, const uint8_t *tile, uint8_t *to) {
                 entries[j][r] = (uint16_t)(V_GATHER_STEP * number);
             }
         }
-        v_keep_in_memory(entries);
+        v_force_to_memory(entries);
         for (uint32_t r = 0; r < PANEL; r++) flags[r] = row_flags(b, tile, r);
         V_UNROLL
         for (int v = 0; v < VECTORS; v++) {
@@ -285,8 +285,8 @@ static void ternary_scales(const uint8_t *column, ox_panel_scales *scales) {
 }
 
 #define X(B)                                                                                       \
-    ALONE static void B##_expand(const uint8_t *column, uint8_t to[EXPANDED_BYTES],                \
-                                 ox_panel_scales *scales) {                                        \
+    NOINLINE static void B##_expand(const uint8_t *column, uint8_t to[EXPANDED_BYTES],             \
+                                    ox_panel_scales *scales) {                                     \
         book_scales(B, column, scales);                                                            \
         expand_book(B, column + format_header_bytes((B).format), to);                              \
     }

@@ -15,7 +15,7 @@ void ox_expand_column(uint32_t number, const uint8_t *column, uint8_t to[EXPANDE
 /* The scales of a column, and its tiles as tile_group reads them: expanded if they are coded. */
 V_INLINE const uint8_t *ready_column(const ox_format f, const uint8_t *column,
                                      uint8_t expanded[EXPANDED_BYTES], ox_panel_scales *scales) {
-    if (format_is_coded(f)) {
+    if (format_has_codebook(f)) {
         ox_expand_column(f.number, column, expanded, scales);
         return expanded;
     }
@@ -23,7 +23,7 @@ V_INLINE const uint8_t *ready_column(const ox_format f, const uint8_t *column,
     return column + format_header_bytes(f);
 }
 V_INLINE uint32_t ready_tile_bytes(const ox_format f) {
-    return format_is_coded(f) ? (uint32_t)EXPANDED_TILE : format_tile_bytes(f);
+    return format_has_codebook(f) ? (uint32_t)EXPANDED_TILE : format_tile_bytes(f);
 }
 
 #endif

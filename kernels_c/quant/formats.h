@@ -110,12 +110,12 @@ typedef struct ox_format {
 
 /* X(name) for every quantized format. */
 /* clang-format off */
-#define OX_EACH_UNCODED(X) \
+#define OX_EACH_BIT_FIELD(X) \
     X(OX_Q4_0) X(OX_Q4_1) X(OX_Q5_0) X(OX_Q5_1) X(OX_Q8_0) X(OX_Q8_1) \
     X(OX_Q2_K) X(OX_Q3_K) X(OX_Q4_K) X(OX_Q5_K) X(OX_Q6_K) X(OX_Q8_K) \
     X(OX_IQ4_NL) X(OX_IQ4_XS) X(OX_TQ2_0) X(OX_MXFP4) X(OX_NVFP4) X(OX_Q1_0)
 #define OX_EACH_QUANTIZED(X) \
-    OX_EACH_UNCODED(X) \
+    OX_EACH_BIT_FIELD(X) \
     X(OX_IQ1_S) X(OX_IQ1_M) X(OX_IQ2_XXS) X(OX_IQ2_XS) X(OX_IQ2_S) X(OX_IQ3_XXS) X(OX_IQ3_S) \
     X(OX_TQ1_0)
 /* clang-format on */
@@ -140,25 +140,25 @@ static inline int32_t ox_find_format(uint32_t number, ox_format *format) {
     return 0;
 }
 
-V_INLINE int format_has_m(const ox_format f) {
+V_INLINE int format_has_min(const ox_format f) {
     return f.scales == SCALES_DM || f.scales == SCALES_K || f.scales == SCALES_Q2_K;
 }
 /* What must be taken from u as the dot products see it. */
 V_INLINE int format_offset(const ox_format f) { return f.is_signed ? v_signed_offset() : f.offset; }
-V_INLINE uint32_t format_subs(const ox_format f) { return f.block / 32; }
+V_INLINE uint32_t format_sub_blocks(const ox_format f) { return f.block / 32; }
 V_INLINE uint32_t format_d_bytes(const ox_format f) {
     if (f.scales == SCALES_IQ1_M || f.scales == SCALES_E4M3) return 0;
     return f.scales == SCALES_F32 ? 4 : f.scales == SCALES_E8M0 ? 1 : 2;
 }
 V_INLINE uint32_t format_column_bytes(const ox_format f) { return PANEL * (uint32_t)f.block_bytes; }
 V_INLINE uint32_t format_header_bytes(const ox_format f) {
-    return PANEL * (format_d_bytes(f) + (format_has_m(f) ? 2u : 0u) + f.n_bytes);
+    return PANEL * (format_d_bytes(f) + (format_has_min(f) ? 2u : 0u) + f.n_bytes);
 }
 V_INLINE uint32_t format_tile_bytes(const ox_format f) {
-    return (format_column_bytes(f) - format_header_bytes(f)) / format_subs(f);
+    return (format_column_bytes(f) - format_header_bytes(f)) / format_sub_blocks(f);
 }
 /* 1: codebook_formats.c makes tiles of 8 bits whenever a column is used. */
-V_INLINE int format_is_coded(const ox_format f) { return f.codes >= CODES_BASE3; }
+V_INLINE int format_has_codebook(const ox_format f) { return f.codes >= CODES_BASE3; }
 V_INLINE uint64_t format_row_bytes(const ox_format f, uint32_t n_in) {
     return (uint64_t)(n_in / f.block) * f.block_bytes;
 }

@@ -11,11 +11,11 @@ enum {
     CACHE_LINE = 64,
     MEMORY_PAGE = 4096,
 #ifdef __wasm__
-    READ_AHEAD = 4 * MEMORY_PAGE,
+    PREFETCH_DISTANCE = 4 * MEMORY_PAGE,
 #else
-    READ_AHEAD = 2048,
+    PREFETCH_DISTANCE = 2048,
 #endif
-    LINES_AHEAD = 4 /* of a page, in WebAssembly */
+    PREFETCH_LINES = 4 /* of a page, in WebAssembly */
 };
 
 V_INLINE vw group_weights(const ox_format f, int unpacked, const uint8_t *tile, int group, int v) {
@@ -31,14 +31,14 @@ V_INLINE void halves_product(const ox_format f, const int unpacked, const uint8_
                              const int first_half, const int n_halves, const vf32 *d, const vf32 *m,
                              vf32 *sums) {
     vacc acc[2][VECTORS][V_TILE_TOKENS];
-    const int run = V_RUN(f.range), last_half = first_half + n_halves;
+    const int run = V_I16_DEPTH(f.range), last_half = first_half + n_halves;
     const int all = 8 / f.halves; /* steps of a half */
     V_UNROLL
     for (int t = 0; t < n_tokens; t++) {
         for (int h = first_half; h < last_half; h++) {
             const int32_t sum = f.halves == 1 ? acts[t].sum : acts[t].half_sum[h];
             for (int v = 0; v < n_vectors; v++) {
-                acc[h][v][t] = vacc_init(format_has_m(f) ? 0 : -format_offset(f) * sum);
+                acc[h][v][t] = vacc_init(format_has_min(f) ? 0 : -format_offset(f) * sum);
             }
         }
     }
@@ -48,7 +48,7 @@ V_INLINE void halves_product(const ox_format f, const int unpacked, const uint8_
         const int group = unpacked ? all * first_half + step : step / 2 + 4 * (step & 1);
         const int h = f.halves == 1 ? 0 : group / 4;
         const int steps = n_halves == 2 ? step / 2 + 1 : step + 1;
-        const int folded = steps % run == 0 || steps == all;
+        const int widened = steps % run == 0 || steps == all;
         vw w[VECTORS];
         V_UNROLL
         for (int v = 0; v < n_vectors; v++) {
@@ -61,14 +61,14 @@ V_INLINE void halves_product(const ox_format f, const int unpacked, const uint8_
             for (int v = 0; v < n_vectors; v++) {
                 vacc x = acc[h][v][t];
                 x = f.is_signed ? v_dot_signed(x, w[v], a) : v_dot_unsigned(x, w[v], a);
-                acc[h][v][t] = folded ? vacc_fold(x) : x;
+                acc[h][v][t] = widened ? vacc_widen(x) : x;
             }
         }
         if (!unpacked && !(step & 1)) continue;
         for (int i = first_half; i < last_half; i++) {
             for (int t = 0; t < n_tokens; t++) {
                 for (int v = 0; v < n_vectors; v++) {
-                    acc[i][v][t] = vacc_settled(acc[i][v][t], folded);
+                    acc[i][v][t] = vacc_opaque(acc[i][v][t], widened);
                 }
             }
         }
@@ -83,7 +83,7 @@ V_INLINE void halves_product(const ox_format f, const int unpacked, const uint8_
                 const int i = h * VECTORS + v;
                 vf32 s = sums[t * VECTORS + v];
                 s = v_fma(vacc_to_f32(acc[h][v][t]), v_mul(d[i], scale), s);
-                if (format_has_m(f)) s = v_fma(m[i], v_splat(sum), s);
+                if (format_has_min(f)) s = v_fma(m[i], v_splat(sum), s);
                 sums[t * VECTORS + v] = s;
             }
         }
@@ -95,8 +95,8 @@ V_INLINE void halves_product(const ox_format f, const int unpacked, const uint8_
 V_INLINE void block_product(const ox_format f, const int unpacked, const uint8_t *tile,
                             const ox_act_block *acts, const int n_tokens, const int n_vectors,
                             const vf32 *d, const vf32 *m, vf32 *sums) {
-    tile = v_settled_pointer(tile);
-    acts = v_settled_pointer(acts);
+    tile = v_opaque_pointer(tile);
+    acts = v_opaque_pointer(acts);
     if (unpacked && f.halves == 2) { /* one after the other, which needs half of the sums */
         halves_product(f, 1, tile, acts, n_tokens, n_vectors, 0, 1, d, m, sums);
         halves_product(f, 1, tile, acts, n_tokens, n_vectors, 1, 1, d, m, sums);
@@ -110,7 +110,7 @@ V_INLINE void load_scales(const ox_format f, const float (*d)[PANEL], const floa
     for (int h = 0; h < f.halves; h++) {
         for (int v = 0; v < n_vectors; v++) {
             d_out[h * VECTORS + v] = v_load(d[h] + v * VF);
-            m_out[h * VECTORS + v] = format_has_m(f) ? v_load(m[h] + v * VF) : v_zero();
+            m_out[h * VECTORS + v] = format_has_min(f) ? v_load(m[h] + v * VF) : v_zero();
         }
     }
 }
@@ -130,38 +130,38 @@ V_INLINE void store_sums(const vf32 *sums, const int n_tokens, const int n_vecto
  * to do it, a few at the beginning of each page are the fastest: the processor goes on from there.
  * It can do little else until a load has its value, so those of four pages wait together: a page at
  * a time is up to a tenth slower. All distances are measured ones. */
-V_INLINE void read_ahead(const uint8_t *column, uint32_t n_bytes, const uint8_t *end) {
-    const uintptr_t first = (uintptr_t)column + READ_AHEAD, last = first + n_bytes;
+V_INLINE void prefetch(const uint8_t *column, uint32_t n_bytes, const uint8_t *end) {
+    const uintptr_t first = (uintptr_t)column + PREFETCH_DISTANCE, last = first + n_bytes;
     if (last > (uintptr_t)end) return;
 #ifdef __wasm__
-    const uintptr_t pages = last / READ_AHEAD * READ_AHEAD;
-    if (pages <= first || pages + READ_AHEAD > (uintptr_t)end) return;
-    for (uint32_t i = 0; i < READ_AHEAD; i += MEMORY_PAGE) {
-        for (uint32_t line = 0; line < LINES_AHEAD; line++) {
-            v_read_ahead((const uint8_t *)pages + i + line * CACHE_LINE);
+    const uintptr_t pages = last / PREFETCH_DISTANCE * PREFETCH_DISTANCE;
+    if (pages <= first || pages + PREFETCH_DISTANCE > (uintptr_t)end) return;
+    for (uint32_t i = 0; i < PREFETCH_DISTANCE; i += MEMORY_PAGE) {
+        for (uint32_t line = 0; line < PREFETCH_LINES; line++) {
+            v_prefetch((const uint8_t *)pages + i + line * CACHE_LINE);
         }
     }
 #else
-    for (uintptr_t i = first; i < last; i += CACHE_LINE) v_read_ahead((const uint8_t *)i);
+    for (uintptr_t i = first; i < last; i += CACHE_LINE) v_prefetch((const uint8_t *)i);
 #endif
 }
 
 /* The scales of a column of 32 weights. */
-V_INLINE void load_column_scales(const ox_format f, const uint8_t *column, const int ordinary,
+V_INLINE void load_column_scales(const ox_format f, const uint8_t *column, const int normal,
                                  vf32 *d, vf32 *m) {
-    if (ordinary) {
-        v_load_f16_ordinary(column, d);
-        if (format_has_m(f)) v_load_f16_ordinary(column + 2 * PANEL, m);
+    if (normal) {
+        v_load_f16_normal(column, d);
+        if (format_has_min(f)) v_load_f16_normal(column + 2 * PANEL, m);
     } else {
         load_d(f, column, d);
-        if (format_has_m(f)) v_load_f16_panel(column + 2 * PANEL, m);
+        if (format_has_min(f)) v_load_f16_panel(column + 2 * PANEL, m);
     }
 }
 
 /* Whether it pays to look at a column for whether its scales are ordinary, as most are. */
-V_INLINE int may_be_ordinary(const ox_format f, const int n_tokens) {
+V_INLINE int may_be_normal(const ox_format f, const int n_tokens) {
     const int are_f16 = f.scales == SCALES_D || f.scales == SCALES_DM;
-    return V_F16_ORDINARY && n_tokens == 1 && f.block == 32 && are_f16;
+    return V_F16_NORMAL && n_tokens == 1 && f.block == 32 && are_f16;
 }
 
 typedef struct panel_part {
@@ -174,21 +174,21 @@ typedef struct panel_part {
 /* Adds columns to sums: one, or all up to the first whose scales are not ordinary. One token leaves
  * registers for all vectors of a panel at once; more take a few at a time. */
 V_INLINE panel_part add_columns(const ox_format f, panel_part part, const int n_tokens,
-                                const int ordinary, vf32 *sums) {
+                                const int normal, vf32 *sums) {
     const int n_vectors = n_tokens == 1 ? VECTORS : V_TILE_VECTORS;
     for (; part.n_columns > 0; part.n_columns--) {
         const uint8_t *tile = part.panel + format_header_bytes(f);
         uint8_t expanded[EXPANDED_BYTES];
         ox_panel_scales scales;
-        if (ordinary && !v_are_f16_ordinary(part.panel, format_has_m(f) ? 2 * PANEL : PANEL)) break;
-        read_ahead(part.panel, format_column_bytes(f), part.end);
+        if (normal && !v_are_f16_normal(part.panel, format_has_min(f) ? 2 * PANEL : PANEL)) break;
+        prefetch(part.panel, format_column_bytes(f), part.end);
         if (f.block > 32) tile = ready_column(f, part.panel, expanded, &scales);
-        for (uint32_t sub = 0; sub < format_subs(f); sub++) {
+        for (uint32_t sub = 0; sub < format_sub_blocks(f); sub++) {
             vf32 d[2 * VECTORS], m[2 * VECTORS];
             if (f.block > 32) {
                 load_scales(f, scales.d + sub * f.halves, scales.m + sub * f.halves, VECTORS, d, m);
             } else {
-                load_column_scales(f, part.panel, ordinary, d, m);
+                load_column_scales(f, part.panel, normal, d, m);
             }
             V_UNROLL
             for (int v0 = 0; v0 < VECTORS; v0 += n_vectors) {
@@ -199,7 +199,7 @@ V_INLINE panel_part add_columns(const ox_format f, panel_part part, const int n_
             part.acts += n_tokens;
         }
         part.panel += format_column_bytes(f);
-        if (!ordinary && may_be_ordinary(f, n_tokens)) {
+        if (!normal && may_be_normal(f, n_tokens)) {
             part.n_columns--;
             break;
         }
@@ -213,7 +213,7 @@ V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, 
     panel_part part = {panel, end, acts, n_columns};
     clear_sums(sums, n_tokens);
     while (part.n_columns > 0) {
-        if (may_be_ordinary(f, n_tokens)) part = add_columns(f, part, n_tokens, 1, sums);
+        if (may_be_normal(f, n_tokens)) part = add_columns(f, part, n_tokens, 1, sums);
         part = add_columns(f, part, n_tokens, 0, sums);
     }
     store_sums(sums, n_tokens, VECTORS, out[0]);
@@ -223,7 +223,7 @@ V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, 
 enum { UNPACKED_WEIGHTS = 8 * VECTORS * sizeof(vw) };
 
 V_INLINE uint32_t unpacked_block_bytes(const ox_format f) {
-    const uint32_t n_scales = f.halves * (format_has_m(f) ? 2u : 1u);
+    const uint32_t n_scales = f.halves * (format_has_min(f) ? 2u : 1u);
     return UNPACKED_WEIGHTS + n_scales * PANEL * sizeof(float);
 }
 
@@ -232,7 +232,7 @@ V_INLINE void unpack(const ox_format f, const uint8_t *panel, uint32_t n_columns
         uint8_t expanded[EXPANDED_BYTES];
         ox_panel_scales scales;
         const uint8_t *tile = ready_column(f, panel, expanded, &scales);
-        for (uint32_t sub = 0; sub < format_subs(f); sub++) {
+        for (uint32_t sub = 0; sub < format_sub_blocks(f); sub++) {
             V_UNROLL
             for (int group = 0; group < 8; group++) {
                 V_UNROLL
@@ -243,7 +243,7 @@ V_INLINE void unpack(const ox_format f, const uint8_t *panel, uint32_t n_columns
             }
             const uint32_t bytes = f.halves * PANEL * sizeof(float);
             __builtin_memcpy(to + UNPACKED_WEIGHTS, scales.d[sub * f.halves], bytes);
-            if (format_has_m(f)) {
+            if (format_has_min(f)) {
                 __builtin_memcpy(to + UNPACKED_WEIGHTS + bytes, scales.m[sub * f.halves], bytes);
             }
             to += unpacked_block_bytes(f);
@@ -283,19 +283,19 @@ V_INLINE void gemv_of(const ox_format f, const int several, const uint8_t *panel
 }
 
 #define X(F)                                                                                       \
-    ALONE static void F##_gemv(const uint8_t *panel, const uint8_t *end, uint32_t n_columns,       \
-                               const ox_act_block *acts, float (*out)[PANEL]) {                    \
+    NOINLINE static void F##_gemv(const uint8_t *panel, const uint8_t *end, uint32_t n_columns,    \
+                                  const ox_act_block *acts, float (*out)[PANEL]) {                 \
         gemv_of(F, 0, panel, end, n_columns, acts, 1, out);                                        \
     }                                                                                              \
-    ALONE static void F##_gemv_of_several(const uint8_t *panel, const uint8_t *end,                \
-                                          uint32_t n_columns, const ox_act_block *acts,            \
-                                          uint32_t n_tokens, float (*out)[PANEL]) {                \
+    NOINLINE static void F##_gemv_of_several(const uint8_t *panel, const uint8_t *end,             \
+                                             uint32_t n_columns, const ox_act_block *acts,         \
+                                             uint32_t n_tokens, float (*out)[PANEL]) {             \
         gemv_of(F, 1, panel, end, n_columns, acts, n_tokens, out);                                 \
     }                                                                                              \
-    ALONE static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) {    \
+    NOINLINE static void F##_unpack(const uint8_t *panel, uint32_t n_columns, uint8_t *unpacked) { \
         unpack(F, panel, n_columns, unpacked);                                                     \
     }
-OX_EACH_UNCODED(X)
+OX_EACH_BIT_FIELD(X)
 #undef X
 
 /* Coded formats with as many scales are alike after expansion, but for the size and the offset. */
@@ -314,7 +314,7 @@ V_INLINE ox_format coded(const ox_format *format, const uint8_t halves, const ui
 /* 1 if sums of values of so many bits must be widened sooner than those of four. */
 V_INLINE int is_wide(const int range) {
     (void)range; /* the macro may not use it */
-    return V_RUN(range) < V_RUN(4);
+    return V_I16_DEPTH(range) < V_I16_DEPTH(4);
 }
 
 V_INLINE void coded_gemv_of(const ox_format *format, const int several, const uint8_t *panel,
@@ -329,20 +329,20 @@ V_INLINE void coded_gemv_of(const ox_format *format, const int several, const ui
     }
 }
 
-ALONE static void coded_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
-                             uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
+NOINLINE static void coded_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
+                                uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
     coded_gemv_of(format, 0, panel, end, n_columns, acts, 1, out);
 }
 
-ALONE static void coded_gemv_of_several(const ox_format *format, const uint8_t *panel,
-                                        const uint8_t *end, uint32_t n_columns,
-                                        const ox_act_block *acts, uint32_t n_tokens,
-                                        float (*out)[PANEL]) {
+NOINLINE static void coded_gemv_of_several(const ox_format *format, const uint8_t *panel,
+                                           const uint8_t *end, uint32_t n_columns,
+                                           const ox_act_block *acts, uint32_t n_tokens,
+                                           float (*out)[PANEL]) {
     coded_gemv_of(format, 1, panel, end, n_columns, acts, n_tokens, out);
 }
 
-ALONE static void coded_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
-                               uint8_t *unpacked) {
+NOINLINE static void coded_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
+                                  uint8_t *unpacked) {
     if (format->halves == 2) {
         unpack(coded(format, 2, 7), panel, n_columns, unpacked);
     } else {
@@ -389,14 +389,14 @@ V_INLINE ox_format shape(const uint8_t is_signed, const uint8_t halves, const ui
 }
 
 #define X(NAME, IS_SIGNED, HALVES, SCALES, RANGE)                                                  \
-    ALONE static void NAME##_whole(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,     \
-                                   const ox_act_block *acts, float (*out)[PANEL]) {                \
+    NOINLINE static void NAME##_whole(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,  \
+                                      const ox_act_block *acts, float (*out)[PANEL]) {             \
         const ox_format f = shape(IS_SIGNED, HALVES, SCALES, RANGE, offset);                       \
         gemm(f, V_TILE_TOKENS, unpacked, n_blocks, acts, out);                                     \
     }                                                                                              \
-    ALONE static void NAME##_rest(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,      \
-                                  const ox_act_block *acts, uint32_t n_tokens,                     \
-                                  float (*out)[PANEL]) {                                           \
+    NOINLINE static void NAME##_rest(uint8_t offset, const uint8_t *unpacked, uint32_t n_blocks,   \
+                                     const ox_act_block *acts, uint32_t n_tokens,                  \
+                                     float (*out)[PANEL]) {                                        \
         const ox_format f = shape(IS_SIGNED, HALVES, SCALES, RANGE, offset);                       \
         gemm_of_rest(f, unpacked, n_blocks, acts, n_tokens, out);                                  \
     }
@@ -406,7 +406,7 @@ EACH_SHAPE(X)
 void ox_panel_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
                    uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
                    float (*out)[PANEL]) {
-    const int several = n_tokens > 1, coded = format_is_coded(*format);
+    const int several = n_tokens > 1, coded = format_has_codebook(*format);
 #define X(F)                                                                                       \
     if (format->number == (F).number) {                                                            \
         if (several)                                                                               \
@@ -414,7 +414,7 @@ void ox_panel_gemv(const ox_format *format, const uint8_t *panel, const uint8_t 
         else                                                                                       \
             F##_gemv(panel, end, n_columns, acts, out);                                            \
     }
-    OX_EACH_UNCODED(X)
+    OX_EACH_BIT_FIELD(X)
 #undef X
     if (coded && several) coded_gemv_of_several(format, panel, end, n_columns, acts, n_tokens, out);
     if (coded && !several) coded_gemv(format, panel, end, n_columns, acts, out);
@@ -428,19 +428,19 @@ void ox_panel_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_c
                      uint8_t *unpacked) {
 #define X(F)                                                                                       \
     if (format->number == (F).number) F##_unpack(panel, n_columns, unpacked);
-    OX_EACH_UNCODED(X)
+    OX_EACH_BIT_FIELD(X)
 #undef X
-    if (format_is_coded(*format)) coded_unpack(format, panel, n_columns, unpacked);
+    if (format_has_codebook(*format)) coded_unpack(format, panel, n_columns, unpacked);
 }
 
 void ox_panel_gemm(const ox_format *format, const uint8_t *unpacked, uint32_t n_blocks,
                    const ox_act_block *acts, uint32_t n_tokens, float (*out)[PANEL]) {
-    const uint8_t has_m = (uint8_t)format_has_m(*format);
+    const uint8_t has_m = (uint8_t)format_has_min(*format);
 /* where range makes no difference, the narrow shapes do for all */
 #define X(NAME, IS_SIGNED, HALVES, SCALES, RANGE)                                                  \
     if (((IS_SIGNED) || (RANGE) <= 4 || is_wide(RANGE)) && format->is_signed == (IS_SIGNED) &&     \
         format->halves == (HALVES) && has_m == ((SCALES) == SCALES_DM) &&                          \
-        V_RUN(format->range) == V_RUN(RANGE)) {                                                    \
+        V_I16_DEPTH(format->range) == V_I16_DEPTH(RANGE)) {                                        \
         if (n_tokens == V_TILE_TOKENS) {                                                           \
             NAME##_whole(format->offset, unpacked, n_blocks, acts, out);                           \
         } else {                                                                                   \

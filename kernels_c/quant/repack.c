@@ -107,17 +107,17 @@ V_INLINE void pack_rows(const ox_format f, const uint8_t *rows, uint64_t row_byt
             const uint32_t d_bytes = format_d_bytes(f);
             __builtin_memcpy(to + d_bytes * r, block + f.d_offset, d_bytes);
             to += d_bytes * PANEL;
-            if (format_has_m(f)) {
+            if (format_has_min(f)) {
                 __builtin_memcpy(to + 2 * r, block + f.m_offset, 2);
                 to += 2 * PANEL;
             }
             for (int i = 0; i < f.n_bytes; i++) to[PANEL * i + r] = block[f.bytes_offset + i];
             to += PANEL * f.n_bytes;
-            if (format_is_coded(f)) {
+            if (format_has_codebook(f)) {
                 ox_pack_coded_row(f.number, block, r, to);
                 continue;
             }
-            for (int sub = 0; sub < (int)format_subs(f); sub++) {
+            for (int sub = 0; sub < (int)format_sub_blocks(f); sub++) {
                 uint32_t u[8];
                 V_UNROLL
                 for (int g = 0; g < 8; g++) u[g] = read_group(f, block, sub, g);
@@ -130,8 +130,8 @@ V_INLINE void pack_rows(const ox_format f, const uint8_t *rows, uint64_t row_byt
 }
 
 #define X(F)                                                                                       \
-    ALONE static void F##_pack(const uint8_t *rows, uint64_t row_bytes, uint32_t n_rows,           \
-                               uint32_t n_columns, uint8_t *panel) {                               \
+    NOINLINE static void F##_pack(const uint8_t *rows, uint64_t row_bytes, uint32_t n_rows,        \
+                                  uint32_t n_columns, uint8_t *panel) {                            \
         pack_rows(F, rows, row_bytes, n_rows, n_columns, panel);                                   \
     }
 OX_EACH_QUANTIZED(X)

@@ -141,9 +141,9 @@ V_INLINE void panel_scales(const ox_format f, const uint8_t *column, ox_panel_sc
         return;
     }
     load_d(f, column, d);
-    v_load_f16_panel(column + (format_has_m(f) ? 2 * PANEL : 0), m);
+    v_load_f16_panel(column + (format_has_min(f) ? 2 * PANEL : 0), m);
     const uint8_t (*bytes)[PANEL] =
-        (const uint8_t (*)[PANEL])(column + (format_has_m(f) ? 4 : 2) * PANEL);
+        (const uint8_t (*)[PANEL])(column + (format_has_min(f) ? 4 : 2) * PANEL);
     uint8_t sc[16][PANEL], mn[16][PANEL];
     const int n = f.block / 32 * f.halves;
     if (f.scales == SCALES_K) unpack_k_factors(bytes, sc, mn);
@@ -168,7 +168,7 @@ V_INLINE void panel_scales(const ox_format f, const uint8_t *column, ox_panel_sc
                 di = v_mul(di, v_load_i8(sc[i] + v * VF));
             }
             v_store(out->d[i] + v * VF, di);
-            if (format_has_m(f)) v_store(out->m[i] + v * VF, mi);
+            if (format_has_min(f)) v_store(out->m[i] + v * VF, mi);
         }
     }
 }

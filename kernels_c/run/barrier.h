@@ -5,23 +5,23 @@
 #include "run/event.h"
 
 struct ox_barrier {
-    gate round;
+    ox_event phase; /* counts the barriers that all threads have passed */
     atomic_uint n_arrived;
-    atomic_uint broken;
-    int64_t patience_ns;
+    atomic_uint poisoned;
+    int64_t timeout_ns; /* < 0: none */
 };
 
-static inline void barrier_init(struct ox_barrier *barrier, int64_t patience_ns) {
-    gate_init(&barrier->round);
+static inline void barrier_init(struct ox_barrier *barrier, int64_t timeout_ns) {
+    event_init(&barrier->phase);
     atomic_init(&barrier->n_arrived, 0);
-    atomic_init(&barrier->broken, 0);
-    barrier->patience_ns = patience_ns;
+    atomic_init(&barrier->poisoned, 0);
+    barrier->timeout_ns = timeout_ns;
 }
 
-/* From now on nobody waits. */
-static inline void barrier_break(struct ox_barrier *barrier) {
-    atomic_store(&barrier->broken, 1);
-    gate_open(&barrier->round);
+/* Releases the threads that wait now, and all that come later. */
+static inline void barrier_poison(struct ox_barrier *barrier) {
+    atomic_store(&barrier->poisoned, 1);
+    event_signal(&barrier->phase);
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* Checks a plan once, and each batch of tokens. */
+/* Checks a model once, and each batch of tokens. */
 #include "internal.h"
 #include "ops/kv_cache.h"
 #include "quant/formats.h"
@@ -10,7 +10,7 @@ static int32_t is_vector(const ox_tensor *tensor, uint32_t n) {
            tensor->bytes == (uint64_t)n * 4 && tensor->data != 0;
 }
 
-/* A float32 vector or matrix of whole groups that divide a row. */
+/* A float32 vector or matrix of whole groups, which a row of `width` values repeats. */
 static int32_t is_group_weight(const ox_tensor *tensor, uint32_t group, uint32_t width) {
     if (!tensor || tensor->format != 0 || tensor->data == 0) return 0;
     const uint64_t n = (uint64_t)tensor->n_in * tensor->n_out;
@@ -25,7 +25,7 @@ static int32_t same_shape(const ox_buffer *a, const ox_buffer *b) {
     return a && b && a->rows == b->rows && a->width == b->width;
 }
 
-/* A matrix that has kernels. */
+/* A matrix in a format that has kernels. */
 static int32_t check_matrix(const ox_tensor *tensor) {
     if (!tensor || tensor->data == 0) return OX_BAD_MODEL;
     if (!ox_format_supported(tensor->format)) return OX_BAD_FORMAT;
@@ -91,7 +91,7 @@ static int32_t check_attention(const ox_model *model, const ox_op *op) {
            dst->width == (uint64_t)n_heads * layer->v_dim;
 }
 
-/* Experts' numbers must be exact as floats. */
+/* Numbers of experts are stored as floats, which must be exact. */
 static int32_t check_select_experts(const ox_model *model, const ox_op *op) {
     const ox_buffer *logits = find_buffer(model, op->src[0]), *dst = find_buffer(model, op->dst);
     const int32_t n_used = op->i[0];
@@ -127,8 +127,8 @@ static int32_t check_expert_sum(const ox_model *model, const ox_op *op) {
            src->width == (uint64_t)(routes->width / 2) * dst->width;
 }
 
-/* What a thread can compute all of by itself. */
-static int32_t can_be_own(uint32_t kind) {
+/* 1 if each thread can compute the whole result by itself. */
+static int32_t can_be_replicated(uint32_t kind) {
     switch (kind) {
     case OX_LINEAR:
     case OX_ATTENTION:
@@ -147,7 +147,7 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     const ox_tensor *tensor = find_tensor(model, op->tensor[0]);
     const ox_tensor *magnitudes = find_tensor(model, op->tensor[1]);
     int32_t fits = 0;
-    if (dst && dst->own && !can_be_own(op->kind)) return OX_BAD_MODEL;
+    if (dst && dst->replicated && !can_be_replicated(op->kind)) return OX_BAD_MODEL;
     switch (op->kind) {
     case OX_EMBED:
     case OX_POSITION_EMBED:
@@ -210,7 +210,7 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     return fits ? OX_OK : OX_BAD_MODEL;
 }
 
-/* Keys and values of all layers must lie inside of a page. */
+/* Keys and values of all layers must fit into a page. */
 static int32_t check_kv_layout(const ox_model *model) {
     const uint32_t format = model->kv_format;
     if (model->n_kv_layers == 0) return 1;
@@ -234,7 +234,7 @@ static int32_t check_kv_layout(const ox_model *model) {
     return 1;
 }
 
-/* A table of at most 2^20 rows, so that an operation's number fits into a status. */
+/* A table has at most 2^20 rows, so that an operation's number fits into a status. */
 static int32_t is_table(uint64_t address, uint32_t n) {
     return n == 0 || (address != 0 && n <= 1u << 20);
 }
@@ -258,7 +258,7 @@ int32_t ox_check_model(const ox_model *model) {
     return OX_OK;
 }
 
-/* Every buffer must hold the rows of its kind, and counts of values must fit in 32 bits. */
+/* Every buffer must hold the rows of its kind, and its number of values must fit in 32 bits. */
 static int32_t buffers_fit(const ox_model *model, const ox_batch *batch) {
     for (uint32_t i = 0; i < model->n_buffers; i++) {
         const ox_buffer *buffer = buffers_of(model) + i;
@@ -282,7 +282,7 @@ int32_t ox_pages_fit(const ox_model *model, const ox_sequence *sequence) {
     return 1;
 }
 
-/* The tokens of the sequences are those of the batch, one after the other. */
+/* The tokens of the sequences, one sequence after the other, must be those of the batch. */
 static int32_t sequences_fit(const ox_model *model, const ox_batch *batch) {
     const ox_sequence *sequences = (const ox_sequence *)(uintptr_t)batch->sequences;
     uint32_t n_tokens = 0;
@@ -321,7 +321,7 @@ static int32_t tokens_exist(const ox_model *model, const ox_batch *batch) {
     return 1;
 }
 
-/* Every position must have a row in every table of positions. */
+/* Every position must have a row in every position embedding. */
 static int32_t positions_exist(const ox_model *model, const ox_batch *batch) {
     const ox_sequence *sequences = (const ox_sequence *)(uintptr_t)batch->sequences;
     for (uint32_t i = 0; i < model->n_ops; i++) {

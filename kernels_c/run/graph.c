@@ -1,38 +1,38 @@
-/* Runs a plan for a batch of tokens. */
+/* Executes a plan for a batch of tokens. */
 #include "internal.h"
 #include "run/tables.h"
 
-static uint64_t turns_bytes(const ox_model *model) {
+static uint64_t queues_bytes(const ox_model *model) {
     return ox_align64((uint64_t)model->n_ops * sizeof(atomic_uint));
 }
 
-static uint64_t own_buffers_bytes(const ox_model *model) {
+static uint64_t replica_view_bytes(const ox_model *model) {
     return ox_align64((uint64_t)model->n_buffers * sizeof(ox_buffer));
 }
 
-/* Scratch of all threads together, and of each thread: what its operations need, then in passes of
- * one token its own input of a linear operation and its view of the buffers. */
+/* Scratch in bytes. In passes of one token a thread also has its quantized input of OX_LINEAR and
+ * its view of the buffers. */
 typedef struct scratch {
-    uint64_t shared;
-    uint64_t local;
-    uint64_t own_input;
+    uint64_t shared; /* of all threads together */
+    uint64_t local;  /* of each thread */
+    uint64_t replica_input;
 } scratch;
 
 static uint64_t local_bytes(const ox_model *model, const scratch *parts) {
-    return parts->local + parts->own_input + own_buffers_bytes(model);
+    return parts->local + parts->replica_input + replica_view_bytes(model);
 }
 
 static scratch scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t n_threads) {
     scratch parts = {0, 0, 0};
     for (uint32_t i = 0; i < model->n_ops; i++) {
         const ox_op *op = ops_of(model) + i;
-        uint64_t op_shared = 0, op_local = 0, op_own = 0;
+        uint64_t op_shared = 0, op_local = 0, op_replica = 0;
         if (op->kind == OX_LINEAR) {
             const ox_tensor *weight = find_tensor(model, op->tensor[0]);
             if (!weight) continue;
             op_shared = ox_linear_shared_bytes(weight, n_tokens);
             op_local = ox_linear_local_bytes(weight, n_tokens);
-            op_own = n_threads > 1 ? ox_linear_shared_bytes(weight, 1) : 0;
+            op_replica = n_threads > 1 ? ox_linear_shared_bytes(weight, 1) : 0;
         } else if (op->kind == OX_ATTENTION && find_layer(model, op->i[0])) {
             op_shared = ox_attention_shared_bytes(model, op, n_threads);
             op_local = ox_attention_local_bytes(model, op);
@@ -46,17 +46,17 @@ static scratch scratch_parts(const ox_model *model, uint32_t n_tokens, uint32_t 
         }
         if (op_shared > parts.shared) parts.shared = op_shared;
         if (op_local > parts.local) parts.local = op_local;
-        if (op_own > parts.own_input) parts.own_input = op_own;
+        if (op_replica > parts.replica_input) parts.replica_input = op_replica;
     }
     parts.shared = ox_align64(parts.shared);
     parts.local = ox_align64(parts.local);
-    parts.own_input = ox_align64(parts.own_input);
+    parts.replica_input = ox_align64(parts.replica_input);
     return parts;
 }
 
 uint64_t ox_scratch_bytes(const ox_model *model, uint32_t n_tokens, uint32_t n_threads) {
     const scratch parts = scratch_parts(model, n_tokens, n_threads);
-    return turns_bytes(model) + parts.shared + local_bytes(model, &parts) * n_threads;
+    return queues_bytes(model) + parts.shared + local_bytes(model, &parts) * n_threads;
 }
 
 /* Rows that an operation writes. */
@@ -131,11 +131,11 @@ static void run_op(const ox_run *run, const ox_op *op) {
     }
 }
 
-/* Every thread has a row in each buffer that is to be its own. */
-static int32_t has_own_rows(const ox_model *model, uint32_t n_threads) {
+/* 1 if every replicated buffer has a row for each thread. */
+static int32_t has_replica_rows(const ox_model *model, uint32_t n_threads) {
     for (uint32_t i = 0; i < model->n_buffers; i++) {
         const ox_buffer *buffer = buffers_of(model) + i;
-        if (buffer->own && buffer->capacity < n_threads) return 0;
+        if (buffer->replicated && buffer->capacity < n_threads) return 0;
     }
     return 1;
 }
@@ -145,7 +145,7 @@ int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory
     const int32_t status = ox_check_batch(model, batch);
     if (status) return status;
     const scratch parts = scratch_parts(model, batch->n_tokens, n_threads);
-    const uint64_t before = turns_bytes(model) + parts.shared;
+    const uint64_t before = queues_bytes(model) + parts.shared;
     if (n_threads == 0 || memory == NULL || (uintptr_t)memory % 64 || before > memory_bytes ||
         local_bytes(model, &parts) > (memory_bytes - before) / n_threads) {
         return OX_BAD_SCRATCH;
@@ -157,12 +157,13 @@ int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory
         .batch = batch,
         .buffers = buffers_of(model),
         .n_taken = n_taken,
-        .shared = memory + turns_bytes(model),
+        .shared = memory + queues_bytes(model),
         .shared_bytes = parts.shared,
         .local = memory + before,
         .local_bytes = local_bytes(model, &parts),
-        .own_input = memory + before + parts.local,
-        .has_own = n_threads > 1 && batch->n_tokens == 1 && has_own_rows(model, n_threads),
+        .replica_input = memory + before + parts.local,
+        .is_replicated =
+            n_threads > 1 && batch->n_tokens == 1 && has_replica_rows(model, n_threads),
         .thread = 0,
         .n_threads = n_threads,
         .barrier = NULL,
@@ -170,31 +171,33 @@ int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory
     return OX_OK;
 }
 
-/* The buffers as this thread sees them: its own row is the first of those that are its own. */
-static const ox_buffer *own_view(const ox_run *run) {
+/* The buffers as this thread sees them: its copy is row 0 of a replicated buffer. */
+static const ox_buffer *replica_view(const ox_run *run) {
     const ox_model *model = run->model;
     ox_buffer *view =
-        (ox_buffer *)(void *)(run->local + run->local_bytes - own_buffers_bytes(model));
+        (ox_buffer *)(void *)(run->local + run->local_bytes - replica_view_bytes(model));
     for (uint32_t i = 0; i < model->n_buffers; i++) {
         view[i] = buffers_of(model)[i];
-        if (view[i].own) view[i].data += (uint64_t)run->thread * view[i].width * sizeof(float);
+        if (view[i].replicated)
+            view[i].data += (uint64_t)run->thread * view[i].width * sizeof(float);
     }
     return view;
 }
 
-void ox_walk(const ox_run *prepared, uint32_t thread) {
+void ox_execute(const ox_run *prepared, uint32_t thread) {
     ox_run run = *prepared;
     run.thread = thread;
     run.local += run.local_bytes * thread;
-    run.own_input += run.local_bytes * thread;
-    if (run.has_own) run.buffers = own_view(&run);
-    const ox_run alone = ox_alone(&run);
+    run.replica_input += run.local_bytes * thread;
+    if (run.is_replicated) run.buffers = replica_view(&run);
+    const ox_run replica_run = ox_single_threaded(&run);
     for (uint32_t i = 0; i < run.model->n_ops; i++) {
         const ox_op *op = ops_of(run.model) + i;
-        if (ox_meets(&run, op)) ox_barrier_wait(&run);
-        if (ox_pool_is_broken(&run)) return;
-        const int32_t is_own = run.has_own && op->dst >= 0 && run.buffers[op->dst].own;
-        run_op(is_own ? &alone : &run, op);
+        if (ox_has_barrier(&run, op)) ox_barrier_wait(&run);
+        if (ox_pool_is_poisoned(&run)) return;
+        const int32_t is_replica =
+            run.is_replicated && op->dst >= 0 && run.buffers[op->dst].replicated;
+        run_op(is_replica ? &replica_run : &run, op);
     }
 }
 
@@ -202,6 +205,6 @@ int32_t ox_forward(const ox_model *model, const ox_batch *batch, uint8_t *scratc
                    uint64_t scratch_bytes) {
     ox_run run;
     const int32_t status = ox_prepare(model, batch, scratch, scratch_bytes, 1, &run);
-    if (status == OX_OK) ox_walk(&run, 0);
+    if (status == OX_OK) ox_execute(&run, 0);
     return status;
 }

@@ -1,4 +1,4 @@
-/* The tables of a model, and their rows by number. */
+/* Access to the tables of a model. */
 #ifndef OX_TABLES_H
 #define OX_TABLES_H
 
@@ -14,7 +14,7 @@ static inline const ox_tensor *tensors_of(const ox_model *model) {
     return (const ox_tensor *)(uintptr_t)model->tensors;
 }
 
-/* NULL where the number is outside of its table. */
+/* A row of a table, or NULL if the number is outside of the table. */
 static inline const ox_buffer *find_buffer(const ox_model *model, int32_t index) {
     return index >= 0 && (uint32_t)index < model->n_buffers ? buffers_of(model) + index : NULL;
 }

@@ -1,9 +1,9 @@
-/* A pool of threads that walk a plan together.
+/* A pool of threads that execute a plan together.
  *
  * Natively the pool starts its threads itself. In a browser each thread is a web worker with an
- * instance of these kernels over one shared memory, which calls ox_pool_work. A worker may end
- * without a word: who waits for it too long, or a worker that fails, breaks the pool, and then
- * every thread leaves the plan. WebAssembly without shared memory has one thread.
+ * instance of these kernels over one shared memory; it calls ox_pool_work. A worker may end without
+ * notice. So a thread that has waited too long, or a worker that fails, poisons the pool, and every
+ * thread leaves the plan. WebAssembly without shared memory has one thread.
  */
 #include "internal.h"
 
@@ -11,9 +11,9 @@
 #include "run/barrier.h"
 
 struct ox_pool {
-    gate job; /* counts forward passes */
+    ox_event task; /* counts forward passes, and the stop */
     struct ox_barrier barrier;
-    ox_run run; /* of the current job */
+    ox_run run; /* of the current task */
     uint32_t n_threads;
     atomic_uint stop;
 #ifndef __wasm__
@@ -22,55 +22,55 @@ struct ox_pool {
 #endif
 };
 
-static void pool_init(ox_pool *pool, uint32_t n_threads, int64_t patience_ns) {
-    gate_init(&pool->job);
-    barrier_init(&pool->barrier, patience_ns);
+static void pool_init(ox_pool *pool, uint32_t n_threads, int64_t timeout_ns) {
+    event_init(&pool->task);
+    barrier_init(&pool->barrier, timeout_ns);
     pool->n_threads = n_threads;
     atomic_init(&pool->stop, 0);
 }
 
-/* Walks the plan of each job until the pool stops. */
+/* Executes the plan for each task until the pool stops. */
 static void work(ox_pool *pool, uint32_t thread) {
-    for (uint32_t job = 0;; job++) {
-        gate_wait(&pool->job, job, -1);
+    for (uint32_t task = 0;; task++) {
+        event_wait(&pool->task, task, -1);
         if (atomic_load(&pool->stop)) return;
-        ox_walk(&pool->run, thread);
+        ox_execute(&pool->run, thread);
         ox_barrier_wait(&pool->run);
     }
 }
 
 int32_t ox_pool_forward(ox_pool *pool, const ox_model *model, const ox_batch *batch,
                         uint8_t *scratch, uint64_t scratch_bytes) {
-    if (atomic_load(&pool->barrier.broken)) return OX_BROKEN_POOL;
+    if (atomic_load(&pool->barrier.poisoned)) return OX_POISONED_POOL;
     const int32_t status =
         ox_prepare(model, batch, scratch, scratch_bytes, pool->n_threads, &pool->run);
     if (status) return status;
     if (pool->n_threads > 1) {
         pool->run.barrier = &pool->barrier;
-        gate_open(&pool->job);
+        event_signal(&pool->task);
     }
-    ox_walk(&pool->run, 0);
+    ox_execute(&pool->run, 0);
     ox_barrier_wait(&pool->run);
-    return atomic_load(&pool->barrier.broken) ? OX_BROKEN_POOL : OX_OK;
+    return atomic_load(&pool->barrier.poisoned) ? OX_POISONED_POOL : OX_OK;
 }
 
 static void pool_stop(ox_pool *pool) {
     atomic_store(&pool->stop, 1);
-    gate_open(&pool->job);
+    event_signal(&pool->task);
 }
 
 #ifdef __wasm__
 
 uint32_t ox_pool_bytes(void) { return sizeof(ox_pool); }
 
-void ox_pool_init(ox_pool *pool, uint32_t n_threads, uint32_t patience_ms) {
-    pool_init(pool, n_threads, (int64_t)patience_ms * 1000000);
+void ox_pool_init(ox_pool *pool, uint32_t n_threads, uint32_t timeout_ms) {
+    pool_init(pool, n_threads, (int64_t)timeout_ms * 1000000);
 }
 
 void ox_pool_work(ox_pool *pool, uint32_t thread) { work(pool, thread); }
 
-void ox_pool_break(ox_pool *pool) {
-    barrier_break(&pool->barrier);
+void ox_pool_poison(ox_pool *pool) {
+    barrier_poison(&pool->barrier);
     pool_stop(pool);
 }
 
@@ -118,8 +118,8 @@ void ox_pool_destroy(ox_pool *pool) {
     if (!pool) return;
     pool_stop(pool);
     for (uint32_t i = 0; i < pool->n_started; i++) pthread_join(pool->threads[i], NULL);
-    gate_destroy(&pool->job);
-    gate_destroy(&pool->barrier.round);
+    event_destroy(&pool->task);
+    event_destroy(&pool->barrier.phase);
     free(pool->threads);
     free(pool);
 }

@@ -1,26 +1,28 @@
-/* Vector operations, the same names for every instruction set.
+/* clang-format off */
+/* Vector operations, under the same names for every instruction set.
  *
- * vf32 holds VF float32 lanes: 16 (AVX-512), 8 (AVX2) or 4 (NEON, WebAssembly, portable C).
- * Which set is compiled follows from the compiler's target flags: see build.py.
+ * vf32 holds VF float32 lanes: 16 (AVX-512), 8 (AVX2) or 4 (NEON, WebAssembly, portable C). The
+ * compiler's target flags choose the instruction set: see build.py.
  *
  *   v_zero() v_splat(x) v_load(p) v_store(p, a)           p: any alignment
- *   v_load_part(p, n) v_store_part(p, n, a)               the first n < VF lanes, others 0
+ *   v_load_part(p, n) v_store_part(p, n, a)               the first n < VF lanes, the others 0
  *   v_load_upto(p, n) v_store_upto(p, n, a)               the same, or all lanes if n >= VF
  *   v_add v_sub v_mul v_div (a, b)    v_fma(a, b, c) = a*b + c    v_sqrt v_abs (a)
  *   v_max(a, b) = a < b ? b : a       v_min(a, b) = b < a ? b : a     (so a NaN in a stays)
  *   v_hsum(a) v_hmax(a)               over the lanes
  *   v_load_f16(p) v_store_f16(p, a)   VF float16 values; v_load_bf16(p) likewise
- *   v_move_f16(p)                     the same times V_MOVED_F16, 2^-112 or 1; for values that are
- *                                     finite and not subnormal
+ *   v_load_f16_rescaled(p)            the same times V_F16_RESCALE, 2^-112 or 1; only for values
+ *                                     that are finite and not subnormal
  *   v_pow2_biased(n + 1.5 * 2^23)     2^n for whole n; 0 for -127, infinity for 128
  *   v_exp(a)
- *   v_keep_in_memory(p)               where vb_gather will find its index
- *   v_read_ahead(p)                   the cache line at p is needed soon; it must be there
- *   v_settled(a)                      the same value, computed before the next that is settled
- *   vacc_settled(acc, folded)         the same of sums; folded: vacc_fold changed them last
+ *   v_prefetch(p)                     fetches the cache line at p, which must be readable
  *
- * Clang else orders the sums of an unrolled loop by chains, with more values alive than a browser
- * has registers for.
+ * Optimization barriers, which do nothing outside of WebAssembly:
+ *
+ *   v_opaque(a)                       the same value, computed before the next opaque one
+ *   vacc_opaque(acc, widened)         the same for sums; widened: vacc_widen was their last change
+ *   v_opaque_pointer(p)               the same pointer
+ *   v_force_to_memory(p)              what is at p is in memory, not in registers
  *
  * For products of small integers, a vector of bytes (vu8) holds four bytes of each of VF rows:
  *
@@ -32,23 +34,26 @@
  *   vb_gather(table, index)           table[index[row] / V_GATHER_STEP], a uint32_t for each row
  *   vb_shl(a, n) vb_shr(a, n)         bits may cross into the next byte: mask them
  *   vw_unsigned(u) vw_signed(u)       weights as the dot product takes them, from 0 .. 127 or int8;
- *                                     signed ones come out with v_signed_offset() added
+ *                                     signed ones have v_signed_offset() added
  *   vw_load(p) vw_store(p, w)
- *   va_load(p)                        four activations (act_t), for every row alike
+ *   va_load(p)                        four activations (act_t), the same for every row
  *   v_act_order(a)                    the order in which four activations are stored
- *   vacc_init(x)                      VF int32 sums, one a row
+ *   vacc_init(x)                      VF int32 sums, one for each row
  *   v_dot_unsigned(acc, w, a) v_dot_signed(acc, w, a)
- *   v_dot_is_exact()                  0 where these give wrong numbers on this processor
- *   vacc_fold(acc)                    due after V_RUN(bits) dot products at the latest
+ *   v_dot_is_exact()                  0 if these give wrong results on this processor
+ *   vacc_widen(acc)                   needed after at most V_I16_DEPTH(bits) dot products, because
+ *                                     some instruction sets accumulate in 16 bits
  *   vacc_to_f32(acc)
  *   v_load_u8(p) v_load_i8(p)         VF bytes as float32
- *   v_load_f16_panel(p, out)          16 float16 values into 16 / VF vectors
- *   v_are_f16_ordinary(p, n)          whether v_load_f16_ordinary(p, out), which may be faster,
- * does the same for n values, at most all of them v_move_f16_panel(p, out)          the same times
- * 2^-112, if V_MOVES_F16; wrong for infinities and NaNs
+ *   v_load_f16_panel(p, out)          16 float16 values as 16 / VF vectors
+ *   v_are_f16_normal(p, n)            1 if none of n <= 16 values is zero, subnormal, infinite or NaN
+ *   v_load_f16_normal(p, out)         v_load_f16_panel for such values; may be faster
+ *   v_load_f16_panel_rescaled(p, out) v_load_f16_panel times 2^-112, if V_RESCALES_F16; wrong for
+ *                                     infinities and NaNs
  *
  * V_TILE_VECTORS times V_TILE_TOKENS sums fit into registers.
  */
+/* clang-format on */
 #ifndef OX_SIMD_H
 #define OX_SIMD_H
 
@@ -57,20 +62,20 @@
 
 #define NEGATIVE_INFINITY (-__builtin_inff())
 
-/* The kernels rely on formats being constants of inlined functions; under the sanitizers that would
- * take minutes to compile, and speed does not matter. */
+/* The kernels rely on formats being constants of inlined functions. Under the sanitizers that would
+ * take minutes to compile, and speed does not matter there. */
 #ifdef __SANITIZE_ADDRESS__
 #define V_INLINE static inline __attribute__((unused))
 #else
 #define V_INLINE static inline __attribute__((always_inline, unused))
 #endif
 
-/* Browsers compile a function well once it is busy, and the whole of it: one with all formats in it
- * would run slowly for ten times as long. */
-#define ALONE __attribute__((noinline))
+/* For code that seldom runs together. A browser optimizes a function once it is hot, and always the
+ * whole of it: one function with all formats in it would run slowly for ten times as long. */
+#define NOINLINE __attribute__((noinline))
 
-/* WebAssembly has no instruction for it, but a load that nobody waits for. */
-V_INLINE void v_read_ahead(const uint8_t *p) {
+/* WebAssembly has no prefetch instruction; a load whose result is not used does the same. */
+V_INLINE void v_prefetch(const uint8_t *p) {
 #ifdef __wasm__
     __asm__ volatile("" : : "r"(*p));
 #else
@@ -78,9 +83,9 @@ V_INLINE void v_read_ahead(const uint8_t *p) {
 #endif
 }
 
-/* What lies at p is written to memory, and read from there: a compiler that keeps it in a vector
- * takes it out lane by lane, which is slower than loads. */
-V_INLINE void v_keep_in_memory(const void *p) {
+/* Makes the compiler write what is at p to memory and read it from there. Otherwise it keeps it in
+ * a vector and extracts it lane by lane, which is slower than loads. */
+V_INLINE void v_force_to_memory(const void *p) {
 #ifdef __wasm__
     __asm__ volatile("" : : "r"(p) : "memory");
 #else
@@ -88,9 +93,9 @@ V_INLINE void v_keep_in_memory(const void *p) {
 #endif
 }
 
-/* The same pointer. A compiler does not see through it, and addresses next to it stay an offset in
- * the load. */
-V_INLINE const void *v_settled_pointer(const void *p) {
+/* The same pointer, of which the compiler knows nothing. So it leaves nearby addresses as constant
+ * offsets of the loads. */
+V_INLINE const void *v_opaque_pointer(const void *p) {
 #ifdef __wasm__
     __asm__("" : "+r"(p));
 #endif
@@ -129,7 +134,8 @@ V_INLINE uint32_t v_load_u32(const void *p) {
     return x;
 }
 
-/* One float16 value, exactly; multiplying by 2^112 moves the exponent's bias from 15 to 127. */
+/* Converts one float16 value exactly. Multiplying by 2^112 changes the exponent's bias from 15 to
+ * 127. */
 V_INLINE float v_f16_to_f32(uint16_t half) {
     const uint32_t magnitude = (uint32_t)(half & 0x7fff) << 13;
     const uint32_t sign = (uint32_t)(half & 0x8000) << 16;
@@ -138,7 +144,7 @@ V_INLINE float v_f16_to_f32(uint16_t half) {
     return v_float_of_bits(v_bits_of_float(x) | sign);
 }
 
-/* Rounds to nearest even; too large becomes infinity; NaN stays NaN. */
+/* Rounds to nearest even. Values too large become infinity; NaN stays NaN. */
 V_INLINE uint16_t v_f32_to_f16(float x) {
     const uint32_t bits = v_bits_of_float(x), magnitude = bits & 0x7fffffffu;
     const uint32_t sign = (bits >> 16) & 0x8000u;
@@ -153,8 +159,8 @@ V_INLINE uint16_t v_f32_to_f16(float x) {
     return (uint16_t)(half | sign);
 }
 
-/* How many sums of two products fit into 16 bits: 2 * (2^bits - 1) * 127 * run < 2^15. */
-#define V_RUN_OF_PAIRS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+/* How many sums of two products can be added in 16 bits: 2 * (2^bits - 1) * 127 * depth < 2^15. */
+#define V_I16_DEPTH_OF_PAIRS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include "simd/simd_avx512.h"
@@ -179,29 +185,29 @@ V_INLINE void v_store_upto(float *p, size_t n, vf32 a) {
     }
 }
 
-#ifndef V_MOVES_F16
-V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
+#ifndef V_RESCALES_F16
+V_INLINE void v_load_f16_panel_rescaled(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
 #endif
 
-#ifndef V_F16_ORDINARY
-#define V_F16_ORDINARY 0
-V_INLINE int v_are_f16_ordinary(const uint8_t *p, const int n) {
+#ifndef V_F16_NORMAL
+#define V_F16_NORMAL 0
+V_INLINE int v_are_f16_normal(const uint8_t *p, const int n) {
     (void)p;
     (void)n;
     return 0;
 }
-V_INLINE void v_load_f16_ordinary(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
+V_INLINE void v_load_f16_normal(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
 #endif
 
-#ifndef V_MOVED_F16
-#define V_MOVED_F16 1.0f
-V_INLINE vf32 v_move_f16(const void *p) { return v_load_f16(p); }
+#ifndef V_F16_RESCALE
+#define V_F16_RESCALE 1.0f
+V_INLINE vf32 v_load_f16_rescaled(const void *p) { return v_load_f16(p); }
 #endif
 
-#ifndef V_SETTLES
-V_INLINE vf32 v_settled(vf32 a) { return a; }
-V_INLINE vacc vacc_settled(vacc acc, const int folded) {
-    (void)folded;
+#ifndef V_OPAQUE
+V_INLINE vf32 v_opaque(vf32 a) { return a; }
+V_INLINE vacc vacc_opaque(vacc acc, const int widened) {
+    (void)widened;
     return acc;
 }
 #endif

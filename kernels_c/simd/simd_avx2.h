@@ -53,10 +53,10 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
     return _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_set1_epi32(0x3f800000)));
 }
 
-/* Small-integer dot products: see simd.h. vpmaddubsw sums pairs of products into 16 bits. Signed
- * weights pass their sign to the activation: |w| * (a with the sign of w). */
+/* Small-integer dot products: see simd.h. vpmaddubsw adds pairs of products in 16 bits. A signed
+ * weight gives its sign to the activation: |w| * (a with the sign of w). */
 enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
-#define V_RUN(bits) V_RUN_OF_PAIRS(bits)
+#define V_I16_DEPTH(bits) V_I16_DEPTH_OF_PAIRS(bits)
 typedef int8_t act_t;
 typedef __m256i vu8, vw, va;
 typedef struct vacc {
@@ -97,7 +97,7 @@ V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
     acc.run = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
     return acc;
 }
-V_INLINE vacc vacc_fold(vacc acc) {
+V_INLINE vacc vacc_widen(vacc acc) {
     const __m256i wide = _mm256_madd_epi16(acc.run, _mm256_set1_epi16(1));
     return (vacc){_mm256_setzero_si256(), _mm256_add_epi32(acc.total, wide)};
 }

@@ -40,10 +40,10 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
     return _mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f800000)));
 }
 
-/* Small-integer dot products: see simd.h. vpdpbusd multiplies unsigned by signed bytes, so signed
- * weights are shifted by 128. */
+/* Small-integer dot products: see simd.h. vpdpbusd multiplies unsigned by signed bytes, so 128 is
+ * added to signed weights. */
 enum { V_TILE_TOKENS = 8, V_TILE_VECTORS = 1 };
-#define V_RUN(bits) 8
+#define V_I16_DEPTH(bits) 8
 typedef int8_t act_t;
 typedef __m512i vu8, vw, va, vi32, vacc;
 
@@ -75,7 +75,7 @@ V_INLINE va va_load(const act_t *p) { return _mm512_set1_epi32((int32_t)v_load_u
 V_INLINE vacc vacc_init(int32_t x) { return _mm512_set1_epi32(x); }
 V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) { return _mm512_dpbusd_epi32(acc, w, a); }
 V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return _mm512_dpbusd_epi32(acc, w, a); }
-V_INLINE vacc vacc_fold(vacc acc) { return acc; }
+V_INLINE vacc vacc_widen(vacc acc) { return acc; }
 V_INLINE vf32 vacc_to_f32(vacc acc) { return _mm512_cvtepi32_ps(acc); }
 V_INLINE vf32 v_load_u8(const uint8_t *p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));

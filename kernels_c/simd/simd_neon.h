@@ -46,7 +46,7 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
 
 /* Small-integer dot products: see simd.h. sdot takes signed bytes on both sides. */
 enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
-#define V_RUN(bits) 8
+#define V_I16_DEPTH(bits) 8
 typedef int8_t act_t;
 typedef uint8x16_t vu8;
 typedef int8x16_t vw, va;
@@ -79,7 +79,7 @@ V_INLINE va va_load(const act_t *p) { return vreinterpretq_s8_u32(vdupq_n_u32(v_
 V_INLINE vacc vacc_init(int32_t x) { return vdupq_n_s32(x); }
 V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) { return vdotq_s32(acc, w, a); }
 V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return vdotq_s32(acc, w, a); }
-V_INLINE vacc vacc_fold(vacc acc) { return acc; }
+V_INLINE vacc vacc_widen(vacc acc) { return acc; }
 V_INLINE vf32 vacc_to_f32(vacc acc) { return vcvtq_f32_s32(acc); }
 V_INLINE vf32 v_load_u8(const uint8_t *p) {
     const uint8x8_t narrow = vreinterpret_u8_u32(vdup_n_u32(v_load_u32(p)));

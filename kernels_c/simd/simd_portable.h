@@ -60,7 +60,7 @@ V_INLINE vf32 v_pow2_biased(vf32 t) {
 
 /* Small-integer dot products: see simd.h. */
 enum { V_TILE_TOKENS = 4, V_TILE_VECTORS = 2 };
-#define V_RUN(bits) 8
+#define V_I16_DEPTH(bits) 8
 typedef int8_t act_t;
 typedef struct vu8 {
     uint32_t row[4]; /* four bytes each */
@@ -125,7 +125,7 @@ V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
                          w.byte[4 * i + 2] * a.byte[2] + w.byte[4 * i + 3] * a.byte[3]);
 }
 V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) { return v_dot_signed(acc, w, a); }
-V_INLINE vacc vacc_fold(vacc acc) { return acc; }
+V_INLINE vacc vacc_widen(vacc acc) { return acc; }
 V_INLINE vf32 vacc_to_f32(vacc acc) {
     vf32 r;
     for (int i = 0; i < 4; i++) r.lane[i] = (float)acc.row[i];
@@ -147,8 +147,8 @@ V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
 #undef V_EACH_BYTE
 #undef V_EACH_ROW
 
-#define V_MOVES_F16
-V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) {
+#define V_RESCALES_F16
+V_INLINE void v_load_f16_panel_rescaled(const uint8_t *p, vf32 *out) {
     for (int i = 0; i < 16; i++) {
         const uint32_t half = v_load_u16(p + 2 * i);
         out[i / VF].lane[i % VF] = v_float_of_bits((half & 0x8000) << 16 | (half & 0x7fff) << 13);

@@ -4,18 +4,18 @@
 enum { VF = 4 };
 typedef v128_t vf32;
 
-/* A constant as a local variable. V8 makes constants where they are used, of three instructions, in
- * each turn of a loop again. */
-V_INLINE v128_t v_kept(v128_t constant) {
+/* A constant as a local variable. V8 builds a constant where it is used, with three instructions,
+ * and does so in every iteration of a loop. */
+V_INLINE v128_t v_hoisted(v128_t constant) {
     __asm__("" : "+r"(constant));
     return constant;
 }
-V_INLINE v128_t v_kept_i32(int32_t x) { return v_kept(wasm_i32x4_splat(x)); }
+V_INLINE v128_t v_hoisted_i32(int32_t x) { return v_hoisted(wasm_i32x4_splat(x)); }
 
 V_INLINE vf32 v_zero(void) { return wasm_f32x4_const_splat(0.0f); }
 V_INLINE vf32 v_splat(float x) {
     const vf32 all = wasm_f32x4_splat(x);
-    return __builtin_constant_p(x) ? v_kept(all) : all;
+    return __builtin_constant_p(x) ? v_hoisted(all) : all;
 }
 V_INLINE vf32 v_load(const float *p) { return wasm_v128_load(p); }
 V_INLINE void v_store(float *p, vf32 a) { wasm_v128_store(p, a); }
@@ -54,8 +54,9 @@ V_INLINE float v_hmax(vf32 a) {
     return wasm_f32x4_extract_lane(a, 0);
 }
 
-/* Four float16 values: the exponent is moved by an addition, so that float16 subnormals never
- * become float32 subnormals, which are slow; they get an exponent and lose it by a subtraction. */
+/* Four float16 values. The exponent's bias is changed by an integer addition, so that float16
+ * subnormals never become float32 subnormals, which are slow; instead they are given an exponent,
+ * and a subtraction takes its value away again. */
 V_INLINE vf32 v_load_f16(const void *p) {
     const v128_t half = wasm_u32x4_load16x4(p);
     const v128_t magnitude = wasm_v128_and(half, wasm_i32x4_const_splat(0x7fff));
@@ -91,7 +92,7 @@ V_INLINE void v_store_f16(void *p, vf32 a) {
 }
 V_INLINE vf32 v_load_bf16(const void *p) { return wasm_i32x4_shl(wasm_u32x4_load16x4(p), 16); }
 V_INLINE vf32 v_pow2_biased(vf32 t) {
-    return wasm_i32x4_add(wasm_i32x4_shl(t, 23), v_kept_i32(0x3f800000));
+    return wasm_i32x4_add(wasm_i32x4_shl(t, 23), v_hoisted_i32(0x3f800000));
 }
 
 /* Small-integer dot products: see simd.h. */
@@ -102,7 +103,7 @@ V_INLINE vu8 vb_load(const void *p) { return wasm_v128_load(p); }
 V_INLINE void vb_store(void *p, vu8 a) { wasm_v128_store(p, a); }
 V_INLINE vu8 vb_splat(uint8_t x) {
     const vu8 all = wasm_u8x16_splat(x);
-    return __builtin_constant_p(x) ? v_kept(all) : all;
+    return __builtin_constant_p(x) ? v_hoisted(all) : all;
 }
 V_INLINE vu8 vb_and(vu8 a, vu8 b) { return wasm_v128_and(a, b); }
 V_INLINE vu8 vb_or(vu8 a, vu8 b) { return wasm_v128_or(a, b); }
@@ -110,7 +111,8 @@ V_INLINE vu8 vb_add(vu8 a, vu8 b) { return wasm_i8x16_add(a, b); }
 V_INLINE vu8 vb_above(vu8 a, vu8 b) {
     return wasm_u8x16_min(wasm_u8x16_sub_sat(a, b), wasm_i8x16_const_splat(1));
 }
-/* A compiler that sees a product makes one, with 16-bit lanes: there is none of bytes. */
+/* If the compiler recognized a product, it would use one of 16-bit lanes: there is none of bytes.
+ */
 #define V_TRIPLES
 V_INLINE vu8 vb_triple(vu8 a) {
     v128_t twice = wasm_i8x16_add(a, a);
@@ -129,7 +131,8 @@ V_INLINE vu8 vb_gather(const uint32_t *table, const uint16_t *index) {
 V_INLINE vu8 vb_shl(vu8 a, uint32_t n) { return wasm_i16x8_shl(a, n); }
 V_INLINE vu8 vb_shr(vu8 a, uint32_t n) { return wasm_u16x8_shr(a, n); }
 V_INLINE vu8 vb_lookup16(vu8 index, const uint8_t *table) {
-#ifdef __wasm_relaxed_simd__ /* saves a check: what 16 and more give is left to the engine */
+#ifdef __wasm_relaxed_simd__ /* leaves it to the engine what an index above 15 gives, which saves  \
+                                a check */
     return wasm_i8x16_relaxed_swizzle(wasm_v128_load(table), index);
 #else
     return wasm_i8x16_swizzle(wasm_v128_load(table), index);
@@ -147,17 +150,17 @@ V_INLINE va va_load(const act_t *p) { return wasm_v128_load32_splat(p); }
 #endif
 
 #ifdef OX_DOT_PAIRS
-/* x86 without AVX-VNNI has no dot product of four bytes, but one of two, vpmaddubsw, of signed and
- * unsigned bytes: as simd_avx2.h uses it. */
-#define V_RUN(bits) V_RUN_OF_PAIRS(bits)
+/* x86 without AVX-VNNI has no dot product of four bytes, only one of two, vpmaddubsw, of signed and
+ * unsigned bytes. It is used here as in simd_avx2.h. */
+#define V_I16_DEPTH(bits) V_I16_DEPTH_OF_PAIRS(bits)
 typedef struct vacc {
     v128_t run, total;
 } vacc;
 V_INLINE vacc vacc_init(int32_t x) {
     return (vacc){wasm_i32x4_const_splat(0), wasm_i32x4_splat(x)};
 }
-V_INLINE vacc vacc_fold(vacc acc) {
-    const v128_t wide = wasm_i32x4_dot_i16x8(acc.run, v_kept(wasm_i16x8_const_splat(1)));
+V_INLINE vacc vacc_widen(vacc acc) {
+    const v128_t wide = wasm_i32x4_dot_i16x8(acc.run, v_hoisted(wasm_i16x8_const_splat(1)));
     return (vacc){wasm_i32x4_const_splat(0), wasm_i32x4_add(acc.total, wide)};
 }
 V_INLINE vf32 vacc_to_f32(vacc acc) { return wasm_f32x4_convert_i32x4(acc.total); }
@@ -183,16 +186,17 @@ V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) {
     return acc;
 }
 #else
-#define V_RUN(bits) 8
+#define V_I16_DEPTH(bits) 8
 typedef v128_t vacc;
 V_INLINE vacc vacc_init(int32_t x) { return wasm_i32x4_splat(x); }
-V_INLINE vacc vacc_fold(vacc acc) { return acc; }
+V_INLINE vacc vacc_widen(vacc acc) { return acc; }
 V_INLINE vf32 vacc_to_f32(vacc acc) { return wasm_f32x4_convert_i32x4(acc); }
 
 #ifdef __wasm_relaxed_simd__
-/* The relaxed dot product multiplies signed bytes by values of 0..127; what it makes of 128..255 is
- * left to the engine, and the same in all of one run. With sdot (Arm) these are negative numbers;
- * with vpdpbusd (x86 with AVX-VNNI) they are positive, and signed weights are shifted by 128. */
+/* The relaxed dot product multiplies signed bytes by values of 0 .. 127. How it treats 128 .. 255
+ * is left to the engine, and does not change while the engine runs. With sdot (Arm) these are
+ * negative numbers; with vpdpbusd (x86 with AVX-VNNI) they are positive, and signed weights are
+ * shifted by 128. */
 V_INLINE int32_t v_relaxed_dot(uint8_t a, uint8_t b) {
     return wasm_i32x4_extract_lane(
         wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_u8x16_splat(a), wasm_u8x16_splat(b),
@@ -212,9 +216,9 @@ V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
     return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc);
 }
 #else
-/* Without it, bytes become 16-bit lanes, even and odd ones apart, which needs no shuffles: a pair
- * of 16-bit lanes then holds bytes (0, 2) or (1, 3) of a row's four, and so do the activations,
- * which are stored as int16 in the order 0, 2, 1, 3. */
+/* Without it, bytes become 16-bit lanes, even and odd bytes apart, which needs no shuffles. A pair
+ * of 16-bit lanes then holds bytes (0, 2) or (1, 3) of a row's four. Activations match that: they
+ * are stored as int16 in the order 0, 2, 1, 3. */
 typedef int16_t act_t;
 V_INLINE int32_t v_signed_offset(void) { return 0; }
 #define V_REORDERS_ACTS
@@ -223,7 +227,7 @@ typedef struct vw {
     v128_t even, odd;
 } vw, va;
 V_INLINE vw vw_unsigned(vu8 a) {
-    return (vw){wasm_v128_and(a, v_kept(wasm_i16x8_const_splat(0xff))), wasm_u16x8_shr(a, 8)};
+    return (vw){wasm_v128_and(a, v_hoisted(wasm_i16x8_const_splat(0xff))), wasm_u16x8_shr(a, 8)};
 }
 V_INLINE vw vw_signed(vu8 a) {
     return (vw){wasm_i16x8_shr(wasm_i16x8_shl(a, 8), 8), wasm_i16x8_shr(a, 8)};
@@ -246,17 +250,17 @@ V_INLINE vacc v_dot_unsigned(vacc acc, vw w, va a) {
 V_INLINE vacc v_dot_signed(vacc acc, vw w, va a) { return v_dot_unsigned(acc, w, a); }
 #endif
 
-#define V_SETTLES
-V_INLINE vf32 v_settled(vf32 a) {
+#define V_OPAQUE
+V_INLINE vf32 v_opaque(vf32 a) {
     __asm__ volatile("" : "+r"(a));
     return a;
 }
-V_INLINE vacc vacc_settled(vacc acc, const int folded) {
+V_INLINE vacc vacc_opaque(vacc acc, const int widened) {
 #ifdef OX_DOT_PAIRS
-    v128_t *sum = folded ? &acc.total : &acc.run;
+    v128_t *sum = widened ? &acc.total : &acc.run;
 #else
     v128_t *sum = &acc;
-    (void)folded;
+    (void)widened;
 #endif
     __asm__ volatile("" : "+r"(*sum));
     return acc;
@@ -271,28 +275,28 @@ V_INLINE vf32 v_load_i8(const uint8_t *p) {
     return wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(wide));
 }
 
-/* Four float16 values, their sign extended, times 2^-112. */
-V_INLINE vf32 moved_f16(v128_t wide) {
-    return wasm_v128_and(wasm_i32x4_shl(wide, 13), v_kept_i32((int32_t)0x8fffe000));
+/* Four sign-extended float16 values times 2^-112. */
+V_INLINE vf32 rescaled_f16(v128_t wide) {
+    return wasm_v128_and(wasm_i32x4_shl(wide, 13), v_hoisted_i32((int32_t)0x8fffe000));
 }
 
-/* The scales of 16 rows. Those that are zero, subnormal, infinite or NaN are rare: all others need
- * only the exponent's bias moved. */
-#define V_F16_ORDINARY 1
-V_INLINE int v_are_f16_ordinary(const uint8_t *p, const int n) {
-    /* without the sign, minus the smallest normal number: at least 0xf000, doubled, for the rare
-     * ones */
-    const v128_t first = v_kept(wasm_u16x8_const_splat(0x800));
-    v128_t most = wasm_i16x8_const_splat(0);
+/* The scales of 16 rows. Few are zero, subnormal, infinite or NaN; all others only need another
+ * exponent bias. */
+#define V_F16_NORMAL 1
+V_INLINE int v_are_f16_normal(const uint8_t *p, const int n) {
+    /* the sign is shifted out, then the smallest normal value is subtracted: values that are not
+     * normal become 0xf000 or more */
+    const v128_t smallest = v_hoisted(wasm_u16x8_const_splat(0x800));
+    v128_t max = wasm_i16x8_const_splat(0);
     V_UNROLL
     for (int i = 0; i < n; i += 8) {
         const v128_t doubled = wasm_i16x8_shl(wasm_v128_load(p + 2 * i), 1);
-        most = wasm_u16x8_max(most, wasm_i16x8_sub(doubled, first));
+        max = wasm_u16x8_max(max, wasm_i16x8_sub(doubled, smallest));
     }
-    const v128_t rare = wasm_u16x8_ge(most, v_kept(wasm_u16x8_const_splat(0xf000)));
+    const v128_t rare = wasm_u16x8_ge(max, v_hoisted(wasm_u16x8_const_splat(0xf000)));
     return !wasm_v128_any_true(rare);
 }
-V_INLINE void v_load_f16_ordinary(const uint8_t *p, vf32 *out) {
+V_INLINE void v_load_f16_normal(const uint8_t *p, vf32 *out) {
     V_UNROLL
     for (int v = 0; v < 4; v += 2) {
         const v128_t halves = wasm_v128_load(p + 8 * v);
@@ -300,29 +304,29 @@ V_INLINE void v_load_f16_ordinary(const uint8_t *p, vf32 *out) {
                                 wasm_i32x4_extend_high_i16x8(halves)};
         V_UNROLL
         for (int i = 0; i < 2; i++) {
-            out[v + i] = wasm_i32x4_add(moved_f16(wide[i]), v_kept_i32(112 << 23));
+            out[v + i] = wasm_i32x4_add(rescaled_f16(wide[i]), v_hoisted_i32(112 << 23));
         }
     }
 }
 V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
-    if (v_are_f16_ordinary(p, 16)) {
-        v_load_f16_ordinary(p, out);
+    if (v_are_f16_normal(p, 16)) {
+        v_load_f16_normal(p, out);
     } else {
         for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
     }
 }
 
-/* Sixteen float16 values times 2^-112: their bits moved. Each 16-bit half of a float32 is made for
- * eight values at once. */
-#define V_MOVES_F16
-#define V_MOVED_F16 0x1p-112f
-V_INLINE vf32 v_move_f16(const void *p) { return moved_f16(wasm_i32x4_load16x4(p)); }
-V_INLINE void v_move_f16_panel(const uint8_t *p, vf32 *out) {
+/* Sixteen float16 values times 2^-112, by shifting their bits into place. Each 16-bit half of a
+ * float32 is computed for eight values at once. */
+#define V_RESCALES_F16
+#define V_F16_RESCALE 0x1p-112f
+V_INLINE vf32 v_load_f16_rescaled(const void *p) { return rescaled_f16(wasm_i32x4_load16x4(p)); }
+V_INLINE void v_load_f16_panel_rescaled(const uint8_t *p, vf32 *out) {
     for (int i = 0; i < 2; i++) {
         const v128_t half = wasm_v128_load(p + 16 * i);
         const v128_t low = wasm_i16x8_shl(half, 13);
-        const v128_t high =
-            wasm_v128_and(wasm_i16x8_shr(half, 3), v_kept(wasm_i16x8_const_splat((int16_t)0x8fff)));
+        const v128_t high = wasm_v128_and(wasm_i16x8_shr(half, 3),
+                                          v_hoisted(wasm_i16x8_const_splat((int16_t)0x8fff)));
         out[2 * i] = wasm_i16x8_shuffle(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
         out[2 * i + 1] = wasm_i16x8_shuffle(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
     }

@@ -1,4 +1,4 @@
-/* Functions of vectors that several operations need. */
+/* Vector functions that several operations use. */
 #ifndef OX_VMATH_H
 #define OX_VMATH_H
 
@@ -10,8 +10,8 @@ V_INLINE vf32 v_sigmoid(vf32 x) {
     return v_div(one, v_add(one, v_exp(v_sub(v_zero(), x))));
 }
 
-/* tanh(x), relative error below 6e-7: the rational function of Eigen (MathFunctionsImpl.h), which
- * is 1 in float32 where it is cut off. */
+/* tanh(x), relative error below 6e-7: the rational function of Eigen (MathFunctionsImpl.h), clamped
+ * where it reaches 1 in float32. */
 V_INLINE vf32 v_tanh(vf32 x) {
     const float limit = 7.90531110763549805f;
     x = v_min(v_max(x, v_splat(-limit)), v_splat(limit));
@@ -30,7 +30,7 @@ V_INLINE vf32 v_tanh(vf32 x) {
     return v_div(v_mul(x, p), q);
 }
 
-/* exp(x) as v_exp gives it */
+/* exp(x), the same as v_exp computes in a lane */
 V_INLINE float v_exp_one(float x) {
     float lanes[VF];
     v_store(lanes, v_exp(v_splat(x)));

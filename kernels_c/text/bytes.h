@@ -1,4 +1,4 @@
-/* Numbers in bytes of any alignment; little-endian, as all machines are that this runs on. */
+/* Unaligned reads. All machines that this runs on are little-endian. */
 #ifndef OX_BYTES_H
 #define OX_BYTES_H
 

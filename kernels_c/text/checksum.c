@@ -1,6 +1,6 @@
-/* XXH64, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md: the checksum of what a
- * browser keeps on the device. It finds damage, at the speed of memory; it is no protection against
- * somebody who wants the same checksum. */
+/* XXH64, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md: the checksum of the files
+ * that a browser keeps on the device. It finds damage, at the speed of memory. It does not protect
+ * against forgery. */
 #include "text/bytes.h"
 #include "ox.h"
 

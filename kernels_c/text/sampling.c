@@ -1,27 +1,27 @@
-/* What sampling does with all logits of a vocabulary. */
+/* The parts of sampling that look at all logits of a vocabulary. */
 #include "ox.h"
 #include "simd/vmath.h"
 
 enum {
-    BLOCK = 256,     /* logits that are weighed together */
-    PASSED_OVER = 64 /* looked at together whether one may be among the largest */
+    BLOCK = 256,    /* logits whose exponentials are summed in float32 */
+    SKIP_WIDTH = 64 /* logits that are skipped together if all are too small */
 };
 
-/* Whether candidate a ranks behind b: a smaller logit, or an equal one of a larger id. */
-static int32_t ranks_behind(float a, uint32_t a_id, float b, uint32_t b_id) {
+/* 1 if candidate a ranks below b: its logit is smaller, or equal with a larger id. */
+static int32_t ranks_below(float a, uint32_t a_id, float b, uint32_t b_id) {
     return a < b || (a == b && a_id > b_id);
 }
 
-/* A heap of which no candidate has one below it that ranks before it, or, reversed, behind it. */
+/* Restores the heap below `at`. No candidate ranks above its children, or, reversed, below them. */
 V_INLINE void sift_down(float *values, uint32_t *ids, uint32_t n, uint32_t at, const int reversed) {
     const float value = values[at];
     const uint32_t id = ids[at];
     for (uint32_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && reversed == ranks_behind(values[child], ids[child], values[child + 1],
-                                                      ids[child + 1])) {
+        if (child + 1 < n &&
+            reversed == ranks_below(values[child], ids[child], values[child + 1], ids[child + 1])) {
             child++;
         }
-        if (reversed != ranks_behind(value, id, values[child], ids[child])) break;
+        if (reversed != ranks_below(value, id, values[child], ids[child])) break;
         values[at] = values[child];
         ids[at] = ids[child];
     }
@@ -33,7 +33,7 @@ V_INLINE void make_heap(float *values, uint32_t *ids, uint32_t n, const int reve
     for (uint32_t i = n / 2; i-- > 0;) sift_down(values, ids, n, i, reversed);
 }
 
-/* Takes the root of a heap of n candidates and puts it behind those that are left. */
+/* Moves the root of a heap of n candidates to the place after the n - 1 that are left. */
 V_INLINE void pop_heap(float *values, uint32_t *ids, uint32_t n, const int reversed) {
     const float value = values[0];
     const uint32_t id = ids[0];
@@ -44,17 +44,17 @@ V_INLINE void pop_heap(float *values, uint32_t *ids, uint32_t n, const int rever
     if (n > 1) sift_down(values, ids, n - 1, 0, reversed);
 }
 
-static float number(float x) { return x == x ? x : NEGATIVE_INFINITY; }
+static float nan_to_neg_inf(float x) { return x == x ? x : NEGATIVE_INFINITY; }
 
-/* Of PASSED_OVER logits. */
+/* 1 if one of SKIP_WIDTH logits is above the threshold. */
 static int32_t any_above(const float *logits, float threshold) {
-    vf32 most[4];
-    for (int i = 0; i < 4; i++) most[i] = v_splat(threshold);
-    for (uint32_t i = 0; i < PASSED_OVER; i += 4 * VF) {
+    vf32 max[4];
+    for (int i = 0; i < 4; i++) max[i] = v_splat(threshold);
+    for (uint32_t i = 0; i < SKIP_WIDTH; i += 4 * VF) {
         V_UNROLL
-        for (uint32_t j = 0; j < 4; j++) most[j] = v_max(most[j], v_load(logits + i + j * VF));
+        for (uint32_t j = 0; j < 4; j++) max[j] = v_max(max[j], v_load(logits + i + j * VF));
     }
-    return v_hmax(v_max(v_max(most[0], most[1]), v_max(most[2], most[3]))) > threshold;
+    return v_hmax(v_max(v_max(max[0], max[1]), v_max(max[2], max[3]))) > threshold;
 }
 
 uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids, float *values) {
@@ -62,19 +62,19 @@ uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids, fl
     if (k == 0) return 0;
     for (uint32_t i = 0; i < k; i++) {
         ids[i] = i;
-        values[i] = number(logits[i]);
+        values[i] = nan_to_neg_inf(logits[i]);
     }
     make_heap(values, ids, k, 0);
     for (uint32_t i = k; i < n;) {
         /* most of the vocabulary is far below the k-th */
-        const uint32_t end = n - i < PASSED_OVER ? n : i + PASSED_OVER;
-        if (end - i == PASSED_OVER && !any_above(logits + i, values[0])) {
+        const uint32_t end = n - i < SKIP_WIDTH ? n : i + SKIP_WIDTH;
+        if (end - i == SKIP_WIDTH && !any_above(logits + i, values[0])) {
             i = end;
             continue;
         }
         for (; i < end; i++) {
-            const float value = number(logits[i]);
-            if (!ranks_behind(values[0], ids[0], value, i)) continue;
+            const float value = nan_to_neg_inf(logits[i]);
+            if (!ranks_below(values[0], ids[0], value, i)) continue;
             values[0] = value;
             ids[0] = i;
             sift_down(values, ids, k, 0, 0);
@@ -84,43 +84,43 @@ uint32_t ox_top_k(const float *logits, uint32_t n, uint32_t k, uint32_t *ids, fl
     return k;
 }
 
-static float largest_of(const float *logits, uint32_t n) {
-    vf32 most = v_splat(NEGATIVE_INFINITY);
+static float max_of(const float *logits, uint32_t n) {
+    vf32 lanes = v_splat(NEGATIVE_INFINITY);
     uint32_t i = 0;
-    for (; i + VF <= n; i += VF) most = v_max(most, v_load(logits + i));
-    float largest = v_hmax(most);
+    for (; i + VF <= n; i += VF) lanes = v_max(lanes, v_load(logits + i));
+    float max = v_hmax(lanes);
     for (; i < n; i++) {
-        if (logits[i] > largest) largest = logits[i];
+        if (logits[i] > max) max = logits[i];
     }
-    return largest;
+    return max;
 }
 
-/* What makes weights of logits: exp((logit - largest) * inverse_temperature). */
+/* Unnormalized probabilities: exp((logit - max) * inverse_temperature). */
 typedef struct softmax {
-    float largest;
+    float max;
     float inverse_temperature;
 } softmax;
 
 static softmax softmax_of(const float *logits, uint32_t n, float temperature) {
     const float inverse = 1.0f / temperature;
-    return (softmax){largest_of(logits, n), inverse < __FLT_MAX__ ? inverse : __FLT_MAX__};
+    return (softmax){max_of(logits, n), inverse < __FLT_MAX__ ? inverse : __FLT_MAX__};
 }
 
-/* NaN weighs nothing; what equals the largest weighs 1, even if both are infinite. */
-V_INLINE vf32 weights(softmax s, vf32 logits) {
+/* 0 for NaN; 1 for a logit that equals the max, even if both are infinite. */
+V_INLINE vf32 exponentials(softmax s, vf32 logits) {
     const vf32 numbers = v_max(v_splat(NEGATIVE_INFINITY), logits);
-    const vf32 below = v_min(v_zero(), v_sub(numbers, v_splat(s.largest)));
+    const vf32 below = v_min(v_zero(), v_sub(numbers, v_splat(s.max)));
     return v_exp(v_mul(below, v_splat(s.inverse_temperature)));
 }
 
-/* The weights of up to BLOCK logits, and their sum. */
-static float weigh_block(softmax s, const float *logits, uint32_t n, float block[BLOCK]) {
+/* Writes the exponentials of n <= BLOCK logits, and returns their sum. */
+static float exp_block(softmax s, const float *logits, uint32_t n, float block[BLOCK]) {
     vf32 total = v_zero();
     for (uint32_t i = 0; i < n; i += VF) {
         if (n - i >= VF) {
-            v_store(block + i, weights(s, v_load(logits + i)));
+            v_store(block + i, exponentials(s, v_load(logits + i)));
         } else {
-            v_store(block + i, weights(s, v_load_part(logits + i, n - i)));
+            v_store(block + i, exponentials(s, v_load_part(logits + i, n - i)));
             for (uint32_t j = n; j < i + VF; j++) block[j] = 0.0f;
         }
         total = v_add(total, v_load(block + i));
@@ -128,11 +128,11 @@ static float weigh_block(softmax s, const float *logits, uint32_t n, float block
     return v_hsum(total);
 }
 
-static double weight_sum(softmax s, const float *logits, uint32_t n) {
+static double exp_sum(softmax s, const float *logits, uint32_t n) {
     float block[BLOCK];
     double total = 0.0;
     for (uint32_t i = 0; i < n; i += BLOCK) {
-        total += weigh_block(s, logits + i, n - i < BLOCK ? n - i : BLOCK, block);
+        total += exp_block(s, logits + i, n - i < BLOCK ? n - i : BLOCK, block);
     }
     return total;
 }
@@ -157,47 +157,46 @@ static double natural_log(double x) {
 
 float ox_logsumexp(const float *logits, uint32_t n, float temperature) {
     const softmax s = softmax_of(logits, n, temperature);
-    if (s.largest == NEGATIVE_INFINITY) return s.largest;
-    return (float)(s.largest * (double)s.inverse_temperature +
-                   natural_log(weight_sum(s, logits, n)));
+    if (s.max == NEGATIVE_INFINITY) return s.max;
+    return (float)(s.max * (double)s.inverse_temperature + natural_log(exp_sum(s, logits, n)));
 }
 
-/* sum(w * log(w)) of up to BLOCK weights w; what weighs nothing adds nothing. */
-static float weighted_logs(softmax s, const float *logits, uint32_t n, const float *block) {
+/* sum(p * log(p)) of the exponentials p of n <= BLOCK logits; p = 0 adds 0. */
+static float exp_log_sum(softmax s, const float *logits, uint32_t n, const float *block) {
     vf32 total = v_zero();
     for (uint32_t i = 0; i < n; i += VF) {
         const vf32 x = v_load_upto(logits + i, n - i);
-        const vf32 below = v_min(v_zero(), v_sub(x, v_splat(s.largest)));
-        /* -infinity times 0 would be no number */
-        const vf32 log_weight = v_max(v_splat(-1e4f), v_mul(below, v_splat(s.inverse_temperature)));
-        total = v_fma(v_load(block + i), log_weight, total);
+        const vf32 below = v_min(v_zero(), v_sub(x, v_splat(s.max)));
+        /* 0 * -infinity would be NaN */
+        const vf32 log_p = v_max(v_splat(-1e4f), v_mul(below, v_splat(s.inverse_temperature)));
+        total = v_fma(v_load(block + i), log_p, total);
     }
     return v_hsum(total);
 }
 
 float ox_entropy(const float *logits, uint32_t n, float temperature) {
     const softmax s = softmax_of(logits, n, temperature);
-    if (s.largest == NEGATIVE_INFINITY) return 0.0f;
+    if (s.max == NEGATIVE_INFINITY) return 0.0f;
     float block[BLOCK];
     double total = 0.0, logs = 0.0;
     for (uint32_t i = 0; i < n; i += BLOCK) {
         const uint32_t n_block = n - i < BLOCK ? n - i : BLOCK;
-        total += weigh_block(s, logits + i, n_block, block);
-        logs += weighted_logs(s, logits + i, n_block, block);
+        total += exp_block(s, logits + i, n_block, block);
+        logs += exp_log_sum(s, logits + i, n_block, block);
     }
     return (float)(natural_log(total) - logs / total);
 }
 
 uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u) {
     const softmax s = softmax_of(logits, n, temperature);
-    const double total = weight_sum(s, logits, n), limit = total * (1.0 - 0x1p-52);
+    const double total = exp_sum(s, logits, n), limit = total * (1.0 - 0x1p-52);
     const double target = u * total < limit ? u * total : limit;
     float block[BLOCK];
     double before = 0.0;
     uint32_t chosen = 0;
     for (uint32_t first = 0; first < n; first += BLOCK) {
         const uint32_t n_block = n - first < BLOCK ? n - first : BLOCK;
-        const double after = before + weigh_block(s, logits + first, n_block, block);
+        const double after = before + exp_block(s, logits + first, n_block, block);
         double cumulative = before;
         before = after;
         if (after <= target) continue;
@@ -206,18 +205,18 @@ uint32_t ox_sample(const float *logits, uint32_t n, float temperature, double u)
             if (block[i] > 0.0f) chosen = first + i;
             if (cumulative > target) break;
         }
-        return chosen; /* where rounding kept the sum below the target: the last possible token */
+        return chosen; /* the last possible token, if rounding keeps the sum below the target */
     }
     return chosen;
 }
 
-/* Writes the tokens whose logits are above a bound; returns how many there are. */
+/* Writes the tokens whose logits are above the bound, and returns how many. */
 static uint32_t collect_above(const float *logits, uint32_t n, float bound, uint32_t *ids,
                               float *values) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < n;) {
-        const uint32_t end = n - i < PASSED_OVER ? n : i + PASSED_OVER;
-        if (end - i == PASSED_OVER && !any_above(logits + i, bound)) {
+        const uint32_t end = n - i < SKIP_WIDTH ? n : i + SKIP_WIDTH;
+        if (end - i == SKIP_WIDTH && !any_above(logits + i, bound)) {
             i = end;
             continue;
         }
@@ -230,8 +229,8 @@ static uint32_t collect_above(const float *logits, uint32_t n, float bound, uint
     return count;
 }
 
-static float weight_of(softmax s, float logit) {
-    return logit < s.largest ? v_exp_one((logit - s.largest) * s.inverse_temperature) : 1.0f;
+static float exp_of(softmax s, float logit) {
+    return logit < s.max ? v_exp_one((logit - s.max) * s.inverse_temperature) : 1.0f;
 }
 
 static void reverse(float *values, uint32_t *ids, uint32_t n) {
@@ -245,19 +244,19 @@ static void reverse(float *values, uint32_t *ids, uint32_t n) {
     }
 }
 
-/* The bound falls until what is above it weighs enough: few tokens of a vocabulary are ordered. */
+/* The bound falls until the probabilities above it reach p, so that few tokens need sorting. */
 uint32_t ox_top_p(const float *logits, uint32_t n, float temperature, double p, uint32_t *ids,
                   float *values) {
     const softmax s = softmax_of(logits, n, temperature);
-    if (s.largest == NEGATIVE_INFINITY) return 0;
-    const double target = p * weight_sum(s, logits, n);
+    if (s.max == NEGATIVE_INFINITY) return 0;
+    const double target = p * exp_sum(s, logits, n);
     uint32_t n_above = 0;
-    float bound = s.largest;
+    float bound = s.max;
     for (float depth = 3.0f; bound > NEGATIVE_INFINITY; depth += 3.0f) {
-        bound = s.largest - depth * temperature;
-        if (!(bound < s.largest) || depth > 30.0f) bound = NEGATIVE_INFINITY;
+        bound = s.max - depth * temperature;
+        if (!(bound < s.max) || depth > 30.0f) bound = NEGATIVE_INFINITY;
         n_above = collect_above(logits, n, bound, ids, values);
-        if (weight_sum(s, values, n_above) >= target) break;
+        if (exp_sum(s, values, n_above) >= target) break;
     }
     make_heap(values, ids, n_above, 1);
     double cumulative = 0.0;
@@ -265,7 +264,7 @@ uint32_t ox_top_p(const float *logits, uint32_t n, float temperature, double p, 
     do {
         pop_heap(values, ids, n_above - count, 1);
         count++;
-        cumulative += weight_of(s, values[n_above - count]);
+        cumulative += exp_of(s, values[n_above - count]);
     } while (cumulative < target && count < n_above);
     reverse(values, ids, n_above);
     return count;

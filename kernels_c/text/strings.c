@@ -1,4 +1,4 @@
-/* The arrays of strings in a GGUF header: of each its length, a little-endian uint64, and so many
+/* Arrays of strings in a GGUF header. A string is its length, a little-endian uint64, and its
  * bytes. A vocabulary has some hundred thousand of them. */
 #include "text/bytes.h"
 #include "ox.h"

@@ -9,7 +9,7 @@ from gguf_files import write_tiny_gemma3, write_tiny_llama
 from native_pool import Download, NativePool
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig, errors
-from oxillama_web.backends.kernels.abi import STATUS_BROKEN_POOL
+from oxillama_web.backends.kernels.abi import STATUS_POISONED_POOL
 from oxillama_web.browser import streaming_load as arrival
 from oxillama_web.browser.streaming_load import ArrivingModel
 
@@ -117,7 +117,7 @@ def test_no_room_beside_the_model_is_told_in_words(model: bytes) -> None:
 def test_a_lost_thread_ends_in_one_clear_error(model: bytes) -> None:
     pool = NativePool()
     engine, _ = receive(model, 1 << 20, pool)
-    pool.status = STATUS_BROKEN_POOL
+    pool.status = STATUS_POISONED_POOL
     with pytest.raises(errors.ThreadsLostError, match="load the model again"):
         answer(engine)
 

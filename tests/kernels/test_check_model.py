@@ -366,8 +366,8 @@ def test_products_and_attention_are_nobodys_own(library: ctypes.CDLL) -> None:
     """A buffer that each thread computes by itself has no shares to wait for."""
     for op in (Q, K, V, ATTENTION, LOGITS):
         tiny = TinyModel()
-        tiny.buffers[tiny.ops[op].dst].own = 1
+        tiny.buffers[tiny.ops[op].dst].replicated = 1
         assert tiny.check(library) == BAD_MODEL | op << 8
     tiny = TinyModel()
-    tiny.buffers[tiny.ops[TABLE].dst].own = 1
+    tiny.buffers[tiny.ops[TABLE].dst].replicated = 1
     assert tiny.check(library) == 0

@@ -24,7 +24,7 @@ from oxillama_web.backends.kernels import abi
     st.randoms(use_true_random=False),
 )
 def test_matching_tokens(
-    tokens: list[bytes], n_states: int, n_classes: int, most_wanted: int, random: Random
+    tokens: list[bytes], n_states: int, n_classes: int, max_missing: int, random: Random
 ) -> None:
     """Random tables with unknown entries, of which few are listed at a time."""
     offsets = np.cumsum([0] + [len(token) for token in tokens]).astype(np.uint32)
@@ -48,19 +48,19 @@ def test_matching_tokens(
         vocabulary = abi.Vocabulary(blocks[0].address, blocks[1].address, len(data), len(tokens))
         automaton = abi.Automaton(blocks[2].address, blocks[3].address, n_classes, n_states)
         ids = Block(4 * len(tokens), np.arange(len(tokens), dtype=np.uint32).tobytes())
-        mask, wanted = Block(4 * ((len(tokens) + 31) // 32)), Block(4 * most_wanted)
-        n_ids, n_wanted = len(tokens), ctypes.c_uint32()
+        mask, missing = Block(4 * ((len(tokens) + 31) // 32)), Block(4 * max_missing)
+        n_ids, n_missing = len(tokens), ctypes.c_uint32()
         library.ox_match_tokens.restype = ctypes.c_uint32
         while n_ids:
             n_ids = library.ox_match_tokens(
                 *[ctypes.byref(vocabulary), ctypes.byref(automaton), 1 % n_states],
                 *[ctypes.c_void_p(ids.address), n_ids, ctypes.c_void_p(mask.address)],
-                *[ctypes.c_void_p(wanted.address), most_wanted, ctypes.byref(n_wanted)],
+                *[ctypes.c_void_p(missing.address), max_missing, ctypes.byref(n_missing)],
             )
-            assert (n_wanted.value > 0) == (n_ids > 0)
+            assert (n_missing.value > 0) == (n_ids > 0)
             entries = np.frombuffer(blocks[3].content(), np.uint16).copy()
-            for entry in np.frombuffer(wanted.content(), np.uint32)[: n_wanted.value]:
-                assert entries[entry] == abi.ENTRY_WANTED
+            for entry in np.frombuffer(missing.content(), np.uint32)[: n_missing.value]:
+                assert entries[entry] == abi.TRANSITION_MISSING
                 entries[entry] = truth[entry]
             ctypes.memmove(blocks[3].address, entries.tobytes(), entries.nbytes)
         assert bits(array("I", mask.content())) == expected

@@ -104,7 +104,7 @@ def test_buffers_of_each_thread_its_own(
     x = np.random.default_rng(1).normal(0, 1, (1, width)).astype(np.float32)
     shared, result = plan.filled(x), plan.buffer(1, width)
     a, b = (plan.filled(np.full((capacity, width), np.nan, np.float32)) for _ in range(2))
-    plan.buffers[a].own = plan.buffers[b].own = 1
+    plan.buffers[a].replicated = plan.buffers[b].replicated = 1
     weight = plan.vector(np.arange(width))
     norm = {"tensor": (weight,), "i": (width,), "f": (1e-5,)}
     plan.op(abi.ADD, src=(shared, shared), dst=a, f=(0.5,), barrier=abi.BARRIER_MANY)

@@ -251,7 +251,7 @@ export class KernelPool {
    */
   close() {
     this.failure ||= "the model was closed";
-    if (this.#pool !== 0) this.#kernels.ox_pool_break(this.#pool);
+    if (this.#pool !== 0) this.#kernels.ox_pool_poison(this.#pool);
     this.#closed = true;
     this.#pool = 0;
     this.#kernels = this.#memory = this.#heap = /** @type {any} */ (null);
@@ -295,7 +295,7 @@ export class KernelPool {
   /** @param {string} reason */
   #fail(reason) {
     this.failure ||= reason;
-    if (this.#pool !== 0 && !this.#closed) this.#kernels.ox_pool_break(this.#pool);
+    if (this.#pool !== 0 && !this.#closed) this.#kernels.ox_pool_poison(this.#pool);
   }
 }
 

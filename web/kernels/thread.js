@@ -30,7 +30,7 @@ async function work(port, { module, memory, stackTop, pool, thread }) {
     const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
     const kernels = /** @type {any} */ (exports);
     kernels.__stack_pointer.value = stackTop;
-    breakPool = () => kernels.ox_pool_break(pool);
+    breakPool = () => kernels.ox_pool_poison(pool);
     post({ ready: true });
     // sleeps and works there: this worker reads no message any more
     kernels.ox_pool_work(pool, thread);

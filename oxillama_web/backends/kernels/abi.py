@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_float, c_int32, c_uint32, c_uint64
 from typing import ClassVar
 
-ABI_VERSION = 8
+ABI_VERSION = 9
 PANEL_ROWS = 16
 
 
@@ -31,7 +31,7 @@ class Buffer(ctypes.Structure):
         ("capacity", c_uint32),
         ("width", c_uint32),
         ("rows", c_uint32),
-        ("own", c_uint32),
+        ("replicated", c_uint32),
     ]
 
 
@@ -178,7 +178,7 @@ STATUS_TEXT = {
     6: "a thread ended or hangs",
 }
 # what ox_match_tokens leaves in a table
-ENTRY_WANTED = 0xFFFE
+TRANSITION_MISSING = 0xFFFE
 
 STATUS_BAD_TOKEN = 4
-STATUS_BROKEN_POOL = 6
+STATUS_POISONED_POOL = 6

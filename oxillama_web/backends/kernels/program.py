@@ -182,7 +182,7 @@ class Program:
             table_row.capacity = capacity
             table_row.width = buffer.width
             table_row.rows = 0 if buffer.rows == "batch" else 1
-            table_row.own = int(name in self._own_buffers)
+            table_row.replicated = int(name in self._own_buffers)
         self._buffer_table.write(0, self._buffers)
         self._scratch = self._host.allocate(
             self._host.functions.ox_scratch_bytes(self._model.address, rows["batch"], n_threads)
@@ -200,7 +200,7 @@ class Program:
         code, op_index = status & 0xFF, first_op + (status >> 8)
         if code == abi.STATUS_BAD_TOKEN:
             raise InvalidRequestError("a token is outside of the model's vocabulary")
-        if code == abi.STATUS_BROKEN_POOL:
+        if code == abi.STATUS_POISONED_POOL:
             raise ThreadsLostError(
                 "a thread that ran the model has ended or hangs; load the model again"
             )
