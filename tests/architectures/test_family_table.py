@@ -5,7 +5,7 @@ from __future__ import annotations
 import family_table
 import pytest
 from architecture_files import CASES
-from family_table import FAMILIES, chat, others
+from family_table import FAMILIES, chat, others, vocabularies
 
 
 def test_it_has_everything() -> None:
@@ -13,8 +13,8 @@ def test_it_has_everything() -> None:
     assert sorted(cases) == sorted([*CASES, *others.GOLDEN])
     templates = [name for family in FAMILIES for name in family.templates]
     assert sorted(templates) == sorted(chat.GOLDEN["families"])
-    vocabularies = {name for family in FAMILIES for name in family.gguf.split()}
-    assert vocabularies >= vocabularies.GOLDEN["vocabularies"].keys()
+    names = {name for family in FAMILIES for name in family.gguf.split()}
+    assert names >= vocabularies.GOLDEN["vocabularies"].keys()
 
 
 def test_cells(monkeypatch: pytest.MonkeyPatch) -> None:
