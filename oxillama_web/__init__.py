@@ -25,7 +25,7 @@ from .errors import (
     TokenizerError,
     UnsupportedModelError,
 )
-from .inference.conversation import Session
+from .inference.conversation import Conversation
 from .inference.generation import GenerationEvent, GenerationOptions, LogProbs
 from .inference.metrics import MetricsSnapshot
 from .inference.speculation import Drafter, DraftModel, PromptLookup
@@ -36,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ChatTemplateError",
     "ContextLengthError",
+    "Conversation",
     "DownloadError",
     "DraftModel",
     "Drafter",
@@ -56,7 +57,6 @@ __all__ = [
     "OxiLlamaError",
     "PromptLookup",
     "SamplerConfig",
-    "Session",
     "TokenizerError",
     "UnsupportedModelError",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .backends.offload import OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, ModelNotLoadedError
-from .inference.conversation import DEFAULT_MAX_TOKENS, Message, Session
+from .inference.conversation import DEFAULT_MAX_TOKENS, Conversation, Message
 from .inference.metrics import Metrics, MetricsSnapshot
 from .inference.model import load_model, open_model
 
@@ -37,7 +38,7 @@ class InferenceEngine:
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         self._config = config if config is not None else EngineConfig()
-        self._session: Session | None = None
+        self._current: Conversation | None = None
         self._metrics = Metrics()
         self._next_pager: LayerPager | None = None
 
@@ -99,14 +100,14 @@ class InferenceEngine:
             )
         self.close()
         model.metrics = self._metrics
-        self._session = Session(model, self._config)
+        self._current = Conversation(model, self._config)
         self._metrics.memory(self.memory_bytes)
 
     def close(self) -> None:
         """Frees the model; the engine can load another one."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.model.executor.close()
+        conversation, self._current = self._current, None
+        if conversation is not None:
+            conversation.model.executor.close()
             self._metrics.memory(0)
 
     # properties
@@ -119,7 +120,7 @@ class InferenceEngine:
     @property
     def is_loaded(self) -> bool:
         """Whether a model is loaded."""
-        return self._session is not None
+        return self._current is not None
 
     @property
     def model_config(self) -> ModelConfig:
@@ -174,26 +175,26 @@ class InferenceEngine:
     def set_layer_pager(self, pager: LayerPager) -> None:
         """Holds weights by the policy of a pager, `LayerPager(OffloadPolicy.budget(...))`.
 
-        With a model that was loaded with a budget it takes effect now, and every session begins
-        anew; without a model, the next one is loaded with it.
+        With a model that was loaded with a budget it takes effect now, and every conversation
+        begins anew; without a model, the next one is loaded with it.
 
         Raises:
             InvalidRequestError: the model was loaded without a budget.
             OutOfMemoryError: the budget is too small for the model; nothing has changed.
         """
-        if self._session is None:
+        if self._current is None:
             self._next_pager = pager
         else:
             self._model.use_pager(pager)
 
     @property
     def metrics(self) -> Metrics:
-        """Counts what the engine does, in all its sessions."""
+        """Counts what the engine does, in all its conversations."""
         return self._metrics
 
     def metrics_snapshot(self) -> MetricsSnapshot:
         """The totals so far; `to_prometheus()` prints them."""
-        if self._session is not None:
+        if self._current is not None:
             self._metrics.memory(self.memory_bytes)
         return self._metrics.snapshot()
 
@@ -221,8 +222,8 @@ class InferenceEngine:
     def push_lora(self, adapter: LoraAdapter | str | Path, scale: float = 1.0) -> None:
         """Applies one more adapter; changes of the same weight add up.
 
-        The model is not loaded again, and its own weights stay as they are. Every session begins
-        anew, because what its cache holds was computed without the adapter.
+        The model is not loaded again, and its own weights stay as they are. Every conversation
+        begins anew, because what its cache holds was computed without the adapter.
 
         Args:
             adapter: a LoraAdapter, or a file in llama.cpp's format.
@@ -295,42 +296,47 @@ class InferenceEngine:
 
         return embed_batch(self._model, texts, pooling, normalize=normalize)
 
-    # the conversation: see Session
+    # the conversation: see Conversation
 
-    def session(self) -> Session:
+    def conversation(self) -> Conversation:
         """Another conversation with the same model, with a cache of its own."""
-        return Session(self._model, self._config)
+        return Conversation(self._model, self._config)
+
+    def session(self) -> Conversation:
+        """Deprecated: call `conversation`."""
+        warnings.warn("session() is now called conversation()", DeprecationWarning, stacklevel=2)
+        return self.conversation()
 
     def prefill(self, tokens: Sequence[int]) -> None:
-        """See `Session.prefill`."""
+        """See `Conversation.prefill`."""
         self._conversation.prefill(tokens)
 
     def forward_prefill(self, tokens: Sequence[int], pos_start: int) -> NDArray[np.float32]:
-        """See `Session.forward_prefill`."""
+        """See `Conversation.forward_prefill`."""
         return self._conversation.forward_prefill(tokens, pos_start)
 
     def forward_decode(self, token: int, pos: int) -> NDArray[np.float32]:
-        """See `Session.forward_decode`."""
+        """See `Conversation.forward_decode`."""
         return self._conversation.forward_decode(token, pos)
 
     def forward_one(self, token: int) -> NDArray[np.float32]:
-        """See `Session.forward_one`."""
+        """See `Conversation.forward_one`."""
         return self._conversation.forward_one(token)
 
     def truncate(self, length: int) -> None:
-        """See `Session.truncate`."""
+        """See `Conversation.truncate`."""
         self._conversation.truncate(length)
 
     def reset(self) -> None:
-        """See `Session.reset`."""
+        """See `Conversation.reset`."""
         self._conversation.reset()
 
     def kv_snapshot(self) -> KVSnapshot:
-        """See `Session.kv_snapshot`."""
+        """See `Conversation.kv_snapshot`."""
         return self._conversation.kv_snapshot()
 
     def kv_restore(self, snapshot: KVSnapshot) -> None:
-        """See `Session.kv_restore`."""
+        """See `Conversation.kv_restore`."""
         self._conversation.kv_restore(snapshot)
 
     def generate(
@@ -340,7 +346,7 @@ class InferenceEngine:
         callback: Callable[[str], object] | None = None,
         **options: Unpack[GenerationOptions],
     ) -> str:
-        """See `Session.generate`."""
+        """See `Conversation.generate`."""
         return self._conversation.generate(prompt, max_tokens, callback, **options)
 
     def generate_with_config(
@@ -350,7 +356,7 @@ class InferenceEngine:
         sampler_config: SamplerConfig,
         callback: Callable[[str], object] | None = None,
     ) -> str:
-        """See `Session.generate_with_config`."""
+        """See `Conversation.generate_with_config`."""
         return self._conversation.generate_with_config(prompt, max_tokens, sampler_config, callback)
 
     def stream(
@@ -359,7 +365,7 @@ class InferenceEngine:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[GenerationOptions],
     ) -> Iterator[str]:
-        """See `Session.stream`."""
+        """See `Conversation.stream`."""
         return self._conversation.stream(prompt, max_tokens, **options)
 
     def chat(
@@ -368,7 +374,7 @@ class InferenceEngine:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[ChatOptions],
     ) -> Iterator[str]:
-        """See `Session.chat`."""
+        """See `Conversation.chat`."""
         return self._conversation.chat(messages, max_tokens, **options)
 
     def render_chat(
@@ -377,7 +383,7 @@ class InferenceEngine:
         tools: Sequence[Mapping[str, Any]] | None = None,
         **variables: Any,
     ) -> str:
-        """See `Session.render_chat`."""
+        """See `Conversation.render_chat`."""
         return self._conversation.render_chat(messages, tools, **variables)
 
     def tokenize_chat(
@@ -386,7 +392,7 @@ class InferenceEngine:
         tools: Sequence[Mapping[str, Any]] | None = None,
         **variables: Any,
     ) -> list[int]:
-        """See `Session.tokenize_chat`."""
+        """See `Conversation.tokenize_chat`."""
         return self._conversation.tokenize_chat(messages, tools, **variables)
 
     def events(
@@ -395,7 +401,7 @@ class InferenceEngine:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[GenerationOptions],
     ) -> Iterator[GenerationEvent]:
-        """See `Session.events`."""
+        """See `Conversation.events`."""
         return self._conversation.events(prompt, max_tokens, **options)
 
     def chat_events(
@@ -404,7 +410,7 @@ class InferenceEngine:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[ChatOptions],
     ) -> Iterator[GenerationEvent]:
-        """See `Session.chat_events`."""
+        """See `Conversation.chat_events`."""
         return self._conversation.chat_events(messages, max_tokens, **options)
 
     def _load(
@@ -431,12 +437,12 @@ class InferenceEngine:
         )  # fmt: skip
 
     @property
-    def _conversation(self) -> Session:
-        if self._session is None:
+    def _conversation(self) -> Conversation:
+        if self._current is None:
             raise ModelNotLoadedError(
                 "no model is loaded; call load_model() or load_model_from_bytes() first"
             )
-        return self._session
+        return self._current
 
     @property
     def _model(self) -> LoadedModel:

@@ -33,11 +33,11 @@ FIRST_CHUNK = 32
 _WORTH_SHARING = 16
 
 
-class Session:
+class Conversation:
     """A conversation with a loaded model. Not thread-safe, like the model itself.
 
     Attributes:
-        model: the model, which other sessions may share.
+        model: the model, which other conversations may share.
         tokens: the tokens that the cache holds.
         pending: tokens that were generated but not yet run through the model.
     """
@@ -57,7 +57,7 @@ class Session:
         # tokens that the context was too full for, and how many are kept that stood before them
         self._forgotten: list[int] = []
         self._n_kept = config.context_keep
-        model.sessions.add(self)
+        model.conversations.add(self)
 
     @property
     def kv_cache_seq_len(self) -> int:
@@ -189,13 +189,13 @@ class Session:
     def reuse(self, tokens: Sequence[int]) -> None:
         """Keeps what the cache has of the beginning of `tokens`, but not all of them.
 
-        What another session of the model has more of is shared, but for what it computed from
+        What another conversation of the model has more of is shared, but for what it computed from
         tokens that are forgotten. At least one token is left to compute: its logits choose what
         follows.
         """
         most = max(len(tokens) - 1, 0)
         own = min(_common_prefix(self.tokens, tokens), most)
-        for other in self.model.sessions:
+        for other in self.model.conversations:
             shared = other.tokens[: other._n_kept if other._forgotten else None]
             length = min(_common_prefix(shared, tokens), most)
             if length >= own + _WORTH_SHARING:
@@ -204,7 +204,7 @@ class Session:
         self.truncate(own)
 
     def keep_logits(self) -> None:
-        """Copies the logits, before another session's forward pass overwrites them."""
+        """Copies the logits, before another conversation's forward pass overwrites them."""
         self._rows = memoryview(bytearray(self._rows.cast("B"))).cast("f")
 
     # generation
@@ -361,10 +361,10 @@ class Session:
 
     # the cache
 
-    def fork(self) -> Session:
-        """A session that goes on from here by itself; what both have is held once."""
+    def fork(self) -> Conversation:
+        """A conversation that goes on from here by itself; what both have is held once."""
         self._forget_draft()
-        other = Session(self.model, self._config)
+        other = Conversation(self.model, self._config)
         other._cache = self._cache.fork(len(self.tokens))
         other.tokens, other.pending = self.tokens.copy(), self.pending.copy()
         other._forgotten, other._n_kept = self._forgotten.copy(), self._n_kept
@@ -418,10 +418,10 @@ class Session:
     def _run(self, tokens: list[int], *, all_rows: bool = False) -> None:
         """A forward pass behind what the cache holds."""
         model = self.model
-        last = model.last_session()
+        last = model.last_conversation()
         if last is not None and last is not self:
             last.keep_logits()
-        model.last_session = weakref.ref(self)
+        model.last_conversation = weakref.ref(self)
         self._rows = model.executor.forward(self._cache, tokens, "all" if all_rows else "last")
         self._n_rows, self._row = len(tokens) if all_rows else 1, 0
 
@@ -459,9 +459,9 @@ class Session:
         self._forgotten, self._n_kept = [], self._config.context_keep
 
     def _without_forgotten(self, tokens: list[int]) -> list[int]:
-        """The tokens of a conversation, without those that this session has forgotten of it.
+        """The tokens of a chat, without those of it that this conversation has forgotten.
 
-        Where they are another conversation's, the session lets go of all behind the tokens kept.
+        Where they are another chat's, it lets go of all behind the tokens kept.
         """
         if not self._forgotten:
             return tokens

@@ -53,7 +53,7 @@ def embed_batch(
     pooling = _checked_pooling(pooling) or _default_pooling(model)
     tokens = [_tokenize(model, text) for text in texts]
     pools = [_Pool(pooling, model.config.hidden_size) for _ in texts]
-    last = model.last_session()
+    last = model.last_conversation()
     if last is not None:
         last.keep_logits()
     caches: dict[int, KVCache] = {}

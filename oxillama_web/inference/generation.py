@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..config import EngineConfig
     from ..sampling import SamplerConfig
     from ..tokenizer import StreamDecoder
-    from .conversation import Session
+    from .conversation import Conversation
     from .metrics import Request
     from .speculation import Drafter
 
@@ -32,7 +32,7 @@ class GenerationOptions(TypedDict, total=False):
     """Keyword arguments of everything that generates; all may be left out.
 
     Keys:
-        sampler: overrides the session's default.
+        sampler: overrides the conversation's default.
         stop: strings that end the answer, besides the sampler's own. The answer ends in front of
             the first one; what could be the beginning of one is held back until it is decided.
         cancel: looked at before each chunk of the prompt and each token; once set, the answer
@@ -111,7 +111,7 @@ class GenerationEvent:
 
 
 class Generation:
-    """One answer; `events` makes it. The session is usable whenever that loop is left.
+    """One answer; `events` makes it. The conversation is usable whenever that loop is left.
 
     Args:
         prompt: at least one token, which the cache does not hold yet.
@@ -122,7 +122,7 @@ class Generation:
 
     def __init__(
         self,
-        session: Session,
+        conversation: Conversation,
         prompt: list[int],
         max_tokens: int,
         decoder: StreamDecoder,
@@ -143,10 +143,10 @@ class Generation:
             raise InvalidRequestError(f"logprobs is {logprobs}; it must be 0 to 1000")
         if isinstance(stop, str) or "" in stop:
             raise InvalidRequestError("stop must be a list of texts of at least one letter")
-        model = session.model
+        model = conversation.model
         if speculation is not None:
             speculation.check(model)
-        self._session = session
+        self._conversation = conversation
         self._prompt = prompt
         self._max_tokens = max_tokens
         self._decoder = decoder
@@ -162,14 +162,14 @@ class Generation:
 
     def events(self) -> Iterator[GenerationEvent]:
         """Reads the prompt and writes the answer."""
-        metrics = self._session.model.metrics
+        metrics = self._conversation.model.metrics
         with metrics.request(self._n_cached) as request:
             yield from self._read(request)
             finish_reason: FinishReason = "cancelled"
             if not self._is_cancelled:
                 finish_reason = yield from self._write(request)
             request.cancelled = finish_reason == "cancelled"
-            metrics.memory(self._session.model.executor.memory_bytes)
+            metrics.memory(self._conversation.model.executor.memory_bytes)
             rest = self._stop.push(self._decoder.finish()) + self._stop.finish()
             yield self._event("decode", rest, None, self._n_generated, finish_reason)
 
@@ -179,9 +179,9 @@ class Generation:
 
     def _read(self, request: Request) -> Iterator[GenerationEvent]:
         """The prompt, chunk by chunk."""
-        session, n_prompt, n_before = self._session, len(self._prompt), 0
-        session.pending = []
-        chunks = session.read(self._prompt)
+        conversation, n_prompt, n_before = self._conversation, len(self._prompt), 0
+        conversation.pending = []
+        chunks = conversation.read(self._prompt)
         while n_before < n_prompt and not self._is_cancelled:
             request.resume()
             n_read = next(chunks)
@@ -191,17 +191,17 @@ class Generation:
 
     def _write(self, request: Request) -> Generator[GenerationEvent, None, FinishReason]:
         """The answer, token by token; returns why it ended."""
-        session = self._session
-        end_tokens = session.model.tokenizer.eog_ids
+        conversation = self._conversation
+        end_tokens = conversation.model.tokenizer.eog_ids
         while self._n_generated < self._max_tokens:
             request.resume()
-            if session.pending:
-                if not session.make_room():
+            if conversation.pending:
+                if not conversation.make_room():
                     return "context"
-                session.advance(session.pending[0], self._drafter, self._n_left - 1)
-                session.pending = []
+                conversation.advance(conversation.pending[0], self._drafter, self._n_left - 1)
+                conversation.pending = []
             token, logprobs = self._choose()
-            session.pending = [token]
+            conversation.pending = [token]
             if token in end_tokens:
                 request.spent("decode", 0)
                 return "stop"
@@ -220,14 +220,14 @@ class Generation:
         return self._max_tokens - self._n_generated
 
     def _choose(self) -> tuple[int, LogProbs | None]:
-        session = self._session
-        logits = session.logits
+        conversation = self._conversation
+        logits = conversation.logits
         if self._n_logprobs is None:
-            return self._sampler.sample(logits, session.tokens), None
+            return self._sampler.sample(logits, conversation.tokens), None
         # sampling changes logits
         before = memoryview(bytearray(logits.cast("B"))).cast("f")
-        token = self._sampler.sample(logits, session.tokens)
-        return token, _log_probs(before, token, self._n_logprobs, session.model.executor)
+        token = self._sampler.sample(logits, conversation.tokens)
+        return token, _log_probs(before, token, self._n_logprobs, conversation.model.executor)
 
     def _event(
         self,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..plan.operations import Plan
     from ..sampling import SamplerConfig
     from ..tokenizer import Tokenizer
-    from .conversation import Session
+    from .conversation import Conversation
 
     ModelBytes = bytes | bytearray | memoryview | mmap.mmap
 
@@ -46,7 +46,7 @@ _TOKENIZER_IN_GGUF = "tokenizer.huggingface.json"
 
 @dataclass(slots=True)
 class LoadedModel:
-    """What all sessions of a model share. `pooling_type` is the file's, for embeddings.py.
+    """What all conversations of a model share. `pooling_type` is the file's, for embeddings.py.
 
     `weight_samples` gives weight_samples.sample of each of the plan's weights, in the plan's order.
     """
@@ -66,14 +66,14 @@ class LoadedModel:
     with_pager: Callable[[LayerPager], Executor] | None = None
     lora_stack: tuple[AppliedLora, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
-    sessions: WeakSet[Session] = field(default_factory=WeakSet)
+    conversations: WeakSet[Conversation] = field(default_factory=WeakSet)
     # by their GBNF
     grammars: dict[str, GrammarMasks] = field(default_factory=dict)
     # whose logits the executor's memory holds
-    last_session: Callable[[], Session | None] = lambda: None
+    last_conversation: Callable[[], Conversation | None] = lambda: None
 
     def use_pager(self, pager: LayerPager) -> None:
-        """Holds weights by another policy from now on; all sessions begin anew.
+        """Holds weights by another policy from now on; all conversations begin anew.
 
         Raises:
             InvalidRequestError: the model was loaded whole.
@@ -86,11 +86,11 @@ class LoadedModel:
         executor = self.with_pager(pager)
         self.executor.close()
         self.executor, self.pager = executor, pager
-        for session in self.sessions:
-            session.restart()
+        for conversation in self.conversations:
+            conversation.restart()
 
     def use_loras(self, stack: Sequence[AppliedLora]) -> None:
-        """Runs with these adapters from now on; all sessions begin anew.
+        """Runs with these adapters from now on; all conversations begin anew.
 
         Raises:
             ModelFormatError, UnsupportedModelError: an adapter does not fit; nothing has changed.
@@ -101,8 +101,8 @@ class LoadedModel:
 
         self.executor.use_plan(*apply_loras(self.plan, self.config, self.tensors, stack))
         self.lora_stack = tuple(stack)
-        for session in self.sessions:
-            session.reset()
+        for conversation in self.conversations:
+            conversation.reset()
 
     def require_logits(self) -> None:
         """Raises UnsupportedModelError if the model is an encoder, which writes no text."""

@@ -31,7 +31,7 @@ class KVSnapshot:
         fingerprint: of what the model's file says of itself, of samples of all weights, and of the
             adapters that were applied.
         layout: how `data` is laid out (KVCache.layout).
-        tokens, pending: as in Session.
+        tokens, pending: as in Conversation.
         data: keys and values (KVCache.export).
         forgotten: tokens that the context was too full for.
         n_kept: how many of `tokens` stood before those.

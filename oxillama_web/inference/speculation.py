@@ -70,34 +70,34 @@ class DraftModel(Drafter):
     """Guesses with a smaller model of the same vocabulary.
 
     Args:
-        engine: has the small model loaded; it keeps a session of its own for the guesses.
+        engine: has the small model loaded; it keeps a conversation of its own for the guesses.
         n_draft: most tokens of a guess.
     """
 
     def __init__(self, engine: InferenceEngine, n_draft: int = 4) -> None:
         if n_draft < 1:
             raise InvalidRequestError(f"n_draft is {n_draft}; it must be 1 or more")
-        self._session = engine.session()
+        self._conversation = engine.conversation()
         self._n_draft = n_draft
 
     def propose(self, tokens: Sequence[int], n_most: int) -> list[int]:
         """See `Drafter.propose`."""
-        session, n_draft = self._session, min(self._n_draft, n_most)
-        if n_draft < 1 or len(tokens) + n_draft > session.model.context_size:
+        conversation, n_draft = self._conversation, min(self._n_draft, n_most)
+        if n_draft < 1 or len(tokens) + n_draft > conversation.model.context_size:
             return []
-        session.reuse(tokens)
-        for _ in session.read(list(tokens[len(session.tokens) :])):
+        conversation.reuse(tokens)
+        for _ in conversation.read(list(tokens[len(conversation.tokens) :])):
             pass
         draft: list[int] = []
         while True:
-            draft.append(session.model.executor.top_k(session.logits, 1)[0][0])
+            draft.append(conversation.model.executor.top_k(conversation.logits, 1)[0][0])
             if len(draft) == n_draft:
                 return draft
-            session.advance(draft[-1])
+            conversation.advance(draft[-1])
 
     def check(self, model: LoadedModel) -> None:
         """See `Drafter.check`."""
-        ours, theirs = self._session.model.tokenizer, model.tokenizer
+        ours, theirs = self._conversation.model.tokenizer, model.tokenizer
         # a thousand tokens tell vocabularies apart
         some = range(0, min(ours.n_vocab, theirs.n_vocab), ours.n_vocab // 1000 + 1)
         if ours.n_vocab != theirs.n_vocab or any(

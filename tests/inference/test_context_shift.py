@@ -309,7 +309,7 @@ def test_others_do_not_share_what_forgotten_tokens_were_computed_with(
     engine.generate(list(range(5, 40)), 60, sampler=GREEDY)
     held = list(engine._conversation.tokens)
     assert len(held) > 30
-    session = engine.session()
+    session = engine.conversation()
     session.reuse([*held, 7])
     assert session.tokens == []
 

@@ -14,6 +14,7 @@ from gguf_files import write_tiny_gemma3, write_tiny_llama
 from oxillama_web import (
     ChatTemplateError,
     ContextLengthError,
+    Conversation,
     EngineConfig,
     InferenceEngine,
     InvalidRequestError,
@@ -71,8 +72,9 @@ def test_everything_that_needs_a_model_says_so() -> None:
         lambda: engine.model_config, lambda: engine.hidden_size, lambda: engine.kv_cache_seq_len,
         lambda: engine.decode_token(1), lambda: engine.is_eos(1),
         lambda: engine.prefill([1]), lambda: engine.forward_one(1), lambda: engine.truncate(0),
-        lambda: engine.generate_with_config("a", 1, GREEDY), engine.session, engine.kv_snapshot,
-        lambda: engine.events("a"), lambda: engine.lora_stack, engine.clear_loras,
+        lambda: engine.generate_with_config("a", 1, GREEDY), engine.conversation,
+        engine.kv_snapshot, lambda: engine.events("a"), lambda: engine.lora_stack,
+        engine.clear_loras,
         lambda: list(engine.stream("a")), lambda: engine.chat([{"role": "user", "content": "a"}]),
     ):  # fmt: skip
         with pytest.raises(ModelNotLoadedError, match="load_model"):
@@ -210,6 +212,11 @@ def test_a_callback_can_stop_the_answer(engine: InferenceEngine) -> None:
 
     engine.generate("hello", 50, stop_at_third, sampler=GREEDY)
     assert len(calls) == 3
+
+
+def test_the_old_name_of_conversation_warns(engine: InferenceEngine) -> None:
+    with pytest.warns(DeprecationWarning, match=r"conversation\(\)"):
+        assert isinstance(engine.session(), Conversation)
 
 
 def test_a_conversation_continues_from_the_cache(engine: InferenceEngine) -> None:

@@ -242,8 +242,8 @@ def test_a_draft_model_of_another_vocabulary_is_refused(tiny: Path, tmp_path: Pa
 
 def test_sessions_answer_in_turns_as_they_do_alone(engine: InferenceEngine) -> None:
     prompts = ["the dog", "a fox runs home"]
-    alone = [list(engine.session().stream(prompt, 10, sampler=GREEDY)) for prompt in prompts]
-    streams = [engine.session().stream(prompt, 10, sampler=GREEDY) for prompt in prompts]
+    alone = [list(engine.conversation().stream(prompt, 10, sampler=GREEDY)) for prompt in prompts]
+    streams = [engine.conversation().stream(prompt, 10, sampler=GREEDY) for prompt in prompts]
     together: list[list[str]] = [[], []]
     for _ in range(40):
         for pieces, stream in zip(together, streams, strict=True):

@@ -165,7 +165,7 @@ def test_forks_go_their_own_ways(tiny: Path, executor: str) -> None:
     def fresh(tokens: list[int]) -> np.ndarray:
         return load(tiny, executor=executor).forward_prefill(tokens, 0)
 
-    first = engine.session()
+    first = engine.conversation()
     first.prefill(LONG)
     forks = [first.fork(), first.fork()]
     for index, session in enumerate([*forks, first]):
@@ -181,7 +181,7 @@ def test_forks_go_their_own_ways(tiny: Path, executor: str) -> None:
 
 def test_forks_hold_their_common_pages_once(tiny: Path) -> None:
     engine = load(tiny, executor="kernels")
-    session = engine.session()
+    session = engine.conversation()
     session.prefill(LONG)
     before = engine.memory_bytes
     page = session._cache._executor._cache_layout.page_bytes
@@ -199,7 +199,7 @@ def test_a_chat_shares_what_another_session_has_read(tiny: Path, executor: str) 
     messages = [system, {"role": "user", "content": "hello"}]
     list(engine.chat(messages, 3, sampler=GREEDY))
     other = [system, {"role": "user", "content": "good day"}]
-    events = list(engine.session().chat_events(other, 5, sampler=GREEDY))
+    events = list(engine.conversation().chat_events(other, 5, sampler=GREEDY))
     assert events[0].n_total < 20
     assert engine.metrics_snapshot().cached_tokens > 50
     fresh = load(tiny, executor=executor).chat_events(other, 5, sampler=GREEDY)

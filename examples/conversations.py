@@ -12,7 +12,7 @@ def main(max_tokens: int = 30) -> None:
     path = fetch("smollm2-135m-instruct")
     engine = InferenceEngine(EngineConfig(model_path=str(path), sampler=SamplerConfig.greedy()))
     engine.load_model()
-    common = engine.session()
+    common = engine.conversation()
     common.prefill(engine.tokenize("A traveller comes to a river with an old wooden bridge."))
     for ending in (" The bridge", " The river"):
         fork = common.fork()
