@@ -17,7 +17,7 @@ from typing import Any
 if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import browser, machine, peak, table
+from bench import browser, machine, peak, results_file, table
 from bench.models import find_model
 from bench.prompts import make_prompt, make_warm_up
 from bench.server import serve
@@ -61,7 +61,7 @@ def main() -> int:
         **commit,
         "command": " ".join(sys.orig_argv),
         "machine": machine.machine_facts(),
-        "settings": vars(options) | {"json": None},
+        "settings": {k: v for k, v in vars(options).items() if k not in ("json", "raw")},
         "versions": sorted({run[k] for run in runs for k in ("version", "browser") if k in run}),
         "decode_limits": [_decode_limit(n, t) for n in options.models for t in options.threads],
         "prefill_limits": [
@@ -71,8 +71,7 @@ def main() -> int:
         "ratios": table.ratios(summary),
         "runs": runs,
     }
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1, default=str) + "\n")
+    results_file.write(results, options)
     print(table.render(results))
     return 1 if any("error" in row for row in summary) else 0
 
@@ -239,7 +238,7 @@ def _parse_arguments() -> argparse.Namespace:
     add("--max-load", type=float, default=0.2, help="cores that others may use (default 0.2)")
     add("--patience", type=float, default=30.0, help="seconds to wait for that before each run")
     add("--strict", action="store_true", help="give up instead of marking disturbed runs")
-    add("--json", type=Path, help="write all results to this file")
+    results_file.add_options(parser)
     return parser.parse_args()
 
 

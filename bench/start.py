@@ -10,7 +10,6 @@ token is that of an answer to 12 words of prose.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import browser, machine
+from bench import browser, machine, results_file
 from bench.models import find_model
 from bench.prompts import make_warm_up
 from bench.server import serve
@@ -37,7 +36,7 @@ def main() -> None:
     add("--runs", type=int, default=5)
     add("--max-load", type=float, default=0.2, help="cores that others may use")
     add("--patience", type=float, default=30.0, help="seconds to wait for that")
-    add("--json", type=Path, help="write all results to this file")
+    results_file.add_options(parser)
     options = parser.parse_args()
     models = options.models.split(",")
     engines = options.engines.split(",")
@@ -48,10 +47,9 @@ def main() -> None:
             job = _job(path, f"/model-{index}.gguf", options.threads)
             rows += [{"model": name, **row} for row in _measure(address, job, engines, options)]
     print(_table(rows))
-    if options.json:
-        facts = {**machine.commit(), "command": " ".join(sys.orig_argv)}
-        result = {**facts, "machine": machine.machine_facts(), "rows": rows}
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    facts = {**machine.commit(), "command": " ".join(sys.orig_argv)}
+    result = {**facts, "machine": machine.machine_facts(), "rows": rows}
+    results_file.write(result, options)
 
 
 def _job(path: Path, url: str, threads: int) -> dict[str, Any]:
