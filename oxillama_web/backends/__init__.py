@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .kernels.device import KernelHost
     from .kernels.library import Library
     from .kernels.paging import LayerPager, WeightSource
+    from .logits import LogitsOps
 
 
 def create_executor(plan: Plan, gguf: GGUFFile, config: EngineConfig, *, consume: bool) -> Executor:
@@ -42,6 +43,26 @@ def create_executor(plan: Plan, gguf: GGUFFile, config: EngineConfig, *, consume
     from .numpy.executor import NumpyExecutor
 
     return NumpyExecutor(plan, gguf)
+
+
+def create_logits_ops(config: EngineConfig) -> LogitsOps:
+    """Return what works on logits: the kernels, or NumPy where they cannot be loaded.
+
+    Raises:
+        KernelError: kernels were asked for and cannot be loaded.
+    """
+    if config.executor != "numpy":
+        from .kernels.library import load_library
+        from .kernels.logits import KernelLogitsOps
+
+        try:
+            return KernelLogitsOps(load_library())
+        except KernelError:
+            if config.executor == "kernels":
+                raise
+    from .numpy.logits import NumpyLogitsOps
+
+    return NumpyLogitsOps()
 
 
 def paged_executor(

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from ..errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Mapping
 
-    from ..grammar.masks import Vocabulary
-    from ..grammar.matcher import Matcher
     from ..plan.lora import LoraAdapter
     from ..plan.operations import Plan
 
@@ -141,51 +138,6 @@ class Executor(Protocol):
             UnsupportedModelError: an adapter's format has no kernel. The plan before stays.
             OutOfMemoryError: the adapters do not fit. The plan before stays.
         """
-
-    def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
-        """The k largest logits, descending: token ids and values."""
-
-    def top_p(
-        self, logits: memoryview[float], temperature: float, p: float
-    ) -> tuple[list[int], list[float]]:
-        """The fewest of the largest logits, descending, whose probabilities reach p in (0, 1).
-
-        Probabilities are those of softmax(logits / temperature).
-
-        Returns:
-            Token ids and logits; none if there is no logit above -infinity.
-        """
-
-    def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
-        """log(sum(exp(logits / temperature)))."""
-
-    def entropy(self, logits: memoryview[float], temperature: float) -> float:
-        """The entropy of softmax(logits / temperature), in nats."""
-
-    def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
-        """The first token whose cumulative probability exceeds `uniform`, in [0, 1)."""
-
-    def match_tokens(
-        self,
-        vocabulary: Vocabulary,
-        matcher: Matcher,
-        state: int,
-        ids: array[int],
-        mask: array[int],
-    ) -> tuple[array[int], list[int]]:
-        """Sets a bit for each token that a grammar's matcher can read from a state on.
-
-        Args:
-            ids: the tokens to look at.
-            mask: uint32 [ceil(tokens / 32)].
-
-        Returns:
-            The tokens that met entries of the matcher's table that are unknown, and entries of
-            which at least one must be filled before they are looked at again.
-        """
-
-    def mask_logits(self, logits: memoryview[float], mask: array[int]) -> None:
-        """Makes all logits -infinity whose bit is not set in the mask, or that are beyond it."""
 
     def close(self) -> None:
         """Frees all memory; the executor cannot be used any more."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends import paged_kernel_executor
 from ..backends.kernels.library import load_library
+from ..backends.kernels.logits import KernelLogitsOps
 from ..backends.kernels.paging import LayerPager, segmented
 from ..backends.kernels.wasm import PoolHost
 from ..backends.offload import OffloadPolicy
@@ -59,7 +60,7 @@ def open_paged(
     """
     source, n_total = DeviceFile(file), int(file.size)
     pager = LayerPager(OffloadPolicy.budget(ram_bytes))
-    host = PoolHost(pool, load_library(pool.variant))
+    host = PoolHost(pool)
     model = load_with_executor(
         _read_header(source, n_total),
         tokenizer_json,
@@ -68,6 +69,7 @@ def open_paged(
         lambda plan: paged_kernel_executor(
             segmented(plan, pager.policy), config, host, source, pager
         ),
+        KernelLogitsOps(load_library(pool.variant)),
         lambda: [sample(info, source.read) for info in model.plan.weights.values()],
     )
     model.pager = pager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends.kernels.executor import KernelExecutor
 from ..backends.kernels.library import load_library
+from ..backends.kernels.logits import KernelLogitsOps
 from ..backends.kernels.lowering import lower_ops
 from ..backends.kernels.wasm import PoolHost
 from ..backends.kernels.weights import Weights
@@ -40,7 +41,7 @@ class ArrivingModel:
         self.engine = InferenceEngine(config)
         self._pool = pool
         # now, while the model is on its way; it reads the header, too
-        self._library = load_library(pool.variant)
+        self._logits_ops = KernelLogitsOps(load_library(pool.variant))
         self._config = config
         self._tokenizer_json = tokenizer_json
         self._weights: Weights | None = None
@@ -98,6 +99,7 @@ class ArrivingModel:
                 None,
                 self._config,
                 lambda plan: self._executor(plan, address),
+                self._logits_ops,
                 lambda: [self._samples[name] for name in self.engine._model.plan.weights],
             )
         except _NotHereYetError as missing:
@@ -106,7 +108,7 @@ class ArrivingModel:
             self.engine.use_model(model)
 
     def _executor(self, plan: Plan, address: int) -> KernelExecutor:
-        host = PoolHost(self._pool, self._library)
+        host = PoolHost(self._pool)
         lowered = lower_ops(plan, host.n_threads)
         infos = list(plan.weights.values())
         addresses = [address + info.offset for info in infos]

@@ -11,7 +11,7 @@ from .masks import Constraint, GrammarMasks, Vocabulary
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from ..backends.api import Executor
+    from ..backends.logits import LogitsOps
     from ..sampling.config import SamplerConfig
     from ..tokenizer import Tokenizer
 
@@ -24,7 +24,7 @@ _MOST_KEPT = 8
 def constraint(
     config: SamplerConfig,
     tokenizer: Tokenizer,
-    executor: Executor,
+    logits_ops: LogitsOps,
     kept: MutableMapping[str, GrammarMasks],
 ) -> Constraint | None:
     """What keeps an answer within `config`'s grammar or schema; None if it has neither.
@@ -50,4 +50,4 @@ def constraint(
     while len(kept) >= _MOST_KEPT:
         del kept[next(iter(kept))]
     kept[text] = masks
-    return Constraint(masks, executor)
+    return Constraint(masks, logits_ops)

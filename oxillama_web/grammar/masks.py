@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from array import array
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..backends.logits import TokenBytes
 from ..errors import GrammarError
 from .matcher import DEAD, Matcher
 
 if TYPE_CHECKING:
-    from ..backends.api import Executor
+    from ..backends.logits import LogitsOps
     from ..tokenizer import Tokenizer
     from .automaton import Automaton
 
@@ -26,9 +28,7 @@ class Vocabulary:
     """The bytes of all tokens that are text, behind each other.
 
     Attributes:
-        data: uint8.
-        offsets: token t is data[offsets[t]:offsets[t + 1]]; uint32 [tokens + 1]. Control tokens
-            have no bytes.
+        bytes: control tokens have none.
         end_tokens: what ends an answer.
     """
 
@@ -37,12 +37,8 @@ class Vocabulary:
         self._tokenizer = tokenizer
         self.n_tokens = tokenizer.n_vocab
         tokens = [self.token_bytes(token) for token in range(self.n_tokens)]
-        self.data = array("B", b"".join(tokens))
-        self.offsets = array("I", [0])
-        position = 0
-        for token in tokens:
-            position += len(token)
-            self.offsets.append(position)
+        offsets = array("I", accumulate(map(len, tokens), initial=0))
+        self.bytes = TokenBytes(array("B", b"".join(tokens)), offsets)
         self.all_ids = array("I", range(self.n_tokens))
 
     def token_bytes(self, token: int) -> bytes:
@@ -81,7 +77,7 @@ class GrammarMasks:
         self.matcher = Matcher(self.matcher.automaton)
         self.masks = {}
 
-    def mask(self, state: int, executor: Executor) -> Mask:
+    def mask(self, state: int, logits_ops: LogitsOps) -> Mask:
         """The tokens that may follow in a state.
 
         Raises:
@@ -91,15 +87,17 @@ class GrammarMasks:
         if found is None:
             if len(self.masks) >= _MOST_MASKS:
                 del self.masks[next(iter(self.masks))]
-            found = self.masks[state] = self._make(state, executor)
+            found = self.masks[state] = self._make(state, logits_ops)
         return found
 
-    def _make(self, state: int, executor: Executor) -> Mask:
+    def _make(self, state: int, logits_ops: LogitsOps) -> Mask:
         matcher, vocabulary = self.matcher, self.vocabulary
         bits = array("I", bytes(4 * ((vocabulary.n_tokens + 31) // 32)))
         undecided = vocabulary.all_ids
         while undecided:
-            undecided, unknown = executor.match_tokens(vocabulary, matcher, state, undecided, bits)
+            undecided, unknown = logits_ops.match_tokens(
+                vocabulary.bytes, matcher.states, state, undecided, bits
+            )
             matcher.fill_all(unknown)
         if matcher.accepts(state):
             for token in vocabulary.end_tokens:
@@ -115,9 +113,9 @@ class GrammarMasks:
 class Constraint:
     """Keeps one answer within a grammar: knows where it is, and what may come next."""
 
-    def __init__(self, shared: GrammarMasks, executor: Executor) -> None:
+    def __init__(self, shared: GrammarMasks, logits_ops: LogitsOps) -> None:
         self._shared = shared
-        self._executor = executor
+        self._logits_ops = logits_ops
         # masks and states are those of this matcher, even if others renew it
         self._matcher = shared.matcher
         self._state = shared.matcher.start
@@ -145,9 +143,9 @@ class Constraint:
             likely = self._most_likely(logits, n_most, state)
             if likely is not None:
                 return likely
-        mask = shared.mask(state, self._executor)
+        mask = shared.mask(state, self._logits_ops)
         if mask.listed is None:
-            self._executor.mask_logits(logits, mask.bits)
+            self._logits_ops.mask_logits(logits, mask.bits)
             return None
         pairs = [(-logits[token], token) for token in mask.listed if logits[token] > -math.inf]
         if not pairs:
@@ -176,7 +174,7 @@ class Constraint:
         self, logits: memoryview[float], n_most: int, state: int
     ) -> tuple[list[int], list[float]] | None:
         """The first n_most allowed ones among the most probable tokens, if they are so many."""
-        ids, values = self._executor.top_k(logits, 2 * n_most + 8)
+        ids, values = self._logits_ops.top_k(logits, 2 * n_most + 8)
         found_ids: list[int] = []
         found_values: list[float] = []
         for token, value in zip(ids, values, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
+from ..backends.logits import StateTable
 from ..errors import GrammarError
 from .automaton import RETURN, Automaton
 
@@ -51,6 +52,11 @@ class Matcher:
     def n_states(self) -> int:
         """How many states there are by now."""
         return len(self._parses)
+
+    @property
+    def states(self) -> StateTable:
+        """The table as the kernels read it."""
+        return StateTable(self.classes, self.table, self.n_classes, self.n_states)
 
     def accepts(self, state: int) -> bool:
         """Whether the text may end here."""

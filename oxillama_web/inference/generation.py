@@ -10,7 +10,7 @@ from ..sampling import Sampler
 from .stop_strings import StopStrings
 
 if TYPE_CHECKING:
-    from ..backends.api import Executor
+    from ..backends.logits import LogitsOps
     from ..config import EngineConfig
     from ..sampling import SamplerConfig
     from ..tokenizer import StreamDecoder
@@ -152,7 +152,7 @@ class Generation:
         self._decoder = decoder
         self._n_cached = n_cached
         self._sampler = Sampler(
-            sampler, model.executor, model.token_text, model.constraint(sampler)
+            sampler, model.logits_ops, model.token_text, model.constraint(sampler)
         )
         self._stop = StopStrings((*sampler.stop, *stop))
         self._cancel = cancel
@@ -227,7 +227,7 @@ class Generation:
         # sampling changes logits
         before = memoryview(bytearray(logits.cast("B"))).cast("f")
         token = self._sampler.sample(logits, conversation.tokens)
-        return token, _log_probs(before, token, self._n_logprobs, conversation.model.executor)
+        return token, _log_probs(before, token, self._n_logprobs, conversation.model.logits_ops)
 
     def _event(
         self,
@@ -249,10 +249,12 @@ def texts(events: Iterator[GenerationEvent]) -> Iterator[str]:
             yield event.text
 
 
-def _log_probs(logits: memoryview[float], token: int, n_top: int, executor: Executor) -> LogProbs:
-    total = executor.log_sum_exp(logits, 1.0)
+def _log_probs(
+    logits: memoryview[float], token: int, n_top: int, logits_ops: LogitsOps
+) -> LogProbs:
+    total = logits_ops.log_sum_exp(logits, 1.0)
     top: tuple[tuple[int, float], ...] = ()
     if n_top:
-        ids, values = executor.top_k(logits, n_top)
+        ids, values = logits_ops.top_k(logits, n_top)
         top = tuple((id, value - total) for id, value in zip(ids, values, strict=True))
     return LogProbs(logits[token] - total, top)

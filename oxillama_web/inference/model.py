@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ..architectures import read_model
-from ..backends import create_executor, paged_executor
+from ..backends import create_executor, create_logits_ops, paged_executor
 from ..errors import (
     InvalidRequestError,
     ModelFormatError,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..backends.api import Executor
     from ..backends.kernels.paging import LayerPager
+    from ..backends.logits import LogitsOps
     from ..backends.offload import OffloadPolicy
     from ..config import EngineConfig, ModelConfig
     from ..gguf.reader import GGUFFile, TensorInfo
@@ -56,6 +57,7 @@ class LoadedModel:
     tensors: Mapping[str, TensorInfo]
     tokenizer: Tokenizer
     executor: Executor
+    logits_ops: LogitsOps
     context_size: int
     prefill_chunk_size: int
     prefill_seconds: float
@@ -122,7 +124,7 @@ class LoadedModel:
             return None
         from ..grammar import constraint  # not for a plain chat, which starts sooner so
 
-        return constraint(sampler, self.tokenizer, self.executor, self.grammars)
+        return constraint(sampler, self.tokenizer, self.logits_ops, self.grammars)
 
     def checked_token(self, token: int) -> int:
         """The token.
@@ -182,7 +184,13 @@ def load_model(
 
     if pager is None:
         return load_with_executor(
-            gguf, tokenizer_json, folder, config, whole_executor, lambda: samples
+            gguf,
+            tokenizer_json,
+            folder,
+            config,
+            whole_executor,
+            create_logits_ops(config),
+            lambda: samples,
         )
     from ..backends.kernels.paging import BytesSource, FileSource
 
@@ -193,6 +201,7 @@ def load_model(
         folder,
         config,
         lambda plan: paged_executor(plan, gguf, config, source, pager),
+        create_logits_ops(config),
         lambda: [sample(info, read) for info in model.plan.weights.values()],
     )
     model.pager = pager
@@ -206,6 +215,7 @@ def load_with_executor(
     folder: Path | None,
     config: EngineConfig,
     make_executor: Callable[[Plan], Executor],
+    logits_ops: LogitsOps,
     weight_samples: Callable[[], Sequence[bytes]],
 ) -> LoadedModel:
     """As `load_model`, with an executor of the caller's, which need not have its weights yet.
@@ -226,6 +236,7 @@ def load_with_executor(
         tensors=gguf.tensors,
         tokenizer=tokenizer,
         executor=make_executor(plan),
+        logits_ops=logits_ops,
         context_size=model_config.context_size,
         prefill_chunk_size=config.prefill_chunk_size,
         prefill_seconds=config.prefill_seconds,

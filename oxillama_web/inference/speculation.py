@@ -90,7 +90,7 @@ class DraftModel(Drafter):
             pass
         draft: list[int] = []
         while True:
-            draft.append(conversation.model.executor.top_k(conversation.logits, 1)[0][0])
+            draft.append(conversation.model.logits_ops.top_k(conversation.logits, 1)[0][0])
             if len(draft) == n_draft:
                 return draft
             conversation.advance(draft[-1])

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..backends.api import Executor
+    from ..backends.logits import LogitsOps
 
 # First guess of how many candidates a cut keeps.
 _FIRST_COUNT = 256
@@ -24,12 +24,12 @@ class Candidates:
         complete: no token beyond the list may be chosen.
     """
 
-    def __init__(self, logits: memoryview[float], executor: Executor) -> None:
+    def __init__(self, logits: memoryview[float], logits_ops: LogitsOps) -> None:
         self.ids: list[int] = []
         self.values: list[float] = []
         self.complete = False
         self._logits = logits
-        self._executor = executor
+        self._logits_ops = logits_ops
         self._log_total: float | None = None
         # what the logits were divided by
         self.temperature = 1.0
@@ -43,14 +43,14 @@ class Candidates:
                 total = sum(math.exp(value - largest) for value in self.values)
                 self._log_total = largest + math.log(total)
             else:
-                self._log_total = self._executor.log_sum_exp(self._logits, self.temperature)
+                self._log_total = self._logits_ops.log_sum_exp(self._logits, self.temperature)
         return self._log_total
 
     @property
     def entropy(self) -> float:
         """-sum(p * log(p)), in nats."""
         if not self.complete:
-            return self._executor.entropy(self._logits, self.temperature)
+            return self._logits_ops.entropy(self._logits, self.temperature)
         log_total = self.log_total
         return sum(math.exp(v - log_total) * (log_total - v) for v in self.values)
 
@@ -61,7 +61,7 @@ class Candidates:
         """Makes the list at least so long, if there are so many."""
         if self.complete or count <= len(self.ids):
             return
-        self.ids, self.values = self._executor.top_k(self._logits, count)
+        self.ids, self.values = self._logits_ops.top_k(self._logits, count)
         # what is -infinity is banned, or not in the grammar
         if self.values[-1] == -math.inf and self.values[0] > -math.inf:
             count = self.values.index(-math.inf)
@@ -85,7 +85,7 @@ class Candidates:
     def keep_until(self, p: float) -> None:
         """Cuts off what is behind the first tokens whose probabilities reach p, in (0, 1)."""
         if not self.complete:
-            ids, values = self._executor.top_p(self._logits, self.temperature, p)
+            ids, values = self._logits_ops.top_p(self._logits, self.temperature, p)
             if ids:
                 self.replace(ids, [value / self.temperature for value in values])
             return
@@ -135,7 +135,7 @@ class Candidates:
     def draw(self, uniform: float) -> int:
         """The first token whose cumulative probability exceeds `uniform`, in [0, 1)."""
         if not self.complete:
-            return self._executor.sample(self._logits, self.temperature, uniform)
+            return self._logits_ops.sample(self._logits, self.temperature, uniform)
         weights = [math.exp(value - self.values[0]) for value in self.values]
         target = uniform * sum(weights)
         cumulative = 0.0

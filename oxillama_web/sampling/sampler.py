@@ -15,7 +15,7 @@ from . import filters, penalties
 from .candidates import Candidates
 
 if TYPE_CHECKING:
-    from ..backends.api import Executor
+    from ..backends.logits import LogitsOps
     from ..grammar import Constraint
     from .config import SamplerConfig
 
@@ -36,12 +36,12 @@ class Sampler:
     def __init__(
         self,
         config: SamplerConfig,
-        executor: Executor,
+        logits_ops: LogitsOps,
         token_text: Callable[[int], str] = lambda token: "",
         constraint: Constraint | None = None,
     ) -> None:
         self._config = config
-        self._executor = executor
+        self._logits_ops = logits_ops
         self._random = random.Random(config.seed)
         self._token_text = token_text
         self._breaks: dict[int, bool] = {}
@@ -63,7 +63,7 @@ class Sampler:
             recent: tokens so far, oldest first.
         """
         self._change(logits, recent)
-        candidates = Candidates(logits, self._executor)
+        candidates = Candidates(logits, self._logits_ops)
         if self._constraint is None:
             return self._choose(candidates)
         allowed = self._constraint.restrict(logits, self._n_most)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grammar_helpers import PIECES, accepts, kernel_executor, random_answer, shared_masks
+from grammar_helpers import LOGITS_OPS, PIECES, accepts, random_answer, shared_masks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 from oxillama_web import GrammarError, InvalidRequestError, SamplerConfig
 from oxillama_web.grammar.json_schema import json_schema_to_gbnf
 
-KERNELS = kernel_executor()
+KERNELS = LOGITS_OPS["kernels"]
 # ends of things are more likely than in random text, so that most answers end
 LIKES = {
     **{ord(char): 4.0 for char in '"}]'},

@@ -10,23 +10,20 @@ import numpy as np
 import pytest
 from grammar_helpers import (
     BYTES,
+    LOGITS_OPS,
     PIECES,
     Tokens,
     bits,
-    kernel_executor,
-    numpy_executor,
     random_answer,
     shared_masks,
 )
 
 from oxillama_web import GrammarError, SamplerConfig
-from oxillama_web.backends.kernels.executor import KernelExecutor
-from oxillama_web.backends.numpy.executor import NumpyExecutor
+from oxillama_web.backends.logits import LogitsOps
 from oxillama_web.grammar import Constraint
 from oxillama_web.grammar.masks import GrammarMasks
 from oxillama_web.sampling import Sampler
 
-EXECUTORS = {"numpy": numpy_executor(), "kernels": kernel_executor()}
 JSON = r"""
 root ::= value
 value ::= object | array | string | number | "true" | "false" | "null"
@@ -40,9 +37,9 @@ ws ::= [ \t\n]*
 WORDS = 'root ::= ("the " | "th" | "é" | "日本"){1,3} "name"?'
 
 
-@pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> NumpyExecutor | KernelExecutor:
-    return EXECUTORS[request.param]
+@pytest.fixture(params=LOGITS_OPS)
+def logits_ops(request: pytest.FixtureRequest) -> LogitsOps:
+    return LOGITS_OPS[request.param]
 
 
 def allowed(masks: GrammarMasks, state: int, tokens: Tokens) -> set[int]:
@@ -59,14 +56,12 @@ def allowed(masks: GrammarMasks, state: int, tokens: Tokens) -> set[int]:
 
 
 @pytest.mark.parametrize("gbnf", [JSON, WORDS])
-def test_masks_are_what_reading_each_token_tells(
-    executor: NumpyExecutor | KernelExecutor, gbnf: str
-) -> None:
+def test_masks_are_what_reading_each_token_tells(logits_ops: LogitsOps, gbnf: str) -> None:
     text = '{"é😀\\u00e9": [1.5e+3, true, {}],\n "a": "日本"}' if gbnf == JSON else "thé日本name"
     masks, fresh = shared_masks(gbnf, PIECES), shared_masks(gbnf, PIECES)
     state, same = masks.matcher.start, fresh.matcher.start
     for byte in text.encode():
-        mask = masks.mask(state, executor)
+        mask = masks.mask(state, logits_ops)
         assert bits(mask.bits) == allowed(fresh, same, PIECES)
         assert mask.listed is None or mask.listed == sorted(bits(mask.bits))
         state = masks.matcher.walk(state, bytes([byte]))
@@ -74,23 +69,23 @@ def test_masks_are_what_reading_each_token_tells(
     assert masks.matcher.accepts(state)
 
 
-def test_a_finished_grammar_forces_the_end(executor: NumpyExecutor | KernelExecutor) -> None:
+def test_a_finished_grammar_forces_the_end(logits_ops: LogitsOps) -> None:
     masks = shared_masks('root ::= "the"', PIECES)
     end = masks.matcher.walk(masks.matcher.start, b"the")
-    assert masks.mask(end, executor).listed == sorted(PIECES.eog_ids)
+    assert masks.mask(end, logits_ops).listed == sorted(PIECES.eog_ids)
     rng = np.random.default_rng(0)
-    assert {random_answer(masks, executor, rng) for _ in range(20)} == {b"the"}
+    assert {random_answer(masks, logits_ops, rng) for _ in range(20)} == {b"the"}
 
 
 def test_a_vocabulary_that_cannot_write_it_is_an_error(
-    executor: NumpyExecutor | KernelExecutor,
+    logits_ops: LogitsOps,
 ) -> None:
     tokens = Tokens([b"a", b"b"])
     masks = shared_masks('root ::= "a" "c"', tokens)
     with pytest.raises(GrammarError, match="vocabulary"):
-        random_answer(masks, executor, np.random.default_rng(0), tokens)
+        random_answer(masks, logits_ops, np.random.default_rng(0), tokens)
     sampler = Sampler(
-        SamplerConfig(banned_tokens=(0,)), executor, constraint=Constraint(masks, executor)
+        SamplerConfig(banned_tokens=(0,)), logits_ops, constraint=Constraint(masks, logits_ops)
     )
     with pytest.raises(GrammarError, match="banned"):
         sampler.sample(memoryview(array("f", [1.0, 2.0, 3.0])), ())
@@ -129,13 +124,13 @@ def exact(chain: dict[str, object], logits: np.ndarray, may: set[int]) -> np.nda
 
 @pytest.mark.parametrize("chain", CHAINS)
 def test_draws_have_the_exact_distribution_of_the_allowed_tokens(
-    executor: NumpyExecutor | KernelExecutor, chain: dict[str, object]
+    logits_ops: LogitsOps, chain: dict[str, object]
 ) -> None:
     """Chi-square, where only likely tokens are looked at and where there is a mask."""
     gbnf = 'root ::= ([a-h] | "the" | "日本" | "é"){2} | [^z]{3,4}'
     logits = np.random.default_rng(7).normal(0, 2, PIECES.n_vocab)
     masks = shared_masks(gbnf, PIECES)
-    mask = masks.mask(masks.matcher.start, executor)
+    mask = masks.mask(masks.matcher.start, logits_ops)
     may = allowed(shared_masks(gbnf, PIECES), masks.matcher.start, PIECES)
     p = exact(chain, logits, may)
     neutral = {"top_p": 1.0, "temperature": 1.0, "repetition_penalty": 1.0}
@@ -147,7 +142,7 @@ def test_draws_have_the_exact_distribution_of_the_allowed_tokens(
             if has_mask:
                 masks.masks[masks.matcher.start] = mask
             config = SamplerConfig(**(neutral | chain | {"seed": seed}))
-            sampler = Sampler(config, executor, constraint=Constraint(masks, executor))
+            sampler = Sampler(config, logits_ops, constraint=Constraint(masks, logits_ops))
             counts[sampler.sample(memoryview(array("f", logits.tolist())), ())] += 1
         assert all(p[token] > 0 for token in counts)
         likely = np.flatnonzero(p * n_draws >= 5)
@@ -160,19 +155,19 @@ def test_draws_have_the_exact_distribution_of_the_allowed_tokens(
 
 @pytest.mark.parametrize("fields", [{"mirostat": 1}, {"mirostat": 2}, {"typical_p": 0.8}])
 def test_every_kind_of_sampler_stays_in_the_grammar(
-    executor: NumpyExecutor | KernelExecutor, fields: dict[str, object]
+    logits_ops: LogitsOps, fields: dict[str, object]
 ) -> None:
     masks = shared_masks(WORDS, PIECES)
     rng = np.random.default_rng(1)
     matcher = masks.matcher
     for _ in range(10):
-        answer = random_answer(masks, executor, rng, top_k=0, **fields)
+        answer = random_answer(masks, logits_ops, rng, top_k=0, **fields)
         assert answer is not None
         assert matcher.accepts(matcher.walk(matcher.start, answer))
 
 
 def test_greedy_takes_the_most_probable_allowed_token(
-    executor: NumpyExecutor | KernelExecutor,
+    logits_ops: LogitsOps,
 ) -> None:
     rng = np.random.default_rng(3)
     masks = shared_masks(JSON, PIECES)
@@ -180,18 +175,20 @@ def test_greedy_takes_the_most_probable_allowed_token(
     may = allowed(fresh, fresh.matcher.start, PIECES)
     for _ in range(6):
         logits = rng.normal(0, 2, PIECES.n_vocab)
-        sampler = Sampler(SamplerConfig.greedy(), executor, constraint=Constraint(masks, executor))
+        sampler = Sampler(
+            SamplerConfig.greedy(), logits_ops, constraint=Constraint(masks, logits_ops)
+        )
         token = sampler.sample(memoryview(array("f", logits.tolist())), ())
         assert token == max(may, key=lambda t: logits[t])
 
 
 def test_a_large_matcher_is_renewed_in_the_middle_of_an_answer(
-    executor: NumpyExecutor | KernelExecutor, monkeypatch: pytest.MonkeyPatch
+    logits_ops: LogitsOps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("oxillama_web.grammar.matcher._RENEWED_AT", 40)
     masks = shared_masks('root ::= "(" root ")" | "the" | [a-c]{5,40}', PIECES)
     first = masks.matcher
-    one, two = Constraint(masks, executor), Constraint(masks, executor)
+    one, two = Constraint(masks, logits_ops), Constraint(masks, logits_ops)
     for depth in range(30):
         for constraint in (one, two):
             listed = constraint.restrict(memoryview(array("f", [0.0] * PIECES.n_vocab)), None)
@@ -208,14 +205,14 @@ def test_a_large_matcher_is_renewed_in_the_middle_of_an_answer(
 
 
 @pytest.mark.parametrize("tokens", [BYTES, PIECES], ids=["bytes", "pieces"])
-def test_random_json_is_json(executor: NumpyExecutor | KernelExecutor, tokens: Tokens) -> None:
+def test_random_json_is_json(logits_ops: LogitsOps, tokens: Tokens) -> None:
     import json
 
     rng = np.random.default_rng(11)
     masks = shared_masks(JSON, tokens)
     # ends of things are a little more likely, so that there is an end
     likes = {ord(char): 2.0 for char in '"}]'} | {ord(char): -3.0 for char in "{["}
-    answers = [random_answer(masks, executor, rng, tokens, likes=likes) for _ in range(20)]
+    answers = [random_answer(masks, logits_ops, rng, tokens, likes=likes) for _ in range(20)]
     finished = [answer for answer in answers if answer is not None]
     assert len(finished) >= 15
     for answer in finished:

@@ -27,7 +27,7 @@ def run(model: bytearray, golden: str) -> str:
 
 def run_case(engine: InferenceEngine, case: dict) -> dict:
     """One case on a cache of its own."""
-    executor = engine._model.executor
+    executor, logits_ops = engine._model.executor, engine._model.logits_ops
     cache = executor.new_cache()
     same_ids = engine.tokenize(case["text"]) == case["ids"]
     logits = executor.forward(cache, case["ids"], "all")
@@ -36,11 +36,11 @@ def run_case(engine: InferenceEngine, case: dict) -> dict:
     for t, top_ids in enumerate(case["top_ids"]):
         row = logits[t * n_vocab : (t + 1) * n_vocab]
         listed = [row[token] for token in top_ids]
-        divergences.append(divergence(listed, executor.log_sum_exp(row, 1.0), case, t))
+        divergences.append(divergence(listed, logits_ops.log_sum_exp(row, 1.0), case, t))
     row = logits[-n_vocab:]
     wrong = []
     for token, margin in case["greedy_ids_and_margins"]:
-        if margin > CLEAR_MARGIN and executor.top_k(row, 1)[0] != [token]:
+        if margin > CLEAR_MARGIN and logits_ops.top_k(row, 1)[0] != [token]:
             wrong.append(token)
         row = executor.forward(cache, [token], "last")
     return {"kl": sum(divergences) / len(divergences), "wrong": wrong, "same_ids": same_ids}

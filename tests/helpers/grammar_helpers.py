@@ -1,4 +1,4 @@
-"""Vocabularies, executors and answers for the tests of grammars."""
+"""Vocabularies, operations on logits, and answers for the tests of grammars."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from array import array
 import numpy as np
 
 from oxillama_web import SamplerConfig
-from oxillama_web.backends.kernels.device import LocalHost
-from oxillama_web.backends.kernels.executor import KernelExecutor
 from oxillama_web.backends.kernels.library import load_library
-from oxillama_web.backends.numpy.executor import NumpyExecutor
+from oxillama_web.backends.kernels.logits import KernelLogitsOps
+from oxillama_web.backends.logits import LogitsOps
+from oxillama_web.backends.numpy.logits import NumpyLogitsOps
 from oxillama_web.grammar import Constraint
 from oxillama_web.grammar.automaton import build_automaton
 from oxillama_web.grammar.gbnf import parse_gbnf
 from oxillama_web.grammar.masks import GrammarMasks, Vocabulary
 from oxillama_web.sampling import Sampler
 
-
-def numpy_executor() -> NumpyExecutor:
-    return NumpyExecutor.__new__(NumpyExecutor)  # its sampling functions need no model
-
-
-def kernel_executor() -> KernelExecutor:
-    executor = KernelExecutor.__new__(KernelExecutor)
-    executor._host = LocalHost(load_library(), 1)
-    return executor
+LOGITS_OPS: dict[str, LogitsOps] = {
+    "numpy": NumpyLogitsOps(),
+    "kernels": KernelLogitsOps(load_library()),
+}
 
 
 class Tokens:
@@ -74,7 +69,7 @@ def accepts(gbnf: str, text: str | bytes) -> bool:
 
 def random_answer(
     masks: GrammarMasks,
-    executor: NumpyExecutor | KernelExecutor,
+    logits_ops: LogitsOps,
     rng: np.random.Generator,
     tokens: Tokens = PIECES,
     most_tokens: int = 3000,
@@ -86,7 +81,7 @@ def random_answer(
     `likes`: added to the logits of some tokens.
     """
     config = SamplerConfig(**({"top_p": 1.0, "repetition_penalty": 1.0, "seed": 5} | fields))
-    sampler = Sampler(config, executor, constraint=Constraint(masks, executor))
+    sampler = Sampler(config, logits_ops, constraint=Constraint(masks, logits_ops))
     answer = b""
     for _ in range(most_tokens):
         logits = rng.normal(0, 2, tokens.n_vocab)

@@ -7,7 +7,7 @@ from array import array
 from random import Random
 
 import numpy as np
-from grammar_helpers import bits, numpy_executor
+from grammar_helpers import LOGITS_OPS, bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_driver import Block, libraries, load
@@ -75,7 +75,7 @@ def test_masking_logits(n: int, n_words: int, seed: int) -> None:
     keep = [i < 32 * n_words and bool(words[i // 32] >> np.uint32(i % 32) & 1) for i in range(n)]
     expected = np.where(keep, logits, -np.inf)
     view = memoryview(array("f", logits.tolist()))
-    numpy_executor().mask_logits(view, array("I", words.tolist()))
+    LOGITS_OPS["numpy"].mask_logits(view, array("I", words.tolist()))
     np.testing.assert_array_equal(np.array(view), expected)
     for library in map(load, libraries()):
         values, mask = Block(4 * n, logits.tobytes()), Block(4 * n_words, words.tobytes())

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oxillama_web import InvalidRequestError, SamplerConfig
-from oxillama_web.backends.numpy.executor import NumpyExecutor
+from oxillama_web.backends.numpy.logits import NumpyLogitsOps
 from oxillama_web.sampling import Sampler
 
-EXECUTOR = NumpyExecutor.__new__(NumpyExecutor)  # its sampling functions need no model
+LOGITS_OPS = NumpyLogitsOps()
 
 
 def view(logits: list[float]) -> memoryview:
@@ -23,7 +23,7 @@ def view(logits: list[float]) -> memoryview:
 
 
 def draw(config: SamplerConfig, logits: list[float], n: int = 4000) -> Counter[int]:
-    sampler = Sampler(config, EXECUTOR)
+    sampler = Sampler(config, LOGITS_OPS)
     return Counter(sampler.sample(view(logits), []) for _ in range(n))
 
 
@@ -88,20 +88,20 @@ def test_a_wide_top_p_over_a_large_vocabulary_keeps_all_it_should() -> None:
 
 
 def test_greedy_takes_the_largest_and_the_first_of_equals() -> None:
-    sampler = Sampler(SamplerConfig.greedy(), EXECUTOR)
+    sampler = Sampler(SamplerConfig.greedy(), LOGITS_OPS)
     assert sampler.sample(view([1.0, 3.0, 3.0, 2.0]), []) == 1
 
 
 def test_repetition_penalty_divides_positive_and_multiplies_negative_logits() -> None:
     logits = view([2.0, -2.0, 1.0, 5.0])
     config = SamplerConfig(temperature=0, repetition_penalty=2.0, repetition_penalty_window=3)
-    Sampler(config, EXECUTOR).sample(logits, [3, 0, 0, 1])
+    Sampler(config, LOGITS_OPS).sample(logits, [3, 0, 0, 1])
     assert logits.tolist() == [1.0, -4.0, 1.0, 5.0]
 
 
 def test_the_same_seed_draws_the_same_tokens() -> None:
     def tokens(seed: int | None) -> list[int]:
-        sampler = Sampler(SamplerConfig(seed=seed, temperature=2.0), EXECUTOR)
+        sampler = Sampler(SamplerConfig(seed=seed, temperature=2.0), LOGITS_OPS)
         return [sampler.sample(view(list(range(8))), []) for _ in range(50)]
 
     assert tokens(1) == tokens(1)
@@ -119,7 +119,7 @@ def test_the_same_seed_draws_the_same_tokens() -> None:
 @settings(max_examples=200, deadline=None)
 def test_what_is_drawn_always_survives_the_filters(logits, top_k, top_p, min_p, temperature):
     config = neutral(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-    token = Sampler(config, EXECUTOR).sample(view(logits), [])
+    token = Sampler(config, LOGITS_OPS).sample(view(logits), [])
     probabilities = np.exp(np.array(logits, np.float64) - max(logits))
     probabilities /= probabilities.sum()
     assert 0 <= token < len(logits)

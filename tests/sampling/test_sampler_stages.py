@@ -15,33 +15,25 @@ from hypothesis import strategies as st
 from linear_driver import libraries, load
 
 from oxillama_web import InvalidRequestError, SamplerConfig
-from oxillama_web.backends.kernels.device import LocalHost
-from oxillama_web.backends.kernels.executor import KernelExecutor
 from oxillama_web.backends.kernels.library import load_library
-from oxillama_web.backends.numpy.executor import NumpyExecutor
+from oxillama_web.backends.kernels.logits import KernelLogitsOps
+from oxillama_web.backends.logits import LogitsOps
+from oxillama_web.backends.numpy.logits import NumpyLogitsOps
 from oxillama_web.sampling import Sampler
 from oxillama_web.sampling.candidates import Candidates
 
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, "seed": 3}
 
 
-def numpy_executor() -> NumpyExecutor:
-    return NumpyExecutor.__new__(NumpyExecutor)  # its sampling functions need no model
+LOGITS_OPS: dict[str, LogitsOps] = {
+    "numpy": NumpyLogitsOps(),
+    "kernels": KernelLogitsOps(load_library()),
+}
 
 
-def kernel_executor() -> KernelExecutor:
-    executor = KernelExecutor.__new__(KernelExecutor)
-    executor._host = LocalHost(load_library(), 1)
-    executor._top_ids, executor._top_values = array("I"), array("f")
-    return executor
-
-
-EXECUTORS = {"numpy": numpy_executor(), "kernels": kernel_executor()}
-
-
-@pytest.fixture(params=EXECUTORS)
-def executor(request: pytest.FixtureRequest) -> NumpyExecutor | KernelExecutor:
-    return EXECUTORS[request.param]
+@pytest.fixture(params=LOGITS_OPS)
+def logits_ops(request: pytest.FixtureRequest) -> LogitsOps:
+    return LOGITS_OPS[request.param]
 
 
 def view(logits: np.ndarray) -> memoryview:
@@ -49,16 +41,16 @@ def view(logits: np.ndarray) -> memoryview:
 
 
 def distribution(
-    executor: NumpyExecutor | KernelExecutor,
+    logits_ops: LogitsOps,
     logits: np.ndarray,
     recent: Sequence[int] = (),
     **fields: object,
 ) -> np.ndarray:
     """What the sampler draws from, float64 [vocabulary]."""
-    sampler = Sampler(SamplerConfig(**(OFF | fields)), executor)
+    sampler = Sampler(SamplerConfig(**(OFF | fields)), logits_ops)
     data = view(logits)
     sampler._change(data, recent)
-    candidates = sampler._filter(Candidates(data, executor))
+    candidates = sampler._filter(Candidates(data, logits_ops))
     if not candidates.complete:
         while candidates.grow():
             pass
@@ -143,13 +135,13 @@ VOCABULARIES = {
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_keeps_what_its_definition_keeps(
-    executor: NumpyExecutor | KernelExecutor, stage: str, vocabulary: str
+    logits_ops: LogitsOps, stage: str, vocabulary: str
 ) -> None:
     logits = VOCABULARIES[vocabulary].astype(np.float32)
     define, values = STAGES[stage]
     for value in values:
         fields = {stage: int(value) if stage == "top_k" else value, "xtc_probability": 1.0}
-        ours = distribution(executor, logits, **fields)
+        ours = distribution(logits_ops, logits, **fields)
         expected = define(softmax(logits), value)
         if stage in ("top_p", "typical_p", "eta_cutoff") and vocabulary != "small":
             # sums over thousands of tokens are float32: the cut may move by so much probability
@@ -162,9 +154,7 @@ def test_a_stage_keeps_what_its_definition_keeps(
 
 
 @pytest.mark.parametrize("first", ["temperature", "top_k", "min_p", "xtc"])
-def test_stages_run_in_the_order_that_is_asked_for(
-    executor: NumpyExecutor | KernelExecutor, first: str
-) -> None:
+def test_stages_run_in_the_order_that_is_asked_for(logits_ops: LogitsOps, first: str) -> None:
     logits = VOCABULARIES["peaked"].astype(np.float32)
     stages = (first, *(s for s in ("top_k", "min_p", "xtc", "temperature") if s != first))
     p = logits.astype(np.float64)
@@ -179,7 +169,7 @@ def test_stages_run_in_the_order_that_is_asked_for(
             }[stage](softmax(np.where(np.isfinite(p), p, -1e30)))
             p = np.where(kept > 0, p, -np.inf)
     ours = distribution(
-        executor, logits, stages=stages, temperature=0.6, top_k=30, min_p=0.08,
+        logits_ops, logits, stages=stages, temperature=0.6, top_k=30, min_p=0.08,
         xtc_threshold=0.1, xtc_probability=1.0,
     )  # fmt: skip
     np.testing.assert_allclose(ours, softmax(p), rtol=2e-5, atol=1e-12)
@@ -188,7 +178,7 @@ def test_stages_run_in_the_order_that_is_asked_for(
 @pytest.mark.parametrize("top_k", [0, 20])
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 def test_dynamic_temperature_follows_the_entropy(
-    executor: NumpyExecutor | KernelExecutor, vocabulary: str, top_k: int
+    logits_ops: LogitsOps, vocabulary: str, top_k: int
 ) -> None:
     logits = VOCABULARIES[vocabulary].astype(np.float32)
     p = by_top_k(softmax(logits), top_k or len(logits))
@@ -196,24 +186,24 @@ def test_dynamic_temperature_follows_the_entropy(
     temperature = 0.3 + (1.3 - 0.3) * (entropy(p) / math.log(n)) ** 2
     expected = normalized(np.where(p > 0, p, 0) ** (1 / temperature))
     ours = distribution(
-        executor, logits, top_k=top_k, temperature=0.8, dynatemp_range=0.5, dynatemp_exponent=2.0
+        logits_ops, logits, top_k=top_k, temperature=0.8, dynatemp_range=0.5, dynatemp_exponent=2.0
     )
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-12)
 
 
-def test_frequency_and_presence_penalties(executor: NumpyExecutor | KernelExecutor) -> None:
+def test_frequency_and_presence_penalties(logits_ops: LogitsOps) -> None:
     logits = np.array([1.0, 2.0, -1.0, 0.5])
     expected = np.array([1.0, 2.0 - 2 * 0.25 - 0.5, -1.0 - 0.25 - 0.5, 0.5])
     ours = distribution(
-        executor, logits, frequency_penalty=0.25, presence_penalty=0.5,
+        logits_ops, logits, frequency_penalty=0.25, presence_penalty=0.5,
         repetition_penalty_window=3, recent=[0, 1, 1, 2],
     )  # fmt: skip
     np.testing.assert_allclose(ours, softmax(expected), rtol=1e-6)
 
 
-def test_biases_and_bans(executor: NumpyExecutor | KernelExecutor) -> None:
+def test_biases_and_bans(logits_ops: LogitsOps) -> None:
     logits = np.array([1.0, 2.0, -1.0, 0.5])
-    ours = distribution(executor, logits, logit_bias={2: 3.0, 99: 5.0}, banned_tokens=(1, 77))
+    ours = distribution(logits_ops, logits, logit_bias={2: 3.0, 99: 5.0}, banned_tokens=(1, 77))
     expected = softmax(np.array([1.0, -1e30, 2.0, 0.5]))
     np.testing.assert_allclose(ours, expected, rtol=1e-6)
 
@@ -253,7 +243,7 @@ def test_dry_penalizes_what_would_extend_a_repetition(
         dry_sequence_breakers=("!",),
     )  # fmt: skip
     logits = view(np.zeros(5))
-    sampler = Sampler(config, EXECUTORS["numpy"], lambda token: "!" if token in breakers else "a")
+    sampler = Sampler(config, LOGITS_OPS["numpy"], lambda token: "!" if token in breakers else "a")
     sampler._change(logits, recent)
     expected = brute_force_dry(recent, config, breakers)
     got = {token: -value for token, value in enumerate(logits) if value}
@@ -263,7 +253,7 @@ def test_dry_penalizes_what_would_extend_a_repetition(
 def test_xtc_acts_as_often_as_it_should() -> None:
     logits = np.log([0.5, 0.3, 0.15, 0.05])
     config = SamplerConfig(**OFF, xtc_threshold=0.1, xtc_probability=0.25)
-    sampler = Sampler(config, EXECUTORS["kernels"])
+    sampler = Sampler(config, LOGITS_OPS["kernels"])
     counts = Counter(sampler.sample(view(logits), []) for _ in range(8000))
     # dropped: tokens 0 and 1; token 2 is the least probable top choice
     expected = [0.75 * 0.5, 0.75 * 0.3, 0.75 * 0.15 + 0.25 * 0.75, 0.75 * 0.05 + 0.25 * 0.25]
@@ -277,7 +267,7 @@ def test_mirostat_holds_the_surprise_near_its_target(version: int, target: float
     # Zipf's law, as texts follow it
     logits = -1.1 * np.log(np.arange(1, 20_001))
     config = SamplerConfig(**OFF, mirostat=version, mirostat_tau=target)
-    sampler = Sampler(config, EXECUTORS["kernels"])
+    sampler = Sampler(config, LOGITS_OPS["kernels"])
     data = view(logits)
     allowed = []
     for _ in range(1500):
@@ -312,8 +302,8 @@ def test_entropy(n: int, spread: float, temperature: float) -> None:
     logits = np.random.default_rng(n).standard_normal(n).astype(np.float32) * np.float32(spread)
     logits[n // 2] = -np.inf if n > 2 else logits[n // 2]
     expected = entropy(softmax(logits / np.float64(temperature)))
-    for executor in EXECUTORS.values():
-        assert executor.entropy(view(logits), temperature) == pytest.approx(expected, abs=2e-5)
+    for logits_ops in LOGITS_OPS.values():
+        assert logits_ops.entropy(view(logits), temperature) == pytest.approx(expected, abs=2e-5)
     for isa in libraries():
         library = load(isa)
         data = array("f", logits.tolist())

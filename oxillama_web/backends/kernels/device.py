@@ -36,10 +36,9 @@ class Block(Protocol):
 
 
 class KernelHost(Protocol):
-    """See above. `library` works on Python's memory, `functions` on the host's."""
+    """See above."""
 
     name: str
-    library: Library
     # ox_format_supported, ox_pack, ox_pack_scratch_bytes, ox_check_model, ox_scratch_bytes,
     # ox_kv_shift; they take addresses as int
     functions: Any
@@ -60,7 +59,6 @@ class LocalHost:
 
     def __init__(self, library: Library, n_threads: int) -> None:
         self.name = f"kernels-{library.variant}"
-        self.library = library
         self.functions = library.functions
         self.n_threads = n_threads if hasattr(self.functions, "ox_pool_create") else 1
         self._pool = self._create_pool()

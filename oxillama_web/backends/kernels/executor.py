@@ -15,15 +15,13 @@ from ...errors import InvalidRequestError, KernelError
 from ..api import check_batch, check_slide
 from . import abi
 from .lowering import lower_ops
-from .memory import ALIGNMENT, address_of
+from .memory import ALIGNMENT
 from .program import PAGE_TOKENS, CacheLayout, Program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...config import EngineConfig
-    from ...grammar.masks import Vocabulary
-    from ...grammar.matcher import Matcher
     from ...plan.kv_shift import KeyRotation
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from .device import Block, KernelHost
     from .lowering import LoweredOps
     from .weights import Weights
-
-# Unknown entries of a matcher's table that one call lists.
-_MOST_WANTED = 4096
 
 
 class KernelExecutor:
@@ -66,8 +61,6 @@ class KernelExecutor:
         self._arguments = _Arguments(host)
         self._program = program(host, plan, lowered, weights, self._cache_layout)
         self._plan = plan
-        # room for all tokens in an order, once that was asked for
-        self._top_ids, self._top_values = array("I"), array("f")
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
@@ -163,83 +156,6 @@ class KernelExecutor:
             row.table += first_table
         self._arguments.write()
         self._program.shift(sequence_place, count, row_place, key_place, len(key))
-
-    def top_k(self, logits: memoryview[float], k: int) -> tuple[list[int], list[float]]:
-        """See `Executor.top_k`."""
-        k = min(k, len(logits))
-        ids, values = (ctypes.c_uint32 * k)(), (ctypes.c_float * k)()
-        self._host.library.functions.ox_top_k(
-            address_of(logits), len(logits), k, ctypes.addressof(ids), ctypes.addressof(values)
-        )
-        return list(ids), list(values)
-
-    def top_p(
-        self, logits: memoryview[float], temperature: float, p: float
-    ) -> tuple[list[int], list[float]]:
-        """See `Executor.top_p`."""
-        n = len(logits)
-        if len(self._top_ids) < n:
-            self._top_ids, self._top_values = array("I", bytes(4 * n)), array("f", bytes(4 * n))
-        ids, values = self._top_ids, self._top_values
-        count = self._host.library.functions.ox_top_p(
-            *[address_of(logits), n, temperature, p],
-            *[ids.buffer_info()[0], values.buffer_info()[0]],
-        )
-        return ids[:count].tolist(), values[:count].tolist()
-
-    def log_sum_exp(self, logits: memoryview[float], temperature: float) -> float:
-        """See `Executor.log_sum_exp`."""
-        functions = self._host.library.functions
-        return float(functions.ox_logsumexp(address_of(logits), len(logits), temperature))
-
-    def entropy(self, logits: memoryview[float], temperature: float) -> float:
-        """See `Executor.entropy`."""
-        functions = self._host.library.functions
-        return float(functions.ox_entropy(address_of(logits), len(logits), temperature))
-
-    def sample(self, logits: memoryview[float], temperature: float, uniform: float) -> int:
-        """See `Executor.sample`."""
-        functions = self._host.library.functions
-        return int(functions.ox_sample(address_of(logits), len(logits), temperature, uniform))
-
-    def match_tokens(
-        self,
-        vocabulary: Vocabulary,
-        matcher: Matcher,
-        state: int,
-        ids: array[int],
-        mask: array[int],
-    ) -> tuple[array[int], list[int]]:
-        """See `Executor.match_tokens`."""
-        ids, wanted, n_wanted = ids[:], array("I", bytes(4 * _MOST_WANTED)), ctypes.c_uint32()
-        n_undecided = self._host.library.functions.ox_match_tokens(
-            ctypes.byref(
-                abi.Vocabulary(
-                    vocabulary.data.buffer_info()[0],
-                    vocabulary.offsets.buffer_info()[0],
-                    len(vocabulary.data),
-                    vocabulary.n_tokens,
-                )
-            ),
-            ctypes.byref(
-                abi.Automaton(
-                    matcher.classes.buffer_info()[0],
-                    matcher.table.buffer_info()[0],
-                    matcher.n_classes,
-                    matcher.n_states,
-                )
-            ),
-            *[state, ids.buffer_info()[0], len(ids), mask.buffer_info()[0]],
-            *[wanted.buffer_info()[0], _MOST_WANTED, ctypes.byref(n_wanted)],
-        )
-        return ids[:n_undecided], wanted[: n_wanted.value].tolist()
-
-    def mask_logits(self, logits: memoryview[float], mask: array[int]) -> None:
-        """See `Executor.mask_logits`."""
-        address, n_words = mask.buffer_info()
-        self._host.library.functions.ox_mask_logits(
-            address_of(logits), len(logits), address, 32 * n_words
-        )
 
     def close(self) -> None:
         """Ends the threads and frees the weights."""

@@ -13,7 +13,6 @@ from .library import check_version
 
 if TYPE_CHECKING:
     from .device import Block
-    from .library import Library
 
 
 class PoolBlock:
@@ -56,17 +55,13 @@ class PoolBlock:
 class PoolHost:
     """See `KernelHost`.
 
-    Args:
-        library: the same kernels for Python's memory: sampling runs on a copy of the logits there.
-
     Raises:
         KernelError: the pool's kernels are of another version.
     """
 
-    def __init__(self, pool: Any, library: Library) -> None:
+    def __init__(self, pool: Any) -> None:
         check_version(f"the page's kernel pool {pool.variant!r}", pool.functions.ox_abi_version)
         self.name = f"pool-{pool.variant}"
-        self.library = library
         self.functions = pool.functions
         self.n_threads = int(pool.threads)
         self._pool = pool
