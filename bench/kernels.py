@@ -134,8 +134,14 @@ def _measure_case(library: ctypes.CDLL, name: str, case: Case) -> float:
     operation = abi.Op(kind=abi.LINEAR, barrier=abi.BARRIER_MANY | abi.BARRIER_ONE, dst=1)
     operation.src[:], operation.tensor[:] = [0, -1], [0, -1]
     operations = (abi.Op * repeats)(*[operation] * repeats)
-    addresses = [ctypes.addressof(table) for table in (tensor, buffers, operations)]
-    model = abi.Model(*addresses, 0, 1, 2, repeats, 0, 64, 0, 64)
+    model = abi.Model(
+        tensors=ctypes.addressof(tensor),
+        buffers=ctypes.addressof(buffers),
+        ops=ctypes.addressof(operations),
+        n_tensors=1,
+        n_buffers=2,
+        n_ops=repeats,
+    )
     token_table = (ctypes.c_int32 * n_tokens)()
     sequence = abi.Sequence(n_tokens=n_tokens)
     batch = abi.Batch(ctypes.addressof(token_table), 0, ctypes.addressof(sequence), n_tokens, 0, 1)

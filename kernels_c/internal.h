@@ -48,6 +48,9 @@ static inline uint64_t ox_align64(uint64_t n) { return (n + 63) & ~(uint64_t)63;
 static inline const ox_tensor *ox_tensor_at(const ox_run *run, int32_t index) {
     return (const ox_tensor *)(uintptr_t)run->model->tensors + index;
 }
+static inline const ox_tensor *ox_constant_at(const ox_run *run, int32_t index) {
+    return (const ox_tensor *)(uintptr_t)run->model->constants + index;
+}
 static inline const ox_buffer *ox_buffer_at(const ox_run *run, int32_t index) {
     return run->buffers + index;
 }

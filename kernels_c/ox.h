@@ -70,8 +70,8 @@ enum ox_kind {
     OX_RMS_NORM = 2,
     /* dst[t][i0 .. i0 + n_out) = tensor0 @ src0[t] (+ tensor1) */
     OX_LINEAR = 3,
-    /* dst[t] = m*cos(pos[t]*tensor0[0..n)), then m*sin(...): width 2n; tensor0 = inverse
-     * frequencies; m = tensor1[pos[t] / i0], or its last value */
+    /* dst[t] = m*cos(pos[t]*c0[0..n)), then m*sin(...): width 2n; m = c1[pos[t] / i0], or its last
+     * value; c0 and c1 are the constants with the numbers tensor0 and tensor1 */
     OX_ROPE_TABLE = 4,
     /* rotates the first i1 values of each head of i0 values, in place (dst == src0), with the table
      * in src1; pairs are (2j, 2j+1), interleaved, if i2 == 0 and (j, j + i1/2), NeoX, if i2 == 1 */
@@ -139,16 +139,19 @@ typedef struct ox_kv_layer {
 } ox_kv_layer;
 
 typedef struct ox_model {
-    uint64_t tensors; /* address of ox_tensor[n_tensors] */
-    uint64_t buffers; /* address of ox_buffer[n_buffers] */
-    uint64_t ops;     /* address of ox_op[n_ops] */
-    uint64_t kv_layers;
+    uint64_t tensors;   /* address of ox_tensor[n_tensors]: the weights */
+    uint64_t constants; /* address of ox_tensor[n_constants]: vectors that belong to the plan */
+    uint64_t buffers;   /* address of ox_buffer[n_buffers] */
+    uint64_t ops;       /* address of ox_op[n_ops] */
+    uint64_t kv_layers; /* address of ox_kv_layer[n_kv_layers] */
     uint32_t n_tensors;
+    uint32_t n_constants;
     uint32_t n_buffers;
     uint32_t n_ops;
     uint32_t n_kv_layers;
     uint32_t page_tokens; /* positions in a page, a power of two, at least OX_KEY_TILE */
     uint32_t kv_format;   /* ggml type number: 0 F32, 1 F16, 8 Q8_0 */
+    uint32_t reserved;
     uint64_t page_bytes;
 } ox_model;
 

@@ -25,8 +25,9 @@ static void sin_cos(double x, float *sine, float *cosine) {
 
 void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
-    const uint8_t *frequencies = (const uint8_t *)(uintptr_t)ox_tensor_at(run, op->tensor[0])->data;
-    const ox_tensor *runs = ox_tensor_at(run, op->tensor[1]);
+    const uint8_t *frequencies =
+        (const uint8_t *)(uintptr_t)ox_constant_at(run, op->tensor[0])->data;
+    const ox_tensor *runs = ox_constant_at(run, op->tensor[1]);
     const uint8_t *magnitudes = (const uint8_t *)(uintptr_t)runs->data;
     const uint32_t half = dst->width / 2, last_run = runs->n_in - 1;
     uint32_t first, last;

@@ -64,6 +64,15 @@ static int32_t check_linear(const ox_model *model, const ox_op *op) {
     return is_vector(find_tensor(model, op->tensor[1]), weight->n_out) ? OX_OK : OX_BAD_MODEL;
 }
 
+static int32_t check_rope_table(const ox_model *model, const ox_op *op) {
+    const ox_buffer *dst = find_buffer(model, op->dst);
+    const ox_tensor *frequencies = find_constant(model, op->tensor[0]);
+    const ox_tensor *magnitudes = find_constant(model, op->tensor[1]);
+    return is_batch(dst) && dst->width % 2 == 0 && is_vector(frequencies, dst->width / 2) &&
+           magnitudes && magnitudes->n_in > 0 && is_vector(magnitudes, magnitudes->n_in) &&
+           op->i[0] > 0;
+}
+
 static int32_t check_rope(const ox_model *model, const ox_op *op) {
     const ox_buffer *x = find_buffer(model, op->dst), *table = find_buffer(model, op->src[1]);
     const int32_t head = op->i[0], n_rot = op->i[1];
@@ -145,7 +154,6 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     const ox_buffer *a = find_buffer(model, op->src[0]), *b = find_buffer(model, op->src[1]);
     const ox_buffer *dst = find_buffer(model, op->dst);
     const ox_tensor *tensor = find_tensor(model, op->tensor[0]);
-    const ox_tensor *magnitudes = find_tensor(model, op->tensor[1]);
     int32_t fits = 0;
     if (dst && dst->replicated && !can_be_replicated(op->kind)) return OX_BAD_MODEL;
     switch (op->kind) {
@@ -162,9 +170,7 @@ static int32_t check_op(const ox_model *model, const ox_op *op) {
     case OX_LINEAR:
         return check_linear(model, op);
     case OX_ROPE_TABLE:
-        fits = is_batch(dst) && dst->width % 2 == 0 && is_vector(tensor, dst->width / 2) &&
-               magnitudes && magnitudes->n_in > 0 && is_vector(magnitudes, magnitudes->n_in) &&
-               op->i[0] > 0;
+        fits = check_rope_table(model, op);
         break;
     case OX_ROPE:
         fits = check_rope(model, op);
@@ -241,6 +247,7 @@ static int32_t is_table(uint64_t address, uint32_t n) {
 
 int32_t ox_check_model(const ox_model *model) {
     if (!is_table(model->tensors, model->n_tensors) || !is_table(model->ops, model->n_ops) ||
+        !is_table(model->constants, model->n_constants) ||
         !is_table(model->buffers, model->n_buffers) ||
         !is_table(model->kv_layers, model->n_kv_layers) || !check_kv_layout(model)) {
         return OX_BAD_MODEL;

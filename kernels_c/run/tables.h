@@ -21,6 +21,10 @@ static inline const ox_buffer *find_buffer(const ox_model *model, int32_t index)
 static inline const ox_tensor *find_tensor(const ox_model *model, int32_t index) {
     return index >= 0 && (uint32_t)index < model->n_tensors ? tensors_of(model) + index : NULL;
 }
+static inline const ox_tensor *find_constant(const ox_model *model, int32_t index) {
+    const ox_tensor *constants = (const ox_tensor *)(uintptr_t)model->constants;
+    return index >= 0 && (uint32_t)index < model->n_constants ? constants + index : NULL;
+}
 static inline const ox_kv_layer *find_layer(const ox_model *model, int32_t index) {
     return index >= 0 && (uint32_t)index < model->n_kv_layers ? ox_kv_layer_at(model, index) : NULL;
 }

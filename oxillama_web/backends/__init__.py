@@ -95,12 +95,10 @@ def paged_kernel_executor(
 ) -> Executor:
     """As `paged_executor`, with a host; the plan is a `segmented` one."""
     from .kernels.executor import KernelExecutor
-    from .kernels.lowering import lower_ops
     from .kernels.paging import PagedProgram, PagedWeights
 
-    lowered = lower_ops(plan, host.n_threads)
-    weights = PagedWeights(host, plan, source, pager, lowered.constants)
-    return KernelExecutor(plan, lowered, config, host, weights, PagedProgram)
+    weights = PagedWeights(host, plan, source, pager)
+    return KernelExecutor(plan, config, host, weights, PagedProgram)
 
 
 def kernel_executor(
@@ -109,10 +107,8 @@ def kernel_executor(
     """The executor for one kernel library in this process; as `create_executor`."""
     from .kernels.device import LocalHost
     from .kernels.executor import KernelExecutor
-    from .kernels.lowering import lower_ops
     from .kernels.weights import weights_in_process
 
     host = LocalHost(library, config.num_threads)
-    lowered = lower_ops(plan, host.n_threads)
-    weights = weights_in_process(plan, gguf, host, lowered.constants, consume=consume)
-    return KernelExecutor(plan, lowered, config, host, weights)
+    weights = weights_in_process(plan, gguf, host, consume=consume)
+    return KernelExecutor(plan, config, host, weights)

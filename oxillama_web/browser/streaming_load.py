@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ..backends.kernels.executor import KernelExecutor
 from ..backends.kernels.library import load_library
 from ..backends.kernels.logits import KernelLogitsOps
-from ..backends.kernels.lowering import lower_ops
 from ..backends.kernels.wasm import PoolHost
 from ..backends.kernels.weights import Weights
 from ..engine import InferenceEngine
@@ -109,11 +108,10 @@ class ArrivingModel:
 
     def _executor(self, plan: Plan, address: int) -> KernelExecutor:
         host = PoolHost(self._pool)
-        lowered = lower_ops(plan, host.n_threads)
         infos = list(plan.weights.values())
         addresses = [address + info.offset for info in infos]
-        weights = Weights(host, infos, addresses, None, lowered.constants)
-        executor = KernelExecutor(plan, lowered, self._config, host, weights)
+        weights = Weights(host, plan, addresses, None)
+        executor = KernelExecutor(plan, self._config, host, weights)
         self._weights = weights
         self._unsampled = sorted(infos, key=_end, reverse=True)
         return executor

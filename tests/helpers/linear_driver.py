@@ -270,9 +270,10 @@ def _forward(
 ) -> None:
     tables = [_table(tensors), _table(buffers), _table(operations)]
     token_table = _table([ctypes.c_int32(token) for token in tokens])
+    tensor_table, buffer_table, op_table = map(ctypes.addressof, tables)
     model = abi.Model(
-        *[ctypes.addressof(table) for table in tables], 0, len(tensors), len(buffers),
-        len(operations), 0, 64, 0, 64,
+        tensors=tensor_table, buffers=buffer_table, ops=op_table, n_tensors=len(tensors),
+        n_buffers=len(buffers), n_ops=len(operations), page_tokens=64, page_bytes=64,
     )  # fmt: skip
     sequence = abi.Sequence(n_tokens=len(tokens))
     batch = abi.Batch(

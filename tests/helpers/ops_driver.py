@@ -17,12 +17,13 @@ F32, F16, Q8_0 = 0, 1, 8
 class KernelPlan:
     """Tables of a model in exactly as much memory as they say, so that a sanitizer sees a misstep.
 
-    Buffers, tensors, layers and operations get the numbers 0, 1, 2 ... in the order of the calls.
+    Buffers, tensors, constants, layers and operations are numbered in the order of the calls.
     """
 
     def __init__(self, page_tokens: int = 64, kv_format: int = F32) -> None:
         self.page_tokens, self.kv_format = page_tokens, kv_format
         self.tensors: list[abi.Tensor] = []
+        self.constants: list[abi.Tensor] = []
         self.buffers: list[abi.Buffer] = []
         self.ops: list[abi.Op] = []
         self.layers: list[abi.KVLayer] = []
@@ -32,10 +33,13 @@ class KernelPlan:
 
     def vector(self, values: np.ndarray | Sequence[float]) -> int:
         """A float32 tensor of one dimension."""
-        data = np.asarray(values, np.float32)
-        memory = self._keep(Block(data.nbytes, data.tobytes()))
-        self.tensors.append(abi.Tensor(memory.address, data.nbytes, F32, 0, data.size, 1))
+        self.tensors.append(self._vector(values))
         return len(self.tensors) - 1
+
+    def constant(self, values: np.ndarray | Sequence[float]) -> int:
+        """A vector that belongs to the plan."""
+        self.constants.append(self._vector(values))
+        return len(self.constants) - 1
 
     def tensor(self, struct: abi.Tensor) -> int:
         """A tensor whose memory someone else keeps."""
@@ -98,11 +102,11 @@ class KernelPlan:
         """The tables as they are now; this object must outlive it."""
         self._tables = [
             (type(rows[0]) * len(rows))(*rows) if rows else None
-            for rows in (self.tensors, self.buffers, self.ops, self.layers)
+            for rows in (self.tensors, self.constants, self.buffers, self.ops, self.layers)
         ]
         addresses = [ctypes.addressof(table) if table else 0 for table in self._tables]
-        counts = [len(rows) for rows in (self.tensors, self.buffers, self.ops, self.layers)]
-        return abi.Model(*addresses, *counts, self.page_tokens, self.kv_format, self.page_bytes)
+        counts = [len(table) if table else 0 for table in self._tables]
+        return abi.Model(*addresses, *counts, self.page_tokens, self.kv_format, 0, self.page_bytes)
 
     def batch(
         self,
@@ -158,6 +162,11 @@ class KernelPlan:
         if pool:
             return int(library.ox_pool_forward(pool.address, *arguments))
         return int(library.ox_forward(*arguments))
+
+    def _vector(self, values: np.ndarray | Sequence[float]) -> abi.Tensor:
+        data = np.asarray(values, np.float32)
+        memory = self._keep(Block(data.nbytes, data.tobytes()))
+        return abi.Tensor(memory.address, data.nbytes, F32, 0, data.size, 1)
 
     def _keep(self, memory: Block) -> Block:
         self._memory.append(memory)

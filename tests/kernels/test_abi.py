@@ -54,7 +54,7 @@ def test_another_interface_has_another_version() -> None:
     """Who changes what the header declares counts OX_ABI_VERSION up, and puts the digest here."""
     code = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
     digest = hashlib.sha256(" ".join(code.split()).encode()).hexdigest()
-    assert digest[:16] == "10e91c87441106b2"
+    assert digest[:16] == "658722e851d96569"
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,8 @@ def rope_table(
 ) -> np.ndarray:
     plan = KernelPlan()
     dst = plan.buffer(n_tokens, 2 * len(frequencies))
-    tensors = plan.vector(frequencies), plan.vector(magnitudes)
-    plan.op(abi.ROPE_TABLE, dst=dst, tensor=tensors, i=(run_length,))
+    constants = plan.constant(frequencies), plan.constant(magnitudes)
+    plan.op(abi.ROPE_TABLE, dst=dst, tensor=constants, i=(run_length,))
     forward(plan, library, n_tokens, position=position)
     return plan.read(dst)
 
@@ -383,8 +383,8 @@ def all_operations(n_tokens: int, width: int) -> tuple[KernelPlan, list[int]]:
     a, b = plan.filled(normal(n_tokens, width)), plan.filled(normal(n_tokens, width, seed=1))
     normed, product = plan.buffer(n_tokens, width), plan.buffer(n_tokens, width)
     table, selected = plan.buffer(n_tokens, 4), plan.buffer(n_tokens, width, "output")
-    weight, frequencies = plan.vector(normal(width // 3)), plan.vector([1.0, 0.1])
-    one = plan.vector([1.0])
+    weight, frequencies = plan.vector(normal(width // 3)), plan.constant([1.0, 0.1])
+    one = plan.constant([1.0])
     plan.op(
         abi.RMS_NORM, src=(a,), dst=normed, tensor=(weight,), i=(width // 3,), f=(1e-5,), barrier=0
     )

@@ -77,8 +77,11 @@ def multiply(library: Library, weight: Weight, x: np.ndarray) -> np.ndarray:
     operation = abi.Op(kind=abi.LINEAR, barrier=EVERY_PASS, dst=1)
     operation.src[:], operation.tensor[:] = [0, -1], [0, -1]
     buffer_table = kernels.place(b"".join(map(bytes, buffers)))
-    tables = [tensor, buffer_table, kernels.place(bytes(operation)), 0]
-    model = kernels.place(bytes(abi.Model(*tables, 1, 2, 1, 0, 64, 0, 64)))
+    tables = abi.Model(
+        tensors=tensor, buffers=buffer_table, ops=kernels.place(bytes(operation)),
+        n_tensors=1, n_buffers=2, n_ops=1,
+    )  # fmt: skip
+    model = kernels.place(bytes(tables))
     tokens, sequence = kernels.allocate(4 * n), kernels.place(bytes(abi.Sequence(n_tokens=n)))
     batch = kernels.place(bytes(abi.Batch(tokens, 0, sequence, n, 0, 1)))
     pack_bytes = kernels.call("ox_pack_scratch_bytes", tensor)

@@ -67,15 +67,18 @@ class Model(ctypes.Structure):
 
     _fields_: ClassVar = [
         ("tensors", c_uint64),
+        ("constants", c_uint64),
         ("buffers", c_uint64),
         ("ops", c_uint64),
         ("kv_layers", c_uint64),
         ("n_tensors", c_uint32),
+        ("n_constants", c_uint32),
         ("n_buffers", c_uint32),
         ("n_ops", c_uint32),
         ("n_kv_layers", c_uint32),
         ("page_tokens", c_uint32),
         ("kv_format", c_uint32),
+        ("reserved", c_uint32),
         ("page_bytes", c_uint64),
     ]
 

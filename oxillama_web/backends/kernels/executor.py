@@ -14,7 +14,6 @@ from weakref import WeakSet
 from ...errors import InvalidRequestError, KernelError
 from ..api import check_batch, check_slide
 from . import abi
-from .lowering import lower_ops
 from .memory import ALIGNMENT
 from .program import PAGE_TOKENS, CacheLayout, Program
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from ...plan.operations import Plan
     from ..api import Batch, KVCache, Outputs
     from .device import Block, KernelHost
-    from .lowering import LoweredOps
     from .weights import Weights
 
 
@@ -35,7 +33,6 @@ class KernelExecutor:
     """See `Executor`. Not thread-safe: one forward pass at a time.
 
     Args:
-        lowered: the plan's operations, whose constants stand behind the weights.
         weights: in the host's memory; they may still arrive, until the first forward pass.
         program: what runs the plan.
     """
@@ -43,7 +40,6 @@ class KernelExecutor:
     def __init__(
         self,
         plan: Plan,
-        lowered: LoweredOps,
         config: EngineConfig,
         host: KernelHost,
         weights: Weights,
@@ -59,16 +55,15 @@ class KernelExecutor:
         self._cache_layout = CacheLayout(plan, kv_cache_type)
         self._caches: WeakSet[PagedKVCache] = WeakSet()
         self._arguments = _Arguments(host)
-        self._program = program(host, plan, lowered, weights, self._cache_layout)
+        self._program = program(host, plan, weights, self._cache_layout)
         self._plan = plan
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
         if self._model_weights is None:
             raise KernelError("the model was closed")
-        lowered = lower_ops(plan, self._host.n_threads)
-        weights = self._model_weights.for_plan(plan, adapters, lowered.constants)
-        self._program = Program(self._host, plan, lowered, weights, self._cache_layout)
+        weights = self._model_weights.for_plan(plan, adapters)
+        self._program = Program(self._host, plan, weights, self._cache_layout)
         self._weights, self._plan = weights, plan
 
     @property

@@ -22,7 +22,7 @@ class LoweredOps:
     """Operations as C structs.
 
     Attributes:
-        constants: what becomes tensors behind the weights.
+        constants: vectors that operations read, such as the frequencies of rotary positions.
         own_buffers: names of those that every thread computes by itself in a pass of one token.
     """
 
@@ -43,7 +43,7 @@ def lower_ops(plan: Plan, n_threads: int) -> LoweredOps:
     lowered = LoweredOps(own_buffers(plan) if n_threads > 1 else set())
     flags = barriers(plan, lowered.own_buffers) if n_threads > 1 else [0] * len(plan.ops)
     for op, barrier in zip(plan.ops, flags, strict=True):
-        row = _lower(op, buffers, weights, len(weights), lowered.constants)
+        row = _lower(op, buffers, weights, lowered.constants)
         row.barrier = barrier
         lowered.ops.append(row)
     return lowered
@@ -53,7 +53,6 @@ def _lower(
     op: Op,
     buffers: dict[str, int],
     weights: dict[str, int],
-    first_constant: int,
     constants: list[tuple[float, ...]],
 ) -> abi.Op:
     match op:
@@ -90,7 +89,7 @@ def _lower(
                 i=(op.column,),
             )
         case p.RopeTable():
-            first = first_constant + len(constants)
+            first = len(constants)
             constants += [op.inverse_frequencies, op.magnitudes]
             return _op(
                 abi.ROPE_TABLE,

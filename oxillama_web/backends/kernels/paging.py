@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ...plan.operations import Plan
     from ..offload import OffloadPolicy
     from .device import Block, KernelHost
-    from .lowering import LoweredOps
     from .program import CacheLayout
 
 # Of the budget, what one segment takes at most.
@@ -129,9 +128,7 @@ class PagedWeights(Weights):
         plan: Plan,
         source: WeightSource,
         pager: LayerPager,
-        constants: Sequence[Sequence[float]],
     ) -> None:
-        infos = list(plan.weights.values())
         policy = pager.policy
         self.pager = pager
         self._source = source
@@ -143,7 +140,7 @@ class PagedWeights(Weights):
         self.paged = paged_weights(plan, tuple(kept)) - self._by_rows
         self.segments = cut(plan, self.paged, policy.ram_bytes // _SEGMENTS_IN_BUDGET)
         # no kernel reads through an address before its data is there; 0 would be refused
-        super().__init__(host, infos, [ALIGNMENT] * len(infos), None, constants)
+        super().__init__(host, plan, [ALIGNMENT] * len(plan.weights), None)
         self._unpacked = []
         self._row_blocks: dict[str, Block] = {}
         self._blocks: dict[int, Block] = {}
@@ -170,12 +167,7 @@ class PagedWeights(Weights):
         """See `Weights.held_bytes`."""
         return self.pager.resident_bytes + sum(b.n_bytes for b in self._row_blocks.values())
 
-    def for_plan(
-        self,
-        plan: Plan,
-        adapters: Mapping[str, LoraAdapter],
-        constants: Sequence[Sequence[float]],
-    ) -> Weights:
+    def for_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> Weights:
         """See `Weights.for_plan`: adapters and budgets do not go together."""
         raise no_adapters()
 
@@ -327,11 +319,10 @@ class PagedProgram(Program):
         self,
         host: KernelHost,
         plan: Plan,
-        lowered: LoweredOps,
         weights: PagedWeights,
         cache: CacheLayout,
     ) -> None:
-        super().__init__(host, plan, lowered, weights, cache)
+        super().__init__(host, plan, weights, cache)
         self._paged = weights
         self._models = [self._part(segment.first_op, segment.n_ops) for segment in weights.segments]
 

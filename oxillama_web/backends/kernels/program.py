@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequestError, KernelError, ThreadsLostError
 from ...plan.operations import op_writes
 from . import abi
+from .lowering import lower_ops
 from .memory import ALIGNMENT
 
 if TYPE_CHECKING:
-    from array import array
-
     from ...config import KVCacheType
     from ...plan.operations import Plan
     from .device import Block, KernelHost
-    from .lowering import LoweredOps
     from .weights import Weights
 
 PAGE_TOKENS = 256
@@ -55,8 +54,7 @@ class Program:
     """See above. What it allocates lives as long as it does.
 
     Args:
-        lowered: the plan's operations.
-        weights: the plan's weights, and behind them the constants of the operations.
+        weights: the plan's.
         cache: the layout of the caches that it will run on.
     """
 
@@ -64,10 +62,10 @@ class Program:
         self,
         host: KernelHost,
         plan: Plan,
-        lowered: LoweredOps,
         weights: Weights,
         cache: CacheLayout,
     ) -> None:
+        lowered = lower_ops(plan, host.n_threads)
         self._host = host
         self._plan = plan
         self._own_buffers = lowered.own_buffers
@@ -78,12 +76,20 @@ class Program:
         ops = (abi.Op * len(lowered.ops))(*lowered.ops)
         self._buffer_table = self._place(self._buffers)
         self._op_table, self._layer_table = self._place(ops), self._place(cache.layers)
+        self._constants = [self._place(array("f", values)) for values in lowered.constants]
+        constants = [
+            abi.Tensor(data=block.address, bytes=block.n_bytes, n_in=block.n_bytes // 4, n_out=1)
+            for block in self._constants
+        ]
+        self._constant_table = self._place((abi.Tensor * len(constants))(*constants))
         model = abi.Model(
             tensors=weights.address,
+            constants=self._constant_table.address,
             buffers=self._buffer_table.address,
             ops=self._op_table.address,
             kv_layers=self._layer_table.address,
             n_tensors=len(weights),
+            n_constants=len(constants),
             n_buffers=len(self._buffers),
             n_ops=len(ops),
             n_kv_layers=len(plan.kv_layers),
@@ -189,8 +195,8 @@ class Program:
         )
         self._capacities = rows
 
-    def _place(self, table: ctypes.Structure | ctypes.Array[Any]) -> Block:
-        block = self._host.allocate(ctypes.sizeof(table))
+    def _place(self, table: ctypes.Structure | ctypes.Array[Any] | array[float]) -> Block:
+        block = self._host.allocate(memoryview(table).nbytes)
         block.write(0, table)
         return block
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-from array import array
 from typing import TYPE_CHECKING
 
 from ...errors import KernelError, UnsupportedModelError
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ...gguf.reader import GGUFFile, TensorInfo
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
-    from .device import Block, KernelHost
+    from .device import KernelHost
 
 _F32 = 0
 
@@ -27,10 +26,8 @@ class Weights:
     """The table of a plan's tensors (ox_tensor in kernels_c/ox.h), and what it points to.
 
     Args:
-        infos: the tensors in the plan's order.
-        addresses: where their data is, or will be once it has arrived.
+        addresses: where the plan's weights are, in its order, or will be once they have arrived.
         owner: what keeps that memory alive.
-        constants: float32 vectors that become tensors behind the weights.
 
     Raises:
         UnsupportedModelError: a tensor's format has no kernel.
@@ -39,20 +36,17 @@ class Weights:
     def __init__(
         self,
         host: KernelHost,
-        infos: Sequence[TensorInfo],
+        plan: Plan,
         addresses: Sequence[int],
         owner: object,
-        constants: Sequence[Sequence[float]],
     ) -> None:
+        infos = list(plan.weights.values())
         _check_formats(host, infos)
         self.n_bytes = sum(info.nbytes for info in infos)
         self._host = host
         self._infos = infos
-        self._constants = [_place_floats(host, values) for values in constants]
         self._owner = owner
-        self._tensors = (abi.Tensor * (len(infos) + len(constants)))(
-            *map(_tensor, infos, addresses), *map(_constant_tensor, self._constants)
-        )
+        self._tensors = (abi.Tensor * len(infos))(*map(_tensor, infos, addresses))
         self._table = host.allocate(ctypes.sizeof(self._tensors))
         self._table.write(0, self._tensors)
         ends = [info.offset + info.nbytes for info in infos]
@@ -73,18 +67,12 @@ class Weights:
     def __len__(self) -> int:
         return len(self._tensors)
 
-    def for_plan(
-        self,
-        plan: Plan,
-        adapters: Mapping[str, LoraAdapter],
-        constants: Sequence[Sequence[float]],
-    ) -> Weights:
+    def for_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> Weights:
         """The table for another plan of the same model.
 
         Args:
             adapters: whose the plan's weights are that are not the model's; their data is copied
                 into the host's memory.
-            constants: as for the class.
         """
         own = {info.name: index for index, info in enumerate(self._infos)}
         addresses, blocks = [], []
@@ -96,8 +84,7 @@ class Weights:
             block.write(0, adapters[name].data(info))
             blocks.append(block)
             addresses.append(block.address)
-        infos = list(plan.weights.values())
-        weights = Weights(self._host, infos, addresses, (self, blocks), constants)
+        weights = Weights(self._host, plan, addresses, (self, blocks))
         for index, name in enumerate(plan.weights):
             if name not in adapters:
                 weights._tensors[index].packed = self._tensors[own[name]].packed
@@ -147,14 +134,7 @@ class Weights:
         self._table.write(0, self._tensors)
 
 
-def weights_in_process(
-    plan: Plan,
-    gguf: GGUFFile,
-    host: KernelHost,
-    constants: Sequence[Sequence[float]],
-    *,
-    consume: bool,
-) -> Weights:
+def weights_in_process(plan: Plan, gguf: GGUFFile, host: KernelHost, *, consume: bool) -> Weights:
     """Weights from a whole file in Python's memory, packed: in place if it may be consumed."""
     infos = list(plan.weights.values())
     owner: object
@@ -170,7 +150,7 @@ def weights_in_process(
             arena.write(position, gguf.data_of(info))
             addresses.append(arena.address + position)
             position += _align(info.nbytes)
-    weights = Weights(host, infos, addresses, owner, constants)
+    weights = Weights(host, plan, addresses, owner)
     weights.pack()
     return weights
 
@@ -208,16 +188,6 @@ def _matrices(info: TensorInfo, tensor: abi.Tensor) -> list[abi.Tensor]:
         abi.Tensor(tensor.data + expert * n_bytes, n_bytes, tensor.format, 0, *info.shape[:2])
         for expert in range(n_experts)
     ]
-
-
-def _constant_tensor(block: Block) -> abi.Tensor:
-    return abi.Tensor(data=block.address, bytes=block.n_bytes, n_in=block.n_bytes // 4, n_out=1)
-
-
-def _place_floats(host: KernelHost, values: Sequence[float]) -> Block:
-    block = host.allocate(4 * len(values))
-    block.write(0, array("f", values))
-    return block
 
 
 def _align(n_bytes: int) -> int:
