@@ -96,10 +96,11 @@ def _chat(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
+    from .architectures import supported_architectures
     from .gguf.describe import describe, describe_metadata, describe_tensors, open_header
 
     gguf = open_header(options.file)
-    print("\n".join(describe(gguf)))
+    print("\n".join(describe(gguf, supported_architectures())))
     if options.metadata:
         print("\n".join(["", *describe_metadata(gguf)]))
     if options.tensors:

@@ -10,6 +10,7 @@ from ..errors import KernelError
 if TYPE_CHECKING:
     from ..config import EngineConfig
     from ..gguf.reader import GGUFFile
+    from ..gguf.strings import StringKernels
     from ..plan.operations import Plan
     from .api import Executor
     from .kernels.device import KernelHost
@@ -63,6 +64,17 @@ def create_logits_ops(config: EngineConfig) -> LogitsOps:
     from .numpy.logits import NumpyLogitsOps
 
     return NumpyLogitsOps()
+
+
+def create_string_kernels() -> StringKernels | None:
+    """Return what reads the strings of a vocabulary faster, if kernels can be loaded."""
+    from .kernels.library import load_library
+    from .kernels.strings import KernelStrings
+
+    try:
+        return KernelStrings(load_library())
+    except KernelError:
+        return None
 
 
 def paged_executor(

@@ -8,6 +8,7 @@ from ..backends import paged_kernel_executor
 from ..backends.kernels.library import load_library
 from ..backends.kernels.logits import KernelLogitsOps
 from ..backends.kernels.paging import LayerPager, segmented
+from ..backends.kernels.strings import KernelStrings
 from ..backends.kernels.wasm import PoolHost
 from ..backends.offload import OffloadPolicy
 from ..engine import InferenceEngine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..backends.kernels.device import Block
     from ..config import EngineConfig
     from ..gguf.reader import GGUFFile
+    from ..gguf.strings import StringKernels
 
 _FIRST_PREFIX_BYTES = 8 << 20
 
@@ -60,16 +62,16 @@ def open_paged(
     """
     source, n_total = DeviceFile(file), int(file.size)
     pager = LayerPager(OffloadPolicy.budget(ram_bytes))
-    host = PoolHost(pool)
+    host, library = PoolHost(pool), load_library(pool.variant)
     model = load_with_executor(
-        _read_header(source, n_total),
+        _read_header(source, n_total, KernelStrings(library)),
         tokenizer_json,
         None,
         config,
         lambda plan: paged_kernel_executor(
             segmented(plan, pager.policy), config, host, source, pager
         ),
-        KernelLogitsOps(load_library(pool.variant)),
+        KernelLogitsOps(library),
         lambda: [sample(info, source.read) for info in model.plan.weights.values()],
     )
     model.pager = pager
@@ -78,9 +80,11 @@ def open_paged(
     return engine
 
 
-def _read_header(source: DeviceFile, n_total: int) -> GGUFFile:
+def _read_header(source: DeviceFile, n_total: int, string_kernels: StringKernels) -> GGUFFile:
     n_prefix = min(_FIRST_PREFIX_BYTES, n_total)
-    while (gguf := try_parse_header(source.read(0, n_prefix), n_total, source.read)) is None:
+    while (
+        gguf := try_parse_header(source.read(0, n_prefix), n_total, source.read, string_kernels)
+    ) is None:
         if n_prefix == n_total:
             raise ModelFormatError("the model file ends inside of its header")
         n_prefix = min(2 * n_prefix, n_total)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..backends.kernels.executor import KernelExecutor
 from ..backends.kernels.library import load_library
 from ..backends.kernels.logits import KernelLogitsOps
+from ..backends.kernels.strings import KernelStrings
 from ..backends.kernels.wasm import PoolHost
 from ..backends.kernels.weights import Weights
 from ..engine import InferenceEngine
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..config import EngineConfig
     from ..gguf.reader import GGUFFile, ReadBytes, TensorInfo
+    from ..gguf.strings import StringKernels
     from ..plan.operations import Plan
 
 # Python gets a copy of the header, and its memory never shrinks: the first try is of so many bytes,
@@ -40,7 +42,8 @@ class ArrivingModel:
         self.engine = InferenceEngine(config)
         self._pool = pool
         # now, while the model is on its way; it reads the header, too
-        self._logits_ops = KernelLogitsOps(load_library(pool.variant))
+        library = load_library(pool.variant)
+        self._logits_ops, self._string_kernels = KernelLogitsOps(library), KernelStrings(library)
         self._config = config
         self._tokenizer_json = tokenizer_json
         self._weights: Weights | None = None
@@ -85,7 +88,7 @@ class ArrivingModel:
 
         parts: list[GGUFFile] = []
         for start, end in pairwise(bounds):
-            part = _try_header(read, start, min(end, n_received), end)
+            part = _try_header(read, start, min(end, n_received), end, self._string_kernels)
             if part is None:
                 n_prefix = max(n_received - start, 0)
                 self._needed = start + max(2 * n_prefix, _FIRST_PREFIX_BYTES)
@@ -129,12 +132,14 @@ def _end(info: TensorInfo) -> int:
     return info.offset + info.nbytes
 
 
-def _try_header(read: ReadBytes, start: int, n_received: int, end: int) -> GGUFFile | None:
+def _try_header(
+    read: ReadBytes, start: int, n_received: int, end: int, string_kernels: StringKernels
+) -> GGUFFile | None:
     """The header of the file at `start`, if enough of it is here."""
     part, n_prefix = None, 0
     while part is None and start + n_prefix < n_received:
         n_prefix = min(max(2 * n_prefix, _FIRST_PREFIX_BYTES), n_received - start)
-        part = try_parse_header(read(start, n_prefix), end - start, read)
+        part = try_parse_header(read(start, n_prefix), end - start, read, string_kernels)
     return part
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..architectures import supported_architectures
 from .reader import GGUFFile, map_file
 from .types import FORMATS
 
@@ -26,9 +25,13 @@ def open_header(path: Path) -> GGUFFile:
         return GGUFFile(map_file(file, mmap.ACCESS_READ))
 
 
-def describe(gguf: GGUFFile) -> list[str]:
-    """The main figures, a name and a value on each line, as far as the file states them."""
-    rows = [*_model_rows(gguf), *_vocabulary_rows(gguf), *_tensor_rows(gguf)]
+def describe(gguf: GGUFFile, supported: Collection[str]) -> list[str]:
+    """Return the main figures, a name and a value on each line, as far as the file states them.
+
+    Args:
+        supported: the architectures that can run.
+    """
+    rows = [*_model_rows(gguf, supported), *_vocabulary_rows(gguf), *_tensor_rows(gguf)]
     return [f"{name:<15}{value}" for name, value in rows]
 
 
@@ -45,11 +48,13 @@ def describe_tensors(gguf: GGUFFile) -> list[str]:
     ]
 
 
-def _model_rows(gguf: GGUFFile) -> Iterator[tuple[str, object]]:
+def _model_rows(gguf: GGUFFile, supported: Collection[str]) -> Iterator[tuple[str, object]]:
     architecture = gguf.get_str("general.architecture", "unknown")
-    known = architecture in supported_architectures()
     yield "name", _short(gguf.get_str("general.name", "none"))
-    yield "architecture", _short(architecture) + ("" if known else " (not supported)")
+    yield (
+        "architecture",
+        _short(architecture) + ("" if architecture in supported else " (not supported)"),
+    )
     for name, key in (
         ("layers", "block_count"),
         ("hidden size", "embedding_length"),

@@ -14,11 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ..errors import ModelFormatError, UnsupportedModelError
-from . import strings as strings
+from . import strings
 from .types import FORMATS, REMOVED_FORMATS
 
 if TYPE_CHECKING:
     from mmap import mmap
+
+    from .strings import StringKernels
 
     Buffer = bytes | bytearray | memoryview | mmap
     ReadBytes = Callable[[int, int], memoryview]
@@ -69,7 +71,8 @@ class GGUFFile:
         buffer: the file, or (with `file_size`) its beginning; it is kept, and never copied.
         file_size: bytes of the whole file, if `buffer` is only its beginning; the buffer must hold
             at least the header.
-        read: gives bytes behind the buffer, by offset and count.
+        read: returns bytes after the end of the buffer, by offset and count.
+        string_kernels: read long arrays of strings faster.
 
     Attributes:
         buffer: the buffer as a memoryview of bytes.
@@ -85,13 +88,18 @@ class GGUFFile:
     """
 
     def __init__(
-        self, buffer: Buffer, file_size: int | None = None, read: ReadBytes | None = None
+        self,
+        buffer: Buffer,
+        file_size: int | None = None,
+        read: ReadBytes | None = None,
+        string_kernels: StringKernels | None = None,
     ) -> None:
         view = memoryview(buffer).cast("B")
         self.buffer = view
         self._read = read
+        n_bytes = len(view) if file_size is None else file_size
         try:
-            self._parse(_Reader(view, len(view) if file_size is None else file_size))
+            self._parse(_Reader(view, n_bytes, string_kernels))
         except _NeedMoreBytesError as need:
             raise ModelFormatError(
                 f"the header does not end in the {len(view)} bytes that are here of {file_size}"
@@ -188,16 +196,19 @@ def map_file(file: BinaryIO, access: int) -> mmap:
 
 
 def try_parse_header(
-    prefix: Buffer, file_size: int, read: ReadBytes | None = None
+    prefix: Buffer,
+    file_size: int,
+    read: ReadBytes | None = None,
+    string_kernels: StringKernels | None = None,
 ) -> GGUFFile | None:
-    """Parses the header from a file's beginning; None when more bytes are needed.
+    """Parse the header from the beginning of a file; return None if more bytes are needed.
 
-    For laying out tensors while a download still runs. Each try starts at the file's first byte:
-    wait until the prefix has doubled before trying again. A broken header is an error at the first
-    byte that shows it, not after the last.
+    Tensors can be laid out this way while a download still runs. Each try starts at the file's
+    first byte: wait until the prefix has doubled before trying again. A broken header is an error
+    at the first byte that shows it, not after the last.
     """
     try:
-        return GGUFFile(prefix, file_size, read)
+        return GGUFFile(prefix, file_size, read, string_kernels)
     except ModelFormatError as error:
         if isinstance(error.__cause__, _NeedMoreBytesError):
             return None
@@ -211,9 +222,12 @@ class _NeedMoreBytesError(Exception):
 class _Reader:
     """A position in the header; each read is checked against the file's size first."""
 
-    def __init__(self, view: memoryview, file_size: int) -> None:
+    def __init__(
+        self, view: memoryview, file_size: int, string_kernels: StringKernels | None
+    ) -> None:
         self.view = view
         self.file_size = file_size
+        self.string_kernels = string_kernels
         self.position = 0
 
     def need(self, n_bytes: int, what: str) -> None:
@@ -365,7 +379,8 @@ def _read_array(reader: _Reader, key: str, depth: int) -> _Array:
         count = reader.count(f"strings of {_quote(key)}", 8)
         start = reader.position
         _skip_strings(reader, count, key)
-        return _Array(partial(strings.decode, reader.view, start, reader.position, count))
+        place = reader.view, start, reader.position, count
+        return _Array(partial(strings.decode, *place, reader.string_kernels))
     if kind == _ARRAY:
         count = reader.count(f"arrays of {_quote(key)}", 12)
         inner = [_read_array(reader, key, depth + 1) for _ in range(count)]
@@ -376,7 +391,7 @@ def _read_array(reader: _Reader, key: str, depth: int) -> _Array:
 def _skip_strings(reader: _Reader, count: int, key: str) -> None:
     """Walks over `count` strings."""
     view = reader.view
-    index, position = strings.skip(view, reader.position, count)
+    index, position = strings.skip(view, reader.position, count, reader.string_kernels)
     length = 0
     if index < count and position + 8 <= len(view):
         (length,) = struct.unpack_from("<Q", view, position)

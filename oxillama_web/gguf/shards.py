@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .reader import Buffer
+    from .strings import StringKernels
 
 # What each file begins at a multiple of in the buffer: tensors stay aligned for any vector unit.
 ALIGNMENT = 64
@@ -61,15 +62,20 @@ def read_parts(paths: Sequence[Path]) -> tuple[bytearray, list[int]]:
     return data, starts
 
 
-def open_parts(data: Buffer, starts: Sequence[int]) -> GGUFFile:
-    """The model whose files begin at `starts` in a buffer.
+def open_parts(
+    data: Buffer, starts: Sequence[int], string_kernels: StringKernels | None = None
+) -> GGUFFile:
+    """Open the model whose files begin at `starts` in a buffer.
+
+    Args:
+        string_kernels: see GGUFFile.
 
     Raises:
         ModelFormatError, UnsupportedModelError: as for GGUFFile, or they do not belong together.
     """
     view = memoryview(data).cast("B")
     ends = [*starts[1:], len(view)]
-    first = GGUFFile(view, ends[0])
+    first = GGUFFile(view, ends[0], None, string_kernels)
     others = [GGUFFile(view[start:end]) for start, end in zip(starts[1:], ends[1:], strict=True)]
     return merge([first, *others], starts)
 

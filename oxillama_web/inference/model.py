@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ..architectures import read_model
-from ..backends import create_executor, create_logits_ops, paged_executor
+from ..backends import create_executor, create_logits_ops, create_string_kernels, paged_executor
 from ..errors import (
     InvalidRequestError,
     ModelFormatError,
@@ -171,7 +171,7 @@ def load_model(
         OutOfMemoryError: it does not fit into memory, or a pager's budget is too small.
         OSError: the file cannot be read.
     """
-    gguf = open_parts(data, starts)
+    gguf = open_parts(data, starts, create_string_kernels())
     samples: list[bytes] = []
 
     def read(offset: int, n_bytes: int) -> memoryview:

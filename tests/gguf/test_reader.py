@@ -16,6 +16,8 @@ from gguf_files import write_tiny_gemma3, write_tiny_llama
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.kernels.strings import KernelStrings
 from oxillama_web.errors import ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.reader import GGUFFile, try_parse_header
 
@@ -79,6 +81,7 @@ SMALL = build(
     bytes(range(64)) + struct.pack("<8f", *range(8)),
 )
 SMALL_HEADER = len(SMALL) - 96
+STRING_KERNELS = KernelStrings(load_library())
 
 
 # --- sound files ---
@@ -87,7 +90,11 @@ SMALL_HEADER = len(SMALL) - 96
 def assert_same_as_the_gguf_package(path: Path) -> None:
     reader = gguf.GGUFReader(path)
     data = path.read_bytes()
-    ours = GGUFFile(data)
+    for string_kernels in (None, STRING_KERNELS):
+        assert_same(GGUFFile(data, string_kernels=string_kernels), reader)
+
+
+def assert_same(ours: GGUFFile, reader: gguf.GGUFReader) -> None:
     fields = {n: f for n, f in reader.fields.items() if not n.startswith("GGUF.")}
     assert list(ours.metadata) == list(fields)
     for name, field in fields.items():
@@ -127,7 +134,7 @@ def test_the_known_models_have_the_layout_that_is_known_of_them(
         (gemma3_path, 236, 262144, 640),
     ):
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            model = GGUFFile(data)
+            model = GGUFFile(data, string_kernels=STRING_KERNELS)
             assert model.version == 3
             assert len(model.tensors) == n_tensors
             assert len(model.get_array("tokenizer.ggml.tokens")) == n_tokens
@@ -433,9 +440,9 @@ def test_a_file_cut_in_its_data_asks_whether_the_download_is_complete(smollm2_pa
     with smollm2_path.open("rb") as file:
         head = file.read(8 << 20)
     with pytest.raises(ModelFormatError, match=r"98362432.*8388608 bytes: is the download compl"):
-        GGUFFile(head)
+        GGUFFile(head, string_kernels=STRING_KERNELS)
     with pytest.raises(ModelFormatError, match="is the download complete"):
-        GGUFFile(head[: 1 << 20])
+        GGUFFile(head[: 1 << 20], string_kernels=STRING_KERNELS)
 
 
 # --- the header of a file that is still on its way ---

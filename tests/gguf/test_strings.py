@@ -10,10 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from linear_driver import Block, libraries, load
 
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.kernels.strings import KernelStrings
 from oxillama_web.gguf import strings as gguf_strings
-from oxillama_web.gguf.strings import decode, skip
+from oxillama_web.gguf.strings import StringKernels, decode, skip
 
-MANY = gguf_strings._MANY
+MANY = gguf_strings._MIN_STRINGS
 STRINGS = st.lists(st.binary(max_size=12), max_size=20)
 
 
@@ -23,51 +25,46 @@ def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
 
 
 @pytest.fixture(params=["kernels", "python"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "python":
-        monkeypatch.setattr(gguf_strings, "_kernels", lambda: None)
-    else:
-        assert gguf_strings._kernels() is not None
-    return request.param
+def kernels(request: pytest.FixtureRequest) -> StringKernels | None:
+    return KernelStrings(load_library()) if request.param == "kernels" else None
 
 
 def encoded(strings: list[bytes]) -> bytes:
     return b"".join(struct.pack("<Q", len(string)) + string for string in strings)
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("n_window_bytes", [64, 1 << 18])
 @pytest.mark.parametrize(
     "odd",
     [b"", b"\0", b"a\0b", b"\xff\xfe", "ü€😀".encode(), "😀".encode()[:2], b"x" * 100, b"\n"],
 )
 def test_strings_of_any_kind_are_decoded(
-    odd: bytes, n_window_bytes: int, monkeypatch: pytest.MonkeyPatch
+    odd: bytes, n_window_bytes: int, kernels: StringKernels | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gguf_strings, "_WINDOW_BYTES", n_window_bytes)
     strings = [f"token {i}".encode() for i in range(MANY)]
     strings.insert(MANY // 2, odd)
     data = b"before" + encoded(strings) + b"behind"
     view, end = memoryview(data), len(data) - len("behind")
-    assert skip(view, 6, len(strings)) == (len(strings), end)
+    assert skip(view, 6, len(strings), kernels) == (len(strings), end)
     expected = [string.decode(errors="surrogateescape") for string in strings]
-    assert decode(view, 6, end, len(strings)) == expected
+    assert decode(view, 6, end, len(strings), kernels) == expected
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("n_missing", [1, 7, 8, 9, 20])
-def test_strings_that_are_not_whole_are_not_counted(n_missing: int) -> None:
+def test_strings_that_are_not_whole_are_not_counted(
+    n_missing: int, kernels: StringKernels | None
+) -> None:
     strings = [b"1234567"] * (MANY + 1)  # of 15 bytes each
     data = encoded(strings)[:-n_missing]
     whole = len(data) // 15
-    assert skip(memoryview(data), 0, len(strings)) == (whole, 15 * whole)
+    assert skip(memoryview(data), 0, len(strings), kernels) == (whole, 15 * whole)
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("length", [2**64 - 1, 2**64 - 8, 2**63, 2**32])
-def test_an_impossible_length_ends_the_walk(length: int) -> None:
+def test_an_impossible_length_ends_the_walk(length: int, kernels: StringKernels | None) -> None:
     data = encoded([b"abc"] * MANY) + struct.pack("<Q", length) + b"text"
-    assert skip(memoryview(data), 0, 2**40) == (MANY, 11 * MANY)
+    assert skip(memoryview(data), 0, 2**40, kernels) == (MANY, 11 * MANY)
 
 
 @given(strings=STRINGS, behind=st.binary(max_size=20), more=st.integers(0, 2**64 - 21))

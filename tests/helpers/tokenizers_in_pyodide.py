@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.kernels.strings import KernelStrings
 from oxillama_web.gguf.reader import try_parse_header
 from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary, load_tokenizer_json
 
@@ -38,7 +40,7 @@ def run() -> str:
 
 def from_header(header: bytes) -> Tokenizer:
     """The tokenizer of a GGUF file of which only the header is there."""
-    gguf = try_parse_header(header, FILE_SIZE)
+    gguf = try_parse_header(header, FILE_SIZE, string_kernels=KernelStrings(load_library()))
     assert gguf is not None
     return load_gguf_vocabulary(gguf.metadata)
 

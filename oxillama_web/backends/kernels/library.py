@@ -40,14 +40,6 @@ class Library:
         self.functions = functions
 
 
-_opened: dict[str, Library] = {}
-
-
-def any_library() -> Library:
-    """One that is open already, or else the best; raises as `load_library`."""
-    return next(iter(_opened.values()), None) or load_library()
-
-
 def load_library(variant: str | None = None) -> Library:
     """Opens the best library for this machine.
 
@@ -65,8 +57,7 @@ def load_library(variant: str | None = None) -> Library:
     if variant.startswith("relaxed") and not functions.ox_format_supported(_Q4_0):
         # a relaxed dot product may give other numbers than those it was chosen for
         return load_library("simd128")
-    _opened[variant] = Library(variant, functions)
-    return _opened[variant]
+    return Library(variant, functions)
 
 
 def _best_variant() -> str:
