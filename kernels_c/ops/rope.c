@@ -48,7 +48,7 @@ void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     }
 }
 
-static void rotate_adjacent(float *x, const float *cosines, const float *sines, uint32_t half) {
+static void rotate_interleaved(float *x, const float *cosines, const float *sines, uint32_t half) {
     for (uint32_t j = 0; j < half; j++) {
         const float a = x[2 * j], b = x[2 * j + 1];
         x[2 * j] = a * cosines[j] - b * sines[j];
@@ -56,7 +56,7 @@ static void rotate_adjacent(float *x, const float *cosines, const float *sines, 
     }
 }
 
-static void rotate_halves(float *x, const float *cosines, const float *sines, uint32_t half) {
+static void rotate_neox(float *x, const float *cosines, const float *sines, uint32_t half) {
     uint32_t j = 0;
     for (; j + VF <= half; j += VF) {
         const vf32 a = v_load(x + j), b = v_load(x + half + j);
@@ -74,9 +74,9 @@ static void rotate_halves(float *x, const float *cosines, const float *sines, ui
 void ox_rotate(float *x, const float *cosines, const float *sines, uint32_t n_pairs,
                uint32_t style) {
     if (style == 0) {
-        rotate_adjacent(x, cosines, sines, n_pairs);
+        rotate_interleaved(x, cosines, sines, n_pairs);
     } else {
-        rotate_halves(x, cosines, sines, n_pairs);
+        rotate_neox(x, cosines, sines, n_pairs);
     }
 }
 

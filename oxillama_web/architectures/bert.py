@@ -50,7 +50,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         block = f"blk.{layer}."
         project_qkv(plan, config, block, "x")
         if is_nomic:
-            rotate(plan, config, "rope", "halves")
+            rotate(plan, config, "rope", "neox")
         attend(plan, config, block, causal=False)
         plan.add("x", "x", "delta")
         layer_norm(plan, config, "x", "x", block + "attn_output_norm")

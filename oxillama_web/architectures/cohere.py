@@ -49,7 +49,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
             if plan.has(f"{block}attn_{name}_norm.weight"):
                 layer_norm(plan, config, name, name, f"{block}attn_{name}_norm")
         if window or not has_windows:
-            rotate(plan, config, "rope", "adjacent")
+            rotate(plan, config, "rope", "interleaved")
         attend(plan, config, block, window=window)
         plan.add("x", "x", "delta")
         gated_feed_forward(plan, config, block, "h", "silu")

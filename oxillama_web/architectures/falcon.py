@@ -39,7 +39,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
             attention_input = "h2"
             layer_norm(plan, config, attention_input, "x", block + "attn_norm_2")
         project_qkv(plan, config, block, attention_input)
-        rotate(plan, config, "rope", "halves")
+        rotate(plan, config, "rope", "neox")
         attend(plan, config, block)
         plan.add("x", "x", "delta")
         feed_forward(plan, block, "h", "gelu")

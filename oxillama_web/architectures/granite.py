@@ -47,7 +47,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         plan.rms_norm("h", "x", block + "attn_norm.weight", eps)
         project_qkv(plan, config, block, "h")
         if has_positions:
-            rotate(plan, config, "rope", "adjacent")
+            rotate(plan, config, "rope", "interleaved")
         attend(plan, config, block, scale=attention_scale)
         plan.add("x", "x", "delta", scale=residual_scale)
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)

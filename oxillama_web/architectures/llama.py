@@ -41,7 +41,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         block = f"blk.{layer}."
         plan.rms_norm("h", "x", block + "attn_norm.weight", eps)
         project_qkv(plan, config, block, "h")
-        rotate(plan, config, "rope", "adjacent")
+        rotate(plan, config, "rope", "interleaved")
         attend(plan, config, block, window=config.sliding_window)
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)

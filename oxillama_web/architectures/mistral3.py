@@ -42,8 +42,8 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         block = f"blk.{layer}."
         plan.rms_norm("h", "x", block + "attn_norm.weight", eps)
         project_qkv(plan, config, block, "h")
-        plan.rope("q", "rope_q", config.head_dim, "adjacent")
-        plan.rope("k", "rope_k", config.head_dim, "adjacent")
+        plan.rope("q", "rope_q", config.head_dim, "interleaved")
+        plan.rope("k", "rope_k", config.head_dim, "interleaved")
         attend(plan, config, block)
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)

@@ -44,7 +44,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         project_qkv(plan, config, block, "x")
         plan.rms_norm("q", "q", block + "attn_q_norm.weight", eps)
         plan.rms_norm("k", "k", block + "attn_k_norm.weight", eps)
-        rotate(plan, config, "rope_local" if window else "rope_global", "halves")
+        rotate(plan, config, "rope_local" if window else "rope_global", "neox")
         attend(plan, config, block, window=window)
         plan.rms_norm("h", "delta", block + "post_attention_norm.weight", eps)
         plan.add("x", "x", "h")

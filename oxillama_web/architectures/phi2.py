@@ -35,7 +35,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         block = f"blk.{layer}."
         layer_norm(plan, config, "h", "x", block + "attn_norm")
         project_qkv(plan, config, block, "h")
-        rotate(plan, config, "rope", "halves")
+        rotate(plan, config, "rope", "neox")
         attend(plan, config, block)
         plan.add("x", "x", "delta")
         feed_forward(plan, block, "h", "gelu")

@@ -46,7 +46,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         if config.architecture in ("qwen3", "qwen3moe"):
             plan.rms_norm("q", "q", block + "attn_q_norm.weight", eps)
             plan.rms_norm("k", "k", block + "attn_k_norm.weight", eps)
-        rotate(plan, config, "rope", "halves")
+        rotate(plan, config, "rope", "neox")
         attend(plan, config, block)
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)

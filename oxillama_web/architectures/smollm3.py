@@ -40,7 +40,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         plan.rms_norm("h", "x", block + "attn_norm.weight", eps)
         project_qkv(plan, config, block, "h")
         if (layer + 1) % NO_ROPE_PERIOD != 0:
-            rotate(plan, config, "rope", "adjacent")
+            rotate(plan, config, "rope", "interleaved")
         attend(plan, config, block)
         plan.add("x", "x", "delta")
         plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)

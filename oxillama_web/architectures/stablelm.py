@@ -39,7 +39,7 @@ def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, 
         for name in ("q", "k"):
             if plan.has(f"{block}attn_{name}_norm.weight"):
                 layer_norm(plan, config, name, name, f"{block}attn_{name}_norm")
-        rotate(plan, config, "rope", "halves")
+        rotate(plan, config, "rope", "neox")
         attend(plan, config, block)
         plan.add("x", "x", "delta")
         if plan.has(block + "ffn_norm.weight"):

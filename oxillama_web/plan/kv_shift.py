@@ -32,7 +32,7 @@ class KeyRotation(NamedTuple):
     """The rotary embedding of one layer's keys; without frequencies they know no positions."""
 
     frequencies: tuple[float, ...] = ()
-    style: RopeStyle = "adjacent"
+    style: RopeStyle = "interleaved"
 
 
 def key_rotations(plan: Plan) -> list[KeyRotation] | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..gguf.reader import TensorInfo
 
 Rows = Literal["batch", "output"]
-RopeStyle = Literal["adjacent", "halves"]
+RopeStyle = Literal["interleaved", "neox"]
 Activation = Literal["silu", "gelu"]
 ExpertWeighting = Literal["softmax_of_all", "softmax_of_used", "sigmoid"]
 
@@ -107,8 +107,8 @@ class RopeTable:
 class Rope:
     """Rotates pairs of the first `n_rot` values of each head, in place.
 
-    Su et al. 2021, https://arxiv.org/abs/2104.09864. A pair is (2j, 2j+1) in style "adjacent"
-    and (j, j + n_rot/2) in style "halves".
+    Su et al. 2021, https://arxiv.org/abs/2104.09864. A pair is (2j, 2j+1) in style
+    "interleaved" and (j, j + n_rot/2) in style "neox".
     """
 
     buffer: str

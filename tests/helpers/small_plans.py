@@ -26,8 +26,8 @@ def one_layer() -> Plan:
     plan.rms_norm("h", "x", "norm", 1e-5)
     for name in "qkv":
         plan.linear(name, "h", name)
-    plan.rope("q", "rope", 4, "halves")
-    plan.rope("k", "rope", 4, "halves")
+    plan.rope("q", "rope", 4, "neox")
+    plan.rope("k", "rope", 4, "neox")
     plan.attention("attended", "q", "k", "v", n_heads=2, n_kv_heads=1, scale=0.5)
     plan.linear("delta", "attended", "o")
     plan.add("x", "x", "delta")

@@ -79,7 +79,7 @@ def turned_in_float64(engine: InferenceEngine, n: int, keep: int, context: int) 
         elif isinstance(op, Rope):
             last = op
         elif isinstance(op, KVStore):
-            assert last.style == "adjacent" and last.buffer == op.keys
+            assert last.style == "interleaved" and last.buffer == op.keys
             rotations.append(np.array(tables[last.table]))
     cache = executor.new_cache()
     logits = executor.forward(cache, PROMPT, "last")

@@ -68,7 +68,7 @@ def test_threads_that_have_the_same_heads_need_not_meet(group: int, meets: bool)
     plan.rope_table("rope", [1.0, 0.5])
     plan.linear("q", "x", "matrix")
     plan.rms_norm("q", "q", "norm", 1e-5)
-    plan.rope("q", "rope", 4, "halves")
+    plan.rope("q", "rope", 4, "neox")
     built = plan.build("q")
     for passes in (abi.BARRIER_MANY, abi.BARRIER_ONE):
         assert ("Rope q" in named(built, passes)) == meets

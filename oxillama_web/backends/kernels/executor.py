@@ -140,7 +140,7 @@ class KernelExecutor:
                 tables.extend(turned_back(array("f", rotation.frequencies), count))
             row.table = places[rotation]  # from the start of the tables, for now
             row.n_pairs = len(rotation.frequencies)
-            row.style = int(rotation.style == "halves")
+            row.style = int(rotation.style == "neox")
         pages = array("Q", (page.address for page in cache.pages))
         key = array("f", [0.0]) * max(layer.k_dim for layer in self._plan.kv_layers)
         moved = start + count

@@ -102,7 +102,7 @@ def _lower(
                 abi.ROPE,
                 src=(buffers[op.buffer], buffers[op.table]),
                 dst=buffers[op.buffer],
-                i=(op.head_dim, op.n_rot, int(op.style == "halves")),
+                i=(op.head_dim, op.n_rot, int(op.style == "neox")),
             )
         case p.KVStore():
             return _op(abi.KV_STORE, src=(buffers[op.keys], buffers[op.values]), i=(op.layer,))

@@ -346,7 +346,7 @@ def _rotated(heads: Array, table: Array, style: RopeStyle) -> Array:
     """Heads [rows, heads, dim], turned by the angles of table [rows, 2 * pairs]."""
     half = table.shape[1] // 2
     cos, sin = table[:, None, :half], table[:, None, half:]
-    if style == "adjacent":
+    if style == "interleaved":
         first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
     else:
         first, second = slice(0, half), slice(half, 2 * half)
