@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from browser_helpers import call, serving
 from gguf import GGMLQuantizationType
-from gguf_files import add_byte_level_vocabulary
+from gguf_vocabularies import add_byte_level_vocabulary
 from playwright.sync_api import Browser
 from serve import make_server
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import llama_cpp
 from get_test_vocabularies import get_test_vocabularies
-from gguf_files import write_vocabulary
+from gguf_vocabularies import write_vocabulary
 from vocabulary_digests import (
     N_SHORT,
     N_TEXTS,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-import time
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,76 +11,37 @@ import gguf
 import numpy as np
 import pytest
 from gguf_files import write_tiny_gemma3, write_tiny_llama
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from handmade_gguf import (
+    ARRAY,
+    BOOL,
+    F32,
+    F64,
+    I8,
+    I16,
+    I32,
+    I64,
+    Q4_0,
+    SMALL,
+    SMALL_HEADER,
+    STRING,
+    U8,
+    U16,
+    U32,
+    U64,
+    array,
+    build,
+    key,
+    parse_within_limits,
+    record,
+    string,
+)
 
 from oxillama_web.backends.kernels.library import load_library
 from oxillama_web.backends.kernels.strings import KernelStrings
 from oxillama_web.errors import ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.reader import GGUFFile, try_parse_header
 
-U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
-Q4_0 = 2
-
-
-# --- writing files by hand, right or wrong ---
-
-
-def string(text: str | bytes) -> bytes:
-    raw = text.encode() if isinstance(text, str) else text
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def key(name: str | bytes, kind: int, value: bytes) -> bytes:
-    return string(name) + struct.pack("<I", kind) + value
-
-
-def array(kind: int, count: int, items: bytes) -> bytes:
-    return struct.pack("<IQ", kind, count) + items
-
-
-def record(
-    name: str | bytes, shape: tuple[int, ...] = (32,), format: int = 0, offset: int = 0
-) -> bytes:
-    layout = f"<I{len(shape)}QIQ"
-    return string(name) + struct.pack(layout, len(shape), *shape, format, offset)
-
-
-def build(
-    keys: tuple[bytes, ...] = (),
-    records: tuple[bytes, ...] = (),
-    data: bytes = b"",
-    *,
-    magic: bytes = b"GGUF",
-    version: int = 3,
-    n_keys: int | None = None,
-    n_tensors: int | None = None,
-    alignment: int = 32,
-) -> bytes:
-    counts = (
-        version,
-        len(records) if n_tensors is None else n_tensors,
-        len(keys) if n_keys is None else n_keys,
-    )
-    header = magic + struct.pack("<IQQ", *counts) + b"".join(keys) + b"".join(records)
-    return header + bytes(-len(header) % alignment) + data
-
-
-SMALL = build(
-    (
-        key("general.architecture", STRING, string("llama")),
-        key("general.alignment", U32, struct.pack("<I", 32)),
-        key("a.bool", BOOL, b"\1"),
-        key("a.words", ARRAY, array(STRING, 3, string("one") + string("") + string("drei"))),
-        key("a.numbers", ARRAY, array(F32, 2, struct.pack("<2f", 0.5, -1))),
-        key("a.nest", ARRAY, array(ARRAY, 2, array(U8, 1, b"\7") + array(STRING, 0, b""))),
-    ),
-    (record("a", (32, 2), Q4_0, 0), record("b", (8,), 0, 64)),
-    bytes(range(64)) + struct.pack("<8f", *range(8)),
-)
-SMALL_HEADER = len(SMALL) - 96
 STRING_KERNELS = KernelStrings(load_library())
-
 
 # --- sound files ---
 
@@ -484,79 +443,3 @@ def test_a_prefix_of_a_file_said_to_be_shorter_is_refused() -> None:
         try_parse_header(SMALL[:SMALL_HEADER], len(SMALL) - 1)
     with pytest.raises(ModelFormatError, match=r"not end in the 100 bytes.*of 1000"):
         GGUFFile(SMALL[:100], 1000)
-
-
-# --- anything at all ---
-
-
-def parse_within_limits(data: bytes) -> GGUFFile:
-    """Parses, and reads all metadata and tensors, in little time and memory."""
-    start = time.process_time()
-    tracemalloc.start()
-    try:
-        model = GGUFFile(data)
-        for value in model.metadata.values():
-            assert value is not None
-        for name, info in model.tensors.items():
-            assert len(model.tensor_data(name)) == info.nbytes
-        return model
-    finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert peak < (1 << 20) + 64 * len(data)
-        assert time.process_time() - start < 0.2
-
-
-NUMBERS = st.sampled_from(
-    [0, 1, 2, 7, 8, 9, 12, 13, 31, 32, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**50,
-     2**60, 2**61, 2**63 - 1, 2**63, 2**64 - 32, 2**64 - 8, 2**64 - 1]
-)  # fmt: skip
-PLACES = st.integers(0, SMALL_HEADER - 1)
-
-
-@settings(max_examples=400, deadline=None)
-@given(edits=st.lists(st.tuples(PLACES, st.integers(0, 255)), min_size=1, max_size=4))
-def test_flipped_bytes_give_a_model_or_a_clear_error(edits: list[tuple[int, int]]) -> None:
-    data = bytearray(SMALL)
-    for place, byte in edits:
-        data[place] = byte
-    assert_parsed_or_refused(bytes(data))
-
-
-@settings(max_examples=400, deadline=None)
-@given(place=PLACES, number=NUMBERS, wide=st.booleans())
-@example(place=8, number=2**60, wide=True)
-def test_edited_lengths_give_a_model_or_a_clear_error(place: int, number: int, wide: bool) -> None:
-    raw = struct.pack("<Q", number)[: 8 if wide else 4]
-    assert_parsed_or_refused(SMALL[:place] + raw + SMALL[place + len(raw) :])
-
-
-@settings(max_examples=200, deadline=None)
-@given(place=PLACES, n_bytes=st.integers(1, 40), filling=st.binary(max_size=40))
-def test_moved_bytes_give_a_model_or_a_clear_error(
-    place: int, n_bytes: int, filling: bytes
-) -> None:
-    assert_parsed_or_refused(SMALL[:place] + filling + SMALL[place + n_bytes :])
-
-
-@settings(max_examples=200, deadline=None)
-@given(data=st.binary(max_size=200))
-def test_any_bytes_after_the_magic_give_a_model_or_a_clear_error(data: bytes) -> None:
-    assert_parsed_or_refused(b"GGUF\3\0\0\0" + data)
-
-
-def assert_parsed_or_refused(data: bytes) -> None:
-    """A prefix of the header must never say more than the file does."""
-    try:
-        whole = parse_within_limits(data)
-    except (ModelFormatError, UnsupportedModelError) as error:
-        assert len(str(error)) < 1000
-        whole = None
-    half = len(data) // 2
-    try:
-        part = try_parse_header(data[:half], len(data))
-    except (ModelFormatError, UnsupportedModelError):
-        assert whole is None
-    else:
-        if part is not None and whole is not None:
-            assert part.tensors == whole.tensors

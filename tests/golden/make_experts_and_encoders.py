@@ -18,7 +18,8 @@ from pathlib import Path
 
 import llama_cpp
 import numpy as np
-from gguf_files import SAMPLE, write_tiny_bert, write_tiny_experts
+from gguf_files import write_tiny_bert, write_tiny_experts
+from gguf_vocabularies import SAMPLE
 
 N_TOKENS = 40
 POSITIONS = [0, 7, 23, 39]

@@ -20,7 +20,7 @@ from typing import Any
 
 import llama_cpp
 import sentencepiece
-from gguf_files import write_vocabulary
+from gguf_vocabularies import write_vocabulary
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizer_texts import texts
 

@@ -15,7 +15,7 @@ from typing import Literal
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, RopeScalingType
-from gguf_files import add_byte_level_vocabulary, add_sentencepiece_vocabulary
+from gguf_vocabularies import add_byte_level_vocabulary, add_sentencepiece_vocabulary
 
 Format = Literal["F32", "Q8_0"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf_files import WORD_PIECES, write_tiny_bert, write_tiny_llama
+from gguf_files import write_tiny_bert, write_tiny_llama
+from gguf_vocabularies import WORD_PIECES
 from minilm import minilm_path
 from paths import GOLDEN as GOLDEN_FOLDER
 
