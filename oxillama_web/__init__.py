@@ -26,9 +26,10 @@ from .errors import (
     UnsupportedModelError,
 )
 from .inference.conversation import Conversation
+from .inference.draft_model import DraftModel
 from .inference.generation import GenerationEvent, GenerationOptions, LogProbs
 from .inference.metrics import MetricsSnapshot
-from .inference.speculation import Drafter, DraftModel, PromptLookup
+from .inference.speculation import Drafter, PromptLookup
 from .sampling import SamplerConfig
 
 __version__ = "0.1.0"

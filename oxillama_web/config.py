@@ -1,11 +1,12 @@
-"""What a caller chooses (EngineConfig) and what a file says (ModelConfig)."""
+"""What the caller chooses (EngineConfig) and what the model file says (ModelConfig)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from .sampling.config import SamplerConfig, require
+from .sampling.config import SamplerConfig
+from .validation import require
 
 if TYPE_CHECKING:
     from .backends.offload import OffloadPolicy
@@ -22,23 +23,28 @@ class EngineConfig:
 
     Attributes:
         model_path: the GGUF file that `load_model()` opens.
-        tokenizer_path: a tokenizer.json to use instead of the one in the file.
-        context_size: most tokens in the cache; None takes what the model was trained for.
-        num_threads: native threads; a browser tab runs one.
+        tokenizer_path: a tokenizer.json to use instead of the vocabulary in the file.
+        context_size: the largest number of tokens in the cache; None is the context length that
+            the model was trained for.
+        num_threads: native threads. In a page, the kernels' pool says how many there are.
         sampler: the default of `generate`, `stream` and `chat`.
         prefill_chunk_size: tokens of a prompt in one forward pass; 0 is all of them at once.
-        prefill_seconds: about how long such a pass may take at most: chunks begin small, and grow
-            as long as they take less; 0 is no limit. Answers can be stopped between two chunks.
-        offload_policy: how weights are held in memory.
+        prefill_seconds: about how long such a pass may take: chunks begin small, and grow as long
+            as they take less than half of it; 0 is no limit. An answer can be cancelled between
+            two chunks.
+        offload_policy: how weights are held in memory; None is `OffloadPolicy.mmap()`.
         executor: "kernels" (C), "numpy" (the slow reference), or "auto": kernels where they load,
             else NumPy with a warning.
         kv_cache_type: number format of the cached keys and values: "f16", "f32" (twice the memory)
             or "q8_0" (about half).
-        context_full: what generation does when the cache is full: "stop" ends the answer, and
-            refuses a prompt that does not fit; "shift" forgets the older half of the tokens, and
+        context_full: what generation does when the cache is full. "stop" ends the answer, and
+            refuses a prompt that does not fit. "shift" discards the older half of the tokens, and
             the others move up.
-        context_keep: with "shift", how many of the first tokens are never forgotten.
+        context_keep: with "shift", how many of the first tokens are never discarded.
         speculation: guesses tokens ahead (speculation.py): the same answers, sooner.
+
+    Raises:
+        InvalidRequestError: a value is out of range.
     """
 
     model_path: str = ""
@@ -56,37 +62,32 @@ class EngineConfig:
     speculation: Drafter | None = None
 
     def __post_init__(self) -> None:
-        require(self.num_threads >= 1, "num_threads", self.num_threads, "1 or more")
-        require(
-            self.prefill_chunk_size >= 0, "prefill_chunk_size", self.prefill_chunk_size, "0 or more"
-        )
-        require(
-            self.context_full in ("stop", "shift"),
-            "context_full",
-            self.context_full,
-            '"stop" or "shift"',
-        )
-        require(self.context_keep >= 0, "context_keep", self.context_keep, "0 or more")
-        require(self.prefill_seconds >= 0, "prefill_seconds", self.prefill_seconds, "0 or more")
-        if self.context_size is not None:
-            require(self.context_size >= 1, "context_size", self.context_size, "1 or more")
-        require(
-            self.executor in ("auto", "kernels", "numpy"),
-            "executor",
-            self.executor,
-            '"auto", "kernels" or "numpy"',
-        )
-        require(
-            self.kv_cache_type in ("f16", "f32", "q8_0"),
-            "kv_cache_type",
-            self.kv_cache_type,
-            '"f16", "f32" or "q8_0"',
-        )
+        for name, smallest in _MINIMA.items():
+            value = getattr(self, name)
+            require(value is None or value >= smallest, name, value, f"{smallest} or more")
+        for name, choices in _CHOICES.items():
+            value, quoted = getattr(self, name), [f'"{choice}"' for choice in choices]
+            allowed = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+            require(value in choices, name, value, allowed)
+
+
+_MINIMA = {
+    "context_size": 1,
+    "num_threads": 1,
+    "prefill_chunk_size": 0,
+    "prefill_seconds": 0,
+    "context_keep": 0,
+}
+_CHOICES = {
+    "executor": get_args(ExecutorChoice),
+    "kv_cache_type": get_args(KVCacheType),
+    "context_full": get_args(ContextFull),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """What a model file says of itself. Sizes count elements, not bytes.
+    """The sizes in a model file's metadata. They count elements, not bytes.
 
     `context_length` is what the model was trained for, `context_size` what it is loaded for.
     """

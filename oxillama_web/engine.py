@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from .backends.offload import OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, ModelNotLoadedError
-from .inference.conversation import DEFAULT_MAX_TOKENS, Conversation, Message
+from .inference.conversation import Conversation, ConversationMethods
+from .inference.loading import load_model, open_model
 from .inference.metrics import Metrics, MetricsSnapshot
-from .inference.model import load_model, open_model
+from .inference.sequence import TokenSequence
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from .backends.kernels.paging import LayerPager
     from .inference.embeddings import Pooling
-    from .inference.generation import ChatOptions, GenerationEvent, GenerationOptions
-    from .inference.model import LoadedModel, ModelBytes
-    from .inference.snapshots import KVSnapshot
+    from .inference.loading import ModelBytes
+    from .inference.model import LoadedModel
     from .plan.lora import AppliedLora, LoraAdapter
-    from .sampling import SamplerConfig
     from .tokenizer import Tokenizer
 
 
-class InferenceEngine:
-    """One model and one conversation. Not thread-safe.
+class InferenceEngine(ConversationMethods):
+    """One model, and a conversation with it. Not thread-safe.
 
     Every call that needs a model raises ModelNotLoadedError before one is loaded.
     """
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         self._config = config if config is not None else EngineConfig()
-        self._current: Conversation | None = None
+        self._current: TokenSequence | None = None
+        # those of all conversations with the model
+        self._sequences: WeakSet[TokenSequence] = WeakSet()
         self._metrics = Metrics()
         self._next_pager: LayerPager | None = None
 
@@ -100,14 +97,15 @@ class InferenceEngine:
             )
         self.close()
         model.metrics = self._metrics
-        self._current = Conversation(model, self._config)
+        self._sequences = WeakSet()
+        self._current = self._new_sequence(model)
         self._metrics.memory(self.memory_bytes)
 
     def close(self) -> None:
         """Frees the model; the engine can load another one."""
-        conversation, self._current = self._current, None
-        if conversation is not None:
-            conversation.model.executor.close()
+        sequence, self._current = self._current, None
+        if sequence is not None:
+            sequence.model.executor.close()
             self._metrics.memory(0)
 
     # properties
@@ -153,11 +151,6 @@ class InferenceEngine:
         return self._model.plan.is_encoder
 
     @property
-    def kv_cache_seq_len(self) -> int:
-        """Tokens in the cache."""
-        return self._conversation.kv_cache_seq_len
-
-    @property
     def executor_name(self) -> str:
         """What runs the model, as "kernels-avx512" or "numpy"."""
         return self._model.executor.name
@@ -184,8 +177,10 @@ class InferenceEngine:
         """
         if self._current is None:
             self._next_pager = pager
-        else:
-            self._model.use_pager(pager)
+            return
+        self._model.use_pager(pager)
+        for sequence in self._sequences:
+            sequence.restart()
 
     @property
     def metrics(self) -> Metrics:
@@ -250,7 +245,11 @@ class InferenceEngine:
 
     def apply_lora_stack(self, stack: Sequence[AppliedLora]) -> None:
         """Applies exactly these adapters, such as an earlier `lora_stack`."""
+        if not stack and not self.lora_stack:
+            return
         self._model.use_loras(stack)
+        for sequence in self._sequences:
+            sequence.truncate(0)
 
     def pop_lora(self) -> AppliedLora:
         """Takes away the adapter that was pushed last, and returns it with its scale.
@@ -296,122 +295,31 @@ class InferenceEngine:
 
         return embed_batch(self._model, texts, pooling, normalize=normalize)
 
-    # the conversation: see Conversation
+    # conversations
 
     def conversation(self) -> Conversation:
-        """Another conversation with the same model, with a cache of its own."""
-        return Conversation(self._model, self._config)
+        """Begin another conversation with the same model, with a cache of its own."""
+        return Conversation(self._new_sequence(self._model), self._config)
 
     def session(self) -> Conversation:
         """Deprecated: call `conversation`."""
         warnings.warn("session() is now called conversation()", DeprecationWarning, stacklevel=2)
         return self.conversation()
 
-    def prefill(self, tokens: Sequence[int]) -> None:
-        """See `Conversation.prefill`."""
-        self._conversation.prefill(tokens)
+    def _new_sequence(self, model: LoadedModel) -> TokenSequence:
+        return TokenSequence(model, self._config, self._sequences)
 
-    def forward_prefill(self, tokens: Sequence[int], pos_start: int) -> NDArray[np.float32]:
-        """See `Conversation.forward_prefill`."""
-        return self._conversation.forward_prefill(tokens, pos_start)
+    @property
+    def _sequence(self) -> TokenSequence:
+        if self._current is None:
+            raise ModelNotLoadedError(
+                "no model is loaded; call load_model() or load_model_from_bytes() first"
+            )
+        return self._current
 
-    def forward_decode(self, token: int, pos: int) -> NDArray[np.float32]:
-        """See `Conversation.forward_decode`."""
-        return self._conversation.forward_decode(token, pos)
-
-    def forward_one(self, token: int) -> NDArray[np.float32]:
-        """See `Conversation.forward_one`."""
-        return self._conversation.forward_one(token)
-
-    def truncate(self, length: int) -> None:
-        """See `Conversation.truncate`."""
-        self._conversation.truncate(length)
-
-    def reset(self) -> None:
-        """See `Conversation.reset`."""
-        self._conversation.reset()
-
-    def kv_snapshot(self) -> KVSnapshot:
-        """See `Conversation.kv_snapshot`."""
-        return self._conversation.kv_snapshot()
-
-    def kv_restore(self, snapshot: KVSnapshot) -> None:
-        """See `Conversation.kv_restore`."""
-        self._conversation.kv_restore(snapshot)
-
-    def generate(
-        self,
-        prompt: str | Sequence[int],
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        callback: Callable[[str], object] | None = None,
-        **options: Unpack[GenerationOptions],
-    ) -> str:
-        """See `Conversation.generate`."""
-        return self._conversation.generate(prompt, max_tokens, callback, **options)
-
-    def generate_with_config(
-        self,
-        prompt: str | Sequence[int],
-        max_tokens: int,
-        sampler_config: SamplerConfig,
-        callback: Callable[[str], object] | None = None,
-    ) -> str:
-        """See `Conversation.generate_with_config`."""
-        return self._conversation.generate_with_config(prompt, max_tokens, sampler_config, callback)
-
-    def stream(
-        self,
-        prompt: str | Sequence[int],
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        **options: Unpack[GenerationOptions],
-    ) -> Iterator[str]:
-        """See `Conversation.stream`."""
-        return self._conversation.stream(prompt, max_tokens, **options)
-
-    def chat(
-        self,
-        messages: Sequence[Message],
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        **options: Unpack[ChatOptions],
-    ) -> Iterator[str]:
-        """See `Conversation.chat`."""
-        return self._conversation.chat(messages, max_tokens, **options)
-
-    def render_chat(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        **variables: Any,
-    ) -> str:
-        """See `Conversation.render_chat`."""
-        return self._conversation.render_chat(messages, tools, **variables)
-
-    def tokenize_chat(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        **variables: Any,
-    ) -> list[int]:
-        """See `Conversation.tokenize_chat`."""
-        return self._conversation.tokenize_chat(messages, tools, **variables)
-
-    def events(
-        self,
-        prompt: str | Sequence[int],
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        **options: Unpack[GenerationOptions],
-    ) -> Iterator[GenerationEvent]:
-        """See `Conversation.events`."""
-        return self._conversation.events(prompt, max_tokens, **options)
-
-    def chat_events(
-        self,
-        messages: Sequence[Message],
-        max_tokens: int = DEFAULT_MAX_TOKENS,
-        **options: Unpack[ChatOptions],
-    ) -> Iterator[GenerationEvent]:
-        """See `Conversation.chat_events`."""
-        return self._conversation.chat_events(messages, max_tokens, **options)
+    @property
+    def _model(self) -> LoadedModel:
+        return self._sequence.model
 
     def _load(
         self,
@@ -435,15 +343,3 @@ class InferenceEngine:
                 consume=consume, pager=pager, path=path,
             )
         )  # fmt: skip
-
-    @property
-    def _conversation(self) -> Conversation:
-        if self._current is None:
-            raise ModelNotLoadedError(
-                "no model is loaded; call load_model() or load_model_from_bytes() first"
-            )
-        return self._current
-
-    @property
-    def _model(self) -> LoadedModel:
-        return self._conversation.model

@@ -15,7 +15,7 @@ from ..engine import InferenceEngine
 from ..errors import ModelFormatError
 from ..gguf.fingerprint import sample
 from ..gguf.reader import try_parse_header
-from ..inference.model import load_with_executor
+from ..inference.loading import load_with_executor
 
 if TYPE_CHECKING:
     from ..backends.kernels.device import Block

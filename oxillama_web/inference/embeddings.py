@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 Pooling = Literal["last", "mean", "max", "cls"]
 POOLINGS: tuple[Pooling, ...] = ("last", "mean", "max", "cls")
 
-# of one forward pass: tokens, and bytes of the texts' caches
+# Of one forward pass: tokens, and bytes of the texts' caches.
 TOKEN_BUDGET = 2048
 CACHE_BUDGET = 128 << 20
 
-# {arch}.pooling_type as llama.cpp writes it; 0 is none
+# {arch}.pooling_type as llama.cpp writes it; 0 is none.
 _FILE_POOLINGS: dict[int, Pooling] = {1: "mean", 2: "cls", 3: "last"}
 _RANK = 4
 
-# a text's number, and which of its tokens a pass computes
+# A text's number, and which of its tokens a pass computes.
 _Part = tuple[int, slice]
 
 
@@ -34,28 +34,26 @@ def embed_batch(
     *,
     normalize: bool = True,
 ) -> list[list[float]]:
-    """A vector of `hidden_size` values for each text.
+    """Return a vector of `hidden_size` values for each text.
 
     All texts go through the model together; they are split into several passes only above
     TOKEN_BUDGET tokens or CACHE_BUDGET bytes of cache. No conversation is touched.
 
     Args:
         texts: an empty one gives zeros.
-        pooling: "last" token, "mean" or "max" of all tokens, or the first token, "cls". None is
-            what the model file asks for, else "mean" for encoders and "last" for decoders.
-        normalize: scales each vector to Euclidean length 1.
+        pooling: the "last" token, the "mean" or "max" of all tokens, or the first token, "cls".
+            None does what the model file asks for, else "mean" for encoders and "last" for
+            decoders.
+        normalize: scale each vector to Euclidean length 1.
 
     Raises:
-        InvalidRequestError: an unknown pooling.
+        InvalidRequestError: the pooling is unknown.
         ContextLengthError: a text does not fit into the model's context.
         UnsupportedModelError: the model ranks pairs of texts, and has no embeddings.
     """
     pooling = _checked_pooling(pooling) or _default_pooling(model)
     tokens = [_tokenize(model, text) for text in texts]
     pools = [_Pool(pooling, model.config.hidden_size) for _ in texts]
-    last = model.last_conversation()
-    if last is not None:
-        last.keep_logits()
     caches: dict[int, KVCache] = {}
     outputs: Outputs = "last" if pooling == "last" else "all"
     for parts in _passes([len(ids) for ids in tokens], model.executor, model.plan.is_encoder):
@@ -63,7 +61,7 @@ def embed_batch(
         for text, part in parts:
             cache = caches.get(text) or caches.setdefault(text, model.executor.new_cache())
             batch.append((cache, tokens[text][part]))
-        states = model.executor.hidden_states(batch, outputs)
+        states = model.hidden_states(batch, outputs)
         n_rows = [1 if outputs == "last" else len(ids) for _, ids in batch]
         for (text, part), rows in zip(parts, _split(states, n_rows), strict=True):
             pools[text].add(rows)
@@ -100,7 +98,7 @@ def _tokenize(model: LoadedModel, text: str) -> list[int]:
 
 
 def _passes(lengths: list[int], executor: Executor, is_encoder: bool) -> Iterator[list[_Part]]:
-    """Deals texts out to forward passes. An encoder must see a text at once."""
+    """Divide texts among forward passes. An encoder must see a whole text at once."""
     parts: list[_Part] = []
     n_tokens = n_bytes = 0
     for text, length in enumerate(lengths):
@@ -122,7 +120,7 @@ def _passes(lengths: list[int], executor: Executor, is_encoder: bool) -> Iterato
 
 
 def _split(states: memoryview[float], n_rows: list[int]) -> Iterator[list[memoryview[float]]]:
-    """Rows of each text."""
+    """Yield the rows of each text."""
     width, row = len(states) // sum(n_rows), 0
     for n in n_rows:
         yield [states[i * width : (i + 1) * width] for i in range(row, row + n)]
@@ -130,7 +128,7 @@ def _split(states: memoryview[float], n_rows: list[int]) -> Iterator[list[memory
 
 
 class _Pool:
-    """One text's vector, as its tokens come."""
+    """One text's vector, computed as its tokens come."""
 
     def __init__(self, pooling: Pooling, width: int) -> None:
         self._pooling = pooling
@@ -138,7 +136,7 @@ class _Pool:
         self._n_tokens = 0
 
     def add(self, rows: list[memoryview[float]]) -> None:
-        """The hidden states of the text's next tokens."""
+        """Take the hidden states of the text's next tokens."""
         is_first = self._n_tokens == 0
         self._n_tokens += len(rows)
         if self._pooling == "last":
@@ -153,7 +151,7 @@ class _Pool:
             self._vector = list(map(max, zip(*before, *rows, strict=True)))
 
     def result(self) -> list[float]:
-        """Zeros if there were no tokens."""
+        """Return the vector; zeros if there were no tokens."""
         if self._pooling == "mean" and self._n_tokens:
             return [total / self._n_tokens for total in self._vector]
         return self._vector

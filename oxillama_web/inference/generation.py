@@ -1,4 +1,4 @@
-"""The steps of an answer, and the loop that makes them."""
+"""An answer: the options of a request, the events that tell of its steps, and the loop."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from ..errors import InvalidRequestError
 from ..sampling import Sampler
+from .context_shift import make_room_for_token
 from .stop_strings import StopStrings
 
 if TYPE_CHECKING:
     from ..backends.logits import LogitsOps
     from ..config import EngineConfig
     from ..sampling import SamplerConfig
-    from ..tokenizer import StreamDecoder
-    from .conversation import Conversation
     from .metrics import Request
+    from .sequence import TokenSequence
     from .speculation import Drafter
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
 
 
 class CancelEvent(Protocol):
-    """What asks an answer to stop, as a threading.Event does."""
+    """Asks an answer to stop. A threading.Event does."""
 
     def is_set(self) -> bool:
-        """Whether to stop."""
+        """Return whether to stop."""
 
 
 class GenerationOptions(TypedDict, total=False):
-    """Keyword arguments of everything that generates; all may be left out.
+    """Keyword arguments of every method that generates; all are optional.
 
     Keys:
-        sampler: overrides the conversation's default.
-        stop: strings that end the answer, besides the sampler's own. The answer ends in front of
-            the first one; what could be the beginning of one is held back until it is decided.
-        cancel: looked at before each chunk of the prompt and each token; once set, the answer
-            ends. The cache then holds what was computed, and the conversation can go on.
-        logprobs: None, or how many of the most probable tokens each event tells, 0 to 1000; with
-            0 only the chosen token's log-probability.
+        sampler: overrides the engine's default.
+        stop: strings that end the answer, besides the sampler's own. The answer ends before the
+            first one. Text that could be the beginning of one is held back until more text
+            decides.
+        cancel: checked before each chunk of the prompt and before each token; once it is set, the
+            answer ends. The cache then holds what was computed, and the conversation can go on.
+        logprobs: how many of the most probable tokens each event lists, 0 to 1000, besides the
+            chosen token's log-probability; None for no log-probabilities.
         speculation: guesses tokens ahead: the same answer, sooner. See speculation.py.
     """
 
@@ -50,12 +51,12 @@ class GenerationOptions(TypedDict, total=False):
 
 
 class ChatOptions(GenerationOptions, total=False):
-    """What `chat` takes besides.
+    """Further keyword arguments of `chat` and `chat_events`.
 
     Keys:
         tools: descriptions of functions, as JSON Schema in OpenAI's form, for models that call
-            tools; the calls are part of the answer's text, as the model writes them.
-        variables: more of the template, such as {"enable_thinking": False}.
+            tools. The calls are part of the answer's text, as the model writes them.
+        variables: further variables of the template, such as {"enable_thinking": False}.
     """
 
     tools: Sequence[Mapping[str, Any]] | None
@@ -66,8 +67,8 @@ class LogProbs(NamedTuple):
     """Log-probabilities, in nats, before penalties, filters and temperature.
 
     Attributes:
-        chosen: of the token that was chosen.
-        top: the most probable tokens with theirs, descending.
+        chosen: that of the chosen token.
+        top: the most probable tokens and theirs, descending.
     """
 
     chosen: float
@@ -78,15 +79,15 @@ class GenerationEvent:
     """One step of an answer.
 
     Attributes:
-        phase: "prefill" while the prompt is read, then "decode".
+        phase: "prefill" while the prompt is computed, then "decode".
         text: what this step adds to the answer; may be empty.
-        token: the token that was chosen, None in prefill and in an answer's last event.
-        n_done: prompt tokens read so far (prefill), or tokens generated so far (decode).
-        n_total: tokens of the prompt that are not in the cache yet (prefill), or the most tokens
-            that may be generated (decode).
+        token: the token that was chosen; None in prefill and in an answer's last event.
+        n_done: prompt tokens computed so far (prefill), or tokens generated so far (decode).
+        n_total: tokens of the prompt that were not in the cache (prefill), or the largest number
+            of tokens that may be generated (decode).
         finish_reason: None, or in the last event "stop" (an end-of-generation token or a stop
-            string), "length" (max_tokens), "context" (the cache is full), "cancelled".
-        logprobs: the chosen token's, where asked for.
+            string), "length" (max_tokens), "context" (the cache is full), or "cancelled".
+        logprobs: the chosen token's, if they were asked for.
     """
 
     __slots__ = ("finish_reason", "logprobs", "n_done", "n_total", "phase", "text", "token")
@@ -111,24 +112,30 @@ class GenerationEvent:
 
 
 class Generation:
-    """One answer; `events` makes it. The conversation is usable whenever that loop is left.
+    """One answer. The sequence is usable whenever the loop over `events` is left.
 
     Args:
         prompt: at least one token, which the cache does not hold yet.
-        decoder: turns the answer's tokens into text.
+        max_tokens: how many tokens may be generated.
+        defaults: has the sampler and the speculation, unless the options have.
         n_cached: tokens of the prompt that the cache holds, for the metrics.
-        defaults: has the sampler and the speculation where none is given.
+        continues_text: whether the answer's text continues an earlier one; else its first token
+            begins a text.
+        sampler, stop, cancel, logprobs, speculation: see GenerationOptions.
+
+    Raises:
+        InvalidRequestError: an option is wrong.
     """
 
     def __init__(
         self,
-        conversation: Conversation,
+        sequence: TokenSequence,
         prompt: list[int],
         max_tokens: int,
-        decoder: StreamDecoder,
-        n_cached: int,
         defaults: EngineConfig,
         *,
+        n_cached: int,
+        continues_text: bool,
         sampler: SamplerConfig | None = None,
         stop: Sequence[str] = (),
         cancel: CancelEvent | None = None,
@@ -143,14 +150,15 @@ class Generation:
             raise InvalidRequestError(f"logprobs is {logprobs}; it must be 0 to 1000")
         if isinstance(stop, str) or "" in stop:
             raise InvalidRequestError("stop must be a list of texts of at least one letter")
-        model = conversation.model
+        model = sequence.model
         if speculation is not None:
             speculation.check(model)
-        self._conversation = conversation
+        self._sequence = sequence
         self._prompt = prompt
         self._max_tokens = max_tokens
-        self._decoder = decoder
+        self._context_full = defaults.context_full
         self._n_cached = n_cached
+        self._decoder = model.tokenizer.stream_decoder(continues_text=continues_text)
         self._sampler = Sampler(
             sampler, model.logits_ops, model.token_text, model.constraint(sampler)
         )
@@ -161,15 +169,15 @@ class Generation:
         self._n_generated = 0
 
     def events(self) -> Iterator[GenerationEvent]:
-        """Reads the prompt and writes the answer."""
-        metrics = self._conversation.model.metrics
-        with metrics.request(self._n_cached) as request:
-            yield from self._read(request)
+        """Prefill the prompt and decode the answer, step by step."""
+        model = self._sequence.model
+        with model.metrics.request(self._n_cached) as request:
+            yield from self._prefill(request)
             finish_reason: FinishReason = "cancelled"
             if not self._is_cancelled:
-                finish_reason = yield from self._write(request)
+                finish_reason = yield from self._decode(request)
             request.cancelled = finish_reason == "cancelled"
-            metrics.memory(self._conversation.model.executor.memory_bytes)
+            model.metrics.memory(model.executor.memory_bytes)
             rest = self._stop.push(self._decoder.finish()) + self._stop.finish()
             yield self._event("decode", rest, None, self._n_generated, finish_reason)
 
@@ -177,31 +185,34 @@ class Generation:
     def _is_cancelled(self) -> bool:
         return self._cancel is not None and self._cancel.is_set()
 
-    def _read(self, request: Request) -> Iterator[GenerationEvent]:
-        """The prompt, chunk by chunk."""
-        conversation, n_prompt, n_before = self._conversation, len(self._prompt), 0
-        conversation.pending = []
-        chunks = conversation.read(self._prompt)
+    def _prefill(self, request: Request) -> Iterator[GenerationEvent]:
+        """Compute the prompt, chunk by chunk."""
+        n_prompt, n_before = len(self._prompt), 0
+        self._sequence.pending = []
+        chunks = self._sequence.prefill(self._prompt)
         while n_before < n_prompt and not self._is_cancelled:
             request.resume()
-            n_read = next(chunks)
-            request.spent("prefill", n_read - n_before)
-            n_before = n_read
-            yield self._event("prefill", "", None, n_read)
+            n_done = next(chunks)
+            request.spent("prefill", n_done - n_before)
+            n_before = n_done
+            yield self._event("prefill", "", None, n_done)
 
-    def _write(self, request: Request) -> Generator[GenerationEvent, None, FinishReason]:
-        """The answer, token by token; returns why it ended."""
-        conversation = self._conversation
-        end_tokens = conversation.model.tokenizer.eog_ids
+    def _decode(self, request: Request) -> Generator[GenerationEvent, None, FinishReason]:
+        """Generate the answer, token by token; return why it ended."""
+        sequence = self._sequence
+        end_tokens = sequence.model.tokenizer.eog_ids
         while self._n_generated < self._max_tokens:
             request.resume()
-            if conversation.pending:
-                if not conversation.make_room():
+            if sequence.pending:
+                if self._context_full == "shift":
+                    make_room_for_token(sequence)
+                elif not sequence.has_room(1):
                     return "context"
-                conversation.advance(conversation.pending[0], self._drafter, self._n_left - 1)
-                conversation.pending = []
-            token, logprobs = self._choose()
-            conversation.pending = [token]
+                max_draft = self._max_tokens - self._n_generated - 1
+                sequence.decode(sequence.pending[0], self._drafter, max_draft)
+                sequence.pending = []
+            token, logprobs = self._sample()
+            sequence.pending = [token]
             if token in end_tokens:
                 request.spent("decode", 0)
                 return "stop"
@@ -215,19 +226,16 @@ class Generation:
                 return "cancelled"
         return "length"
 
-    @property
-    def _n_left(self) -> int:
-        return self._max_tokens - self._n_generated
-
-    def _choose(self) -> tuple[int, LogProbs | None]:
-        conversation = self._conversation
-        logits = conversation.logits
+    def _sample(self) -> tuple[int, LogProbs | None]:
+        """Choose the next token from the logits of the last one."""
+        sequence = self._sequence
+        logits = sequence.logits
         if self._n_logprobs is None:
-            return self._sampler.sample(logits, conversation.tokens), None
+            return self._sampler.sample(logits, sequence.tokens), None
         # sampling changes logits
         before = memoryview(bytearray(logits.cast("B"))).cast("f")
-        token = self._sampler.sample(logits, conversation.tokens)
-        return token, _log_probs(before, token, self._n_logprobs, conversation.model.logits_ops)
+        token = self._sampler.sample(logits, sequence.tokens)
+        return token, _log_probs(before, token, self._n_logprobs, sequence.model.logits_ops)
 
     def _event(
         self,
@@ -243,7 +251,7 @@ class Generation:
 
 
 def texts(events: Iterator[GenerationEvent]) -> Iterator[str]:
-    """The answer's pieces of text."""
+    """Yield an answer's pieces of text."""
     for event in events:
         if event.text:
             yield event.text

@@ -1,55 +1,69 @@
-"""From a GGUF file to a model that can run: its plan, its tokenizer, and an executor."""
+"""A loaded model: what all of its conversations share."""
 
 from __future__ import annotations
 
+import weakref
+from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any
 
-from ..architectures import read_model
-from ..backends import create_executor, create_logits_ops, create_string_kernels, paged_executor
-from ..errors import (
-    InvalidRequestError,
-    ModelFormatError,
-    OutOfMemoryError,
-    TokenizerError,
-    UnsupportedModelError,
-)
-from ..gguf.fingerprint import sample
-from ..gguf.reader import map_file
-from ..gguf.shards import open_parts, part_paths, read_parts
-from ..tokenizer import load_gguf_vocabulary, load_tokenizer_json
+from ..errors import ChatTemplateError, InvalidRequestError, UnsupportedModelError
 from .metrics import Metrics
 
 if TYPE_CHECKING:
-    import mmap
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from ..backends.api import Executor
+    from ..backends.api import Batch, Executor, KVCache, Outputs
     from ..backends.kernels.paging import LayerPager
     from ..backends.logits import LogitsOps
-    from ..backends.offload import OffloadPolicy
-    from ..config import EngineConfig, ModelConfig
-    from ..gguf.reader import GGUFFile, TensorInfo
+    from ..config import ModelConfig
+    from ..gguf.reader import TensorInfo
     from ..grammar import Constraint
     from ..grammar.masks import GrammarMasks
     from ..plan.lora import AppliedLora
     from ..plan.operations import Plan
     from ..sampling import SamplerConfig
     from ..tokenizer import Tokenizer
-    from .conversation import Conversation
 
-    ModelBytes = bytes | bytearray | memoryview | mmap.mmap
+# A message of a chat, such as {"role": "user", "content": "Hello"}.
+Message = Mapping[str, Any]
 
-_TOKENIZER_IN_GGUF = "tokenizer.huggingface.json"
+
+class Logits:
+    """The logits of one forward pass: float32 [rows, vocabulary].
+
+    They are a view of the executor's memory. Before the executor's next pass overwrites it,
+    `LoadedModel` calls `detach` on those that are still in use.
+    """
+
+    def __init__(self, values: memoryview[float], n_rows: int) -> None:
+        self._values = values
+        self._width = len(values) // n_rows
+
+    def row(self, index: int) -> memoryview[float]:
+        """Return the logits of one token, writable."""
+        return self._values[index * self._width : (index + 1) * self._width]
+
+    def detach(self) -> None:
+        """Copy the logits into memory of their own."""
+        self._values = memoryview(bytearray(self._values.cast("B"))).cast("f")
+
+
+NO_LOGITS = Logits(memoryview(array("f")), 1)
 
 
 @dataclass(slots=True)
 class LoadedModel:
-    """What all conversations of a model share. `pooling_type` is the file's, for embeddings.py.
+    """What all conversations with a model share. Made by `loading.load_model`.
 
-    `weight_samples` gives weight_samples.sample of each of the plan's weights, in the plan's order.
+    Attributes:
+        pooling_type: the pooling that the file asks for, as embeddings.py reads it.
+        weight_samples: returns gguf.fingerprint.sample of each of the plan's weights, in the
+            plan's order.
+        pager: holds the weights of a model with a memory budget.
+        with_pager: makes an executor for another pager; None where the model is in memory whole.
+        grammars: those that were used lately, by their GBNF.
     """
 
     config: ModelConfig
@@ -58,9 +72,6 @@ class LoadedModel:
     tokenizer: Tokenizer
     executor: Executor
     logits_ops: LogitsOps
-    context_size: int
-    prefill_chunk_size: int
-    prefill_seconds: float
     chat_template: str
     pooling_type: int
     weight_samples: Callable[[], Sequence[bytes]]
@@ -68,14 +79,34 @@ class LoadedModel:
     with_pager: Callable[[LayerPager], Executor] | None = None
     lora_stack: tuple[AppliedLora, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
-    conversations: WeakSet[Conversation] = field(default_factory=WeakSet)
-    # by their GBNF
     grammars: dict[str, GrammarMasks] = field(default_factory=dict)
-    # whose logits the executor's memory holds
-    last_conversation: Callable[[], Conversation | None] = lambda: None
+    _latest: Callable[[], Logits | None] = lambda: None
+
+    @property
+    def context_size(self) -> int:
+        """Most tokens that a cache may hold."""
+        return self.config.context_size
+
+    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> Logits:
+        """Run tokens through the model; see `Executor.forward`."""
+        self._detach_latest()
+        values = self.executor.forward(cache, tokens, outputs)
+        logits = Logits(values, len(tokens) if outputs == "all" else 1)
+        self._latest = weakref.ref(logits)
+        return logits
+
+    def hidden_states(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """Run a batch up to the output head; see `Executor.hidden_states`."""
+        self._detach_latest()
+        return self.executor.hidden_states(batch, outputs)
+
+    def _detach_latest(self) -> None:
+        latest = self._latest()
+        if latest is not None:
+            latest.detach()
 
     def use_pager(self, pager: LayerPager) -> None:
-        """Holds weights by another policy from now on; all conversations begin anew.
+        """Hold the weights by another policy from now on. Caches made before are of no more use.
 
         Raises:
             InvalidRequestError: the model was loaded whole.
@@ -88,26 +119,22 @@ class LoadedModel:
         executor = self.with_pager(pager)
         self.executor.close()
         self.executor, self.pager = executor, pager
-        for conversation in self.conversations:
-            conversation.restart()
 
     def use_loras(self, stack: Sequence[AppliedLora]) -> None:
-        """Runs with these adapters from now on; all conversations begin anew.
+        """Run with exactly these adapters from now on.
+
+        What caches hold was computed with the adapters before.
 
         Raises:
             ModelFormatError, UnsupportedModelError: an adapter does not fit; nothing has changed.
         """
-        if not stack and not self.lora_stack:
-            return
         from ..plan.lora import apply_loras
 
         self.executor.use_plan(*apply_loras(self.plan, self.config, self.tensors, stack))
         self.lora_stack = tuple(stack)
-        for conversation in self.conversations:
-            conversation.reset()
 
     def require_logits(self) -> None:
-        """Raises UnsupportedModelError if the model is an encoder, which writes no text."""
+        """Raise UnsupportedModelError if the model is an encoder, which generates no text."""
         if self.plan.is_encoder:
             raise UnsupportedModelError(
                 f"the model {self.config.name!r} is an encoder: it gives vectors and no text; "
@@ -115,23 +142,19 @@ class LoadedModel:
             )
 
     def constraint(self, sampler: SamplerConfig) -> Constraint | None:
-        """What keeps an answer within the sampler's grammar or schema; None if it has neither.
+        """Return what keeps an answer within the sampler's grammar or schema; None without one.
 
         Raises:
             GrammarError: the grammar or schema is wrong or not supported.
         """
         if sampler.grammar is None and sampler.json_schema is None:
             return None
-        from ..grammar import constraint  # not for a plain chat, which starts sooner so
+        from ..grammar import constraint  # a plain chat starts sooner without it
 
         return constraint(sampler, self.tokenizer, self.logits_ops, self.grammars)
 
     def checked_token(self, token: int) -> int:
-        """The token.
-
-        Raises:
-            InvalidRequestError: it is outside of the vocabulary.
-        """
+        """Return the token; raise InvalidRequestError if it is outside of the vocabulary."""
         if not 0 <= token < self.config.vocab_size:
             raise InvalidRequestError(
                 f"token {token} is outside of the vocabulary, 0 to {self.config.vocab_size - 1}"
@@ -139,151 +162,56 @@ class LoadedModel:
         return token
 
     def token_text(self, token: int | None) -> str:
-        """The text of a special token; "" for None."""
+        """Return the text of a special token; "" for None."""
         if token is None:
             return ""
         return self.tokenizer.token_bytes(token).decode("utf-8", "replace")
 
+    def render_chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,
+    ) -> str:
+        """Render a chat with the model's own template, ready for the model's answer.
 
-def load_model(
-    data: ModelBytes,
-    starts: Sequence[int],
-    tokenizer_json: str | bytes | None,
-    folder: Path | None,
-    config: EngineConfig,
-    *,
-    consume: bool,
-    pager: LayerPager | None = None,
-    path: Path | None = None,
-) -> LoadedModel:
-    """Reads a model from the bytes of its file, or of its files, which lie behind one another.
+        Args:
+            messages: as [{"role": "user", "content": "Hello"}, ...].
+            tools: descriptions of functions, as JSON Schema in OpenAI's form.
+            variables: more of the template, such as enable_thinking=False.
 
-    Args:
-        starts: where each file begins.
-        tokenizer_json: a tokenizer to use instead of the file's own.
-        folder: where a tokenizer.json may lie if neither is there.
-        consume: the data may be kept and overwritten.
-        pager: holds weights in memory by its policy, and reads the others again and again.
-        path: where to read them from, instead of the data.
+        Raises:
+            ChatTemplateError: the model has no chat template, or it failed.
+        """
+        from ..chat.template import render_chat_template
 
-    Raises:
-        ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
-        OutOfMemoryError: it does not fit into memory, or a pager's budget is too small.
-        OSError: the file cannot be read.
-    """
-    gguf = open_parts(data, starts, create_string_kernels())
-    samples: list[bytes] = []
-
-    def read(offset: int, n_bytes: int) -> memoryview:
-        return gguf.buffer[offset : offset + n_bytes]
-
-    def whole_executor(plan: Plan) -> Executor:
-        # of the file's bytes: packing moves them
-        samples.extend(sample(info, read) for info in plan.weights.values())
-        return create_executor(plan, gguf, config, consume=consume)
-
-    if pager is None:
-        return load_with_executor(
-            gguf,
-            tokenizer_json,
-            folder,
-            config,
-            whole_executor,
-            create_logits_ops(config),
-            lambda: samples,
+        if not self.chat_template:
+            raise ChatTemplateError(
+                f"the model {self.config.name!r} has no chat template; it may be a base model: "
+                f"use generate() or stream() with a plain prompt"
+            )
+        return render_chat_template(
+            self.chat_template,
+            list(messages),
+            bos_token=self.token_text(self.tokenizer.bos_id),
+            eos_token=self.token_text(self.tokenizer.eos_id),
+            tools=tools,
+            **variables,
         )
-    from ..backends.kernels.paging import BytesSource, FileSource
 
-    source = BytesSource(gguf.buffer) if path is None else FileSource(path)
-    model = load_with_executor(
-        gguf,
-        tokenizer_json,
-        folder,
-        config,
-        lambda plan: paged_executor(plan, gguf, config, source, pager),
-        create_logits_ops(config),
-        lambda: [sample(info, read) for info in model.plan.weights.values()],
-    )
-    model.pager = pager
-    model.with_pager = lambda other: paged_executor(model.plan, gguf, config, source, other)
-    return model
+    def tokenize_chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,
+    ) -> list[int]:
+        """Return the token ids of `render_chat`.
 
-
-def load_with_executor(
-    gguf: GGUFFile,
-    tokenizer_json: str | bytes | None,
-    folder: Path | None,
-    config: EngineConfig,
-    make_executor: Callable[[Plan], Executor],
-    logits_ops: LogitsOps,
-    weight_samples: Callable[[], Sequence[bytes]],
-) -> LoadedModel:
-    """As `load_model`, with an executor of the caller's, which need not have its weights yet.
-
-    Args:
-        weight_samples: as in `LoadedModel`; is called when a conversation is saved or restored.
-    """
-    model_config, plan = read_model(gguf, config.context_size)
-    tokenizer = _load_tokenizer(gguf, tokenizer_json, folder)
-    if tokenizer.n_vocab > model_config.vocab_size:
-        raise ModelFormatError(
-            f"the tokenizer knows {tokenizer.n_vocab} tokens and the model only "
-            f"{model_config.vocab_size}; they do not belong together"
-        )
-    return LoadedModel(
-        config=model_config,
-        plan=plan,
-        tensors=gguf.tensors,
-        tokenizer=tokenizer,
-        executor=make_executor(plan),
-        logits_ops=logits_ops,
-        context_size=model_config.context_size,
-        prefill_chunk_size=config.prefill_chunk_size,
-        prefill_seconds=config.prefill_seconds,
-        chat_template=gguf.get_str("tokenizer.chat_template", ""),
-        pooling_type=gguf.get_int(f"{model_config.architecture}.pooling_type", 0),
-        weight_samples=weight_samples,
-    )
-
-
-def open_model(path: Path, policy: OffloadPolicy) -> tuple[bytearray | mmap.mmap, list[int]]:
-    """A model's bytes, which the engine may overwrite, and where each of its files begins in them.
-
-    Raises:
-        ModelFormatError: the path is not that of the first of several files.
-        OSError: a file cannot be read.
-        OutOfMemoryError: it cannot be mapped.
-    """
-    import mmap
-
-    paths = part_paths(path)
-    if len(paths) > 1 or policy.kind == "none":
-        return read_parts(paths)
-    with path.open("rb") as file:
-        try:
-            # copy on write: interleaving the weights never reaches the file
-            access = mmap.ACCESS_READ if policy.has_budget else mmap.ACCESS_COPY
-            return map_file(file, access), [0]
-        except OSError as error:
-            raise OutOfMemoryError(f"cannot map {path} into memory: {error}") from error
-
-
-def _load_tokenizer(
-    gguf: GGUFFile, tokenizer_json: str | bytes | None, folder: Path | None
-) -> Tokenizer:
-    if tokenizer_json is None and _TOKENIZER_IN_GGUF in gguf.metadata:
-        tokenizer_json = gguf.get_str(_TOKENIZER_IN_GGUF)
-    if tokenizer_json is None and "tokenizer.ggml.model" in gguf.metadata:
-        return load_gguf_vocabulary(gguf.metadata)
-    if tokenizer_json is None and folder is not None and (folder / "tokenizer.json").is_file():
-        tokenizer_json = (folder / "tokenizer.json").read_bytes()
-    if tokenizer_json is not None:
-        bos, eos = (
-            _optional_id(gguf, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")
-        )
-        return load_tokenizer_json(tokenizer_json, bos, eos, use_library=True)
-    raise TokenizerError("the model file holds no vocabulary; give a tokenizer.json with the model")
-
-
-def _optional_id(gguf: GGUFFile, key: str) -> int | None:
-    return gguf.get_int(key) if key in gguf.metadata else None
+        Control tokens that a message spells out, such as <|im_end|>, become control tokens, as
+        they do in llama.cpp and in Hugging Face transformers.
+        """
+        text = self.render_chat(messages, tools, **variables)
+        bos = self.token_text(self.tokenizer.bos_id)
+        # most templates write the BOS token themselves
+        add_bos = False if bos and text.startswith(bos) else None
+        return self.tokenizer.encode(text, add_bos=add_bos)

@@ -1,7 +1,7 @@
-"""A conversation's cache outside of the model: kept, written to a file, and restored.
+"""A conversation as data: taken from its cache, written to a file, and restored.
 
 The file: b"OXKV", the version and the length of the header (uint32, little-endian), the header
-(JSON: the fields of KVSnapshot but its data), the data, and the CRC-32 of all of that.
+(JSON: the fields of KVSnapshot except its data), the data, and the CRC-32 of everything before.
 """
 
 from __future__ import annotations
@@ -16,25 +16,31 @@ from ..errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from .model import LoadedModel
+    from .sequence import TokenSequence
 
 VERSION = 3
-_READABLE = (2, 3)  # version 2 has no forgotten tokens
+_READABLE = (2, 3)  # version 2 has no discarded tokens
 _MAGIC = b"OXKV"
+# Keys of the file's header, by the fields that they hold.
+_KEYS = {
+    **{name: name for name in ("model", "fingerprint", "layout", "tokens", "pending")},
+    "discarded": "forgotten",
+    "n_keep": "n_kept",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class KVSnapshot:
-    """What a conversation needs to go on without reading its text again.
+    """What a conversation needs to go on without computing its tokens again.
 
     Attributes:
         model: the model's name.
-        fingerprint: of what the model's file says of itself, of samples of all weights, and of the
-            adapters that were applied.
+        fingerprint: a digest of the model's metadata, of samples of all of its weights, and of
+            the adapters that were applied.
         layout: how `data` is laid out (KVCache.layout).
-        tokens, pending: as in Conversation.
+        tokens, pending, discarded: as in TokenSequence.
         data: keys and values (KVCache.export).
-        forgotten: tokens that the context was too full for.
-        n_kept: how many of `tokens` stood before those.
+        n_keep: how many of `tokens` stood before the discarded ones; 0 without such.
     """
 
     model: str
@@ -43,23 +49,56 @@ class KVSnapshot:
     tokens: tuple[int, ...]
     pending: tuple[int, ...]
     data: bytes
-    forgotten: tuple[int, ...] = ()
-    n_kept: int = 0
+    discarded: tuple[int, ...] = ()
+    n_keep: int = 0
+
+    @classmethod
+    def of(cls, sequence: TokenSequence) -> KVSnapshot:
+        """Take a snapshot of a conversation's tokens."""
+        sequence.drop_draft()
+        return cls(
+            model=sequence.model.config.name,
+            fingerprint=fingerprint(sequence.model),
+            layout=sequence.cache.layout,
+            tokens=tuple(sequence.tokens),
+            pending=tuple(sequence.pending),
+            data=sequence.cache.export(),
+            discarded=tuple(sequence.discarded),
+            n_keep=sequence.n_keep if sequence.discarded else 0,
+        )
+
+    def restore(self, sequence: TokenSequence) -> None:
+        """Replace a conversation's tokens with these.
+
+        Raises:
+            InvalidRequestError: it was made with another model, another format of the cache or
+                another executor, or is broken. The sequence is as it was.
+        """
+        self._check(sequence.model)
+        cache = sequence.model.executor.new_cache()
+        if self.layout != cache.layout:
+            raise InvalidRequestError(
+                f"the snapshot's cache is laid out as {self.layout!r}, this model's as "
+                f"{cache.layout!r}; load with the kv_cache_type and executor it was made with"
+            )
+        cache.restore(self.data, len(self.tokens))
+        sequence.replace(self.tokens, self.pending, cache)
+        if self.discarded:
+            sequence.discarded, sequence.n_keep = list(self.discarded), self.n_keep
 
     def to_bytes(self) -> bytes:
-        """The snapshot as a file."""
-        names = ("model", "fingerprint", "layout", "tokens", "pending", "forgotten", "n_kept")
-        header = json.dumps({name: getattr(self, name) for name in names}).encode()
+        """Return the snapshot as a file."""
+        header = json.dumps({key: getattr(self, name) for name, key in _KEYS.items()}).encode()
         sizes = VERSION.to_bytes(4, "little") + len(header).to_bytes(4, "little")
         content = b"".join((_MAGIC, sizes, header, self.data))
         return content + zlib.crc32(content).to_bytes(4, "little")
 
     @classmethod
     def from_bytes(cls, file: bytes) -> KVSnapshot:
-        """Reads what `to_bytes` has written.
+        """Read what `to_bytes` has written.
 
         Raises:
-            InvalidRequestError: it is no snapshot, damaged, or of another version.
+            InvalidRequestError: it is no snapshot, is damaged, or is of another version.
         """
         if len(file) < 16 or file[:4] != _MAGIC:
             raise InvalidRequestError("this is no snapshot of a conversation")
@@ -70,19 +109,20 @@ class KVSnapshot:
                 f"{_READABLE[0]} to {VERSION}"
             )
         if zlib.crc32(memoryview(file)[:-4]) != int.from_bytes(file[-4:], "little"):
-            raise InvalidRequestError("the snapshot is damaged: its checksum does not fit")
+            raise InvalidRequestError("the snapshot is damaged: its checksum does not match")
         end = 12 + int.from_bytes(file[8:12], "little")
         try:
             header = {"forgotten": (), "n_kept": 0, **json.loads(file[12:end])}
-            for name in ("tokens", "pending", "forgotten"):
-                header[name] = tuple(map(int, header[name]))
-            header["n_kept"] = int(header["n_kept"])
-            return cls(**header, data=bytes(file[end:-4]))
+            fields = {name: header[key] for name, key in _KEYS.items()}
+            for name in ("tokens", "pending", "discarded"):
+                fields[name] = tuple(map(int, fields[name]))
+            fields["n_keep"] = int(fields["n_keep"])
+            return cls(**fields, data=bytes(file[end:-4]))
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidRequestError(f"the snapshot's header is broken: {error}") from error
 
-    def check(self, model: LoadedModel) -> None:
-        """Raises InvalidRequestError if it was made with another model, or does not fit it."""
+    def _check(self, model: LoadedModel) -> None:
+        """Raise InvalidRequestError if it was made with another model, or does not fit it."""
         if self.fingerprint != fingerprint(model):
             raise InvalidRequestError(
                 f"the snapshot was made with {self.model!r}, in another file or with other "
@@ -93,18 +133,18 @@ class KVSnapshot:
                 f"the snapshot has {len(self.tokens)} tokens, and the context takes "
                 f"{model.context_size}; load with a larger context_size"
             )
-        # what is forgotten next stands behind those that are kept
-        if self.forgotten and not 0 <= self.n_kept <= min(len(self.tokens), model.context_size - 2):
+        # a shift needs room after the tokens that it keeps
+        if self.discarded and not 0 <= self.n_keep <= min(len(self.tokens), model.context_size - 2):
             raise InvalidRequestError(
-                f"the snapshot keeps {self.n_kept} tokens for good, of {len(self.tokens)} in a "
+                f"the snapshot keeps {self.n_keep} tokens for good, of {len(self.tokens)} in a "
                 f"context of {model.context_size}; load with a larger context_size"
             )
-        for token in (*self.tokens, *self.pending, *self.forgotten):
+        for token in (*self.tokens, *self.pending, *self.discarded):
             model.checked_token(token)
 
 
 def fingerprint(model: LoadedModel) -> str:
-    """Hex digest of what the model's file says of itself, its weights and its adapters."""
+    """Return a hex digest of the model's metadata, samples of its weights, and its adapters."""
     from dataclasses import replace
 
     # the size of the context is the caller's choice

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 class StopStrings:
     """Finds the first stop string in a text that comes in pieces.
 
-    What could be the beginning of a stop string is held back until more text decides. Pieces are
-    whole characters, so a stop string may begin and end inside of tokens.
+    Text that could be the beginning of a stop string is held back until more text decides. Pieces
+    are whole characters, so a stop string may begin and end inside a token.
 
     Attributes:
         found: whether a stop string came; nothing follows it.
@@ -21,7 +21,7 @@ class StopStrings:
         self._held = ""
 
     def push(self, text: str) -> str:
-        """The text that is certain to stand before any stop string."""
+        """Take a piece; return the text that is certain to come before any stop string."""
         if not self._strings or self.found:
             return "" if self.found else text
         text = self._held + text
@@ -34,12 +34,12 @@ class StopStrings:
         return text[:n_certain]
 
     def finish(self) -> str:
-        """What was held back: no stop string came of it."""
+        """Return the text that was held back: it is no stop string after all."""
         held, self._held = self._held, ""
         return held
 
     def _undecided(self, text: str) -> int:
-        """The length of the longest end of `text` that begins a stop string."""
+        """Return the length of the longest end of `text` that begins a stop string."""
         longest = min(len(text), max(map(len, self._strings)) - 1)
         return next(
             n

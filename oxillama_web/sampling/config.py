@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import InvalidRequestError
+from ..validation import require
 
 # llama.cpp's order; what it does not have stands behind min_p.
 DEFAULT_STAGES = (
@@ -115,12 +116,6 @@ class SamplerConfig:
     def greedy(cls) -> SamplerConfig:
         """Always the most probable token, with no penalty."""
         return cls(temperature=0.0, repetition_penalty=1.0)
-
-
-def require(condition: bool, name: str, value: object, allowed: str) -> None:
-    """Raises InvalidRequestError with the name of a field whose value is not allowed."""
-    if not condition:
-        raise InvalidRequestError(f"{name} is {value!r}; it must be {allowed}")
 
 
 _MANY = 1 << 30

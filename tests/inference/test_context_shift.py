@@ -1,4 +1,4 @@
-"""A context that is full forgets its oldest tokens, where that is chosen."""
+"""A full context discards its oldest tokens, if that is chosen."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_an_answer_goes_on_beyond_the_context(tiny: Path, executor: str, keep: i
         assert [event.token for event in events if event.token is not None] == expected
         assert events[-1].finish_reason == "length"
         assert engine.kv_cache_seq_len <= 16
-        assert engine._conversation.tokens[:keep] == (PROMPT + expected)[:keep]
+        assert engine._sequence.tokens[:keep] == (PROMPT + expected)[:keep]
 
 
 @pytest.mark.parametrize("keep", [0, 3, 14])
@@ -191,7 +191,7 @@ def test_logits_are_those_of_the_same_distances(case: str, tmp_path: Path, execu
     assert error < 1e-5
 
 
-def test_a_fork_keeps_what_its_origin_forgets(tiny: Path, executor: str) -> None:
+def test_a_fork_keeps_what_its_origin_discards(tiny: Path, executor: str) -> None:
     engine = load(tiny, executor)
     model = engine._model
     text = np.random.default_rng(2).integers(5, 60, 300).tolist()
@@ -212,7 +212,7 @@ def test_a_prompt_longer_than_the_context_keeps_its_ends(tiny: Path, executor: s
     prompt = list(range(5, 60))
     events = list(engine.events(prompt, 1, sampler=GREEDY))
     held = prompt[:4] + prompt[-6:]
-    assert engine._conversation.tokens == held
+    assert engine._sequence.tokens == held
     logits = load(tiny, executor).forward_prefill(held, 0)
     assert [e.token for e in events if e.token is not None] == [int(np.argmax(logits))]
     # forward passes with positions of the caller's never shift
@@ -227,91 +227,88 @@ def test_a_prompt_that_does_not_fit_moves_what_is_cached(tiny: Path, executor: s
     list(engine.events([40, 41, 42, 43, 44, 45], 1, sampler=GREEDY))
     assert lengths == [6]
     held = [*range(5, 9), *range(25, 33), 40, 41, 42, 43, 44, 45]
-    assert engine._conversation.tokens == held
+    assert engine._sequence.tokens == held
 
 
-def test_a_chat_goes_on_with_what_it_has_not_forgotten(tiny: Path, executor: str) -> None:
+def test_a_chat_goes_on_with_what_it_has_not_discarded(tiny: Path, executor: str) -> None:
     engine = load(tiny, executor, context_size=64, context_full="shift", context_keep=4)
-    session = engine._conversation
-    session.tokenize_chat = lambda messages, *_, **__: messages
+    engine.tokenize_chat = lambda messages, *_, **__: messages
     lengths = count_forward_tokens(engine)
     chat = list(range(5, 60))
     for turn in range(4):
-        answer = [e.token for e in session.chat_events(chat, 20, sampler=GREEDY)]
+        answer = [e.token for e in engine.chat_events(chat, 20, sampler=GREEDY)]
         chat += [*(t for t in answer if t is not None), 30 + turn, 31, 32]
     # each token once: the prompt, 3 more a turn, and the answers but for their last token
     assert sum(lengths) == len(chat) - 3 - 1
     # another conversation begins anew behind the tokens that are kept
     other = [*chat[:4], *range(20, 50)]
-    list(session.chat_events(other, 1, sampler=GREEDY))
-    assert session.tokens == other
+    list(engine.chat_events(other, 1, sampler=GREEDY))
+    assert engine._sequence.tokens == other
     logits = load(tiny, executor).forward_prefill(other, 0)
-    np.testing.assert_allclose(session.logits, logits, atol=1e-4)
+    np.testing.assert_allclose(engine._sequence.logits, logits, atol=1e-4)
 
 
-def test_a_restored_chat_knows_what_it_has_forgotten(tiny: Path, executor: str) -> None:
+def test_a_restored_chat_knows_what_it_has_discarded(tiny: Path, executor: str) -> None:
     engine = load(tiny, executor, context_size=64, context_full="shift", context_keep=4)
     chat = list(range(5, 60))
     answers = []
     for turn in range(3):
-        session = engine._conversation
-        session.tokenize_chat = lambda messages, *_, **__: messages
-        answer = [e.token for e in session.chat_events(chat, 20, sampler=GREEDY)]
+        engine.tokenize_chat = lambda messages, *_, **__: messages
+        answer = [e.token for e in engine.chat_events(chat, 20, sampler=GREEDY)]
         answers.append(answer)
         chat += [*(t for t in answer if t is not None), 30 + turn, 31, 32]
     file = engine.kv_snapshot().to_bytes()
-    expected = list(session.chat_events(chat, 40, sampler=GREEDY))
+    expected = list(engine.chat_events(chat, 40, sampler=GREEDY))
     # it keeps as many as it was begun with, whatever the other engine would keep
     for config in ({"context_keep": 4}, {"context_keep": 7}, {"context_full": "stop"}):
         config = {"context_size": 64, "context_full": "shift", **config}
         other = load(tiny, executor, **config)
         other.kv_restore(KVSnapshot.from_bytes(file))
-        session = other._conversation
-        session.tokenize_chat = lambda messages, *_, **__: messages
+        other.tokenize_chat = lambda messages, *_, **__: messages
         lengths = count_forward_tokens(other)
-        events = list(session.chat_events(chat, 40, sampler=GREEDY))
+        events = list(other.chat_events(chat, 40, sampler=GREEDY))
         tokens = [e.token for e in events]
         if config["context_full"] == "stop":
             assert events[-1].finish_reason == "context"
             assert tokens[:-1] == [e.token for e in expected][: len(tokens) - 1]
         else:
             assert tokens == [e.token for e in expected]
-            assert len(tokens) > 40 > other.context_size - len(other._conversation.tokens)
+            assert len(tokens) > 40 > other.context_size - len(other._sequence.tokens)
         # the answer's last token and the three of the next question
         assert lengths[0] == 4
-        assert session.fork()._forgotten == session._forgotten
+        assert other._sequence.fork().discarded == other._sequence.discarded
     # another conversation begins anew behind the tokens that are kept
-    list(session.chat_events([*chat[:4], 40, 41, 42], 1, sampler=GREEDY))
-    assert session.tokens[:4] == chat[:4]
-    assert session._forgotten == []
+    list(other.chat_events([*chat[:4], 40, 41, 42], 1, sampler=GREEDY))
+    assert other._sequence.tokens[:4] == chat[:4]
+    assert other._sequence.discarded == []
 
 
 def test_a_snapshot_that_keeps_what_it_has_not_is_refused(tiny: Path, executor: str) -> None:
     engine = load(tiny, executor, context_size=64, context_full="shift", context_keep=4)
     engine.generate(list(range(5, 40)), 60, sampler=GREEDY)
     snapshot = engine.kv_snapshot()
-    assert snapshot.n_kept == 4
-    for changes in ({"n_kept": -1}, {"n_kept": 63}, {"forgotten": (-1,)}, {"forgotten": (9999,)}):
+    assert snapshot.n_keep == 4
+    for changes in ({"n_keep": -1}, {"n_keep": 63}, {"discarded": (-1,)}, {"discarded": (9999,)}):
         with pytest.raises(InvalidRequestError):
             engine.kv_restore(replace(snapshot, **changes))
-    # files of version 2 had no forgotten tokens
-    plain = replace(snapshot, forgotten=(), n_kept=0)
+    # files of version 2 had no discarded tokens
+    plain = replace(snapshot, discarded=(), n_keep=0)
     file = plain.to_bytes()[:-4].replace(b', "forgotten": [], "n_kept": 0', b"")
     n_header = int.from_bytes(file[8:12], "little") - len(b', "forgotten": [], "n_kept": 0')
     file = file[:4] + b"\2\0\0\0" + n_header.to_bytes(4, "little") + file[12:]
     assert KVSnapshot.from_bytes(file + zlib.crc32(file).to_bytes(4, "little")) == plain
 
 
-def test_others_do_not_share_what_forgotten_tokens_were_computed_with(
+def test_others_do_not_share_what_discarded_tokens_were_computed_with(
     tiny: Path, executor: str
 ) -> None:
     engine = load(tiny, executor, context_size=64, context_full="shift", context_keep=4)
     engine.generate(list(range(5, 40)), 60, sampler=GREEDY)
-    held = list(engine._conversation.tokens)
+    held = list(engine._sequence.tokens)
     assert len(held) > 30
-    session = engine.conversation()
-    session.reuse([*held, 7])
-    assert session.tokens == []
+    conversation = engine.conversation()
+    conversation.sequence.use_cached_prefix([*held, 7])
+    assert conversation.tokens == []
 
 
 def test_what_cannot_be_kept_is_refused(tiny: Path) -> None:

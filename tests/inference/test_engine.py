@@ -362,5 +362,5 @@ def test_tools_and_variables_reach_the_template(tmp_path: Path, executor: str) -
     assert engine.render_chat(messages, [{"name": "dog"}], mood="warm ") == "dog warm fox"
     tools, variables = [{"name": "dog"}], {"mood": "warm "}
     list(engine.chat(messages, 1, tools=tools, variables=variables, sampler=GREEDY))
-    cached = engine._conversation.tokens
+    cached = engine._sequence.tokens
     assert engine._model.tokenizer.decode(cached) == "dog warm fox"

@@ -240,7 +240,7 @@ def test_a_draft_model_of_another_vocabulary_is_refused(tiny: Path, tmp_path: Pa
         engine.generate("a", speculation=DraftModel(load(other)))
 
 
-def test_sessions_answer_in_turns_as_they_do_alone(engine: InferenceEngine) -> None:
+def test_conversations_answer_in_turns_as_they_do_alone(engine: InferenceEngine) -> None:
     prompts = ["the dog", "a fox runs home"]
     alone = [list(engine.conversation().stream(prompt, 10, sampler=GREEDY)) for prompt in prompts]
     streams = [engine.conversation().stream(prompt, 10, sampler=GREEDY) for prompt in prompts]

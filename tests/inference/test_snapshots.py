@@ -168,32 +168,32 @@ def test_forks_go_their_own_ways(tiny: Path, executor: str) -> None:
     first = engine.conversation()
     first.prefill(LONG)
     forks = [first.fork(), first.fork()]
-    for index, session in enumerate([*forks, first]):
+    for index, conversation in enumerate([*forks, first]):
         # back into a page that all of them share, and on in another way
-        session.truncate(300)
+        conversation.truncate(300)
         tail = [7 + index] * 9
-        logits = session.forward_prefill(tail, 300)
+        logits = conversation.forward_prefill(tail, 300)
         np.testing.assert_allclose(logits, fresh(LONG[:300] + tail), atol=1e-4)
-    for index, session in enumerate([*forks, first]):
+    for index, conversation in enumerate([*forks, first]):
         expected = fresh(LONG[:300] + [7 + index] * 9 + [3])
-        np.testing.assert_allclose(session.forward_one(3), expected, atol=1e-4)
+        np.testing.assert_allclose(conversation.forward_one(3), expected, atol=1e-4)
 
 
 def test_forks_hold_their_common_pages_once(tiny: Path) -> None:
     engine = load(tiny, executor="kernels")
-    session = engine.conversation()
-    session.prefill(LONG)
+    conversation = engine.conversation()
+    conversation.prefill(LONG)
     before = engine.memory_bytes
-    page = session._cache._executor._cache_layout.page_bytes
-    forks = [session.fork() for _ in range(4)]
+    page = conversation.sequence.cache._executor._cache_layout.page_bytes
+    forks = [conversation.fork() for _ in range(4)]
     assert engine.memory_bytes == before + 4 * page
     del forks
     assert engine.memory_bytes == before
-    del session
+    del conversation
     assert engine.memory_bytes == before - 3 * page
 
 
-def test_a_chat_shares_what_another_session_has_read(tiny: Path, executor: str) -> None:
+def test_a_chat_shares_what_another_conversation_has_computed(tiny: Path, executor: str) -> None:
     engine = load(tiny, executor=executor)
     system = {"role": "system", "content": "the quick brown fox jumps over the lazy dog " * 9}
     messages = [system, {"role": "user", "content": "hello"}]
