@@ -16,7 +16,7 @@ from tools.chromium import FLAGS, find_chromium
 
 SOURCE = Path(__file__).resolve().parent / "peak.c"
 _FLAGS = ["-std=c11", f"-I{build.SOURCES}"]
-ROUNDS = 1 << 22
+ROUNDS = 1 << 19
 REPEATS = 8
 
 _PAGE = """
