@@ -16,7 +16,7 @@ POLL_MS = 250
 PAGES = Path(__file__).resolve().parent / "pages"
 NPM = ROOT / "build" / "bench" / "npm" / "node_modules"
 # the page's module of each engine
-ENGINES = {"oxillama_web": "ours", "wllama 2.2.1": "wllama2", "wllama 3.8.1": "wllama3"}
+ENGINES = {"oxillama_web": "ours", "wllama 2.2.1": "wllama2", "wllama 3.13.0": "wllama3"}
 
 
 def routes(models: Iterable[Path]) -> dict[str, Path]:
@@ -25,7 +25,7 @@ def routes(models: Iterable[Path]) -> dict[str, Path]:
         "pages": PAGES,
         "site": ROOT / "build" / "site",
         "wllama-2.2.1": NPM / "wllama-2.2.1",
-        "wllama-3.8.1": NPM / "wllama-3.8.1",
+        "wllama-3.13.0": NPM / "wllama-3.13.0",
         **{f"model-{i}.gguf": path for i, path in enumerate(models)},
     }
 

@@ -27,10 +27,10 @@ if [ "${1:-}" = --without-amx ]; then
 fi
 
 missing=
-for version in 2.2.1 3.8.1; do
+for version in 2.2.1 3.13.0; do
     [ -f "$home/npm/node_modules/wllama-$version/package.json" ] || missing=yes
 done
 if [ -n "$missing" ]; then
     npm install --prefix "$home/npm" --no-audit --no-fund --ignore-scripts \
-        wllama-2.2.1@npm:@wllama/wllama@2.2.1 wllama-3.8.1@npm:@wllama/wllama@3.8.1
+        wllama-2.2.1@npm:@wllama/wllama@2.2.1 wllama-3.13.0@npm:@wllama/wllama@3.13.0
 fi

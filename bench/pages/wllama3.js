@@ -1,11 +1,11 @@
-// wllama 3.8.1. It has no low-level calls; its completion reports llama.cpp's own timings, which
+// wllama 3.13.0. It has no low-level calls; its completion reports llama.cpp's own timings, which
 // leave out the messages between page and worker.
 
-import { Wllama, LoggerWithoutDebug } from '/wllama-3.8.1/esm/index.js';
+import { Wllama, LoggerWithoutDebug } from '/wllama-3.13.0/esm/index.js';
 
 export async function load(job) {
   const wllama = new Wllama(
-    { default: '/wllama-3.8.1/esm/wasm/wllama.wasm' },
+    { default: '/wllama-3.13.0/esm/wasm/wllama.wasm' },
     { logger: LoggerWithoutDebug, suppressNativeLog: true },
   );
   const config = {
@@ -22,7 +22,7 @@ export async function load(job) {
     await wllama.loadModel([await (await fetch(job.model_url)).blob()], config);
   }
   return {
-    version: `wllama 3.8.1 (llama.cpp ${Wllama.getLibllamaVersion()})`,
+    version: `wllama 3.13.0 (llama.cpp ${Wllama.getLibllamaVersion()})`,
     threads: wllama.getNumThreads(),
     generate: (request) => generate(wllama, request),
   };
