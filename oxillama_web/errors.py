@@ -1,4 +1,4 @@
-"""Every error that oxillama_web raises on purpose, in one tree.
+"""Every error that oxillama_web raises on purpose, in one hierarchy.
 
 Catch :class:`OxiLlamaError` to catch them all. Each message says what was wrong and what to do.
 """

@@ -1,33 +1,47 @@
-"""What a caller chooses about sampling."""
+"""What a caller chooses about sampling.
+
+A new stage that drops tokens is a field here, a place in DEFAULT_STAGES, and a function of the
+field's name in filters.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..errors import InvalidRequestError
 from ..validation import require
 
-# llama.cpp's order; what it does not have stands behind min_p.
+# llama.cpp's order. Stages that it lacks follow min_p.
 DEFAULT_STAGES = (
     "penalties", "dry", "top_k", "typical_p", "top_p", "min_p", "top_a", "epsilon_cutoff",
     "eta_cutoff", "xtc", "temperature",
 )  # fmt: skip
+_MAX_COUNT = 1 << 30
+
+
+def _number(default: float, lowest: float, highest: float, off: float | None = None) -> Any:
+    """Declare a field with the values that it may have.
+
+    Args:
+        off: the value with which the stage of this name changes nothing.
+    """
+    return field(default=default, metadata={"range": (lowest, highest), "off": off})
 
 
 @dataclass(frozen=True, slots=True)
 class SamplerConfig:
-    """How the next token is chosen from the logits. docs/sampling.md tells more of each.
+    """How the next token is chosen from the logits. See docs/sampling.md.
 
     Attributes:
-        temperature: 0 chooses the most probable token (greedy); higher is more varied.
+        temperature: 0 takes the most probable token (greedy); higher values vary more.
         top_k: keep the k most probable tokens; 0 keeps all.
         top_p: keep the smallest set whose probabilities sum to at least this (nucleus sampling,
-            Holtzman et al. 2020, https://arxiv.org/abs/1904.09751).
+            Holtzman et al. 2020, https://arxiv.org/abs/1904.09751); 1 keeps all.
         min_p: keep tokens at least this fraction as probable as the most probable one
             (Nguyen et al. 2024, https://arxiv.org/abs/2407.01082).
-        typical_p: keep the smallest set of tokens whose surprise is nearest to the expected one
+        typical_p: keep the smallest set of tokens whose surprisal is nearest to the expected one
             and whose probabilities sum to this (Meister et al. 2023,
             https://arxiv.org/abs/2202.00666); 1 keeps all.
         top_a: drop tokens less probable than this times the square of the largest probability.
@@ -37,28 +51,29 @@ class SamplerConfig:
         repetition_penalty: divides positive and multiplies negative logits of recent tokens
             (Keskar et al. 2019, https://arxiv.org/abs/1909.05858); 1 switches it off.
         repetition_penalty_window: how many of the last tokens count as recent.
-        frequency_penalty: taken from a recent token's logit, times how often it occurs.
-        presence_penalty: taken from each recent token's logit.
-        dry_multiplier: penalty of a token that would extend a repetition of the last tokens:
-            multiplier * base^(length - allowed_length), where `length` tokens repeat so far; 0
-            switches it off. DRY, https://github.com/oobabooga/text-generation-webui/pull/5677.
-        dry_base: see there.
-        dry_allowed_length: repetitions shorter than this are free.
+        frequency_penalty: subtracted from a recent token's logit, times its number of occurrences.
+        presence_penalty: subtracted from each recent token's logit.
+        dry_multiplier: the DRY penalty of a token that would extend a repetition of the last
+            tokens is multiplier * base^(length - allowed_length), where `length` tokens repeat so
+            far; 0 switches it off.
+            https://github.com/oobabooga/text-generation-webui/pull/5677
+        dry_base: see dry_multiplier.
+        dry_allowed_length: shorter repetitions are free.
         dry_sequence_breakers: texts that end a repetition.
-        xtc_threshold: tokens at least this probable are the top choices, of which all but the
-            least probable one are dropped; 0 switches it off. Exclude top choices,
-            https://github.com/oobabooga/text-generation-webui/pull/6335.
+        xtc_threshold: tokens at least this probable are the top choices; all but the least
+            probable of them are dropped (exclude top choices); 0 switches it off.
+            https://github.com/oobabooga/text-generation-webui/pull/6335
         xtc_probability: how often that is done.
-        mirostat: 1 or 2 keep each token's surprise near a target, instead of the filters
+        mirostat: version 1 or 2 keeps each token's surprisal near a target, instead of the filters
             (Basu et al. 2021, https://arxiv.org/abs/2007.14966); 0 switches it off.
         mirostat_tau: the target, in bits.
-        mirostat_eta: how fast it is approached.
-        dynatemp_range: the temperature varies by so much around `temperature`, higher where the
-            model is less sure; 0 switches it off.
-        dynatemp_exponent: bends that.
+        mirostat_eta: the learning rate.
+        dynatemp_range: the temperature varies by this much around `temperature`, and is higher
+            where the model is less certain; 0 switches that off.
+        dynatemp_exponent: applied to the normalized entropy that the temperature follows.
         logit_bias: added to the logits of tokens, by id.
         banned_tokens: ids that are never chosen.
-        stages: the order of the stages; what is left out does not run.
+        stages: the order of the stages; a stage that is left out does not run.
         stop: texts that end an answer; they are not part of it.
         grammar: the answer follows this GBNF grammar, from its rule `root`.
         json_schema: the answer is JSON that validates against this schema, as a mapping or as JSON
@@ -66,29 +81,29 @@ class SamplerConfig:
         seed: the same seed gives the same text; None draws one from the system.
     """
 
-    temperature: float = 0.7
-    top_k: int = 40
-    top_p: float = 0.9
-    min_p: float = 0.0
-    typical_p: float = 1.0
-    top_a: float = 0.0
-    epsilon_cutoff: float = 0.0
-    eta_cutoff: float = 0.0
-    repetition_penalty: float = 1.1
-    repetition_penalty_window: int = 64
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    dry_multiplier: float = 0.0
-    dry_base: float = 1.75
-    dry_allowed_length: int = 2
+    temperature: float = _number(0.7, 0, 1e4)
+    top_k: int = _number(40, 0, _MAX_COUNT, off=0)
+    top_p: float = _number(0.9, 0, 1, off=1)
+    min_p: float = _number(0.0, 0, 1, off=0)
+    typical_p: float = _number(1.0, 0, 1, off=1)
+    top_a: float = _number(0.0, 0, 1, off=0)
+    epsilon_cutoff: float = _number(0.0, 0, 1, off=0)
+    eta_cutoff: float = _number(0.0, 0, 1, off=0)
+    repetition_penalty: float = _number(1.1, 1e-3, 1e3)
+    repetition_penalty_window: int = _number(64, 0, _MAX_COUNT)
+    frequency_penalty: float = _number(0.0, -1e3, 1e3)
+    presence_penalty: float = _number(0.0, -1e3, 1e3)
+    dry_multiplier: float = _number(0.0, 0, 1e3)
+    dry_base: float = _number(1.75, 1, 1e3)
+    dry_allowed_length: int = _number(2, 1, _MAX_COUNT)
     dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
-    xtc_threshold: float = 0.0
-    xtc_probability: float = 0.5
+    xtc_threshold: float = _number(0.0, 0, 1)
+    xtc_probability: float = _number(0.5, 0, 1)
     mirostat: int = 0
-    mirostat_tau: float = 5.0
-    mirostat_eta: float = 0.1
-    dynatemp_range: float = 0.0
-    dynatemp_exponent: float = 1.0
+    mirostat_tau: float = _number(5.0, 0, 1e3)
+    mirostat_eta: float = _number(0.1, 0, 1)
+    dynatemp_range: float = _number(0.0, 0, 1e4)
+    dynatemp_exponent: float = _number(1.0, 0, 1e3)
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     banned_tokens: tuple[int, ...] = ()
     stages: tuple[str, ...] = DEFAULT_STAGES
@@ -98,11 +113,11 @@ class SamplerConfig:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("top_p", "typical_p"):
+            require(getattr(self, name) != 0, name, getattr(self, name), "above 0, at most 1")
         for name, (lowest, highest) in _RANGES.items():
             value = getattr(self, name)
             require(lowest <= value <= highest, name, value, f"{lowest:g} to {highest:g}")
-        require(0.0 < self.top_p <= 1.0, "top_p", self.top_p, "above 0, at most 1")
-        require(0.0 < self.typical_p <= 1.0, "typical_p", self.typical_p, "above 0, at most 1")
         require(self.mirostat in (0, 1, 2), "mirostat", self.mirostat, "0, 1 or 2")
         for stage in self.stages:
             require(stage in DEFAULT_STAGES, "stages", stage, f"one of {', '.join(DEFAULT_STAGES)}")
@@ -114,29 +129,14 @@ class SamplerConfig:
 
     @classmethod
     def greedy(cls) -> SamplerConfig:
-        """Always the most probable token, with no penalty."""
+        """Return a config that takes the most probable token, with no penalty."""
         return cls(temperature=0.0, repetition_penalty=1.0)
 
 
-_MANY = 1 << 30
-_RANGES: dict[str, tuple[float, float]] = {
-    "temperature": (0, 1e4),
-    "top_k": (0, _MANY),
-    "min_p": (0, 1),
-    "top_a": (0, 1),
-    "epsilon_cutoff": (0, 1),
-    "eta_cutoff": (0, 1),
-    "repetition_penalty": (1e-3, 1e3),
-    "repetition_penalty_window": (0, _MANY),
-    "frequency_penalty": (-1e3, 1e3),
-    "presence_penalty": (-1e3, 1e3),
-    "dry_multiplier": (0, 1e3),
-    "dry_base": (1, 1e3),
-    "dry_allowed_length": (1, _MANY),
-    "xtc_threshold": (0, 1),
-    "xtc_probability": (0, 1),
-    "mirostat_tau": (0, 1e3),
-    "mirostat_eta": (0, 1),
-    "dynatemp_range": (0, 1e4),
-    "dynatemp_exponent": (0, 1e3),
-}
+def is_active(config: SamplerConfig, stage: str) -> bool:
+    """Return whether a stage of filters.py drops anything with these values."""
+    return bool(getattr(config, stage) != _OFF[stage])
+
+
+_RANGES = {f.name: f.metadata["range"] for f in fields(SamplerConfig) if "range" in f.metadata}
+_OFF = {f.name: f.metadata["off"] for f in fields(SamplerConfig) if "off" in f.metadata}

@@ -1,4 +1,4 @@
-"""Mirostat: keeps the surprise of tokens near a target, by feedback.
+"""Mirostat: feedback keeps the surprisal of tokens near a target.
 
 Basu et al. 2021, https://arxiv.org/abs/2007.14966.
 """
@@ -12,39 +12,47 @@ if TYPE_CHECKING:
     from .candidates import Candidates
     from .config import SamplerConfig
 
-# Tokens from which version 1 estimates the exponent of Zipf's law; the paper's m.
-_ESTIMATED_FROM = 100
+# Version 1 estimates the exponent of Zipf's law from this many tokens (the paper's m).
+_N_ESTIMATED = 100
 
 
 class Mirostat:
-    """The state of one answer: the largest surprise that is allowed, in bits."""
+    """The state of one answer.
+
+    Attributes:
+        max_surprisal: the largest surprisal that is allowed, in bits (the paper's mu).
+    """
 
     def __init__(self, config: SamplerConfig) -> None:
+        self.max_surprisal = 2.0 * config.mirostat_tau
         self._version = config.mirostat
         self._target = config.mirostat_tau
-        self._rate = config.mirostat_eta
-        self._largest = 2.0 * config.mirostat_tau
+        self._learning_rate = config.mirostat_eta
 
     def draw(self, candidates: Candidates, uniform: float) -> int:
-        """Cuts the candidates, draws a token, and learns from its surprise."""
+        """Cut the candidates, draw a token, and adapt to its surprisal.
+
+        Args:
+            uniform: a random number in [0, 1).
+        """
         if self._version == 1:
-            candidates.keep(self._count(candidates))
+            candidates.top_k(self._zipf_k(candidates))
         else:
-            candidates.keep_while_above(2.0**-self._largest)
-            candidates.take(1)
-        # what may be drawn is the list from here on
+            candidates.threshold(2.0**-self.max_surprisal)
+            candidates.expand(1)
+        # without a cut the list is not complete yet
         if not candidates.complete:
-            candidates.keep(len(candidates))
+            candidates.top_k(len(candidates))
         token = candidates.draw(uniform)
-        logit = candidates.values[candidates.ids.index(token)]
-        surprise = (candidates.log_total - logit) / math.log(2.0)
-        self._largest -= self._rate * (surprise - self._target)
+        value = candidates.values[candidates.ids.index(token)]
+        surprisal = (candidates.log_total - value) / math.log(2.0)
+        self.max_surprisal -= self._learning_rate * (surprisal - self._target)
         return token
 
-    def _count(self, candidates: Candidates) -> int:
-        """How many tokens have the target surprise on average, by Zipf's law."""
-        candidates.take(_ESTIMATED_FROM)
-        values = candidates.values[:_ESTIMATED_FROM]
+    def _zipf_k(self, candidates: Candidates) -> int:
+        """Return how many tokens have the allowed surprisal on average, by Zipf's law."""
+        candidates.expand(_N_ESTIMATED)
+        values = candidates.values[:_N_ESTIMATED]
         n = len(candidates)
         if n < 2 or len(values) < 2:
             return 1
@@ -53,13 +61,13 @@ class Mirostat:
         exponent = sum(t * b for t, b in zip(logs, ratios, strict=True))
         exponent /= sum(t * t for t in logs)
         epsilon = exponent - 1.0
-        reach = 2.0**self._largest
+        k = 2.0**self.max_surprisal
         try:
             if abs(epsilon) > 1e-6:
-                reach = epsilon * reach / (1.0 - n**-epsilon)
+                k = epsilon * k / (1.0 - n**-epsilon)
             else:
-                reach /= math.log(n)
-            count = math.exp(math.log(reach) / exponent)
+                k /= math.log(n)
+            k = math.exp(math.log(k) / exponent)
         except (OverflowError, ValueError, ZeroDivisionError):
             return n
-        return max(1, min(n, round(min(count, n))))
+        return max(1, min(n, round(min(k, n))))

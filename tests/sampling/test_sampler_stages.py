@@ -49,8 +49,9 @@ def distribution(
     """What the sampler draws from, float64 [vocabulary]."""
     sampler = Sampler(SamplerConfig(**(OFF | fields)), logits_ops)
     data = view(logits)
-    sampler._change(data, recent)
-    candidates = sampler._filter(Candidates(data, logits_ops))
+    sampler._process(data, recent)
+    candidates = Candidates(data, logits_ops)
+    sampler._filter(candidates)
     if not candidates.complete:
         while candidates.grow():
             pass
@@ -244,7 +245,7 @@ def test_dry_penalizes_what_would_extend_a_repetition(
     )  # fmt: skip
     logits = view(np.zeros(5))
     sampler = Sampler(config, LOGITS_OPS["numpy"], lambda token: "!" if token in breakers else "a")
-    sampler._change(logits, recent)
+    sampler._process(logits, recent)
     expected = brute_force_dry(recent, config, breakers)
     got = {token: -value for token, value in enumerate(logits) if value}
     assert got == pytest.approx({t: p for t, p in expected.items() if p}, rel=1e-6)
@@ -272,7 +273,7 @@ def test_mirostat_holds_the_surprise_near_its_target(version: int, target: float
     allowed = []
     for _ in range(1500):
         token = sampler.sample(data, [])
-        allowed.append((token, sampler._mirostat._largest))
+        allowed.append((token, sampler._mirostat.max_surprisal))
     mean_largest = np.mean([largest for _, largest in allowed[500:]])
     # the surprise of a token under what was allowed when it was drawn
     surprises = [
