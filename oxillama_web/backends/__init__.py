@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..gguf.strings import StringKernels
     from ..plan.operations import Plan
     from .api import Executor
-    from .kernels.device import KernelHost
+    from .kernels.device import Device
     from .kernels.library import Library
     from .kernels.paging import LayerPager, WeightSource
     from .logits import LogitsOps
@@ -94,33 +94,33 @@ def paged_executor(
         from .numpy.executor import NumpyExecutor
 
         return NumpyExecutor(plan, gguf, pager)
-    from .kernels.device import LocalHost
+    from .kernels.device import LocalDevice
     from .kernels.library import load_library
 
     return paged_kernel_executor(
-        plan, config, LocalHost(load_library(), config.num_threads), source, pager
+        plan, config, LocalDevice(load_library(), config.num_threads), source, pager
     )
 
 
 def paged_kernel_executor(
-    plan: Plan, config: EngineConfig, host: KernelHost, source: WeightSource, pager: LayerPager
+    plan: Plan, config: EngineConfig, device: Device, source: WeightSource, pager: LayerPager
 ) -> Executor:
-    """As `paged_executor`, with a host; the plan is a `segmented` one."""
+    """As `paged_executor`, with a device; the plan is a `segmented` one."""
     from .kernels.executor import KernelExecutor
     from .kernels.paging import PagedProgram, PagedWeights
 
-    weights = PagedWeights(host, plan, source, pager)
-    return KernelExecutor(plan, config, host, weights, PagedProgram)
+    weights = PagedWeights(device, plan, source, pager)
+    return KernelExecutor(plan, config, device, weights, PagedProgram)
 
 
 def kernel_executor(
     plan: Plan, gguf: GGUFFile, config: EngineConfig, library: Library, *, consume: bool
 ) -> Executor:
     """The executor for one kernel library in this process; as `create_executor`."""
-    from .kernels.device import LocalHost
+    from .kernels.device import LocalDevice
     from .kernels.executor import KernelExecutor
     from .kernels.weights import weights_in_process
 
-    host = LocalHost(library, config.num_threads)
-    weights = weights_in_process(plan, gguf, host, consume=consume)
-    return KernelExecutor(plan, config, host, weights)
+    device = LocalDevice(library, config.num_threads)
+    weights = weights_in_process(plan, gguf, device, consume=consume)
+    return KernelExecutor(plan, config, device, weights)

@@ -9,7 +9,7 @@ from ..backends.kernels.library import load_library
 from ..backends.kernels.logits import KernelLogitsOps
 from ..backends.kernels.paging import LayerPager, segmented
 from ..backends.kernels.strings import KernelStrings
-from ..backends.kernels.wasm import PoolHost
+from ..backends.kernels.wasm import WasmDevice
 from ..backends.offload import OffloadPolicy
 from ..engine import InferenceEngine
 from ..errors import ModelFormatError
@@ -62,14 +62,14 @@ def open_paged(
     """
     source, n_total = DeviceFile(file), int(file.size)
     pager = LayerPager(OffloadPolicy.budget(ram_bytes))
-    host, library = PoolHost(pool), load_library(pool.variant)
+    device, library = WasmDevice(pool), load_library(pool.variant)
     model = load_with_executor(
         _read_header(source, n_total, KernelStrings(library)),
         tokenizer_json,
         None,
         config,
         lambda plan: paged_kernel_executor(
-            segmented(plan, pager.policy), config, host, source, pager
+            segmented(plan, pager.policy), config, device, source, pager
         ),
         KernelLogitsOps(library),
         lambda: [sample(info, source.read) for info in model.plan.weights.values()],

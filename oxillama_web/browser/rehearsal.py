@@ -11,7 +11,7 @@ import math
 import struct
 from typing import Any
 
-from ..backends.kernels.wasm import PoolBlock
+from ..backends.kernels.wasm import WasmBlock
 from ..gguf.types import FORMATS
 from ..tokenizer.byte_level import text_to_byte_chars
 from .worker import Session
@@ -41,7 +41,7 @@ def rehearse(pool: Any, round_number: int) -> None:
         round_number: of another number each time, since chat templates are compiled once.
     """
     file = tiny_model(round_number)
-    block = PoolBlock(pool, len(file))
+    block = WasmBlock(pool, len(file))
     block.write(0, file)
     session = Session(lambda *_: None)
     session.begin(pool, None)

@@ -9,7 +9,7 @@ from ..backends.kernels.executor import KernelExecutor
 from ..backends.kernels.library import load_library
 from ..backends.kernels.logits import KernelLogitsOps
 from ..backends.kernels.strings import KernelStrings
-from ..backends.kernels.wasm import PoolHost
+from ..backends.kernels.wasm import WasmDevice
 from ..backends.kernels.weights import Weights
 from ..engine import InferenceEngine
 from ..gguf.fingerprint import sample
@@ -110,11 +110,11 @@ class ArrivingModel:
             self.engine.use_model(model)
 
     def _executor(self, plan: Plan, address: int) -> KernelExecutor:
-        host = PoolHost(self._pool)
+        device = WasmDevice(self._pool)
         infos = list(plan.weights.values())
         addresses = [address + info.offset for info in infos]
-        weights = Weights(host, plan, addresses, None)
-        executor = KernelExecutor(plan, self._config, host, weights)
+        weights = Weights(device, plan, addresses, None)
+        executor = KernelExecutor(plan, self._config, device, weights)
         self._weights = weights
         self._unsampled = sorted(infos, key=_end, reverse=True)
         return executor

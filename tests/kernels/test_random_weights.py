@@ -18,8 +18,7 @@ from linear_driver import SANITIZE, Block, build, libraries, load
 
 from oxillama_web.architectures import read_model
 from oxillama_web.backends import kernel_executor
-from oxillama_web.backends.kernels import abi, weights
-from oxillama_web.backends.kernels import device as host
+from oxillama_web.backends.kernels import abi, device, weights
 from oxillama_web.backends.kernels import library as executors_library
 from oxillama_web.backends.kernels.memory import Memory
 from oxillama_web.config import EngineConfig
@@ -74,7 +73,7 @@ def exact_memory(monkeypatch: pytest.MonkeyPatch) -> list[Block]:
         return make_tensor(info, homes[-1].address)
 
     monkeypatch.setattr(weights, "_tensor", in_exact_memory)
-    monkeypatch.setattr(host, "Memory", ExactMemory)
+    monkeypatch.setattr(device, "Memory", ExactMemory)
     if SANITIZE:
         monkeypatch.setattr(executors_library, "KERNELS_FOLDER", build.SANITIZED)
     return homes

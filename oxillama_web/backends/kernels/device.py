@@ -1,6 +1,7 @@
-"""Where kernels run: memory that they read and write by address, and their functions.
+"""Where kernels run: a memory that they address, and their functions and threads.
 
-`LocalHost` is this process: memory of Python's own, and a library that ctypes has opened.
+`LocalDevice` is this process: Python's own memory, and a library that ctypes has opened. A page's
+workers are another one (wasm.py).
 """
 
 from __future__ import annotations
@@ -15,47 +16,52 @@ if TYPE_CHECKING:
 
 
 class Block(Protocol):
-    """Memory that kernels see, 64-byte aligned, freed when nothing refers to it any more."""
+    """Memory of a device, 64-byte aligned, freed when nothing refers to it any more."""
 
     @property
     def address(self) -> int:
-        """Of the first byte."""
+        """The address of the first byte."""
 
     @property
     def n_bytes(self) -> int:
         """How many bytes were asked for."""
 
     def write(self, offset: int, data: Any) -> None:
-        """Copies the bytes of a buffer, such as an array or a ctypes struct, into the block."""
+        """Copy the bytes of a buffer, such as an array or a ctypes struct, into the block."""
 
     def read(self, offset: int, n_bytes: int) -> bytes:
-        """A copy of a part."""
+        """Return a copy of a part."""
 
     def floats(self, offset: int, count: int) -> memoryview[float]:
-        """float32 values: the memory itself, or a copy until the next call; writable."""
+        """Return float32 values, writable: the memory itself, or a copy until the next call."""
 
 
-class KernelHost(Protocol):
-    """See above."""
+class Device(Protocol):
+    """A memory, and kernels that run on it.
+
+    Attributes:
+        name: what runs the kernels, such as "kernels-avx512".
+        functions: ox_format_supported, ox_pack, ox_pack_scratch_bytes, ox_check_model,
+            ox_scratch_bytes and ox_kv_shift, which take addresses as int.
+        n_threads: how many threads `forward` uses.
+    """
 
     name: str
-    # ox_format_supported, ox_pack, ox_pack_scratch_bytes, ox_check_model, ox_scratch_bytes,
-    # ox_kv_shift; they take addresses as int
     functions: Any
     n_threads: int
 
     def allocate(self, n_bytes: int) -> Block:
-        """A zeroed block. Raises OutOfMemoryError."""
+        """Return a zeroed block. Raises OutOfMemoryError."""
 
     def forward(self, model: int, batch: int, scratch: Block) -> int:
-        """ox_forward on all threads; returns its status. Raises KernelError after `close`."""
+        """Run ox_forward on all threads; return its status. Raises KernelError after `close`."""
 
     def close(self) -> None:
-        """Ends the threads."""
+        """End the threads."""
 
 
-class LocalHost:
-    """See `KernelHost`."""
+class LocalDevice:
+    """This process; see `Device`."""
 
     def __init__(self, library: Library, n_threads: int) -> None:
         self.name = f"kernels-{library.variant}"
@@ -64,11 +70,11 @@ class LocalHost:
         self._pool = self._create_pool()
 
     def allocate(self, n_bytes: int) -> Memory:
-        """See `KernelHost.allocate`."""
+        """See `Device.allocate`."""
         return Memory(n_bytes)
 
     def forward(self, model: int, batch: int, scratch: Block) -> int:
-        """See `KernelHost.forward`."""
+        """See `Device.forward`."""
         if self.n_threads == 0:
             raise KernelError("the model was closed")
         arguments = (model, batch, scratch.address, scratch.n_bytes)
@@ -77,7 +83,7 @@ class LocalHost:
         return int(self.functions.ox_forward(*arguments))
 
     def close(self) -> None:
-        """See `KernelHost.close`."""
+        """See `Device.close`."""
         if self._pool:
             self.functions.ox_pool_destroy(self._pool)
             self._pool = None

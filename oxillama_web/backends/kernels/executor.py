@@ -1,6 +1,6 @@
 """Runs a plan in C: one call for a whole forward pass.
 
-At load the plan becomes the tables of kernels_c/ox.h in the memory of a host (host.py).
+At load the plan becomes the tables of kernels_c/ox.h in the memory of a device (device.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
     from ..api import Batch, KVCache, Outputs
-    from .device import Block, KernelHost
+    from .device import Block, Device
     from .weights import Weights
 
 
@@ -33,7 +33,7 @@ class KernelExecutor:
     """See `Executor`. Not thread-safe: one forward pass at a time.
 
     Args:
-        weights: in the host's memory; they may still arrive, until the first forward pass.
+        weights: in the device's memory; they may still arrive, until the first forward pass.
         program: what runs the plan.
     """
 
@@ -41,12 +41,12 @@ class KernelExecutor:
         self,
         plan: Plan,
         config: EngineConfig,
-        host: KernelHost,
+        device: Device,
         weights: Weights,
         program: Callable[..., Program] = Program,
     ) -> None:
-        self.name = host.name
-        self._host = host
+        self.name = device.name
+        self._device = device
         # the model's own, and those of the plan that runs: adapters' too
         self._model_weights: Weights | None = weights
         self._weights: Weights | None = weights
@@ -54,8 +54,8 @@ class KernelExecutor:
         kv_cache_type = "f32" if plan.is_encoder else config.kv_cache_type
         self._cache_layout = CacheLayout(plan, kv_cache_type)
         self._caches: WeakSet[PagedKVCache] = WeakSet()
-        self._arguments = _Arguments(host)
-        self._program = program(host, plan, weights, self._cache_layout)
+        self._arguments = _Arguments(device)
+        self._program = program(device, plan, weights, self._cache_layout)
         self._plan = plan
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
@@ -63,7 +63,7 @@ class KernelExecutor:
         if self._model_weights is None:
             raise KernelError("the model was closed")
         weights = self._model_weights.for_plan(plan, adapters)
-        self._program = Program(self._host, plan, weights, self._cache_layout)
+        self._program = Program(self._device, plan, weights, self._cache_layout)
         self._weights, self._plan = weights, plan
 
     @property
@@ -155,7 +155,7 @@ class KernelExecutor:
     def close(self) -> None:
         """Ends the threads and frees the weights."""
         self._program.close()
-        self._host.close()
+        self._device.close()
         self._model_weights = self._weights = None
 
 
@@ -186,7 +186,7 @@ class PagedKVCache:
         """Makes room for `length` positions, of which those behind the cache's own are written."""
         self._own_pages(self.length // PAGE_TOKENS)
         while len(self.pages) < -(-length // PAGE_TOKENS):
-            self.pages.append(self._executor._host.allocate(self._page_bytes))
+            self.pages.append(self._executor._device.allocate(self._page_bytes))
 
     @property
     def can_slide(self) -> bool:
@@ -233,7 +233,7 @@ class PagedKVCache:
         n_pages, size = -(-length // PAGE_TOKENS), self._page_bytes
         if len(data) != n_pages * size:
             raise InvalidRequestError(f"{len(data)} bytes are no cache of {length} tokens")
-        pages = [self._executor._host.allocate(size) for _ in range(n_pages)]
+        pages = [self._executor._device.allocate(size) for _ in range(n_pages)]
         for index, page in enumerate(pages):
             page.write(0, memoryview(data)[index * size : (index + 1) * size])
         self.pages, self.length, self._n_shared = pages, length, 0
@@ -249,7 +249,7 @@ class PagedKVCache:
         self._n_shared = min(self._n_shared, first)
 
     def _copy(self, page: Block) -> Block:
-        copy = self._executor._host.allocate(self._page_bytes)
+        copy = self._executor._device.allocate(self._page_bytes)
         copy.write(0, page.read(0, self._page_bytes))
         return copy
 
@@ -260,9 +260,9 @@ class _Arguments:
     Tables hold each other's addresses: they get their places, are completed, and then written.
     """
 
-    def __init__(self, host: KernelHost) -> None:
-        self._host = host
-        self._block = host.allocate(0)
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._block = device.allocate(0)
         self._tables: tuple[array[Any] | ctypes.Array[Any] | ctypes.Structure, ...] = ()
         self._offsets: list[int] = []
 
@@ -273,7 +273,7 @@ class _Arguments:
             offsets.append(end)
             end += -(-memoryview(table).nbytes // ALIGNMENT) * ALIGNMENT
         if end > self._block.n_bytes:
-            self._block = self._host.allocate(end)
+            self._block = self._device.allocate(end)
         self._tables, self._offsets = tables, offsets
         return [self._block.address + offset for offset in offsets]
 

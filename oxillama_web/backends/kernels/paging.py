@@ -17,7 +17,7 @@ from ...errors import InvalidRequestError, OutOfMemoryError, UnsupportedModelErr
 from ...plan.operations import Embed
 from ...plan.weight_chunks import cut, paged_weights, split_large_products
 from . import abi
-from .memory import ALIGNMENT, Memory
+from .memory import ALIGNMENT, Memory, align
 from .program import Program
 from .weights import Weights
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
     from ..offload import OffloadPolicy
-    from .device import Block, KernelHost
+    from .device import Block, Device
     from .program import CacheLayout
 
 # Of the budget, what one segment takes at most.
@@ -124,7 +124,7 @@ class PagedWeights(Weights):
 
     def __init__(
         self,
-        host: KernelHost,
+        device: Device,
         plan: Plan,
         source: WeightSource,
         pager: LayerPager,
@@ -140,7 +140,7 @@ class PagedWeights(Weights):
         self.paged = paged_weights(plan, tuple(kept)) - self._by_rows
         self.segments = cut(plan, self.paged, policy.ram_bytes // _SEGMENTS_IN_BUDGET)
         # no kernel reads through an address before its data is there; 0 would be refused
-        super().__init__(host, plan, [ALIGNMENT] * len(plan.weights), None)
+        super().__init__(device, plan, [ALIGNMENT] * len(plan.weights), None)
         self._unpacked = []
         self._row_blocks: dict[str, Block] = {}
         self._blocks: dict[int, Block] = {}
@@ -204,7 +204,7 @@ class PagedWeights(Weights):
             row_bytes = info.nbytes // info.shape[-1]
             block = self._row_blocks.get(name)
             if block is None or block.n_bytes < len(places) * row_bytes:
-                block = self._row_blocks[name] = self._host.allocate(len(places) * row_bytes)
+                block = self._row_blocks[name] = self._device.allocate(len(places) * row_bytes)
             for token, place in places.items():
                 offset = info.offset + token * row_bytes
                 self._source.read_into(block, place * row_bytes, offset, row_bytes)
@@ -280,11 +280,11 @@ class PagedWeights(Weights):
 
     def _read(self, names: Sequence[str]) -> Block:
         infos = [self._plan.weights[name] for name in names]
-        block = self._host.allocate(sum(_align(info.nbytes) for info in infos))
+        block = self._device.allocate(sum(align(info.nbytes) for info in infos))
         at = 0
         for info in infos:
             self._source.read_into(block, at, info.offset, info.nbytes)
-            at += _align(info.nbytes)
+            at += align(info.nbytes)
         self.pager.took(sum(info.nbytes for info in infos))
         return block
 
@@ -299,7 +299,7 @@ class PagedWeights(Weights):
         for name in names:
             tensor = self._tensors[self._index[name]]
             tensor.data, tensor.packed = at, packed
-            at += _align(self._plan.weights[name].nbytes)
+            at += align(self._plan.weights[name].nbytes)
 
     def _publish(self) -> None:
         self._table.write(0, self._tensors)
@@ -317,12 +317,12 @@ class PagedProgram(Program):
 
     def __init__(
         self,
-        host: KernelHost,
+        device: Device,
         plan: Plan,
         weights: PagedWeights,
         cache: CacheLayout,
     ) -> None:
-        super().__init__(host, plan, weights, cache)
+        super().__init__(device, plan, weights, cache)
         self._paged = weights
         self._models = [self._part(segment.first_op, segment.n_ops) for segment in weights.segments]
 
@@ -338,7 +338,7 @@ class PagedProgram(Program):
             if segment.first_op >= self._plan.n_hidden_ops and not with_head:
                 break
             self._paged.bring(number)
-            self._check(self._host.forward(model.address, batch, self._scratch), segment.first_op)
+            self._check(self._device.forward(model.address, batch, self._scratch), segment.first_op)
             self._paged.drop(number)
 
     def close(self) -> None:
@@ -357,7 +357,3 @@ class PagedProgram(Program):
 
 def _has_threads() -> bool:
     return sys.platform != "emscripten"
-
-
-def _align(n_bytes: int) -> int:
-    return -(-n_bytes // ALIGNMENT) * ALIGNMENT

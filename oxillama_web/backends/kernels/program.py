@@ -10,12 +10,12 @@ from ...errors import InvalidRequestError, KernelError, ThreadsLostError
 from ...plan.operations import op_writes
 from . import abi
 from .lowering import lower_ops
-from .memory import ALIGNMENT
+from .memory import align
 
 if TYPE_CHECKING:
     from ...config import KVCacheType
     from ...plan.operations import Plan
-    from .device import Block, KernelHost
+    from .device import Block, Device
     from .weights import Weights
 
 PAGE_TOKENS = 256
@@ -38,8 +38,8 @@ class CacheLayout:
             n_tiles = layer.n_heads * PAGE_TOKENS // _KEY_TILE
             row.n_heads, row.k_dim, row.v_dim = layer.n_heads, layer.k_dim, layer.v_dim
             row.k_offset = offset
-            row.v_offset = row.k_offset + _align(n_tiles * tile_bytes(kind, layer.k_dim))
-            offset = row.v_offset + _align(n_tiles * tile_bytes(kind, layer.v_dim))
+            row.v_offset = row.k_offset + align(n_tiles * tile_bytes(kind, layer.k_dim))
+            offset = row.v_offset + align(n_tiles * tile_bytes(kind, layer.v_dim))
         self.page_bytes = offset
 
 
@@ -60,16 +60,16 @@ class Program:
 
     def __init__(
         self,
-        host: KernelHost,
+        device: Device,
         plan: Plan,
         weights: Weights,
         cache: CacheLayout,
     ) -> None:
-        lowered = lower_ops(plan, host.n_threads)
-        self._host = host
+        lowered = lower_ops(plan, device.n_threads)
+        self._device = device
         self._plan = plan
         self._own_buffers = lowered.own_buffers
-        self._buffer_memory = self._scratch = host.allocate(0)
+        self._buffer_memory = self._scratch = device.allocate(0)
         self._capacities = {"batch": 0, "output": 0, "head": 0}
         self._fitted = (0, 0, False)
         self._buffers = (abi.Buffer * len(plan.buffers))()
@@ -106,7 +106,7 @@ class Program:
         self._n_body_buffers = model.n_buffers
         self._hidden_model = self._place(model)
         self.fit(1, 1, with_head=True)
-        self._check(host.functions.ox_check_model(self._model.address))
+        self._check(device.functions.ox_check_model(self._model.address))
 
     @property
     def work_bytes(self) -> int:
@@ -125,7 +125,7 @@ class Program:
             with_head: False stops before the output head.
         """
         model = self._model if with_head else self._hidden_model
-        self._check(self._host.forward(model.address, batch, self._scratch))
+        self._check(self._device.forward(model.address, batch, self._scratch))
 
     def shift(self, sequence: int, count: int, rotations: int, key: int, n_key: int) -> None:
         """ox_kv_shift: moves positions of a cache `count` to the front.
@@ -135,7 +135,7 @@ class Program:
             rotations: address of each layer's ox_key_rotation.
             key: address of n_key float32 values, room for one key.
         """
-        ox_kv_shift = self._host.functions.ox_kv_shift
+        ox_kv_shift = self._device.functions.ox_kv_shift
         self._check(ox_kv_shift(self._model.address, sequence, count, rotations, key, n_key))
 
     def result(self, n_rows: int, *, with_head: bool) -> memoryview[float]:
@@ -154,7 +154,7 @@ class Program:
 
     def close(self) -> None:
         """Frees the buffers."""
-        self._buffer_memory = self._scratch = self._host.allocate(0)
+        self._buffer_memory = self._scratch = self._device.allocate(0)
 
     def _make_room(self, n_tokens: int, n_outputs: int, with_head: bool) -> None:
         """See `fit`.
@@ -168,7 +168,7 @@ class Program:
         if all(n <= self._capacities[kind] for kind, n in needed.items()):
             return
         rows = {kind: max(n, self._capacities[kind]) for kind, n in needed.items()}
-        n_threads = self._host.n_threads
+        n_threads = self._device.n_threads
         capacities = [
             max(
                 rows["head" if number >= self._n_body_buffers else buffer.rows],
@@ -179,8 +179,8 @@ class Program:
         offsets, total = [], 0
         for buffer, capacity in zip(buffers.values(), capacities, strict=True):
             offsets.append(total)
-            total += _align(4 * buffer.width * capacity)
-        self._buffer_memory = self._host.allocate(total)
+            total += align(4 * buffer.width * capacity)
+        self._buffer_memory = self._device.allocate(total)
         for table_row, (name, buffer), capacity, offset in zip(
             self._buffers, buffers.items(), capacities, offsets, strict=True
         ):
@@ -190,13 +190,13 @@ class Program:
             table_row.rows = 0 if buffer.rows == "batch" else 1
             table_row.replicated = int(name in self._own_buffers)
         self._buffer_table.write(0, self._buffers)
-        self._scratch = self._host.allocate(
-            self._host.functions.ox_scratch_bytes(self._model.address, rows["batch"], n_threads)
+        self._scratch = self._device.allocate(
+            self._device.functions.ox_scratch_bytes(self._model.address, rows["batch"], n_threads)
         )
         self._capacities = rows
 
     def _place(self, table: ctypes.Structure | ctypes.Array[Any] | array[float]) -> Block:
-        block = self._host.allocate(memoryview(table).nbytes)
+        block = self._device.allocate(memoryview(table).nbytes)
         block.write(0, table)
         return block
 
@@ -212,7 +212,3 @@ class Program:
             )
         op = self._plan.ops[op_index] if op_index < len(self._plan.ops) else None
         raise KernelError(f"{abi.STATUS_TEXT.get(code, f'status {code}')} (operation {op})")
-
-
-def _align(n_bytes: int) -> int:
-    return -(-n_bytes // ALIGNMENT) * ALIGNMENT

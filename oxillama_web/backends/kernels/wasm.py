@@ -1,7 +1,7 @@
-"""Kernels in a page: over a memory of their own, outside of Python's, on several threads.
+"""Kernels in a page: on the threads of a pool, over a memory of their own that is not Python's.
 
-`pool` is the JavaScript object KernelPool of web/kernel_pool.js. A call into JavaScript costs a
-microsecond or two, so one token takes a handful of them.
+`pool` is the JavaScript object KernelPool of web/kernels/pool.js. A call into JavaScript costs a
+microsecond or two, so a token makes only a handful of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .device import Block
 
 
-class PoolBlock:
-    """See `Block`; its bytes can be copied in and out, but not looked at in place."""
+class WasmBlock:
+    """See `Block`. Its bytes can be copied in and out, but Python cannot address them."""
 
     def __init__(self, pool: Any, n_bytes: int) -> None:
         self.address: int = pool.allocate(n_bytes)
@@ -40,7 +40,7 @@ class PoolBlock:
         return bytes(self._pool.view(self.address + offset, n_bytes).to_bytes())
 
     def floats(self, offset: int, count: int) -> memoryview[float]:
-        """See `Block.floats`: a copy, in memory that the next call uses again."""
+        """See `Block.floats`: a copy, in memory that the next call reuses."""
         n_bytes = 4 * count
         if len(self._copy) != n_bytes:
             self._copy = bytearray(n_bytes)
@@ -52,8 +52,8 @@ class PoolBlock:
             self._pool.free(self.address)
 
 
-class PoolHost:
-    """See `KernelHost`.
+class WasmDevice:
+    """A page's pool of workers; see `Device`.
 
     Raises:
         KernelError: the pool's kernels are of another version.
@@ -67,14 +67,14 @@ class PoolHost:
         self._pool = pool
         self._forward = pool.forward
 
-    def allocate(self, n_bytes: int) -> PoolBlock:
-        """See `KernelHost.allocate`."""
-        return PoolBlock(self._pool, n_bytes)
+    def allocate(self, n_bytes: int) -> WasmBlock:
+        """See `Device.allocate`."""
+        return WasmBlock(self._pool, n_bytes)
 
     def forward(self, model: int, batch: int, scratch: Block) -> int:
-        """See `KernelHost.forward`."""
+        """See `Device.forward`."""
         return int(self._forward(model, batch, scratch.address, scratch.n_bytes))
 
     def close(self) -> None:
-        """Ends the threads and lets go of all the memory."""
+        """End the threads and free all of the memory."""
         self._pool.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...errors import KernelError, UnsupportedModelError
 from ...gguf.types import FORMATS
 from . import abi
-from .memory import ALIGNMENT, address_of, is_writable
+from .memory import address_of, align, is_writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...gguf.reader import GGUFFile, TensorInfo
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
-    from .device import KernelHost
+    from .device import Device
 
 _F32 = 0
 
@@ -35,19 +35,19 @@ class Weights:
 
     def __init__(
         self,
-        host: KernelHost,
+        device: Device,
         plan: Plan,
         addresses: Sequence[int],
         owner: object,
     ) -> None:
         infos = list(plan.weights.values())
-        _check_formats(host, infos)
+        _check_formats(device, infos)
         self.n_bytes = sum(info.nbytes for info in infos)
-        self._host = host
+        self._device = device
         self._infos = infos
         self._owner = owner
         self._tensors = (abi.Tensor * len(infos))(*map(_tensor, infos, addresses))
-        self._table = host.allocate(ctypes.sizeof(self._tensors))
+        self._table = device.allocate(ctypes.sizeof(self._tensors))
         self._table.write(0, self._tensors)
         ends = [info.offset + info.nbytes for info in infos]
         # the next one to pack stands last
@@ -72,7 +72,7 @@ class Weights:
 
         Args:
             adapters: whose the plan's weights are that are not the model's; their data is copied
-                into the host's memory.
+                into the device's memory.
         """
         own = {info.name: index for index, info in enumerate(self._infos)}
         addresses, blocks = [], []
@@ -80,11 +80,11 @@ class Weights:
             if name not in adapters:
                 addresses.append(self._tensors[own[name]].data)
                 continue
-            block = self._host.allocate(info.nbytes)
+            block = self._device.allocate(info.nbytes)
             block.write(0, adapters[name].data(info))
             blocks.append(block)
             addresses.append(block.address)
-        weights = Weights(self._host, plan, addresses, (self, blocks))
+        weights = Weights(self._device, plan, addresses, (self, blocks))
         for index, name in enumerate(plan.weights):
             if name not in adapters:
                 weights._tensors[index].packed = self._tensors[own[name]].packed
@@ -113,10 +113,10 @@ class Weights:
         return self._ends[self._unpacked[-1]] if self._unpacked else None
 
     def _pack(self, indices: Sequence[int]) -> None:
-        functions, stride = self._host.functions, ctypes.sizeof(abi.Tensor)
+        functions, stride = self._device.functions, ctypes.sizeof(abi.Tensor)
         needed = max(functions.ox_pack_scratch_bytes(self.address + i * stride) for i in indices)
-        scratch = self._host.allocate(needed)
-        one = self._host.allocate(stride)
+        scratch = self._device.allocate(needed)
+        one = self._device.allocate(stride)
         for index in indices:
             tensor = self._tensors[index]
             if tensor.n_out < abi.PANEL_ROWS:
@@ -134,7 +134,7 @@ class Weights:
         self._table.write(0, self._tensors)
 
 
-def weights_in_process(plan: Plan, gguf: GGUFFile, host: KernelHost, *, consume: bool) -> Weights:
+def weights_in_process(plan: Plan, gguf: GGUFFile, device: Device, *, consume: bool) -> Weights:
     """Weights from a whole file in Python's memory, packed: in place if it may be consumed."""
     infos = list(plan.weights.values())
     owner: object
@@ -143,23 +143,23 @@ def weights_in_process(plan: Plan, gguf: GGUFFile, host: KernelHost, *, consume:
         start = address_of(gguf.buffer)
         addresses = [start + info.offset for info in infos]
     else:
-        _check_formats(host, infos)
-        arena = host.allocate(sum(_align(info.nbytes) for info in infos))
+        _check_formats(device, infos)
+        arena = device.allocate(sum(align(info.nbytes) for info in infos))
         owner, addresses, position = arena, [], 0
         for info in infos:
             arena.write(position, gguf.data_of(info))
             addresses.append(arena.address + position)
-            position += _align(info.nbytes)
-    weights = Weights(host, plan, addresses, owner)
+            position += align(info.nbytes)
+    weights = Weights(device, plan, addresses, owner)
     weights.pack()
     return weights
 
 
-def _check_formats(host: KernelHost, infos: Sequence[TensorInfo]) -> None:
+def _check_formats(device: Device, infos: Sequence[TensorInfo]) -> None:
     for info in infos:
         is_vector = len(info.shape) == 1  # of a norm, or a bias
         has_kernel = (
-            info.format == _F32 if is_vector else host.functions.ox_format_supported(info.format)
+            info.format == _F32 if is_vector else device.functions.ox_format_supported(info.format)
         )
         if not has_kernel:
             known = FORMATS.get(info.format)
@@ -188,7 +188,3 @@ def _matrices(info: TensorInfo, tensor: abi.Tensor) -> list[abi.Tensor]:
         abi.Tensor(tensor.data + expert * n_bytes, n_bytes, tensor.format, 0, *info.shape[:2])
         for expert in range(n_experts)
     ]
-
-
-def _align(n_bytes: int) -> int:
-    return -(-n_bytes // ALIGNMENT) * ALIGNMENT
