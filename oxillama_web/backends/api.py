@@ -30,14 +30,15 @@ class KVCache(Protocol):
         """Another cache that holds the first `length` tokens; neither changes the other."""
 
     @property
-    def can_slide(self) -> bool:
-        """Whether positions can move; not where the model learned a vector for each."""
+    def can_shift(self) -> bool:
+        """Whether positions can move. They cannot if the model learned a vector for each."""
 
-    def slide(self, start: int, count: int) -> None:
-        """Forgets `count` positions from `start` on; those behind them move up, computed as before.
+    def shift(self, start: int, count: int) -> None:
+        """Discard `count` positions from `start` on, and move those after them down.
 
-        Their keys are turned to their new positions. What they learned from tokens that are
-        forgotten stays in them: reading the tokens that are left anew would give other values.
+        Keys are rotated to their new positions (a K-shift); values stay as they are. They were
+        computed while the discarded tokens were visible, so a prefill of the tokens that are left
+        would give other values.
 
         Raises:
             InvalidRequestError: there are not so many, or they cannot move.
@@ -70,9 +71,9 @@ def check_batch(batch: Batch) -> None:
         raise InvalidRequestError("a batch has one cache twice; give its tokens together")
 
 
-def check_slide(cache: KVCache, start: int, count: int) -> None:
-    """Raises InvalidRequestError if the cache cannot slide so."""
-    if start < 0 or count < 1 or start + count > cache.length or not cache.can_slide:
+def check_shift(cache: KVCache, start: int, count: int) -> None:
+    """Raise InvalidRequestError if the cache cannot shift so."""
+    if start < 0 or count < 1 or start + count > cache.length or not cache.can_shift:
         raise InvalidRequestError(
             f"cannot take {count} positions from {start} on out of a cache of {cache.length} tokens"
         )

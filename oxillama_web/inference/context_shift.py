@@ -28,8 +28,8 @@ def shift_context(sequence: TokenSequence, new: list[int]) -> list[int]:
     n_keep, tokens = sequence.n_keep, sequence.tokens + new
     end = len(tokens) - (sequence.model.context_size - n_keep) // 2
     discarded = sequence.discarded + tokens[n_keep:end]
-    if end < len(sequence.tokens) and sequence.cache.can_slide:
-        sequence.cache.slide(n_keep, end - n_keep)
+    if end < len(sequence.tokens) and sequence.cache.can_shift:
+        sequence.cache.shift(n_keep, end - n_keep)
         del sequence.tokens[n_keep:end]
     else:
         kept = tokens[:n_keep] + tokens[end:]

@@ -161,7 +161,7 @@ class FarCache(NumpyKVCache):
 def test_logits_are_those_of_the_same_distances(case: str, tmp_path: Path, executor: str) -> None:
     """Attention with rotary positions knows only how far keys are away.
 
-    So a cache that has lost its first positions gives the logits of one that has not slid, where
+    So a cache that has lost its first positions gives the logits of one that has not shifted, where
     they are out of sight. A cache without positions gives them too.
     """
     path = tmp_path / "model.gguf"
@@ -169,10 +169,10 @@ def test_logits_are_those_of_the_same_distances(case: str, tmp_path: Path, execu
     engine = load(path, executor, context_size=CONTEXT_SIZES.get(case))
     cache = engine._model.executor.new_cache()
     if case in ("gpt2", "starcoder"):
-        assert not cache.can_slide
+        assert not cache.can_shift
         engine._model.executor.forward(cache, PROMPT, "last")
         with pytest.raises(InvalidRequestError, match="cannot take 2 positions"):
-            cache.slide(0, 2)
+            cache.shift(0, 2)
         return
     rng = np.random.default_rng(1)
     old, new = (rng.integers(5, 60, n).tolist() for n in (70, 8))
@@ -184,7 +184,7 @@ def test_logits_are_those_of_the_same_distances(case: str, tmp_path: Path, execu
     far.n_hidden = n_hidden
     expected = np.array(oracle.forward(far, new, "all"))
     engine._model.executor.forward(cache, old, "last")
-    cache.slide(0, n_hidden)
+    cache.shift(0, n_hidden)
     assert cache.length == len(old) - n_hidden
     logits = np.array(engine._model.executor.forward(cache, new, "all"))
     error = np.abs(logits - expected).max() / np.abs(expected).max()
@@ -199,10 +199,10 @@ def test_a_fork_keeps_what_its_origin_discards(tiny: Path, executor: str) -> Non
     model.executor.forward(cache, text, "last")
     fork = cache.fork(290)
     exported = fork.export()
-    cache.slide(10, 100)
+    cache.shift(10, 100)
     assert cache.length == 200
     assert fork.export() == exported
-    fork.slide(10, 190)
+    fork.shift(10, 190)
     assert fork.length == 100
     assert np.isfinite(model.executor.forward(cache, text[:5], "last")).all()
 

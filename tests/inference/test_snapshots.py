@@ -184,7 +184,7 @@ def test_forks_hold_their_common_pages_once(tiny: Path) -> None:
     conversation = engine.conversation()
     conversation.prefill(LONG)
     before = engine.memory_bytes
-    page = conversation.sequence.cache._executor._cache_layout.page_bytes
+    page = engine._model.executor.cache_bytes(1)
     forks = [conversation.fork() for _ in range(4)]
     assert engine.memory_bytes == before + 4 * page
     del forks

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...plan.operations import Plan
     from ..offload import OffloadPolicy
     from .device import Block, Device
-    from .program import CacheLayout
+    from .kv_cache import CacheLayout
 
 # Of the budget, what one segment takes at most.
 _SEGMENTS_IN_BUDGET = 8

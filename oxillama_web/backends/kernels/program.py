@@ -9,45 +9,15 @@ from typing import TYPE_CHECKING, Any
 from ...errors import InvalidRequestError, KernelError, ThreadsLostError
 from ...plan.operations import op_writes
 from . import abi
+from .kv_cache import PAGE_TOKENS
 from .lowering import lower_ops
 from .memory import align
 
 if TYPE_CHECKING:
-    from ...config import KVCacheType
     from ...plan.operations import Plan
     from .device import Block, Device
+    from .kv_cache import CacheLayout
     from .weights import Weights
-
-PAGE_TOKENS = 256
-_KV_FORMATS = {"f32": 0, "f16": 1, "q8_0": 8}
-_KEY_TILE = 64
-
-
-class CacheLayout:
-    """Where each layer's keys and values lie in a page of the cache.
-
-    All layers are in each page, keys then values; one head's positions lie side by side, which is
-    the order that attention reads them in (struct ox_kv_layer in kernels_c/ox.h).
-    """
-
-    def __init__(self, plan: Plan, kind: KVCacheType) -> None:
-        self.format = _KV_FORMATS[kind]
-        self.layers = (abi.KVLayer * len(plan.kv_layers))()
-        offset = 0
-        for row, layer in zip(self.layers, plan.kv_layers, strict=True):
-            n_tiles = layer.n_heads * PAGE_TOKENS // _KEY_TILE
-            row.n_heads, row.k_dim, row.v_dim = layer.n_heads, layer.k_dim, layer.v_dim
-            row.k_offset = offset
-            row.v_offset = row.k_offset + align(n_tiles * tile_bytes(kind, layer.k_dim))
-            offset = row.v_offset + align(n_tiles * tile_bytes(kind, layer.v_dim))
-        self.page_bytes = offset
-
-
-def tile_bytes(kind: KVCacheType, dim: int) -> int:
-    """Bytes of 64 positions of one head, `dim` values each: see kernels_c/ops/kv_cache.h."""
-    if kind == "q8_0":
-        return _KEY_TILE * (dim + 2 * (-(-dim // 32)))
-    return _KEY_TILE * dim * (4 if kind == "f32" else 2)
 
 
 class Program:
@@ -126,17 +96,6 @@ class Program:
         """
         model = self._model if with_head else self._hidden_model
         self._check(self._device.forward(model.address, batch, self._scratch))
-
-    def shift(self, sequence: int, count: int, rotations: int, key: int, n_key: int) -> None:
-        """ox_kv_shift: moves positions of a cache `count` to the front.
-
-        Args:
-            sequence: address of an ox_sequence, which has the positions that move.
-            rotations: address of each layer's ox_key_rotation.
-            key: address of n_key float32 values, room for one key.
-        """
-        ox_kv_shift = self._device.functions.ox_kv_shift
-        self._check(ox_kv_shift(self._model.address, sequence, count, rotations, key, n_key))
 
     def result(self, n_rows: int, *, with_head: bool) -> memoryview[float]:
         """The first rows of the logits, or of the hidden states."""

@@ -37,7 +37,7 @@ from ...plan.operations import (
     SelectRows,
     Softcap,
 )
-from ..api import check_batch, check_slide
+from ..api import check_batch, check_shift
 from .experts import expert_linear, expert_sum, select_experts
 from .weights import PagedArrays, dequantized
 
@@ -231,13 +231,13 @@ class NumpyKVCache:
         return other
 
     @property
-    def can_slide(self) -> bool:
-        """See `KVCache.can_slide`."""
+    def can_shift(self) -> bool:
+        """See `KVCache.can_shift`."""
         return key_rotations(self._plan) is not None
 
-    def slide(self, start: int, count: int) -> None:
-        """See `KVCache.slide`."""
-        check_slide(self, start, count)
+    def shift(self, start: int, count: int) -> None:
+        """See `KVCache.shift`."""
+        check_shift(self, start, count)
         moved, to = slice(start + count, self.length), slice(start, self.length - count)
         rotations = key_rotations(self._plan) or ()
         for keys, values, rotation in zip(self._keys, self._values, rotations, strict=True):

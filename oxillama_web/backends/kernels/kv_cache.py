@@ -1,0 +1,176 @@
+"""The kernels' cache of keys and values, in pages of 256 positions that are allocated as it fills.
+
+All layers are in each page, keys before values. Within a layer, the positions of one head are
+consecutive, because attention reads them in this order (struct ox_kv_layer in kernels_c/ox.h).
+
+    page 0: positions 0 to 255        page 1: positions 256 to 511       ...
+    [layer 0: keys  head 0, 1, ... | values  head 0, 1, ...][layer 1: ...] ...
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from ...errors import InvalidRequestError
+from ..api import check_shift
+from . import abi
+from .memory import align
+
+if TYPE_CHECKING:
+    from ...config import KVCacheType
+    from ...plan.operations import Plan
+    from .device import Block, Device
+    from .kv_shift import KVShift
+
+PAGE_TOKENS = 256
+_FORMATS = {"f32": 0, "f16": 1, "q8_0": 8}
+_KEY_TILE = 64
+
+
+class CacheLayout:
+    """Where each layer's keys and values are in a page.
+
+    Attributes:
+        format: the number of the values' format (kv_format in kernels_c/ox.h).
+        layers: the table of the layers, ox_kv_layer.
+        page_bytes: the size of a page.
+    """
+
+    def __init__(self, plan: Plan, kind: KVCacheType) -> None:
+        self.format = _FORMATS[kind]
+        self.layers = (abi.KVLayer * len(plan.kv_layers))()
+        offset = 0
+        for row, layer in zip(self.layers, plan.kv_layers, strict=True):
+            n_tiles = layer.n_heads * PAGE_TOKENS // _KEY_TILE
+            row.n_heads, row.k_dim, row.v_dim = layer.n_heads, layer.k_dim, layer.v_dim
+            row.k_offset = offset
+            row.v_offset = row.k_offset + align(n_tiles * tile_bytes(kind, layer.k_dim))
+            offset = row.v_offset + align(n_tiles * tile_bytes(kind, layer.v_dim))
+        self.page_bytes = offset
+
+    def __str__(self) -> str:
+        """Return the name of the layout; see `KVCache.layout`."""
+        sizes = ",".join(f"{row.n_heads}x{row.k_dim}x{row.v_dim}" for row in self.layers)
+        return f"pages {PAGE_TOKENS} format {self.format} layers {sizes}"
+
+
+def tile_bytes(kind: KVCacheType, dim: int) -> int:
+    """Return the bytes of 64 positions of one head with `dim` values: kernels_c/ops/kv_cache.h."""
+    if kind == "q8_0":
+        return _KEY_TILE * (dim + 2 * (-(-dim // 32)))
+    return _KEY_TILE * dim * (4 if kind == "f32" else 2)
+
+
+class CachePages:
+    """Allocates the pages of all caches of a model, and counts those that are held."""
+
+    def __init__(self, device: Device, layout: CacheLayout) -> None:
+        self.layout = layout
+        self._device = device
+        self._held: WeakSet[Block] = WeakSet()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the pages that caches refer to; shared ones count once."""
+        return len(self._held) * self.layout.page_bytes
+
+    def allocate(self) -> Block:
+        """Return a zeroed page. Raises OutOfMemoryError."""
+        page = self._device.allocate(self.layout.page_bytes)
+        self._held.add(page)
+        return page
+
+    def copy(self, page: Block) -> Block:
+        """Return a page with the same content. Raises OutOfMemoryError."""
+        copy = self.allocate()
+        copy.write(0, page.read(0, self.layout.page_bytes))
+        return copy
+
+
+class PagedKVCache:
+    """The keys and values of one sequence; see `KVCache`.
+
+    Forks share whole pages. A cache copies a shared page before it writes to it. A page is freed
+    with the last cache that refers to it.
+    """
+
+    def __init__(self, memory: CachePages, shift: KVShift) -> None:
+        """Begin an empty cache.
+
+        Args:
+            memory: allocates its pages.
+            shift: moves positions in them.
+        """
+        self.length = 0
+        self.pages: list[Block] = []
+        # so many pages, from the first, may belong to other caches too
+        self._n_shared = 0
+        self._memory = memory
+        self._shift = shift
+
+    def truncate(self, length: int) -> None:
+        """Drop positions from `length` on, and free the pages after it."""
+        if not 0 <= length <= self.length:
+            raise InvalidRequestError(f"cannot cut a cache of {self.length} tokens to {length}")
+        self.length = length
+        del self.pages[-(-length // PAGE_TOKENS) :]
+        self._n_shared = min(self._n_shared, len(self.pages))
+
+    def reserve(self, length: int) -> None:
+        """Make room for `length` positions; those after the cache's own may then be written."""
+        self._unshare_pages(self.length // PAGE_TOKENS)
+        while len(self.pages) < -(-length // PAGE_TOKENS):
+            self.pages.append(self._memory.allocate())
+
+    @property
+    def can_shift(self) -> bool:
+        """See `KVCache.can_shift`."""
+        return self._shift.is_possible
+
+    def shift(self, start: int, count: int) -> None:
+        """See `KVCache.shift`."""
+        check_shift(self, start, count)
+        self._unshare_pages(start // PAGE_TOKENS)
+        self._shift.run(self.pages, start + count, self.length, count)
+        self.truncate(self.length - count)
+
+    def fork(self, length: int) -> PagedKVCache:
+        """See `KVCache.fork`: whole pages are shared, and the last one is copied."""
+        if not 0 <= length <= self.length:
+            raise InvalidRequestError(f"a cache of {self.length} tokens has no first {length}")
+        n_whole, rest = divmod(length, PAGE_TOKENS)
+        other = PagedKVCache(self._memory, self._shift)
+        other.length = length
+        other.pages = self.pages[:n_whole]
+        if rest:
+            other.pages.append(self._memory.copy(self.pages[n_whole]))
+        other._n_shared = n_whole
+        self._n_shared = max(self._n_shared, n_whole)
+        return other
+
+    @property
+    def layout(self) -> str:
+        """See `KVCache.layout`."""
+        return str(self._memory.layout)
+
+    def export(self) -> bytes:
+        """See `KVCache.export`: the pages, one after the other."""
+        n_pages = -(-self.length // PAGE_TOKENS)
+        return b"".join(page.read(0, page.n_bytes) for page in self.pages[:n_pages])
+
+    def restore(self, data: bytes, length: int) -> None:
+        """See `KVCache.restore`."""
+        n_pages, size = -(-length // PAGE_TOKENS), self._memory.layout.page_bytes
+        if len(data) != n_pages * size:
+            raise InvalidRequestError(f"{len(data)} bytes are no cache of {length} tokens")
+        pages = [self._memory.allocate() for _ in range(n_pages)]
+        for index, page in enumerate(pages):
+            page.write(0, memoryview(data)[index * size : (index + 1) * size])
+        self.pages, self.length, self._n_shared = pages, length, 0
+
+    def _unshare_pages(self, first: int) -> None:
+        """Copy shared pages from that one on: they will be written."""
+        for index in range(first, self._n_shared):
+            self.pages[index] = self._memory.copy(self.pages[index])
+        self._n_shared = min(self._n_shared, first)
