@@ -1,13 +1,14 @@
 """Text to token ids and back, in pure Python: GGUF vocabularies and Hugging Face's tokenizer.json.
 
-A tokenizer cuts special tokens out of a text (special_tokens.py), splits the rest into words
-(split_rules.py, words.py) and merges the characters of each word (merging.py).
+A tokenizer cuts special tokens out of a text (special_tokens.py), splits the rest into pre-tokens
+(gguf_pre_tokenizers.py, pre_tokenizers.py, metaspace.py) and merges the characters of each one
+(merging.py).
 """
 
 from __future__ import annotations
 
-from .base import StreamDecoder, Tokenizer
 from .gguf_vocabulary import load_gguf_vocabulary
+from .tokenizer import StreamDecoder, Tokenizer
 
 __all__ = ["StreamDecoder", "Tokenizer", "load_gguf_vocabulary", "load_tokenizer_json"]
 
@@ -19,12 +20,15 @@ def load_tokenizer_json(
     *,
     use_library: bool = False,
 ) -> Tokenizer:
-    """A tokenizer from the content of a Hugging Face tokenizer.json.
+    """Return a tokenizer from the content of a Hugging Face tokenizer.json.
 
-    The file does not say which tokens begin and end a text. Give them if they are known (a GGUF
-    file's metadata has them); else they are taken from its template and from well-known names.
+    The file does not say which tokens begin and end a text. Give them if you know them (the
+    metadata of a GGUF file has them); otherwise the file's template and well-known names decide.
 
-    With `use_library` the package `tokenizers` encodes where it is installed: the ids are the same.
+    Args:
+        text: the content of the file.
+        bos_id, eos_id: the tokens of a text's beginning and end.
+        use_library: encode with the package `tokenizers` if it is installed. The ids are the same.
 
     Raises:
         TokenizerError: the file is broken, or uses a part that is not supported.
@@ -33,7 +37,7 @@ def load_tokenizer_json(
 
     tokenizer = load(text, bos_id, eos_id)
     if use_library:
-        from .library import find_library_encoder
+        from .hf_backend import find_hf_backend
 
-        tokenizer.whole_text_encoder = find_library_encoder(text)
+        tokenizer.hf_backend = find_hf_backend(text)
     return tokenizer

@@ -1,7 +1,7 @@
-"""The reversible map between bytes and printable characters that GPT-2 vocabularies are written in.
+"""GPT-2's reversible map between bytes and printable characters.
 
 Source: `bytes_to_unicode` of https://github.com/openai/gpt-2/blob/master/src/encoder.py: printable
-Latin-1 characters stand for themselves, the 68 other bytes for U+0100 and on.
+Latin-1 characters stand for themselves; the 68 other bytes are written as U+0100 and up.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ ALPHABET = frozenset(_TABLE)
 
 
 def text_to_byte_chars(text: str) -> str:
-    """One character for each UTF-8 byte of the text."""
+    """Return one character for each UTF-8 byte of the text."""
     return codecs.charmap_decode(text.encode(), "strict", _TABLE)[0]
 
 
 def byte_chars_to_bytes(token: str) -> bytes:
-    """The bytes of a token; one with other characters (an added token) is taken as plain text."""
+    """Return the bytes of a token; one with other characters (an added token) is plain text."""
     try:
         return codecs.charmap_encode(token, "strict", _BYTE_OF_CHAR)[0]
     except UnicodeEncodeError:

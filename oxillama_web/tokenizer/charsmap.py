@@ -1,8 +1,9 @@
 """SentencePiece's "precompiled charsmap": a table of texts and what they are normalized to.
 
-The data is a double array trie (Darts: https://github.com/s-yata/darts-clone) behind its size in
-bytes, then the replacements, each ended by a zero. A unit of the trie has its label in bits 0 to 7,
-whether a key ends there in bit 8, and the offset of its children in bits 10 and up.
+The data is the size of a trie in bytes, the trie, and then the replacements, each ended by a zero
+byte. The trie is a double array (Darts: https://github.com/s-yata/darts-clone) of 32-bit units. A
+unit has its label in bits 0 to 7, a flag in bit 8 that tells whether a key ends there, and the
+offset of its children in bits 10 and up.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _IS_VALUE = 1 << 31
 
 
 class CharsMap:
-    """Replacements by what they replace.
+    """Maps keys, found in a text, to their replacements.
 
     Raises:
         TokenizerError: the data is broken.
@@ -32,7 +33,7 @@ class CharsMap:
         self._replacements = data[size + 4 :]
 
     def matches(self, text: bytes, start: int) -> list[tuple[int, str]]:
-        """Keys at a place of a text, the shortest first: where each ends, and its replacement."""
+        """Return the keys that begin at `start`, shortest first: their ends and replacements."""
         units = self._units
         found = []
         at = _offset(units[0])

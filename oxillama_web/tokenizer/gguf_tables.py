@@ -19,7 +19,7 @@ _JINA = ("jina-v2-de", "jina-v2-es", "jina-v2-code")
 
 
 class VocabularyTables:
-    """The metadata, with its tables read when they are needed."""
+    """The metadata; its tables are read when they are needed."""
 
     def __init__(self, metadata: Mapping[str, Any]) -> None:
         self._metadata = metadata
@@ -37,7 +37,7 @@ class VocabularyTables:
         return value
 
     def data(self, key: str) -> bytes:
-        """An array of bytes, signed or not; empty if it is missing."""
+        """Return an array of bytes, signed or not; empty if it is missing."""
         values = self._metadata.get(PREFIX + key) or []
         try:
             return bytes(value & 0xFF for value in values)
@@ -51,7 +51,7 @@ class VocabularyTables:
         return bool(self._metadata.get(PREFIX + key, default))
 
     def token(self, key: str, default: int | None = None) -> int | None:
-        """A special token's id, if it is in the vocabulary."""
+        """Return a special token's id, or None if the vocabulary has no such id."""
         value = self._metadata.get(f"{PREFIX}{key}_token_id", default)
         known = isinstance(value, int) and 0 <= value < len(self.tokens)
         return value if known else None
@@ -65,7 +65,7 @@ class VocabularyTables:
         return array("f", scores)
 
     def special_tokens(self) -> list[SpecialToken]:
-        """Tokens that are matched as they stand: control, unknown and user-defined ones."""
+        """Return the tokens that are matched literally: control, unknown and user-defined ones."""
         types = dict.fromkeys(self._of_type(_USER_DEFINED), False)
         types |= dict.fromkeys((*self._of_type(_CONTROL), *self._of_type(_UNKNOWN)), True)
         types |= {self.ids[text]: True for text in CONTROL_NAMES if text in self.ids}
@@ -73,46 +73,48 @@ class VocabularyTables:
         if "<|tool_response>" in self.ids and "</s>" in self.ids:  # Gemma 4, where </s> is a tag
             del types[self.ids["</s>"]]
         return [
-            SpecialToken(text, token, is_control, self._strips(text), self._is_phi3(text))
+            SpecialToken(
+                text, token, is_control, self._strips_before(text), self._strips_after(text)
+            )
             for token, is_control in sorted(types.items())
             for text in (self.tokens[token],)
         ]
 
-    # llama.cpp knows no per-token settings from the file, and treats these families by their names
+    # The file has no settings for single tokens; llama.cpp goes by the names of these families.
 
-    def _strips(self, text: str) -> bool:
-        """Whether a token takes the white space before it."""
+    def _strips_before(self, text: str) -> bool:
+        """Return whether a token takes the white space before it."""
         architecture = str(self._metadata.get("general.architecture", ""))
         pre, name = self.text("pre", ""), str(self._metadata.get("general.name", "")).lower()
         if architecture in ("nomic-bert-moe", "jina-bert-v3") or pre in _JINA:
             return text == "<mask>"
         return text == "[MASK]" and "modern-bert" in name
 
-    def _is_phi3(self, text: str) -> bool:
-        """Whether a token takes the white space behind it."""
+    def _strips_after(self, text: str) -> bool:
+        """Return whether a token takes the white space after it."""
         name = str(self._metadata.get("general.name", "")).lower()
         is_phi3 = "phi-3" in name or "phi3" in name
         return is_phi3 and text not in ("<unk>", "<s>", "<|endoftext|>")
 
     def byte_tokens(self) -> dict[str, bytes]:
-        """Tokens that stand for one byte each."""
+        """Return the bytes of the tokens that stand for one byte each, by their texts."""
         texts = [self.tokens[token] for token in self._of_type(_BYTE)]
         return {text: byte for text in texts if (byte := byte_of_token(text)) is not None}
 
-    def scores_of_words(self) -> dict[str, float]:
-        """The scores of all tokens that may be found in words."""
+    def scores_in_text(self) -> dict[str, float]:
+        """Return the scores of all tokens that a text can be segmented into."""
         left_out = {*self._of_type(_CONTROL), *self._of_type(_UNKNOWN), *self._of_type(_BYTE)}
         scores = self.scores()
         found = {text: scores[token] for text, token in self.ids.items() if token not in left_out}
         return found | {self.tokens[token]: 0.0 for token in self._of_type(_USER_DEFINED)}
 
     def least_score(self) -> float:
-        """The least score of the normal tokens."""
+        """Return the least score of the normal tokens."""
         scores = self.scores()
         return min((scores[token] for token in self._of_type(_NORMAL)), default=0.0)
 
-    def texts_as_they_stand(self) -> list[str]:
-        """User-defined tokens."""
+    def user_defined(self) -> list[str]:
+        """Return the texts of the user-defined tokens."""
         return [self.tokens[token] for token in self._of_type(_USER_DEFINED)]
 
     def _of_type(self, number: int) -> list[int]:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .base import TextEncoder
 from .charsmap import CharsMap
 from .gguf_tables import VocabularyTables
+from .metaspace import METASPACE, pre_token_splitter
+from .tokenizer import TextEncoder
 from .unigram import UNKNOWN_PENALTY, UnigramModel
-from .words import SPACE_MARK, word_splitter
 
 
 def unigram_encoder(vocabulary: VocabularyTables) -> TextEncoder:
-    """The encoder of a `t5` vocabulary."""
-    scores = vocabulary.scores_of_words()
+    """Return the encoder of a `t5` vocabulary."""
+    scores = vocabulary.scores_in_text()
     unknown_score = vocabulary.least_score() - UNKNOWN_PENALTY
     model = UnigramModel(
         vocabulary.ids, scores, vocabulary.token("unknown", 2), unknown_score=unknown_score
     )
-    split = word_splitter(scores)
+    split = pre_token_splitter(scores)
     normalize = _normalizer(vocabulary)
     merges_spaces = vocabulary.flag("remove_extra_whitespaces", False)
     prepends = vocabulary.flag("add_space_prefix", False)
@@ -26,11 +26,11 @@ def unigram_encoder(vocabulary: VocabularyTables) -> TextEncoder:
     def encode(text: str, *_: bool) -> list[int]:
         text = normalize(text)
         if merges_spaces:
-            text = "".join(SPACE_MARK + word for word in text.split(" ") if word)
+            text = "".join(METASPACE + word for word in text.split(" ") if word)
         else:
             words = text.lstrip(" ")
             spaces = len(text) - len(words) + bool(prepends and words)
-            text = SPACE_MARK * spaces + words.replace(" ", SPACE_MARK)
+            text = METASPACE * spaces + words.replace(" ", METASPACE)
         return model.encode(split(text))
 
     return encode
@@ -41,15 +41,15 @@ def _normalizer(vocabulary: VocabularyTables) -> Callable[[str], str]:
     if not data:
         return lambda text: text
     charsmap = CharsMap(data)
-    kept = _longest_match(vocabulary.texts_as_they_stand())
+    user_defined_end = _longest_match(vocabulary.user_defined())
 
     def normalize(text: str) -> str:
-        """Replaces the longest key at each place."""
+        """Replace the longest key at each place."""
         source = text.encode()
         parts: list[bytes] = []
         start = 0
         while start < len(source):
-            end = kept(source, start)
+            end = user_defined_end(source, start)
             part = source[start:end]
             if not part:
                 matches = charsmap.matches(source, start)
@@ -63,7 +63,10 @@ def _normalizer(vocabulary: VocabularyTables) -> Callable[[str], str]:
 
 
 def _longest_match(texts: list[str]) -> Callable[[bytes, int], int]:
-    """A function that tells where the longest of the texts ends that is at a place."""
+    """Return a function: where does the longest of the texts that begin at a place end?
+
+    It returns the place itself if none begins there.
+    """
     if not texts:
         return lambda _, start: start
     import re
@@ -79,5 +82,5 @@ def _longest_match(texts: list[str]) -> Callable[[bytes, int], int]:
 
 
 def _length_of_char(first_byte: int) -> int:
-    """Bytes of a character in UTF-8."""
+    """Return the number of bytes of a character in UTF-8."""
     return 1 if first_byte < 0x80 else 2 if first_byte < 0xE0 else 3 if first_byte < 0xF0 else 4

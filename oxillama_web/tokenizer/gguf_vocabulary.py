@@ -9,25 +9,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import TokenizerError
-from .base import TextEncoder, Tokenizer
-from .bpe import bpe_words, byte_token_ids, rank_cost
+from .bpe import bpe_encoder, byte_token_ids, rank_cost
 from .byte_level import byte_chars_to_bytes, text_to_byte_chars
+from .gguf_pre_tokenizers import GGUFPreTokenizer, gguf_pre_tokenizer
 from .gguf_tables import PREFIX, VocabularyTables
 from .merging import INFINITE
+from .metaspace import METASPACE, pre_token_splitter
 from .special_tokens import end_of_generation_ids
-from .split_rules import SplitRule, split_rule
+from .tokenizer import TextEncoder, Tokenizer
 from .unicode_regex import isolating_splitter
-from .words import SPACE_MARK, word_splitter
 
 
 def load_gguf_vocabulary(metadata: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer that a GGUF file's metadata describes.
+    """Return the tokenizer that a GGUF file's metadata describes.
 
     Args:
-        metadata: keys and values of the file; arrays are lists.
+        metadata: keys and values of the file; arrays are lists whose items are of one type.
 
     Raises:
-        TokenizerError: keys are missing or broken, or the kind of vocabulary is not supported.
+        TokenizerError: keys are missing or of a wrong type, or the kind of vocabulary is not
+            supported.
     """
     model = metadata.get(PREFIX + "model")
     if model in ("gpt2", "gemma4"):
@@ -51,10 +52,10 @@ def load_gguf_vocabulary(metadata: Mapping[str, Any]) -> Tokenizer:
 
 def _load_bpe(vocabulary: VocabularyTables, model: str) -> Tokenizer:
     name = "gemma4" if model == "gemma4" else vocabulary.text("pre", "default")
-    rule = split_rule(name)
-    encoder = _Lazy(lambda: _bpe_encoder(vocabulary, rule))
+    pre_tokenizer = gguf_pre_tokenizer(name)
+    encoder = _Lazy(lambda: _bpe_encoder(vocabulary, pre_tokenizer))
     text_to_bytes: Callable[[str], bytes]
-    if rule.byte_level:
+    if pre_tokenizer.byte_level:
         text_to_bytes = byte_chars_to_bytes
     else:
         text_to_bytes = _spaced_to_bytes(vocabulary.byte_tokens())
@@ -65,7 +66,7 @@ def _load_bpe(vocabulary: VocabularyTables, model: str) -> Tokenizer:
         text_to_bytes=text_to_bytes,
         bos_default=bos_default,
         eos_default=None if model == "gemma4" else 11,
-        add_bos=rule.add_bos,
+        add_bos=pre_tokenizer.add_bos,
         leading_spaces=0,
     )
 
@@ -98,7 +99,7 @@ def _load_word_piece(vocabulary: VocabularyTables) -> Tokenizer:
         eos_default=None,
         add_bos=True,
         leading_spaces=1,
-        separator=vocabulary.token("seperator", 102),  # the key is spelt so
+        separator=vocabulary.token("seperator", 102),  # as the key is spelt
     )
 
 
@@ -121,7 +122,7 @@ def _load_unigram(vocabulary: VocabularyTables) -> Tokenizer:
 
 
 class _Lazy:
-    """Builds the encoder's tables at the first text, not while a model loads."""
+    """Builds the tables of an encoder at the first text instead of while a model loads."""
 
     def __init__(self, build: Callable[[], TextEncoder]) -> None:
         self._build = build
@@ -145,7 +146,7 @@ def _tokenizer(
     add_eos: bool = False,
     separator: int | None = None,
 ) -> Tokenizer:
-    """`separator`: what stands behind a text instead of EOS."""
+    """Put a tokenizer together; a `separator` comes after a text in place of EOS."""
     bos = vocabulary.token("bos", bos_default)
     eos = vocabulary.token("eos", eos_default)
     add_bos = vocabulary.flag("add_bos_token", add_bos)
@@ -153,10 +154,10 @@ def _tokenizer(
     if separator is None and vocabulary.flag("add_eos_token", add_eos):
         last = eos
     special_tokens = vocabulary.special_tokens()
-    as_they_stand = {token.text for token in special_tokens}
+    literal_texts = {token.text for token in special_tokens}
 
     def to_bytes(text: str) -> bytes:
-        if text in as_they_stand:
+        if text in literal_texts:
             return text.encode("utf-8", "surrogateescape")
         return text_to_bytes(text)
 
@@ -183,28 +184,28 @@ def _tokenizer(
     )
 
 
-def _bpe_encoder(vocabulary: VocabularyTables, rule: SplitRule) -> TextEncoder:
+def _bpe_encoder(vocabulary: VocabularyTables, pre_tokenizer: GGUFPreTokenizer) -> TextEncoder:
     ids = vocabulary.ids
-    split = isolating_splitter(rule.patterns)
+    split = isolating_splitter(pre_tokenizer.patterns)
 
     def known_parts(symbol: str) -> list[int]:
-        """What llama.cpp does with a symbol that is no token: its parts that are, or nothing."""
+        """Return the symbol's id, or as llama.cpp those of its parts that are tokens."""
         found = ids.get(symbol)
         if found is not None:
             return [found]
-        if not rule.byte_level:
+        if not pre_tokenizer.byte_level:
             return byte_token_ids(ids, symbol) or []
         return [ids[char] for char in symbol if char in ids]
 
-    words = bpe_words(
+    encoder = bpe_encoder(
         list,
         rank_cost(vocabulary.table("merges")),
         known_parts,
-        ids if rule.ignore_merges else None,
+        ids if pre_tokenizer.ignore_merges else None,
     )
-    if rule.byte_level:
-        return lambda text, *_: words.encode(map(text_to_byte_chars, split(text)))
-    return lambda text, *_: words.encode(split(text.replace(" ", SPACE_MARK)))
+    if pre_tokenizer.byte_level:
+        return lambda text, *_: encoder.encode(map(text_to_byte_chars, split(text)))
+    return lambda text, *_: encoder.encode(split(text.replace(" ", METASPACE)))
 
 
 def _sentencepiece_encoder(vocabulary: VocabularyTables, add_space_prefix: bool) -> TextEncoder:
@@ -222,24 +223,24 @@ def _sentencepiece_encoder(vocabulary: VocabularyTables, add_space_prefix: bool)
             return [found]
         return byte_token_ids(ids, symbol) or ([] if unknown is None else [unknown])
 
-    words = bpe_words(list, cost, known_or_bytes)
-    split = word_splitter(vocabulary.tokens)
+    encoder = bpe_encoder(list, cost, known_or_bytes)
+    split = pre_token_splitter(vocabulary.tokens)
 
     def encode(text: str, *_: bool) -> list[int]:
         if add_space_prefix:
             text = " " + text
-        return words.encode(split(text.replace(" ", SPACE_MARK)))
+        return encoder.encode(split(text.replace(" ", METASPACE)))
 
     return encode
 
 
 def _spaced_to_bytes(byte_tokens: dict[str, bytes]) -> Callable[[str], bytes]:
-    """Bytes of a token whose spaces are written as U+2581."""
+    """Return a function: the bytes of a token whose spaces are written as U+2581."""
 
     def text_to_bytes(text: str) -> bytes:
         found = byte_tokens.get(text)
         if found is not None:
             return found
-        return text.replace(SPACE_MARK, " ").encode("utf-8", "surrogateescape")
+        return text.replace(METASPACE, " ").encode("utf-8", "surrogateescape")
 
     return text_to_bytes

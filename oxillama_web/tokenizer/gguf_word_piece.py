@@ -1,23 +1,23 @@
 """WordPiece vocabularies (BERT) in GGUF files, as llama.cpp's converter writes them.
 
-Tokens that start a word have U+2581 in front, those that go on with one have nothing. Text is
-normalized as llama.cpp does it (llm_tokenizer_wpm_session), close to BERT's own way.
+Tokens that start a word begin with U+2581; those that continue one have no mark. Text is normalized
+as llama.cpp does it (llm_tokenizer_wpm_session), which is close to BERT's own way.
 """
 
 from __future__ import annotations
 
-from .base import TextEncoder
 from .gguf_tables import VocabularyTables
+from .metaspace import METASPACE
 from .normalizers import CHINESE
+from .tokenizer import TextEncoder
 from .unicode_regex import UnicodeRegex
 from .word_piece import WordPieceModel
-from .words import SPACE_MARK
 
 _ASCII_SYMBOLS = r"\x24\x2b\x3c-\x3e\x5e\x60\x7c\x7e"
 
 
 def word_piece_encoder(vocabulary: VocabularyTables) -> TextEncoder:
-    """The encoder of a `bert` vocabulary."""
+    """Return the encoder of a `bert` vocabulary."""
     lowercase = vocabulary.flag("normalizer.lowercase", True)
     strip_accents = vocabulary.flag("normalizer.strip_accents", lowercase)
     model = WordPieceModel(vocabulary.ids, vocabulary.token("unknown", 100))
@@ -34,13 +34,13 @@ def word_piece_encoder(vocabulary: VocabularyTables) -> TextEncoder:
         if lowercase:
             text = text.lower() if text.isascii() else "".join(map(_lower, text))
         parts = single.split(text)
-        return model.encode(SPACE_MARK + word for part in parts for word in part.split(" ") if word)
+        return model.encode(METASPACE + word for part in parts for word in part.split(" ") if word)
 
     return encode
 
 
 def _base(char: str) -> str:
-    """The first character of the canonical decomposition."""
+    """Return the first character of the canonical decomposition."""
     if char.isascii():
         return char
     import unicodedata

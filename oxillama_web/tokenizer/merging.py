@@ -1,7 +1,7 @@
-"""Merging neighbours, cheapest pair first: the algorithm of byte-pair encoding and SentencePiece.
+"""Merging neighbours, the cheapest pair first: the core of byte-pair encoding and SentencePiece.
 
-What differs is only what a pair costs: the rank of a merge, or the negative score of the result.
-Of equally cheap pairs the leftmost goes first.
+The two differ only in what a pair costs: the rank of a merge, or the negative score of the result.
+Of equally cheap pairs the leftmost is merged first.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 INFINITE = float("inf")
-# up to here, searching a list for its minimum beats keeping a heap
+# up to this length, searching a list for its minimum is faster than keeping a heap
 _SHORT = 48
 
 
 def merge_pairs(symbols: list[str], cost: Callable[[str, str], float]) -> list[str]:
-    """Merges neighbours until no pair can be merged.
+    """Merge neighbours until no pair can be merged.
 
     Args:
-        symbols: the characters of a word; the list may be changed.
-        cost: of merging two neighbours; INFINITE if they cannot be.
+        symbols: the characters of a pre-token; the list may be changed.
+        cost: of merging two neighbours; INFINITE if they cannot be merged.
     """
     if len(symbols) < 2:
         return symbols
@@ -43,7 +43,7 @@ def _merge_short(symbols: list[str], cost: Callable[[str, str], float]) -> list[
 
 
 def _merge_long(symbols: list[str], cost: Callable[[str, str], float]) -> list[str]:
-    """A heap of pairs over a linked list: n log n steps for n symbols."""
+    """Merge with a heap of pairs over a linked list: n log n steps for n symbols."""
     from heapq import heapify, heappop, heappush
 
     end = len(symbols)

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 from .unicode_regex import WHITE_SPACE, UnicodeRegex
 
-# what C's isspace() says in the "C" locale
+# what C's isspace() accepts in the "C" locale
 _ASCII_SPACE = " \t\n\v\f\r"
 
 
 class SpecialToken(NamedTuple):
-    """A token that is matched as it stands.
+    """A token whose text is matched literally.
 
     A control token is matched only if the caller asks for it, and is not shown in decoded text.
-    `lstrip` and `rstrip` take the white space beside a match; `single_word` matches whole words;
-    `normalized` tokens are matched after the text has been normalized (tokenizer.json only).
+    With `lstrip` and `rstrip` a match takes the white space before and after it; with `single_word`
+    only whole words match; with `normalized` (in a tokenizer.json) the normalized text is searched.
     """
 
     text: str
@@ -30,7 +30,7 @@ class SpecialToken(NamedTuple):
 
 
 class SpecialTokenSplitter:
-    """Finds special tokens in a text; cheap even with thousands of them."""
+    """Cuts special tokens out of a text; cheap even with thousands of them."""
 
     def __init__(self, tokens: Iterable[SpecialToken]) -> None:
         self._by_text: dict[str, SpecialToken] = {}
@@ -43,7 +43,7 @@ class SpecialTokenSplitter:
                 lengths.setdefault(len(token.text), set()).add(token.text)
 
     def split_longest_first(self, text: str) -> list[str | SpecialToken]:
-        """Cuts out the longest tokens first, wherever they are, as llama.cpp does."""
+        """Cut out the longest tokens first, wherever they are, as llama.cpp does."""
         present = self._present(text)
         if not present:
             return [text] if text else []
@@ -54,7 +54,7 @@ class SpecialTokenSplitter:
             length = len(token.text)
             start = text.find(token.text)
             while start >= 0:
-                # tokens taken before are no shorter: an overlap covers one of the two ends
+                # tokens taken earlier are no shorter, so an overlap covers one of the two ends
                 if taken[start] or taken[start + length - 1]:
                     start = taken.find(0, start + 1 if not taken[start] else start)
                     if start < 0:
@@ -68,7 +68,7 @@ class SpecialTokenSplitter:
         return _cut(text, matches, _ASCII_SPACE)
 
     def split_leftmost(self, text: str) -> list[str | SpecialToken]:
-        """Cuts out the leftmost token, the longest one there, as Hugging Face tokenizers does."""
+        """Cut out the leftmost token, the longest at its place, as Hugging Face tokenizers does."""
         present = self._present(text)
         if not present:
             return [text] if text else []
@@ -84,7 +84,7 @@ class SpecialTokenSplitter:
         return _cut(text, matches, WHITE_SPACE)
 
     def _present(self, text: str) -> list[SpecialToken]:
-        """The tokens that occur in the text."""
+        """Return the tokens that occur in the text."""
         found = []
         for first, by_length in self._index.items():
             start = text.find(first)
@@ -115,14 +115,14 @@ def _is_word_char(char: str) -> bool:
 
 @cache
 def _word_char() -> UnicodeRegex:
-    """What Rust's regex takes for a part of a word."""
+    """Return a pattern for what Rust's regex crate considers part of a word."""
     return UnicodeRegex(r"\p{word_of_rust}")
 
 
 def _cut(
     text: str, matches: list[tuple[int, SpecialToken]], white_space: str
 ) -> list[str | SpecialToken]:
-    """Replaces the matches, in ascending order, by their tokens; leaves out empty texts."""
+    """Replace the matches, given in ascending order, by their tokens; leave out empty texts."""
     parts: list[str | SpecialToken] = []
     position = 0
     for start, token in matches:
@@ -165,13 +165,13 @@ END_OF_GENERATION = (
     "<|tool_response>",
     "[e~[",
 )
-# fill-in-the-middle: padding, repository and file separator; nothing of use comes after them
+# fill-in-the-middle: padding, repository and file separator; nothing useful comes after them
 _ENDING_FILL = (
     ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
     ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
     ("<|file_sep|>",),
 )
-# what comes before, behind and at the hole
+# what precedes the hole, what follows it, and the hole itself
 _OTHER_FILL = (
     ("<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>"),
     ("<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>"),
@@ -188,13 +188,13 @@ def end_of_generation_ids(
     named: Iterable[int | None],
     fill_in_the_middle: Sequence[int | None] = (None, None, None),
 ) -> frozenset[int]:
-    """Every token that ends an answer, chosen as llama.cpp's vocabulary loader does.
+    """Return every token that ends an answer, chosen as llama.cpp's vocabulary loader does.
 
     Args:
-        ids: the vocabulary, text to id.
+        ids: maps each token's text to its id.
         named: what the metadata names as the end of a text, a turn or a message.
         fill_in_the_middle: the metadata's ids of padding, repository name and file separator;
-            those that it does not name are looked up.
+            those that are None are looked up by name.
     """
     texts = {text for text in END_OF_GENERATION if text in ids}
     found = {ids[text] for text in texts}

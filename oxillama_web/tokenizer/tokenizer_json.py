@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import TokenizerError
-from .base import TextEncoder, Tokenizer
-from .bpe import bpe_words, byte_token_ids, rank_cost
+from .bpe import bpe_encoder, byte_token_ids, rank_cost
 from .decoders import build_decoder
+from .metaspace import METASPACE, pre_token_splitter
 from .normalizers import Normalizer, build_normalizer
 from .pre_tokenizers import build_pre_tokenizer
 from .special_tokens import SpecialToken, SpecialTokenSplitter, end_of_generation_ids
+from .tokenizer import TextEncoder, Tokenizer
 from .unigram import UnigramModel
 from .word_piece import WordPieceModel
-from .words import SPACE_MARK, word_splitter
 
 Spec = Mapping[str, Any]
 # words to token ids
@@ -91,9 +91,9 @@ def _build_model(spec: Spec) -> tuple[dict[str, int], _Model]:
     if kind == "WordPiece":
         ids = dict(spec["vocab"])
         prefix = spec.get("continuing_subword_prefix", "##")
-        longest_word = spec.get("max_input_chars_per_word", 100)
+        max_length = spec.get("max_input_chars_per_word", 100)
         unknown_id = ids[spec.get("unk_token", "[UNK]")]
-        return ids, WordPieceModel(ids, unknown_id, prefix, longest_word).encode
+        return ids, WordPieceModel(ids, unknown_id, prefix, max_length).encode
     raise TokenizerError(
         f"the model {kind!r} is not supported; supported are: BPE, Unigram, WordPiece"
     )
@@ -136,13 +136,13 @@ def _bpe_model(spec: Spec) -> _Model:
             was_unknown = is_unknown
         return known
 
-    words = bpe_words(
+    encoder = bpe_encoder(
         to_symbols, cost, lambda symbol: [ids[symbol]], ids if ignore_merges else None
     )
-    if SPACE_MARK not in ids or suffix or ignore_merges:
-        return words.encode
-    split = word_splitter(ids)
-    return lambda pieces: words.encode(word for piece in pieces for word in split(piece))
+    if METASPACE not in ids or suffix or ignore_merges:
+        return encoder.encode
+    split = pre_token_splitter(ids)
+    return lambda pieces: encoder.encode(part for piece in pieces for part in split(piece))
 
 
 def _text_encoder(

@@ -1,20 +1,20 @@
-"""WordPiece models (BERT): the longest token that starts a word, then the longest that goes on."""
+"""WordPiece models (BERT): the longest token that starts a pre-token, then the longest next one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .word_memory import WordMemory
+from .pre_token_cache import PreTokenCache
 
 
 class WordPieceModel:
-    """Encodes words.
+    """Encodes pre-tokens.
 
     Args:
-        ids: tokens, text to id.
-        unknown_id: the token of a word that others cannot make up; None leaves it out.
-        prefix: what tokens have in front that go on with a word.
-        longest_word: characters; words with more are unknown. None takes any.
+        ids: maps each token's text to its id.
+        unknown_id: the token for a pre-token that no tokens make up; None leaves it out.
+        prefix: what the text of a token begins with if the token continues a pre-token.
+        max_length: characters of a pre-token; longer ones are unknown. None takes any.
     """
 
     def __init__(
@@ -22,28 +22,28 @@ class WordPieceModel:
         ids: Mapping[str, int],
         unknown_id: int | None,
         prefix: str = "",
-        longest_word: int | None = None,
+        max_length: int | None = None,
     ) -> None:
         self._ids = ids
         self._unknown = [] if unknown_id is None else [unknown_id]
         self._prefix = prefix
-        self._longest_word = longest_word
-        self._longest_token = max(map(len, ids), default=0)
-        self._memory = WordMemory(self._encode_word)
+        self._max_length = max_length
+        self._max_token_length = max(map(len, ids), default=0)
+        self._cache = PreTokenCache(self._encode_pre_token)
 
-    def encode(self, words: Iterable[str]) -> list[int]:
-        """Token ids of words."""
-        return self._memory.encode(words)
+    def encode(self, pre_tokens: Iterable[str]) -> list[int]:
+        """Return the token ids of the pre-tokens, in order."""
+        return self._cache.encode(pre_tokens)
 
-    def _encode_word(self, word: str) -> list[int]:
-        if self._longest_word is not None and len(word) > self._longest_word:
+    def _encode_pre_token(self, text: str) -> list[int]:
+        if self._max_length is not None and len(text) > self._max_length:
             return self._unknown
         ids: list[int] = []
         start = 0
-        while start < len(word):
+        while start < len(text):
             prefix = self._prefix if start else ""
-            for end in range(min(len(word), start + self._longest_token), start, -1):
-                token = self._ids.get(prefix + word[start:end])
+            for end in range(min(len(text), start + self._max_token_length), start, -1):
+                token = self._ids.get(prefix + text[start:end])
                 if token is not None:
                     ids.append(token)
                     start = end

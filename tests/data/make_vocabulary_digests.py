@@ -26,7 +26,7 @@ from vocabulary_digests import (
 )
 
 from oxillama_web.gguf.reader import GGUFFile
-from oxillama_web.tokenizer import split_rules
+from oxillama_web.tokenizer import gguf_pre_tokenizers
 from oxillama_web.tokenizer.gguf_tables import PREFIX
 
 TARGET = Path(__file__).with_name("vocabulary_digests.json")
@@ -42,7 +42,7 @@ APPROXIMATED = (
 
 def main() -> None:
     paths = sorted(get_test_vocabularies().glob("*.gguf"))
-    names = [name for _, names in split_rules._RULES for name in names.split()]
+    names = [name for _, names in gguf_pre_tokenizers._PRE_TOKENIZERS for name in names.split()]
     golden = {
         "vocabularies": {path.stem: make(path, N_TEXTS) for path in paths},
         "pre_tokenizers": make_all(sorted({*names} - {*APPROXIMATED})),

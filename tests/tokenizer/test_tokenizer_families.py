@@ -23,7 +23,7 @@ def test_same_ids_as_hugging_face(family: str) -> None:
     samples = texts(COUNT, special)
     assert len(samples) == COUNT
     with_library = load_tokenizer_json(spec, use_library=True)
-    assert with_library.whole_text_encoder is not None
+    assert with_library.hf_backend is not None
     for text, expected in zip(samples, oracle.encode_batch(samples), strict=True):
         ids = tokenizer.encode(text)
         assert ids == expected.ids, text

@@ -22,7 +22,7 @@ from oxillama_web.errors import TokenizerError
 from oxillama_web.gguf import reader
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.tokenizer import Tokenizer, load_tokenizer_json
-from oxillama_web.tokenizer.split_rules import split_rule
+from oxillama_web.tokenizer.gguf_pre_tokenizers import gguf_pre_tokenizer
 
 CORPUS = [
     *Path(__file__).read_text().splitlines(),
@@ -104,7 +104,7 @@ def gpt2_with_prefix_space() -> hf.Tokenizer:
 
 
 def llama3() -> hf.Tokenizer:
-    split = pre_tokenizers.Split(Regex(split_rule("llama-bpe").patterns[0]), "isolated")
+    split = pre_tokenizers.Split(Regex(gguf_pre_tokenizer("llama-bpe").patterns[0]), "isolated")
     template = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 700)])
     return byte_level(
         split,
@@ -114,7 +114,7 @@ def llama3() -> hf.Tokenizer:
 
 
 def qwen2() -> hf.Tokenizer:
-    split = pre_tokenizers.Split(Regex(split_rule("qwen2").patterns[0]), "isolated")
+    split = pre_tokenizers.Split(Regex(gguf_pre_tokenizer("qwen2").patterns[0]), "isolated")
     return byte_level(split, normalizer=normalizers.NFC())
 
 
@@ -333,8 +333,8 @@ def test_unsupported_parts_are_named(part: str) -> None:
 def test_without_the_library_our_own_code_encodes(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs, _ = pair(gpt2)
     text = theirs.to_str()
-    assert load_tokenizer_json(text, use_library=True).whole_text_encoder is not None
+    assert load_tokenizer_json(text, use_library=True).hf_backend is not None
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     ours = load_tokenizer_json(text, use_library=True)
-    assert ours.whole_text_encoder is None
+    assert ours.hf_backend is None
     assert ours.encode("Hello, wörld 123") == theirs.encode("Hello, wörld 123").ids

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
 from oxillama_web.errors import TokenizerError
-from oxillama_web.tokenizer import split_rules
+from oxillama_web.tokenizer import gguf_pre_tokenizers
 from oxillama_web.tokenizer.unicode_regex import UnicodeRegex, isolating_splitter
 
 ALL_CHARACTERS = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
@@ -21,7 +21,7 @@ MORE_CLASSES = [
     *(r"\D", r"\W", r"\p{Han}", r"\p{Hiragana}", r"\p{Cyrillic}", r"[^\r\n\p{L}\p{N}]", r"[\S\d]"),
     *(r"[^\P{L}a-z]", r"[a-z\-\]]", "[é-ü]", "."),
 ]
-RULES = [rule for rule, _ in split_rules._RULES]
+RULES = [rule for rule, _ in gguf_pre_tokenizers._PRE_TOKENIZERS]
 TEXT = st.lists(
     st.one_of(
         st.sampled_from(
@@ -62,7 +62,7 @@ def both(index: int) -> tuple[object, pre_tokenizers.Sequence]:
 @pytest.mark.parametrize("index", [i for i, rule in enumerate(RULES) if "(?=(" not in rule[0][-1]])
 @settings(deadline=None, max_examples=60)
 @given(text=TEXT)
-def test_split_rules(index: int, text: str) -> None:
+def test_gguf_pre_tokenizers(index: int, text: str) -> None:
     ours, theirs = both(index)
     assert ours(text) == [piece for piece, _ in theirs.pre_tokenize_str(text)]  # type: ignore[operator]
 
@@ -106,4 +106,4 @@ def test_patterns_that_cannot_be_used(pattern: str) -> None:
 
 def test_unknown_rule_names_what_is_known() -> None:
     with pytest.raises(TokenizerError, match=r"'new-one'.*smollm"):
-        split_rules.split_rule("new-one")
+        gguf_pre_tokenizers.gguf_pre_tokenizer("new-one")

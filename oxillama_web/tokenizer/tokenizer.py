@@ -1,4 +1,4 @@
-"""The interface of every tokenizer: text to token ids and back, and text that grows id by id."""
+"""Tokenizers, whatever their vocabulary: text to token ids and back, at once or id by id."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from ..errors import TokenizerError
 from .special_tokens import SpecialToken, SpecialTokenSplitter
 
 if TYPE_CHECKING:
-    from .library import WholeTextEncoder
+    from .hf_backend import HFBackend
 
-# (text between special tokens, whether it starts the whole text, encode's parse_special) to ids
+# Encodes text between special tokens. Arguments: the text, whether it starts the whole text, and
+# `parse_special` of Tokenizer.encode.
 TextEncoder = Callable[[str, bool, bool], list[int]]
 
 
 class Tokenizer:
-    """Text to token ids and back. Made by load_gguf_vocabulary or load_tokenizer_json.
+    """Text to token ids and back; load_gguf_vocabulary and load_tokenizer_json make one.
 
     Attributes:
         n_vocab: number of tokens; ids are 0 to n_vocab - 1.
         bos_id, eos_id: the tokens of a text's beginning and end, or None.
-        add_bos, add_eos: whether the vocabulary wants them around a text.
+        add_bos, add_eos: whether the vocabulary wants these tokens around a text.
         eog_ids: every token that ends an answer.
     """
 
@@ -41,7 +42,19 @@ class Tokenizer:
         eog_ids: frozenset[int],
         leading_spaces: int,
     ) -> None:
-        """`leading_spaces`: most spaces that decoding takes from the front of the first token."""
+        """Store the parts of a tokenizer.
+
+        Args:
+            tokens: each id's text, as the vocabulary writes it.
+            encode_text: encodes the text between special tokens.
+            text_to_bytes: a token's text to the UTF-8 bytes that it stands for.
+            special_tokens: tokens that are cut out of a text before it is encoded.
+            longest_first: cut out the longest special token first, as llama.cpp does; otherwise
+                the leftmost.
+            prefix_ids, suffix_ids: put before and after a text.
+            eog_ids: every token that ends an answer.
+            leading_spaces: the most spaces that decoding removes from the start of a text.
+        """
         self.n_vocab = len(tokens)
         self.bos_id = bos_id
         self.eos_id = eos_id
@@ -58,8 +71,8 @@ class Tokenizer:
         self._leading_spaces = leading_spaces
         self._splitters: dict[bool, SpecialTokenSplitter] = {}
         self._bytes: dict[int, bytes] = {}
-        # encodes all that lies between BOS and EOS, in place of the parts above
-        self.whole_text_encoder: WholeTextEncoder | None = None
+        # encodes everything between BOS and EOS, in place of the parts above
+        self.hf_backend: HFBackend | None = None
 
     def encode(
         self,
@@ -68,23 +81,23 @@ class Tokenizer:
         parse_special: bool = True,
         add_eos: bool | None = None,
     ) -> list[int]:
-        """Token ids of a text.
+        """Return the token ids of a text.
 
         Args:
-            text: lone surrogates in it become U+FFFD.
-            add_bos: put the beginning-of-text token first; None does as the vocabulary wants.
-            parse_special: read control tokens such as <|im_end|> in the text as tokens. Without it
-                they are plain text: use that for text from a source that is not trusted.
-            add_eos: put the end-of-text token last; None does as the vocabulary wants.
+            text: what to encode; lone surrogates become U+FFFD.
+            add_bos: put the beginning-of-text token first; None leaves that to the vocabulary.
+            parse_special: read control tokens such as <|im_end|> in the text as tokens. If False,
+                they are plain text; use that for text from a source that you do not trust.
+            add_eos: put the end-of-text token last; None leaves that to the vocabulary.
 
         Raises:
-            TokenizerError: BOS or EOS is asked for and the vocabulary has none.
+            TokenizerError: BOS or EOS is requested, but the vocabulary has none.
         """
         if not text.isascii():
             text = _well_formed(text)
         ids = self._around(add_bos, self.add_bos, self._prefix_ids, self.bos_id, "BOS")
-        if self.whole_text_encoder is not None:
-            ids += self.whole_text_encoder(text, parse_special)
+        if self.hf_backend is not None:
+            ids += self.hf_backend(text, parse_special)
         else:
             for index, part in enumerate(self._split_special(text, parse_special)):
                 if isinstance(part, SpecialToken):
@@ -95,10 +108,13 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
-        """Text of token ids; bytes that are no UTF-8 become U+FFFD, unknown ids are left out.
+        """Return the text of token ids, without the space that SentencePiece puts before a text.
 
-        `skip_special` leaves out control tokens. A SentencePiece vocabulary's space before the
-        first word is not part of the text.
+        Bytes that are not UTF-8 become U+FFFD; unknown ids are left out.
+
+        Args:
+            ids: the token ids.
+            skip_special: leave out control tokens.
         """
         decoder = self.stream_decoder(skip_special=skip_special)
         return "".join(map(decoder.push, ids)) + decoder.finish()
@@ -106,15 +122,17 @@ class Tokenizer:
     def stream_decoder(
         self, skip_special: bool = True, continues_text: bool = False
     ) -> StreamDecoder:
-        """A decoder for ids that come one at a time.
+        """Return a decoder for ids that arrive one at a time.
 
-        `continues_text`: the ids go on from text that was there before, so a space before the first
-        word stays.
+        Args:
+            skip_special: leave out control tokens.
+            continues_text: the ids continue an earlier text, so a space before the first word
+                stays.
         """
         return StreamDecoder(self, skip_special, 0 if continues_text else self._leading_spaces)
 
     def token_bytes(self, token: int) -> bytes:
-        """Bytes of one token, as it stands inside of a text; a control token's are its name.
+        """Return the bytes of one token inside a text; those of a control token are its name.
 
         Raises:
             TokenizerError: there is no such id.
@@ -129,11 +147,11 @@ class Tokenizer:
         return found
 
     def vocab_bytes(self) -> list[bytes]:
-        """token_bytes of every id, in order: as many as n_vocab."""
+        """Return token_bytes of every id, in order: `n_vocab` of them."""
         return list(map(self.token_bytes, range(self.n_vocab)))
 
     def is_control(self, token: int) -> bool:
-        """Whether the token is a control token, which is not part of a text."""
+        """Return whether the token is a control token, which is not part of a text."""
         special = self._special.get(token)
         return special is not None and special.is_control
 
@@ -153,7 +171,7 @@ class Tokenizer:
     def _around(
         wanted: bool | None, default: bool, ids: list[int], single: int | None, name: str
     ) -> list[int]:
-        """What goes before or behind a text."""
+        """Return the ids to put before or after a text."""
         if not (default if wanted is None else wanted):
             return []
         if ids:
@@ -164,9 +182,9 @@ class Tokenizer:
 
 
 class StreamDecoder:
-    """Turns ids into text as they come: never half a character, and none is lost.
+    """Turns ids into text as they arrive, without ever splitting or losing a character.
 
-    All that push() and finish() return, joined, is what decode() returns for all ids.
+    The texts that push() and finish() return, joined, are what decode() returns for all ids.
     """
 
     def __init__(self, tokenizer: Tokenizer, skip_special: bool, leading_spaces: int) -> None:
@@ -176,7 +194,7 @@ class StreamDecoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
-        """The text that is certain once this token is known."""
+        """Return the text that is certain once this token is known."""
         tokenizer = self._tokenizer
         if not 0 <= token < tokenizer.n_vocab:
             return ""
@@ -190,10 +208,10 @@ class StreamDecoder:
         return self._utf8.decode(data)
 
     def finish(self) -> str:
-        """The rest: U+FFFD if the ids ended inside of a character."""
+        """Return the rest: U+FFFD if the ids ended inside a character."""
         return self._utf8.decode(b"", final=True)
 
 
 def _well_formed(text: str) -> str:
-    """Pairs of surrogates become the characters they stand for, lone ones U+FFFD."""
+    """Replace pairs of surrogates by the characters they stand for, lone ones by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

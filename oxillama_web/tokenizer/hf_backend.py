@@ -1,15 +1,16 @@
-"""Hugging Face's `tokenizers`, where it is installed: the same ids, encoded faster."""
+"""The HF tokenizers backend: the package `tokenizers` gives the same ids, but faster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# (text, whether control tokens in it are tokens) to ids, without BOS and EOS
-WholeTextEncoder = Callable[[str, bool], list[int]]
+# Encodes a text, without BOS and EOS. Arguments: the text, and whether control tokens in it are
+# read as tokens.
+HFBackend = Callable[[str, bool], list[int]]
 
 
-def find_library_encoder(tokenizer_json: str | bytes) -> WholeTextEncoder | None:
-    """An encoder for a tokenizer.json; None where the library is missing or does not take it."""
+def find_hf_backend(tokenizer_json: str | bytes) -> HFBackend | None:
+    """Return an encoder of a tokenizer.json; None if the package is missing or refuses it."""
     try:
         from tokenizers import Tokenizer
     except ImportError:

@@ -1,7 +1,7 @@
-r"""How byte-pair vocabularies in GGUF files split text into words: `tokenizer.ggml.pre`.
+r"""The pre-tokenizers of byte-pair vocabularies in GGUF files, by the value of tokenizer.ggml.pre.
 
-Names and rules are those of llama.cpp's src/llama-vocab.cpp (llm_tokenizer_bpe). Where its patterns
-only approximate the model's own (std::regex has no \p{Lu}), the model's own are used.
+Names and patterns are those of llama.cpp's src/llama-vocab.cpp (llm_tokenizer_bpe). Where its
+patterns only approximate the model's own (std::regex has no \p{Lu}), the model's own are used.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from typing import NamedTuple
 from ..errors import TokenizerError
 
 
-class SplitRule(NamedTuple):
-    """Patterns that split text in turn, and what llama.cpp ties to the same name.
+class GGUFPreTokenizer(NamedTuple):
+    """Patterns that split text in turn, and what else llama.cpp ties to the same name.
 
-    `ignore_merges`: a word that is a token as it stands is not merged. `add_bos`: a BOS token
-    precedes a text, unless the file says otherwise. `byte_level`: words are written in the byte
-    alphabet; else spaces are written as U+2581 and unknown characters as <0xNN> tokens.
+    Attributes:
+        patterns: in Oniguruma's syntax; matches and what lies between them become pre-tokens.
+        ignore_merges: a pre-token that is a token as it is does not get merged.
+        add_bos: a BOS token precedes a text, unless the file says otherwise.
+        byte_level: pre-tokens are written in the byte alphabet (byte_level.py); otherwise spaces
+            are written as U+2581 and unknown characters as <0xNN> tokens.
     """
 
     patterns: tuple[str, ...]
@@ -25,16 +28,16 @@ class SplitRule(NamedTuple):
     byte_level: bool = True
 
 
-def split_rule(name: str) -> SplitRule:
-    """The rule of a `tokenizer.ggml.pre` value.
+def gguf_pre_tokenizer(name: str) -> GGUFPreTokenizer:
+    """Return the pre-tokenizer of a `tokenizer.ggml.pre` value.
 
     Raises:
         TokenizerError: the name is not known.
     """
-    for rule, names in _RULES:
+    for pre_tokenizer, names in _PRE_TOKENIZERS:
         if name in names.split():
-            return rule
-    known = ", ".join(sorted(word for _, names in _RULES for word in names.split()))
+            return pre_tokenizer
+    known = ", ".join(sorted(word for _, names in _PRE_TOKENIZERS for word in names.split()))
     raise TokenizerError(
         f"the pre-tokenizer {name!r} (tokenizer.ggml.pre) is not supported; supported are: {known}"
     )
@@ -76,7 +79,7 @@ _EXAONE_MOE = (
     rf"{_CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+|\p{{N}}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
 )
-# a letter of a script with case, as deepseek-llm lists them
+# letters of scripts with case, as deepseek-llm lists them
 _CASED_LETTERS = (
     r"A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\u01bc-\u01bf\u01c4-\u0293\u0295-\u02af"
     r"\u0370-\u0373\u0376\u0377\u037b-\u037d\u037f\u0386\u0388-\u038a\u038c\u038e-\u03a1\u03a3-"
@@ -91,7 +94,7 @@ _CASED_LETTERS = (
     r"\x{104d3}\x{104d8}-\x{104fb}\x{10c80}-\x{10cb2}\x{10cc0}-\x{10cf2}\x{118a0}-\x{118df}"
     r"\x{1e900}-\x{1e943}"
 )
-# digits in threes, counted from the right
+# digits in groups of three, counted from the right
 _FROM_THE_RIGHT = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"
 _AFMOE_SCRIPTS = (
     r"[\u4e00-\u9fff\u3400-\u4dbf\u8c48-\ufaff\u3040-\u309f\u30a0-\u30ff\uff65-\uff9f\u2f00-\u2fdf"
@@ -112,57 +115,57 @@ _NOT_HAN = r"(?:(?!\p{Han})"
 _KIMI = r"\p{Han}+|" + _GPT4O.replace(_UPPER, f"{_NOT_HAN}{_UPPER})").replace(
     _LOWER, f"{_NOT_HAN}{_LOWER})"
 ).replace("/]*", "]*")
-_RULES = (
+_PRE_TOKENIZERS = (
     (
-        SplitRule((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")),
+        GGUFPreTokenizer((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", "[0-9][0-9][0-9]")),
         "default",
     ),
     (
-        SplitRule((_GPT2,)),
+        GGUFPreTokenizer((_GPT2,)),
         "gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert "
         "jina-v1-en jina-v2-code roberta-bpe mpt olmo jais trillion granite-docling exaone4",
     ),
     (
-        SplitRule((r"\p{N}", _GPT2)),
+        GGUFPreTokenizer((r"\p{N}", _GPT2)),
         "smollm starcoder refact command-r codeshell exaone minerva-7b mellum2",
     ),
     (
-        SplitRule((_LLAMA3,), ignore_merges=True, add_bos=True),
+        GGUFPreTokenizer((_LLAMA3,), ignore_merges=True, add_bos=True),
         "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
     ),
-    (SplitRule((_LLAMA3,)), "dbrx smaug-bpe chatglm-bpe"),
-    (SplitRule((_LLAMA3,), ignore_merges=True), "glm4 glm5"),
-    (SplitRule((_JAIS2,)), "jais-2"),
+    (GGUFPreTokenizer((_LLAMA3,)), "dbrx smaug-bpe chatglm-bpe"),
+    (GGUFPreTokenizer((_LLAMA3,), ignore_merges=True), "glm4 glm5"),
+    (GGUFPreTokenizer((_JAIS2,)), "jais-2"),
     (
-        SplitRule((_QWEN2,)),
+        GGUFPreTokenizer((_QWEN2,)),
         "qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2",
     ),
-    (SplitRule((_QWEN35,)), "qwen35"),
-    (SplitRule((_QWEN2.removeprefix(f"{_CONTRACTIONS}|"),)), "ufakzeka"),
-    (SplitRule((r"[^\n]+|\n+", _QWEN2)), "laguna"),
-    (SplitRule((_TEKKEN,), ignore_merges=True, add_bos=True), "tekken"),
-    (SplitRule((_GPT4O,)), "gpt-4o llama4 kanana2 talkie minimax-m2"),
-    (SplitRule((_GPT4O,), ignore_merges=True), "granite-embed-multi-97m"),
-    (SplitRule((_FROM_THE_RIGHT, _GPT4O)), "tiny_aya cohere2moe"),
-    (SplitRule((_FROM_THE_RIGHT, _AFMOE_SCRIPTS, _DEEPSEEK_WORDS)), "afmoe"),
-    (SplitRule((_YOUTU, _GPT4O.replace("{1,3}", "")), ignore_merges=True), "youtu"),
-    (SplitRule((_KIMI,)), "kimi-k2"),
+    (GGUFPreTokenizer((_QWEN35,)), "qwen35"),
+    (GGUFPreTokenizer((_QWEN2.removeprefix(f"{_CONTRACTIONS}|"),)), "ufakzeka"),
+    (GGUFPreTokenizer((r"[^\n]+|\n+", _QWEN2)), "laguna"),
+    (GGUFPreTokenizer((_TEKKEN,), ignore_merges=True, add_bos=True), "tekken"),
+    (GGUFPreTokenizer((_GPT4O,)), "gpt-4o llama4 kanana2 talkie minimax-m2"),
+    (GGUFPreTokenizer((_GPT4O,), ignore_merges=True), "granite-embed-multi-97m"),
+    (GGUFPreTokenizer((_FROM_THE_RIGHT, _GPT4O)), "tiny_aya cohere2moe"),
+    (GGUFPreTokenizer((_FROM_THE_RIGHT, _AFMOE_SCRIPTS, _DEEPSEEK_WORDS)), "afmoe"),
+    (GGUFPreTokenizer((_YOUTU, _GPT4O.replace("{1,3}", "")), ignore_merges=True), "youtu"),
+    (GGUFPreTokenizer((_KIMI,)), "kimi-k2"),
     (
-        SplitRule((r"\p{N}{1,3}", _CJK, _DEEPSEEK_WORDS)),
+        GGUFPreTokenizer((r"\p{N}{1,3}", _CJK, _DEEPSEEK_WORDS)),
         "deepseek-v3 hunyuan-dense joyai-llm hy_v4",
     ),
     (
-        SplitRule(
+        GGUFPreTokenizer(
             (r"\p{N}{1,3}", _CJK, _DEEPSEEK_WORDS.replace(r"[\r\n]*|\s*[\r\n]+", r"|[\r\n]"))
         ),
         "spark2_5",
     ),
     (
-        SplitRule(
+        GGUFPreTokenizer(
             (
                 r"[\r\n]",
                 rf"\s?[{_CASED_LETTERS}]+",
-                # without U+3000, which llama.cpp has as white space only
+                # without U+3000, which llama.cpp treats as white space only
                 r"\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3001-\u3002]+",
                 r"\s+\z",
                 _DEEPSEEK_CJK,
@@ -172,25 +175,25 @@ _RULES = (
         "deepseek-llm",
     ),
     (
-        SplitRule((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _DEEPSEEK_CJK, r"\p{N}")),
+        GGUFPreTokenizer((r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _DEEPSEEK_CJK, r"\p{N}")),
         "deepseek-coder",
     ),
     (
-        SplitRule((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")),
+        GGUFPreTokenizer((r"[\p{P}\$\+<=>\^~\|`]+", _GPT2, "[0-9][0-9][0-9]")),
         "falcon",
     ),
-    (SplitRule((_BLOOM,)), "bloom poro-chat gpt3-finnish"),
-    (SplitRule((_BLOOM, r"\p{N}")), "viking"),
-    (SplitRule((_BAILING,)), "bailingmoe bailingmoe2 llada-moe"),
-    (SplitRule((_SEED,)), "seed-coder"),
-    (SplitRule((_EXAONE_MOE,)), "exaone-moe"),
-    (SplitRule((r"\p{N}+", r"(?=(\d{3})+(?!\d))")), "superbpe"),
+    (GGUFPreTokenizer((_BLOOM,)), "bloom poro-chat gpt3-finnish"),
+    (GGUFPreTokenizer((_BLOOM, r"\p{N}")), "viking"),
+    (GGUFPreTokenizer((_BAILING,)), "bailingmoe bailingmoe2 llada-moe"),
+    (GGUFPreTokenizer((_SEED,)), "seed-coder"),
+    (GGUFPreTokenizer((_EXAONE_MOE,)), "exaone-moe"),
+    (GGUFPreTokenizer((r"\p{N}+", r"(?=(\d{3})+(?!\d))")), "superbpe"),
     (
-        SplitRule((r"\p{N}{1,3}", _LLAMA3.replace("{1,3}", "+")), ignore_merges=True),
+        GGUFPreTokenizer((r"\p{N}{1,3}", _LLAMA3.replace("{1,3}", "+")), ignore_merges=True),
         "minicpm5",
     ),
     (
-        SplitRule(
+        GGUFPreTokenizer(
             (
                 "<sentinel:[0-9]+>",
                 "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
@@ -204,8 +207,8 @@ _RULES = (
         "chameleon",
     ),
     (
-        SplitRule((r"[^\n]+|\n+",), add_bos=True, byte_level=False),
+        GGUFPreTokenizer((r"[^\n]+|\n+",), add_bos=True, byte_level=False),
         "gemma4 granite-embed-multi-311m",
     ),
-    (SplitRule((r"[^\n]+|\n+",), byte_level=False), "sarvam-moe"),
+    (GGUFPreTokenizer((r"[^\n]+|\n+",), byte_level=False), "sarvam-moe"),
 )
