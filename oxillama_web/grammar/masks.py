@@ -17,32 +17,34 @@ if TYPE_CHECKING:
     from .automaton import Automaton
 
 # Masks that are kept; one of a vocabulary of 256k tokens takes 32 KB.
-_MOST_MASKS = 512
-# Up to so many allowed tokens are listed: then nobody looks at the whole vocabulary.
-_MOST_LISTED = 256
-# Up to so many likely tokens are read one by one, as long as there is no mask yet.
-_MOST_LIKELY = 256
+_MAX_MASKS = 512
+# With so few allowed tokens their list serves, and nothing loops over the vocabulary.
+_MAX_LISTED = 256
+# While there is no mask, the most probable tokens are checked one by one if no more are needed.
+_MAX_CHECKED = 256
 
 
 class Vocabulary:
-    """The bytes of all tokens that are text, behind each other.
+    """The bytes that each token adds to a text.
 
     Attributes:
-        bytes: control tokens have none.
-        end_tokens: what ends an answer.
+        n_tokens: the number of tokens.
+        end_tokens: the tokens that end an answer, ascending.
+        bytes: end tokens and control tokens have none.
+        all_ids: uint32 [n_tokens], 0 to n_tokens - 1.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
+        self.n_tokens = tokenizer.n_vocab
         self.end_tokens = sorted(tokenizer.eog_ids)
         self._tokenizer = tokenizer
-        self.n_tokens = tokenizer.n_vocab
         tokens = [self.token_bytes(token) for token in range(self.n_tokens)]
         offsets = array("I", accumulate(map(len, tokens), initial=0))
         self.bytes = TokenBytes(array("B", b"".join(tokens)), offsets)
         self.all_ids = array("I", range(self.n_tokens))
 
     def token_bytes(self, token: int) -> bytes:
-        """What a token adds to a text."""
+        """Return what a token adds to a text."""
         tokenizer = self._tokenizer
         if token in tokenizer.eog_ids or tokenizer.is_control(token):
             return b""
@@ -50,17 +52,23 @@ class Vocabulary:
 
 
 class Mask(NamedTuple):
-    """The tokens that may follow: a bit each in uint32 [ceil(tokens / 32)], or a short list."""
+    """The tokens that may follow.
+
+    Attributes:
+        bits: one bit a token, uint32 [ceil(tokens / 32)].
+        listed: the same tokens, ascending; None if there are many.
+    """
 
     bits: array[int]
     listed: list[int] | None
 
 
 class GrammarMasks:
-    """A grammar over a vocabulary; answers share its states and masks.
+    """A grammar over a vocabulary. Answers share its states and masks.
 
     Attributes:
-        matcher: the newest one; a large one is replaced, with its masks.
+        matcher: the current one; a large one is replaced, together with its masks.
+        masks: the masks of its states, the oldest first.
     """
 
     def __init__(self, automaton: Automaton, vocabulary: Vocabulary) -> None:
@@ -72,20 +80,20 @@ class GrammarMasks:
         self.matcher = Matcher(automaton)
         self.masks: dict[int, Mask] = {}
 
-    def renew(self) -> None:
-        """Forgets the past."""
+    def reset(self) -> None:
+        """Start again with an empty matcher and no masks."""
         self.matcher = Matcher(self.matcher.automaton)
         self.masks = {}
 
     def mask(self, state: int, logits_ops: LogitsOps) -> Mask:
-        """The tokens that may follow in a state.
+        """Return the tokens that may follow in a state.
 
         Raises:
-            GrammarError: none may, because the vocabulary lacks what the grammar needs.
+            GrammarError: no token may, because the vocabulary lacks what the grammar needs.
         """
         found = self.masks.get(state)
         if found is None:
-            if len(self.masks) >= _MOST_MASKS:
+            if len(self.masks) >= _MAX_MASKS:
                 del self.masks[next(iter(self.masks))]
             found = self.masks[state] = self._make(state, logits_ops)
         return found
@@ -95,10 +103,10 @@ class GrammarMasks:
         bits = array("I", bytes(4 * ((vocabulary.n_tokens + 31) // 32)))
         undecided = vocabulary.all_ids
         while undecided:
-            undecided, unknown = logits_ops.match_tokens(
+            undecided, missing = logits_ops.match_tokens(
                 vocabulary.bytes, matcher.states, state, undecided, bits
             )
-            matcher.fill_all(unknown)
+            matcher.compute(missing)
         if matcher.accepts(state):
             for token in vocabulary.end_tokens:
                 bits[token // 32] |= 1 << token % 32
@@ -107,40 +115,30 @@ class GrammarMasks:
             raise GrammarError(
                 "no token of the model's vocabulary can go on with what the grammar asks for"
             )
-        return Mask(bits, _listed(bits) if n_allowed <= _MOST_LISTED else None)
+        return Mask(bits, _listed(bits) if n_allowed <= _MAX_LISTED else None)
 
 
 class Constraint:
-    """Keeps one answer within a grammar: knows where it is, and what may come next."""
+    """Keeps one answer within a grammar: `Constraint` of sampling/sampler.py."""
 
     def __init__(self, shared: GrammarMasks, logits_ops: LogitsOps) -> None:
         self._shared = shared
         self._logits_ops = logits_ops
-        # masks and states are those of this matcher, even if others renew it
+        # the state is a number of this matcher, which other answers may replace
         self._matcher = shared.matcher
         self._state = shared.matcher.start
 
     def restrict(
-        self, logits: memoryview[float], n_most: int | None
+        self, logits: memoryview[float], n_needed: int | None
     ) -> tuple[list[int], list[float]] | None:
-        """Keeps tokens from being chosen that may not follow.
-
-        The result is exact: what is drawn from it has the distribution of the allowed tokens.
-
-        Args:
-            logits: float32 [vocabulary], changed in place if None is returned.
-            n_most: so many of the most probable allowed tokens are enough; None needs all.
-
-        Returns:
-            All allowed tokens or the n_most most probable of them, descending, with their logits;
-            or None if those of all others are now -infinity.
+        """Exclude the tokens that may not come next; see sampling/sampler.py.
 
         Raises:
             GrammarError: no token is left.
         """
-        shared, state = self._shared, self._current()
-        if state not in shared.masks and n_most is not None and n_most <= _MOST_LIKELY:
-            likely = self._most_likely(logits, n_most, state)
+        shared, state = self._shared, self._current_state()
+        if state not in shared.masks and n_needed is not None and n_needed <= _MAX_CHECKED:
+            likely = self._check_most_likely(logits, n_needed, state)
             if likely is not None:
                 return likely
         mask = shared.mask(state, self._logits_ops)
@@ -154,34 +152,34 @@ class Constraint:
         return [token for _, token in pairs], [-negative for negative, _ in pairs]
 
     def advance(self, token: int) -> None:
-        """Goes on behind a token that `restrict` left."""
+        """Append a token that `restrict` allowed."""
         vocabulary = self._shared.vocabulary
         if token not in vocabulary.end_tokens:
-            state = self._current()
-            self._state = self._shared.matcher.walk(state, vocabulary.token_bytes(token))
+            state = self._current_state()
+            self._state = self._shared.matcher.step(state, vocabulary.token_bytes(token))
 
-    def _current(self) -> int:
-        """The state, in the matcher that is shared now."""
+    def _current_state(self) -> int:
+        """Return the state as a number of the shared matcher, which is replaced if it is large."""
         shared = self._shared
         if shared.matcher.is_large:
-            shared.renew()
+            shared.reset()
         if self._matcher is not shared.matcher:
-            self._state = shared.matcher.adopt(self._matcher, self._state)
+            self._state = shared.matcher.remap(self._matcher, self._state)
             self._matcher = shared.matcher
         return self._state
 
-    def _most_likely(
-        self, logits: memoryview[float], n_most: int, state: int
+    def _check_most_likely(
+        self, logits: memoryview[float], n_needed: int, state: int
     ) -> tuple[list[int], list[float]] | None:
-        """The first n_most allowed ones among the most probable tokens, if they are so many."""
-        ids, values = self._logits_ops.top_k(logits, 2 * n_most + 8)
+        """Return n_needed allowed tokens if the most probable tokens have that many."""
+        ids, values = self._logits_ops.top_k(logits, 2 * n_needed + 8)
         found_ids: list[int] = []
         found_values: list[float] = []
         for token, value in zip(ids, values, strict=True):
             if value > -math.inf and self._is_allowed(token, state):
                 found_ids.append(token)
                 found_values.append(value)
-                if len(found_ids) == n_most:
+                if len(found_ids) == n_needed:
                     return found_ids, found_values
         return None
 
@@ -192,7 +190,7 @@ class Constraint:
         if token in vocabulary.end_tokens:
             return matcher.accepts(state)
         data = vocabulary.token_bytes(token)
-        return bool(data) and matcher.walk(state, data) != DEAD
+        return bool(data) and matcher.step(state, data) != DEAD
 
 
 def _listed(bits: array[int]) -> list[int]:

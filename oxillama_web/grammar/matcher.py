@@ -1,7 +1,8 @@
-"""Which bytes may follow: all parses of a text at once, as a deterministic automaton that grows.
+"""Which bytes may come next: a grammar as a deterministic automaton that is built on demand.
 
-A state is a set of parses: a node and a stack of nodes to return to. Steps are computed when they
-are first needed, and kept in a table that the kernels read too.
+A state is a set of configurations of the grammar's networks, each a node and a stack of nodes to
+return to, so it follows all parses of a text at once (the subset construction). Transitions are
+computed when they are first needed, and kept in a table that the kernels read too.
 """
 
 from __future__ import annotations
@@ -13,26 +14,29 @@ from ..backends.logits import StateTable
 from ..errors import GrammarError
 from .automaton import RETURN, Automaton
 
-# what the table holds beside states
-DEAD, UNKNOWN = 0, 0xFFFF
-MOST_STATES = 0xFFF0
+# State 0 is dead: no text can continue from it.
+DEAD = 0
+# Table entries that are not states: kernels mark missing transitions with numbers from MAX_STATES.
+UNKNOWN, MAX_STATES = 0xFFFF, 0xFFF0
 
-_MOST_PARSES = 5000
-_MOST_ENTRIES = 4 << 20
-# so many states before a matcher is renewed between two tokens
-_RENEWED_AT = 10_000
+_MAX_CONFIGURATIONS = 5000
+_MAX_ENTRIES = 4 << 20
+# A matcher with this many states is replaced between two tokens.
+_LARGE = 10_000
 
-Parse = tuple[int, int]
+# a node, and the number of a stack
+Configuration = tuple[int, int]
 
 
 class Matcher:
-    """States by number, from 1 on; 0 is the one where no text can go on.
+    """A growing table of states and transitions.
 
     Attributes:
         automaton: the grammar.
-        classes, n_classes: the class of each byte, uint8 [256], and their number.
-        table: the next state for each state and class of bytes, [states * n_classes] of uint16,
-            or UNKNOWN.
+        classes: the class of each byte, uint8 [256].
+        n_classes: their number.
+        table: the next state for each state and class, uint16 [states * n_classes], or UNKNOWN.
+        start: the state in which a text begins.
     """
 
     def __init__(self, automaton: Automaton) -> None:
@@ -40,92 +44,100 @@ class Matcher:
         self.classes = array("B", automaton.classes)
         self.n_classes = automaton.n_classes
         self.table = array("H")
-        self._parses: list[frozenset[Parse]] = []
-        self._numbers: dict[frozenset[Parse], int] = {}
+        self._configurations: list[frozenset[Configuration]] = []
+        self._numbers: dict[frozenset[Configuration], int] = {}
         # a stack is its top and the stack below; 0 is the empty one
-        self._stacks: list[Parse] = [(RETURN, 0)]
-        self._stack_numbers: dict[Parse, int] = {}
+        self._stacks: list[Configuration] = [(RETURN, 0)]
+        self._stack_numbers: dict[Configuration, int] = {}
         self._number(frozenset())
         self.start = self._number(self._closure([(automaton.start, 0)]))
 
     @property
     def n_states(self) -> int:
-        """How many states there are by now."""
-        return len(self._parses)
+        """The number of states so far."""
+        return len(self._configurations)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a new matcher should take this one's place."""
+        return self.n_states >= _LARGE
 
     @property
     def states(self) -> StateTable:
-        """The table as the kernels read it."""
+        """The table as `LogitsOps.match_tokens` takes it."""
         return StateTable(self.classes, self.table, self.n_classes, self.n_states)
 
     def accepts(self, state: int) -> bool:
-        """Whether the text may end here."""
-        return (RETURN, 0) in self._parses[state]
+        """Return whether the text may end in this state."""
+        return (RETURN, 0) in self._configurations[state]
 
-    def walk(self, state: int, data: bytes) -> int:
-        """The state behind these bytes, 0 if they cannot follow."""
+    def step(self, state: int, data: bytes) -> int:
+        """Return the state after these bytes, DEAD if they cannot follow."""
         table, classes, width = self.table, self.classes, self.n_classes
         for byte in data:
             entry = state * width + classes[byte]
             state = table[entry]
-            if state >= MOST_STATES:
-                state = self.fill(entry)
+            if state >= MAX_STATES:
+                state = self._transition(entry)
             if state == DEAD:
                 return DEAD
         return state
 
-    def fill(self, entry: int) -> int:
-        """Computes an entry of the table."""
-        state, byte_class = divmod(entry, self.n_classes)
-        reads, following = self.automaton.reads, self.automaton.following
-        bit = 1 << byte_class
-        behind = [
-            (following[node], stack) for node, stack in self._parses[state] if reads[node] & bit
-        ]
-        number = self._number(self._closure(behind)) if behind else DEAD
-        self.table[entry] = number
-        return number
+    def compute(self, missing: list[int]) -> None:
+        """Compute the transitions that kernels found missing and marked, by their table index."""
+        for entry in missing:
+            # an error must not leave a mark: the kernels would wait for this transition forever
+            self.table[entry] = UNKNOWN
+        for entry in missing:
+            self._transition(entry)
 
-    @property
-    def is_large(self) -> bool:
-        """Whether a new matcher should take its place."""
-        return self.n_states >= _RENEWED_AT
-
-    def adopt(self, other: Matcher, state: int) -> int:
-        """The number that a state of another matcher of this grammar has here."""
+    def remap(self, other: Matcher, state: int) -> int:
+        """Return the number here of a state of another matcher of the same grammar."""
         return self._number(
             frozenset(
-                (node, self._stack(other._unwound(stack))) for node, stack in other._parses[state]
+                (node, self._stack(other._unwind(stack)))
+                for node, stack in other._configurations[state]
             )
         )
 
-    def fill_all(self, entries: list[int]) -> None:
-        """Computes entries that kernels have met and marked; none of them stays marked."""
-        for entry in entries:
-            self.table[entry] = UNKNOWN
-        for entry in entries:
-            self.fill(entry)
+    def _transition(self, entry: int) -> int:
+        """Compute one entry of the table."""
+        state, byte_class = divmod(entry, self.n_classes)
+        reads, following = self.automaton.reads, self.automaton.following
+        bit = 1 << byte_class
+        after = [
+            (following[node], stack)
+            for node, stack in self._configurations[state]
+            if reads[node] & bit
+        ]
+        number = self._number(self._closure(after)) if after else DEAD
+        self.table[entry] = number
+        return number
 
-    def _number(self, parses: frozenset[Parse]) -> int:
-        number = self._numbers.get(parses)
+    def _number(self, configurations: frozenset[Configuration]) -> int:
+        """Return the number of a state, which is new if it was never met."""
+        number = self._numbers.get(configurations)
         if number is None:
             width = self.n_classes
-            number = len(self._parses)
-            if number >= MOST_STATES or (number + 1) * width > _MOST_ENTRIES:
+            number = len(self._configurations)
+            if number >= MAX_STATES or (number + 1) * width > _MAX_ENTRIES:
                 raise GrammarError(
                     "a token can go on in too many ways; lower the grammar's repetitions, or make "
                     "it less ambiguous"
                 )
-            self._numbers[parses] = number
-            self._parses.append(parses)
-            self.table.extend([UNKNOWN if parses else DEAD] * width)
+            self._numbers[configurations] = number
+            self._configurations.append(configurations)
+            self.table.extend([UNKNOWN if configurations else DEAD] * width)
         return number
 
-    def _closure(self, parses: Iterable[Parse]) -> frozenset[Parse]:
-        """The parses that read a byte next, or are at the end."""
+    def _closure(self, configurations: Iterable[Configuration]) -> frozenset[Configuration]:
+        """Return the configurations that these lead to, which read a byte next or are at the end.
+
+        Calls, returns and splits are followed; they read nothing.
+        """
         automaton = self.automaton
         reads, calls, splits = automaton.reads, automaton.calls, automaton.splits
-        work = list(parses)
+        work = list(configurations)
         seen = set(work)
         found = []
         while work:
@@ -133,7 +145,7 @@ class Matcher:
             if reads[node]:
                 found.append((node, stack))
                 continue
-            following: Iterable[Parse]
+            following: Iterable[Configuration]
             if calls[node] >= 0:
                 following = ((calls[node], self._push(automaton.following[node], stack)),)
             elif node != RETURN:
@@ -143,14 +155,14 @@ class Matcher:
             else:
                 found.append((node, stack))
                 continue
-            for parse in following:
-                if parse not in seen:
-                    seen.add(parse)
-                    work.append(parse)
-            if len(seen) > _MOST_PARSES:
+            for configuration in following:
+                if configuration not in seen:
+                    seen.add(configuration)
+                    work.append(configuration)
+            if len(seen) > _MAX_CONFIGURATIONS:
                 raise GrammarError(
-                    f"the text can be read in more than {_MOST_PARSES} ways; make the grammar "
-                    f"less ambiguous"
+                    f"the text can be read in more than {_MAX_CONFIGURATIONS} ways; make the "
+                    f"grammar less ambiguous"
                 )
         return frozenset(found)
 
@@ -164,7 +176,8 @@ class Matcher:
             self._stacks.append((node, stack))
         return number
 
-    def _unwound(self, stack: int) -> list[int]:
+    def _unwind(self, stack: int) -> list[int]:
+        """Return a stack's nodes, the top first."""
         nodes = []
         while stack:
             node, stack = self._stacks[stack]
@@ -172,6 +185,7 @@ class Matcher:
         return nodes
 
     def _stack(self, nodes: list[int]) -> int:
+        """Return the number of the stack of these nodes, the top first."""
         stack = 0
         for node in reversed(nodes):
             stack = self._push(node, stack)

@@ -151,7 +151,9 @@ class LoadedModel:
             return None
         from ..grammar import constraint  # a plain chat starts sooner without it
 
-        return constraint(sampler, self.tokenizer, self.logits_ops, self.grammars)
+        return constraint(
+            sampler.grammar, sampler.json_schema, self.tokenizer, self.logits_ops, self.grammars
+        )
 
     def checked_token(self, token: int) -> int:
         """Return the token; raise InvalidRequestError if it is outside of the vocabulary."""

@@ -50,7 +50,7 @@ def allowed(masks: GrammarMasks, state: int, tokens: Tokens) -> set[int]:
         if token in tokens.eog_ids:
             if masks.matcher.accepts(state):
                 found.add(token)
-        elif data and masks.matcher.walk(state, data):
+        elif data and masks.matcher.step(state, data):
             found.add(token)
     return found
 
@@ -64,14 +64,14 @@ def test_masks_are_what_reading_each_token_tells(logits_ops: LogitsOps, gbnf: st
         mask = masks.mask(state, logits_ops)
         assert bits(mask.bits) == allowed(fresh, same, PIECES)
         assert mask.listed is None or mask.listed == sorted(bits(mask.bits))
-        state = masks.matcher.walk(state, bytes([byte]))
-        same = fresh.matcher.walk(same, bytes([byte]))
+        state = masks.matcher.step(state, bytes([byte]))
+        same = fresh.matcher.step(same, bytes([byte]))
     assert masks.matcher.accepts(state)
 
 
 def test_a_finished_grammar_forces_the_end(logits_ops: LogitsOps) -> None:
     masks = shared_masks('root ::= "the"', PIECES)
-    end = masks.matcher.walk(masks.matcher.start, b"the")
+    end = masks.matcher.step(masks.matcher.start, b"the")
     assert masks.mask(end, logits_ops).listed == sorted(PIECES.eog_ids)
     rng = np.random.default_rng(0)
     assert {random_answer(masks, logits_ops, rng) for _ in range(20)} == {b"the"}
@@ -163,7 +163,7 @@ def test_every_kind_of_sampler_stays_in_the_grammar(
     for _ in range(10):
         answer = random_answer(masks, logits_ops, rng, top_k=0, **fields)
         assert answer is not None
-        assert matcher.accepts(matcher.walk(matcher.start, answer))
+        assert matcher.accepts(matcher.step(matcher.start, answer))
 
 
 def test_greedy_takes_the_most_probable_allowed_token(
@@ -185,7 +185,7 @@ def test_greedy_takes_the_most_probable_allowed_token(
 def test_a_large_matcher_is_renewed_in_the_middle_of_an_answer(
     logits_ops: LogitsOps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oxillama_web.grammar.matcher._RENEWED_AT", 40)
+    monkeypatch.setattr("oxillama_web.grammar.matcher._LARGE", 40)
     masks = shared_masks('root ::= "(" root ")" | "the" | [a-c]{5,40}', PIECES)
     first = masks.matcher
     one, two = Constraint(masks, logits_ops), Constraint(masks, logits_ops)

@@ -63,7 +63,7 @@ def accepts(gbnf: str, text: str | bytes) -> bool:
     """Whether the grammar matches the whole text."""
     matcher = shared_masks(gbnf).matcher
     data = text.encode() if isinstance(text, str) else text
-    state = matcher.walk(matcher.start, data)
+    state = matcher.step(matcher.start, data)
     return state != 0 and matcher.accepts(state)
 
 
