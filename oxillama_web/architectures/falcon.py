@@ -1,50 +1,28 @@
 """Falcon: LayerNorm, few key heads, attention and feed-forward side by side, GELU.
 
-In the larger models these two have a norm each. Almazrouei et al. 2023, https://arxiv.org/abs/2311.16867.
+Almazrouei et al. 2023, https://arxiv.org/abs/2311.16867. In the larger models attention and
+feed-forward have a norm each.
 """
 
-from __future__ import annotations
+from .model_builder import ModelBuilder
 
-from typing import TYPE_CHECKING
-
-from ..plan.operations import Plan, PlanBuilder
-from .common import (
-    TOKEN_EMBEDDING,
-    attend,
-    feed_forward,
-    layer_norm,
-    output_head,
-    project_qkv,
-    read_config,
-    rotate,
-)
-from .rope import add_rope_table
-
-if TYPE_CHECKING:
-    from ..config import ModelConfig
-    from ..gguf.reader import GGUFFile
+ARCHITECTURE = "falcon"
 
 
-def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
-    """The sizes and the plan of a Falcon file of the first generation."""
-    config = read_config(gguf, context_size)
-    plan = PlanBuilder(gguf.tensors)
-    plan.embed("x", TOKEN_EMBEDDING)
-    add_rope_table(plan, "rope", gguf, config)
-    for layer in range(config.n_layers):
-        block = f"blk.{layer}."
-        layer_norm(plan, config, "h", "x", block + "attn_norm")
-        attention_input = "h"
-        if plan.has(block + "attn_norm_2.weight"):
-            attention_input = "h2"
-            layer_norm(plan, config, attention_input, "x", block + "attn_norm_2")
-        project_qkv(plan, config, block, attention_input)
-        rotate(plan, config, "rope", "neox")
-        attend(plan, config, block)
-        plan.add("x", "x", "delta")
-        feed_forward(plan, block, "h", "gelu")
-        plan.add("x", "x", "delta")
-    plan.select_rows("last", "x")
-    layer_norm(plan, config, "last", "last", "output_norm")
-    output_head(plan, "logits", "last")
-    return config, plan.build("logits")
+def build(model: ModelBuilder) -> None:
+    """Append the operations of a Falcon file of the first generation."""
+    model.embed()
+    model.rope_table()
+    for layer in model.layers():
+        layer.layer_norm("attn_norm")
+        if layer.has("attn_norm_2.weight"):
+            layer.layer_norm("attn_norm_2", dst="h2")
+            layer.qkv("h2")
+        else:
+            layer.qkv()
+        layer.rope("neox")
+        layer.attention()
+        layer.add_residual()
+        layer.feed_forward("gelu")
+        layer.add_residual()
+    model.logits("layer")

@@ -4,57 +4,33 @@ IBM Granite Team 2024, https://github.com/ibm-granite/granite-3.0-language-model
 those of Yang et al. 2022, https://arxiv.org/abs/2203.03466.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from ..errors import ModelFormatError
-from ..plan.operations import Plan, PlanBuilder
-from .common import (
-    OUTPUT_NORM,
-    TOKEN_EMBEDDING,
-    attend,
-    gated_feed_forward,
-    output_head,
-    project_qkv,
-    read_config,
-    rotate,
-)
-from .rope import add_rope_table
+from .model_builder import ModelBuilder
 
-if TYPE_CHECKING:
-    from ..config import ModelConfig
-    from ..gguf.reader import GGUFFile
+ARCHITECTURE = "granite"
 
 
-def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
-    """The sizes and the plan of a Granite file."""
-    config = read_config(gguf, context_size)
-    eps = config.norm_eps
-    # 0 stands for none in these files
-    residual_scale = gguf.get_float("granite.residual_scale", 0.0) or 1.0
-    attention_scale = gguf.get_float("granite.attention.scale", 0.0) or None
-    logit_divisor = gguf.get_float("granite.logit_scale")
+def build(model: ModelBuilder) -> None:
+    """Append the operations of a Granite file."""
+    hparams = model.hparams
+    # 0 means none in these files
+    residual_scale = hparams.get_float("residual_scale", 0.0) or 1.0
+    attention_scale = hparams.get_float("attention.scale", 0.0) or None
+    logit_divisor = hparams.get_float("logit_scale")
     if not logit_divisor:
         raise ModelFormatError("granite.logit_scale is 0; the logits are divided by it")
-    has_positions = gguf.get_bool("granite.rope.scaling.finetuned", True)
-    plan = PlanBuilder(gguf.tensors)
-    plan.embed("x", TOKEN_EMBEDDING, scale=gguf.get_float("granite.embedding_scale", 0.0) or 1.0)
+    has_positions = hparams.get_bool("rope.scaling.finetuned", True)
+    model.embed(scale=hparams.get_float("embedding_scale", 0.0) or 1.0)
     if has_positions:
-        add_rope_table(plan, "rope", gguf, config)
-    for layer in range(config.n_layers):
-        block = f"blk.{layer}."
-        plan.rms_norm("h", "x", block + "attn_norm.weight", eps)
-        project_qkv(plan, config, block, "h")
+        model.rope_table()
+    for layer in model.layers():
+        layer.rms_norm("attn_norm")
+        layer.qkv()
         if has_positions:
-            rotate(plan, config, "rope", "interleaved")
-        attend(plan, config, block, scale=attention_scale)
-        plan.add("x", "x", "delta", scale=residual_scale)
-        plan.rms_norm("h", "x", block + "ffn_norm.weight", eps)
-        gated_feed_forward(plan, config, block, "h", "silu")
-        plan.add("x", "x", "delta", scale=residual_scale)
-    plan.select_rows("last", "x")
-    plan.rms_norm("last", "last", OUTPUT_NORM, eps)
-    output_head(plan, "logits", "last")
-    plan.scale("logits", "logits", 1.0 / logit_divisor)
-    return config, plan.build("logits")
+            layer.rope("interleaved")
+        layer.attention(scale=attention_scale)
+        layer.add_residual(scale=residual_scale)
+        layer.rms_norm("ffn_norm")
+        layer.gated_feed_forward("silu")
+        layer.add_residual(scale=residual_scale)
+    model.logits("rms", scale=1.0 / logit_divisor)

@@ -3,44 +3,21 @@
 Li et al. 2023, https://arxiv.org/abs/2309.05463.
 """
 
-from __future__ import annotations
+from .model_builder import ModelBuilder
 
-from typing import TYPE_CHECKING
-
-from ..plan.operations import Plan, PlanBuilder
-from .common import (
-    TOKEN_EMBEDDING,
-    attend,
-    feed_forward,
-    layer_norm,
-    output_head,
-    project_qkv,
-    read_config,
-    rotate,
-)
-from .rope import add_rope_table
-
-if TYPE_CHECKING:
-    from ..config import ModelConfig
-    from ..gguf.reader import GGUFFile
+ARCHITECTURE = "phi2"
 
 
-def read(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:
-    """The sizes and the plan of a Phi file up to Phi 2."""
-    config = read_config(gguf, context_size)
-    plan = PlanBuilder(gguf.tensors)
-    plan.embed("x", TOKEN_EMBEDDING)
-    add_rope_table(plan, "rope", gguf, config)
-    for layer in range(config.n_layers):
-        block = f"blk.{layer}."
-        layer_norm(plan, config, "h", "x", block + "attn_norm")
-        project_qkv(plan, config, block, "h")
-        rotate(plan, config, "rope", "neox")
-        attend(plan, config, block)
-        plan.add("x", "x", "delta")
-        feed_forward(plan, block, "h", "gelu")
-        plan.add("x", "x", "delta")
-    plan.select_rows("last", "x")
-    layer_norm(plan, config, "last", "last", "output_norm")
-    output_head(plan, "logits", "last")
-    return config, plan.build("logits")
+def build(model: ModelBuilder) -> None:
+    """Append the operations of a Phi file up to Phi 2."""
+    model.embed()
+    model.rope_table()
+    for layer in model.layers():
+        layer.layer_norm("attn_norm")
+        layer.qkv()
+        layer.rope("neox")
+        layer.attention()
+        layer.add_residual()
+        layer.feed_forward("gelu")
+        layer.add_residual()
+    model.logits("layer")

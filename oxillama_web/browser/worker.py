@@ -38,7 +38,8 @@ PRELOADED_MODULES = (
     "traceback",
     "oxillama_web.architectures.gemma3",
     "oxillama_web.architectures.llama",
-    "oxillama_web.architectures.qwen",
+    "oxillama_web.architectures.qwen2",
+    "oxillama_web.architectures.qwen3",
     "oxillama_web.browser.streaming_load",
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..architectures import read_model
+from ..architectures import build_model
 from ..backends import create_executor, create_logits_ops, create_string_kernels, paged_executor
 from ..errors import ModelFormatError, OutOfMemoryError, TokenizerError
 from ..gguf.fingerprint import sample
@@ -110,7 +110,7 @@ def load_with_executor(
     Args:
         weight_samples: as in `LoadedModel`; is called when a conversation is saved or restored.
     """
-    model_config, plan = read_model(gguf, config.context_size)
+    model_config, plan = build_model(gguf, config.context_size)
     tokenizer = _load_tokenizer(gguf, tokenizer_json, folder)
     if tokenizer.n_vocab > model_config.vocab_size:
         raise ModelFormatError(

@@ -29,7 +29,7 @@ from architecture_files import (
 from paths import GOLDEN as GOLDEN_FOLDER
 
 from oxillama_web import EngineConfig, InferenceEngine
-from oxillama_web.architectures import read_model, supported_architectures
+from oxillama_web.architectures import build_model, supported_architectures
 from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.reader import GGUFFile
@@ -124,7 +124,7 @@ def test_a_window_of_mistral_is_as_wide_as_the_file_says(tmp_path: Path) -> None
     llama.cpp leaves out the window of such files.
     """
     model = tiny_llama(tmp_path, attention__sliding_window=5)
-    _, plan = read_model(model)
+    _, plan = build_model(model)
     executor = NumpyExecutor(plan, model)
 
     def last_logits(ids: list[int]) -> np.ndarray:
@@ -144,7 +144,7 @@ def test_an_unknown_architecture_is_refused_by_name(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.close()
     with pytest.raises(UnsupportedModelError, match="'mamba'") as refusal:
-        read_model(GGUFFile((tmp_path / "mamba.gguf").read_bytes()))
+        build_model(GGUFFile((tmp_path / "mamba.gguf").read_bytes()))
     assert all(name in str(refusal.value) for name in supported_architectures())
 
 
@@ -187,18 +187,18 @@ def test_scaling_that_cannot_be(
 ) -> None:
     model = tiny_llama(tmp_path, **metadata)
     if message is None:
-        read_model(model)
+        build_model(model)
         return
     with pytest.raises((ModelFormatError, UnsupportedModelError), match=message):
-        read_model(model)
+        build_model(model)
 
 
 def test_learned_positions_end(tmp_path: Path) -> None:
     write_case(tmp_path / "gpt2.gguf", "gpt2", "Q8_0")
     model = GGUFFile((tmp_path / "gpt2.gguf").read_bytes())
-    assert read_model(model, 512)[0].context_size == 512
+    assert build_model(model, 512)[0].context_size == 512
     with pytest.raises(InvalidRequestError, match=r"513.*512 positions"):
-        read_model(model, 513)
+        build_model(model, 513)
 
 
 def test_windows_follow_the_pattern_that_a_file_states(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_windows_follow_the_pattern_that_a_file_states(tmp_path: Path) -> None:
             file.writer.add_array("gemma3.attention.sliding_window_pattern", pattern)
         CASES["gemma3"][1](file)
         file.finish()
-        _, plan = read_model(GGUFFile((tmp_path / "gemma3.gguf").read_bytes()))
+        _, plan = build_model(GGUFFile((tmp_path / "gemma3.gguf").read_bytes()))
         return [op.window for op in plan.ops if isinstance(op, Attention)]
 
     assert windows(None) == [8, 8, 8, 8, 8, 0, 8]
@@ -244,7 +244,7 @@ def test_broken_files_end_in_a_clear_error(case: str, tmp_path: Path) -> None:
 
 def is_refused(model: GGUFFile) -> bool:
     try:
-        read_model(model)
+        build_model(model)
     except (ModelFormatError, UnsupportedModelError, InvalidRequestError):
         return True
     return False

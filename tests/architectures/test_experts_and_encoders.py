@@ -15,7 +15,7 @@ from gguf_files import write_tiny_bert, write_tiny_experts
 from linear_driver import libraries
 from paths import GOLDEN as GOLDEN_FOLDER
 
-from oxillama_web.architectures import read_model
+from oxillama_web.architectures import build_model
 from oxillama_web.backends import kernel_executor
 from oxillama_web.backends.api import Executor
 from oxillama_web.backends.kernels.library import load_library
@@ -40,14 +40,14 @@ def model(case: dict[str, Any], folder: Path, format: str) -> GGUFFile:
 
 
 def numpy_executor(gguf: GGUFFile) -> Executor:
-    return NumpyExecutor(read_model(gguf)[1], gguf)
+    return NumpyExecutor(build_model(gguf)[1], gguf)
 
 
 def kernels(gguf: GGUFFile, variant: str, **config: Any) -> Executor:
     config = {"num_threads": 2, **config}
     library = load_library(variant)
     return kernel_executor(
-        read_model(gguf)[1], gguf, EngineConfig(**config), library, consume=False
+        build_model(gguf)[1], gguf, EngineConfig(**config), library, consume=False
     )
 
 
@@ -115,10 +115,10 @@ def test_an_encoder_sees_what_comes_after(tmp_path: Path) -> None:
 def test_a_bert_has_only_the_positions_that_it_learned(tmp_path: Path) -> None:
     write_tiny_bert(tmp_path / "bert.gguf", context_length=16)
     gguf = GGUFFile((tmp_path / "bert.gguf").read_bytes())
-    config, _ = read_model(gguf)
+    config, _ = build_model(gguf)
     assert config.context_size == 16
     with pytest.raises(InvalidRequestError, match="16 positions"):
-        read_model(gguf, 17)
+        build_model(gguf, 17)
 
 
 @pytest.mark.parametrize(("n_experts", "n_used"), [(4, 0), (4, 5)])
@@ -126,7 +126,7 @@ def test_numbers_of_experts_that_make_no_sense(n_experts: int, n_used: int, tmp_
     path = tmp_path / "experts.gguf"
     write_tiny_experts(path, n_experts=n_experts, n_used=n_used)
     with pytest.raises(ModelFormatError, match="expert"):
-        read_model(GGUFFile(path.read_bytes()))
+        build_model(GGUFFile(path.read_bytes()))
 
 
 def test_experts_that_are_too_few(tmp_path: Path) -> None:
@@ -137,10 +137,10 @@ def test_experts_that_are_too_few(tmp_path: Path) -> None:
     name = "blk.1.ffn_up_exps.weight"
     gguf.tensors[name] = gguf.tensors[name]._replace(shape=(64, 96, 3))
     with pytest.raises(ModelFormatError, match=r"blk\.1\.ffn_up_exps\.weight.*4 experts"):
-        read_model(gguf)
+        build_model(gguf)
     del gguf.tensors[name]
     with pytest.raises(ModelFormatError, match=r"no tensor 'blk\.1\.ffn_up_exps\.weight'"):
-        read_model(gguf)
+        build_model(gguf)
 
 
 def test_a_tensor_for_each_expert_is_refused(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_tensor_for_each_expert_is_refused(tmp_path: Path) -> None:
         name = f"blk.0.ffn_gate.{expert}.weight"
         gguf.tensors[name] = merged._replace(name=name, shape=merged.shape[:2])
     with pytest.raises(UnsupportedModelError, match="a newer file"):
-        read_model(gguf)
+        build_model(gguf)
 
 
 @pytest.mark.parametrize("shape", [(63,), (64, 2), (1,)])
@@ -164,4 +164,4 @@ def test_a_shared_expert_has_one_gate(shape: tuple[int, ...], tmp_path: Path) ->
     name = "blk.0.ffn_gate_inp_shexp.weight"
     gguf.tensors[name] = gguf.tensors[name]._replace(shape=shape)
     with pytest.raises(ModelFormatError, match="ffn_gate_inp_shexp"):
-        read_model(gguf)
+        build_model(gguf)

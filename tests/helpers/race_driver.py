@@ -16,7 +16,7 @@ from gguf_files import write_tiny_bert, write_tiny_experts, write_tiny_llama
 from linear_driver import build
 from lora_files import changes, write_adapter
 
-from oxillama_web.architectures import read_model
+from oxillama_web.architectures import build_model
 from oxillama_web.backends import kernel_executor
 from oxillama_web.backends.kernels import library as executors_library
 from oxillama_web.backends.kernels import lowering
@@ -48,7 +48,7 @@ def main() -> None:
 def run(path: Path, *, adapted: bool = False) -> None:
     """Several tokens, then one at a time, then two sequences in one pass."""
     gguf = GGUFFile(path.read_bytes())
-    config, plan = read_model(gguf)
+    config, plan = build_model(gguf)
     library = executors_library.load_library()
     executor = kernel_executor(plan, gguf, EngineConfig(num_threads=3), library, consume=False)
     if adapted:

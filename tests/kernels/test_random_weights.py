@@ -16,7 +16,7 @@ from architecture_files import write_case
 from gguf_files import write_tiny_bert, write_tiny_experts, write_tiny_gemma3, write_tiny_llama
 from linear_driver import SANITIZE, Block, build, libraries, load
 
-from oxillama_web.architectures import read_model
+from oxillama_web.architectures import build_model
 from oxillama_web.backends import kernel_executor
 from oxillama_web.backends.kernels import abi, device, weights
 from oxillama_web.backends.kernels import library as executors_library
@@ -128,7 +128,7 @@ def test_any_weights_run(
     load(isa)
     library = executors_library.load_library(f"{isa}-sanitize" if SANITIZE else isa)
     gguf = GGUFFile(bytes(model_bytes))
-    config, plan = read_model(gguf)
+    config, plan = build_model(gguf)
     engine_config = EngineConfig(num_threads=n_threads, kv_cache_type=kv_cache_type)
     executor = kernel_executor(plan, gguf, engine_config, library, consume=False)
     width = config.hidden_size if plan.is_encoder else config.vocab_size

@@ -13,7 +13,7 @@ from gguf_files import write_tiny_llama
 from lora_files import changes, write_adapter
 
 from oxillama_web import EngineConfig, InferenceEngine
-from oxillama_web.architectures import read_model
+from oxillama_web.architectures import build_model
 from oxillama_web.backends import create_executor
 from oxillama_web.backends.api import Executor
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
@@ -50,7 +50,7 @@ def merged(
 
 def executor(model: GGUFFile, kind: str) -> Executor:
     config = EngineConfig(executor=kind, num_threads=2, kv_cache_type="f32")
-    return create_executor(read_model(model)[1], model, config, consume=False)
+    return create_executor(build_model(model)[1], model, config, consume=False)
 
 
 def logits(runner: Executor) -> np.ndarray:
@@ -58,7 +58,7 @@ def logits(runner: Executor) -> np.ndarray:
 
 
 def use(runner: Executor, model: GGUFFile, stack: list[AppliedLora]) -> None:
-    config, plan = read_model(model)
+    config, plan = build_model(model)
     runner.use_plan(*apply_loras(plan, config, model.tensors, stack))
 
 
@@ -284,6 +284,6 @@ def test_a_merged_tensor_that_the_plan_splits(model: GGUFFile, tmp_path: Path, k
     pairs = {name: changes(model, seed=1)[name]}
     stack = [AppliedLora(write_adapter(tmp_path / "adapter.gguf", pairs))]
     runner = create_executor(split_plan(), model, config, consume=False)
-    runner.use_plan(*apply_loras(split_plan(), read_model(model)[0], model.tensors, stack))
+    runner.use_plan(*apply_loras(split_plan(), build_model(model)[0], model.tensors, stack))
     expected = create_executor(split_plan(), merged(model, [(pairs, 2.0)]), config, consume=False)
     assert np.abs(logits(runner) - logits(expected)).max() < 1e-3 * np.abs(logits(expected)).max()

@@ -1,0 +1,319 @@
+"""What every architecture is built with: a model's sizes, its tensors and the steps of its layers.
+
+A step appends operations to the plan. Steps hand values on in buffers of conventional names:
+
+    tokens ─ embed ─► x
+    x ─ norm ─► h ─ qkv ─► q, k, v ─ rope ─ attention ─► delta ─ add_residual ─► x
+    x ─ norm ─► h ─ feed_forward ─► delta ─ add_residual ─► x
+    x ─ logits ─► last ─► logits
+
+Where an architecture does it differently, it names the buffers. Writing to a name again reuses its
+memory, and all layers share the names. Anything that turns "h" into "delta" can be a layer's mixer
+or feed-forward; what only one architecture has is a function of a `Layer` in its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
+from ..plan.operations import Plan, PlanBuilder
+from .hyperparameters import (
+    TOKEN_EMBEDDING,
+    Hyperparameters,
+    count_experts_used,
+    layer_window,
+    read_config,
+)
+from .rope import RopeParameters, scaled_rope
+
+if TYPE_CHECKING:
+    from ..config import ModelConfig
+    from ..gguf.reader import GGUFFile
+    from ..plan.operations import Activation, ExpertWeighting, RopeStyle
+
+Norm = Literal["rms", "layer"]
+
+POSITION_EMBEDDING = "position_embd.weight"
+OUTPUT_HEAD = "output.weight"
+
+
+class Steps:
+    """Steps that a layer and the model outside of its layers have in common.
+
+    Args:
+        prefix: what the names of the tensors start with: "blk.0.", or "" outside of the layers.
+    """
+
+    def __init__(self, plan: PlanBuilder, config: ModelConfig, prefix: str) -> None:
+        self.plan = plan
+        self.config = config
+        self.prefix = prefix
+
+    def has(self, tensor: str) -> bool:
+        """Return whether the file holds a tensor of this name (without the prefix)."""
+        return self.plan.has(self.prefix + tensor)
+
+    def norm(self, kind: Norm, name: str, src: str = "x", dst: str = "h") -> None:
+        """Normalize by `rms_norm` or `layer_norm`."""
+        normalize = self.rms_norm if kind == "rms" else self.layer_norm
+        normalize(name, src, dst)
+
+    def rms_norm(self, name: str, src: str = "x", dst: str = "h") -> None:
+        """Normalize rows, or each head where the tensor `name`.weight is as long as a head."""
+        self.plan.rms_norm(dst, src, f"{self.prefix}{name}.weight", self.config.norm_eps)
+
+    def layer_norm(self, name: str, src: str = "x", dst: str = "h") -> None:
+        """Normalize with `name`.weight and, where the file holds it, `name`.bias."""
+        weight, bias = f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias"
+        self.plan.layer_norm(dst, src, weight, self.config.norm_eps, bias)
+
+    def linear(self, name: str, src: str, dst: str) -> None:
+        """Multiply by `name`.weight and, where the file holds it, add `name`.bias."""
+        self.plan.linear(dst, src, f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias")
+
+
+class ModelBuilder(Steps):
+    """A model under construction.
+
+    Attributes:
+        hparams: the file's metadata.
+        config: its sizes; see `override`.
+        n_experts_used: experts of a layer that each token uses; 0 where there are none.
+        plan: takes the operations.
+
+    Raises:
+        ModelFormatError: a size is missing or does not fit the others.
+    """
+
+    def __init__(self, gguf: GGUFFile, context_size: int | None = None) -> None:
+        self.hparams = Hyperparameters(gguf)
+        self.n_experts_used = count_experts_used(self.hparams)
+        super().__init__(PlanBuilder(gguf.tensors), read_config(self.hparams, context_size), "")
+        self._tensors = gguf.tensors
+        self._output = ""
+
+    def override(self, **sizes: Any) -> None:
+        """Replace fields of `config`: sizes that this architecture's files state in another way."""
+        self.config = replace(self.config, **sizes)
+
+    def require_sliding_window(self) -> None:
+        """Refuse a file that states no sliding window."""
+        if self.config.sliding_window < 1:
+            key = self.hparams.key("attention.sliding_window")
+            raise ModelFormatError(f"{key} is missing or zero")
+
+    def layers(self) -> Iterator[Layer]:
+        """Yield the layers, first to last."""
+        for index in range(self.config.n_layers):
+            yield Layer(self, index)
+
+    def embed(self, scale: float = 1.0) -> None:
+        """Look up the tokens' embeddings, into "x"."""
+        self.plan.embed("x", TOKEN_EMBEDDING, scale)
+
+    def learned_positions(self) -> None:
+        """Add a learned vector for each position to "x".
+
+        Raises:
+            InvalidRequestError: the context is to be longer than the positions that were learned.
+        """
+        self.plan.position_embed("positions", POSITION_EMBEDDING)
+        n_positions = self._tensors[POSITION_EMBEDDING].shape[1]
+        if self.config.context_length > n_positions:
+            raise ModelFormatError(
+                f"tensor {POSITION_EMBEDDING!r} has {n_positions} positions, and the file states a "
+                f"context of {self.config.context_length}"
+            )
+        if self.config.context_size > n_positions:
+            raise InvalidRequestError(
+                f"context_size is {self.config.context_size}; this model has learned {n_positions} "
+                f"positions"
+            )
+        self.plan.add("x", "x", "positions")
+
+    def rope_table(self, dst: str = "rope", rope: RopeParameters | None = None) -> None:
+        """Compute the cosines and sines of the positions; None: as the file's metadata says."""
+        rope = rope or scaled_rope(self.hparams, self.config)
+        self.plan.rope_table(dst, rope.frequencies, rope.attention_factors, rope.interval)
+
+    def logits(self, norm: Norm, *, scale: float | None = None, softcap: float = 0.0) -> None:
+        """Normalize "x" where logits were asked for, and multiply by the vocabulary.
+
+        The embedding serves as the output head where the file holds none.
+
+        Args:
+            norm: the kind of `output_norm`.
+            scale: of the logits.
+            softcap: if above 0, bounds them to -softcap .. softcap by tanh.
+        """
+        self.plan.select_rows("last", "x")
+        self.norm(norm, "output_norm", "last", "last")
+        weight = OUTPUT_HEAD if self.has(OUTPUT_HEAD) else TOKEN_EMBEDDING
+        self.plan.linear("logits", "last", weight, "output.bias")
+        if scale is not None:
+            self.plan.scale("logits", "logits", scale)
+        if softcap:
+            self.plan.softcap("logits", "logits", softcap)
+        self._output = "logits"
+
+    def hidden_states(self) -> None:
+        """End an encoder, which gives "x" where it was asked for and no logits."""
+        self.plan.select_rows("hidden", "x")
+        self._output = "hidden"
+
+    def finish(self) -> tuple[ModelConfig, Plan]:
+        """Return the sizes and the plan, after `logits` or `hidden_states`."""
+        build = self.plan.build_encoder if self._output == "hidden" else self.plan.build
+        return self.config, build(self._output)
+
+
+class Layer(Steps):
+    """One of a model's layers."""
+
+    def __init__(self, model: ModelBuilder, index: int) -> None:
+        super().__init__(model.plan, model.config, f"blk.{index}.")
+        self.model = model
+        self.index = index
+
+    def window(self, period: int) -> int:
+        """Return this layer's sliding window: 0 in every `period`-th one, if the file agrees."""
+        return layer_window(self.model.hparams, self.config, self.index, period)
+
+    def add_residual(self, src: str = "delta", scale: float = 1.0) -> None:
+        """Add scale * src to "x"."""
+        self.plan.add("x", "x", src, scale)
+
+    def qkv(self, src: str = "h") -> None:
+        """Project queries, keys and values into "q", "k" and "v", by one matrix or by three."""
+        config = self.config
+        sizes = {
+            "attn_q": config.n_heads * config.head_dim,
+            "attn_k": config.n_kv_heads * config.head_dim,
+            "attn_v": config.n_kv_heads * config.head_dim,
+        }
+        self._split("attn_qkv", sizes)
+        for dst, name in zip("qkv", sizes, strict=True):
+            self.linear(name, src, dst)
+
+    def qk_norms(self, kind: Norm, *, optional: bool = False) -> None:
+        """Normalize "q" and "k": whole rows or each head, as `attn_q_norm` and `attn_k_norm` fit.
+
+        Args:
+            optional: do nothing where the file holds neither of the two.
+        """
+        names = ("attn_q_norm", "attn_k_norm")
+        if optional and not any(self.has(f"{name}.weight") for name in names):
+            return
+        for buffer, name in zip("qk", names, strict=True):
+            self.norm(kind, name, buffer, buffer)
+
+    def rope(
+        self, style: RopeStyle, table: str = "rope", names: Sequence[str] = ("q", "k")
+    ) -> None:
+        """Rotate queries and keys by their positions."""
+        for name in names:
+            self.plan.rope(name, table, self.config.head_dim, style)
+
+    def attention(
+        self,
+        *,
+        scale: float | None = None,
+        window: int = 0,
+        softcap: float = 0.0,
+        causal: bool = True,
+    ) -> None:
+        """Attend with "q" over "k", "v" and the cache, and project, into "delta".
+
+        Args:
+            scale: of the scores; None: 1 / sqrt(head size).
+            window: the number of positions that a token sees, its own included; 0: all.
+            softcap: if above 0, bounds the scores to -softcap .. softcap by tanh.
+            causal: whether a token sees only what comes before it.
+        """
+        self.plan.attention(
+            "attended",
+            "q",
+            "k",
+            "v",
+            n_heads=self.config.n_heads,
+            n_kv_heads=self.config.n_kv_heads,
+            scale=self.config.head_dim**-0.5 if scale is None else scale,
+            window=window,
+            softcap=softcap,
+            causal=causal,
+        )
+        self.linear("attn_output", "attended", "delta")
+
+    def feed_forward(self, activation: Activation, src: str = "h") -> None:
+        """Compute down(activation(up(src))) into "delta"."""
+        self.linear("ffn_up", src, "up")
+        self.plan.activate("up", "up", activation)
+        self.linear("ffn_down", "up", "delta")
+
+    def gated_feed_forward(self, activation: Activation, src: str = "h") -> None:
+        """Compute down(activation(gate(src)) * up(src)) into "delta".
+
+        A matrix `ffn_up` of twice the size holds the gate's rows, then its own.
+        """
+        if not self.has("ffn_gate.weight"):
+            n = self.config.ffn_size
+            self._split("ffn_up", {"ffn_gate": n, "ffn_up": n})
+        self.linear("ffn_gate", src, "gate")
+        self.linear("ffn_up", src, "up")
+        self.plan.glu("gate", "gate", "up", activation)
+        self.linear("ffn_down", "gate", "delta")
+
+    def mixture_of_experts(self, weighting: ExpertWeighting, src: str = "h") -> None:
+        """Sum weight * SwiGLU(src) over a token's experts into "delta".
+
+        Shazeer et al. 2017, https://arxiv.org/abs/1701.06538; Jiang et al. 2024 (Mixtral),
+        https://arxiv.org/abs/2401.04088.
+
+        Args:
+            weighting: how the weights of a token's experts follow from the router's logits.
+
+        Raises:
+            UnsupportedModelError: the file has a tensor for each expert.
+        """
+        if self.has("ffn_gate.0.weight"):
+            raise UnsupportedModelError(
+                "the file holds each expert's weights as tensors of their own, as was done until "
+                "April 2024: get a newer file of this model"
+            )
+        plan, prefix = self.plan, self.prefix
+        plan.linear("router", src, prefix + "ffn_gate_inp.weight")
+        plan.select_experts("routes", "router", self.model.n_experts_used, weighting)
+        plan.expert_linear("expert_gate", src, "routes", prefix + "ffn_gate_exps.weight")
+        plan.expert_linear("expert_up", src, "routes", prefix + "ffn_up_exps.weight")
+        plan.glu("expert_gate", "expert_gate", "expert_up", "silu")
+        plan.expert_linear("expert_out", "expert_gate", "routes", prefix + "ffn_down_exps.weight")
+        plan.expert_sum("delta", "expert_out", "routes")
+
+    def add_shared_expert(self, src: str = "h") -> None:
+        """Add sigmoid(router(src)) * SwiGLU(src) to "delta": an expert that every token uses.
+
+        Yang et al. 2024 (Qwen 2), https://arxiv.org/abs/2407.10671.
+        """
+        plan = self.plan
+        plan.dot("shared_router", src, self.prefix + "ffn_gate_inp_shexp.weight")
+        plan.select_experts("shared_route", "shared_router", 1, "sigmoid")
+        self.linear("ffn_gate_shexp", src, "gate")
+        self.linear("ffn_up_shexp", src, "up")
+        plan.glu("gate", "gate", "up", "silu")
+        self.linear("ffn_down_shexp", "gate", "shared_out")
+        plan.expert_sum("shared", "shared_out", "shared_route")
+        plan.add("delta", "delta", "shared")
+
+    def _split(self, merged: str, sizes: dict[str, int]) -> None:
+        """Name rows of a merged matrix, and of its bias, as tensors of their own, if there is one.
+
+        Args:
+            sizes: the number of rows of each part.
+        """
+        for kind in (".weight", ".bias"):
+            if self.has(merged + kind):
+                parts = {f"{self.prefix}{name}{kind}": n for name, n in sizes.items()}
+                self.plan.split_rows(self.prefix + merged + kind, parts)
