@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ModelFormatError, UnsupportedModelError
-from ..gguf.types import FORMATS
+from ..gguf.types import GGMLType
 from .hyperparameters import trained_length
 
 if TYPE_CHECKING:
@@ -135,6 +135,6 @@ def _yarn_attention_factor(hparams: Hyperparameters, factor: float) -> float:
 
 def _f32_values(gguf: GGUFFile, tensor: str, count: int) -> list[float]:
     info = gguf.tensors[tensor]
-    if FORMATS[info.format].name != "F32" or info.shape != (count,):
+    if info.format != GGMLType.F32 or info.shape != (count,):
         raise ModelFormatError(f"tensor {tensor!r} must be {count} F32 values")
     return list(gguf.tensor_data(tensor).cast("B").cast("f"))

@@ -15,10 +15,13 @@ import numpy.typing as npt
 
 from ..errors import ModelFormatError, UnsupportedModelError
 from .codebooks import codebook
-from .types import FORMATS
+from .types import FORMATS, GGMLType
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Dequantizer = Callable[[Bytes], Floats]
+
+_DEQUANTIZERS: dict[int, Dequantizer] = {}
 
 # values worked on at once: few enough for the intermediate arrays to stay in cache
 _CHUNK = 1 << 16
@@ -29,7 +32,7 @@ def dequantize(data: bytes | bytearray | memoryview, format: int, n_elements: in
 
     Args:
         data: the tensor's raw bytes, as GGUFFile.tensor_data gives them.
-        format: a key of quants.FORMATS.
+        format: a key of types.FORMATS.
         n_elements: how many values `data` holds.
 
     Raises:
@@ -37,7 +40,7 @@ def dequantize(data: bytes | bytearray | memoryview, format: int, n_elements: in
         ModelFormatError: `data` has another size than n_elements values take.
     """
     known = FORMATS.get(format)
-    if known is None or format not in _FUNCTIONS:
+    if known is None or format not in _DEQUANTIZERS:
         raise UnsupportedModelError(
             f"weights cannot be read from the format {known.name if known else format}"
         )
@@ -47,7 +50,7 @@ def dequantize(data: bytes | bytearray | memoryview, format: int, n_elements: in
         raise ModelFormatError(f"{n_bytes} bytes cannot be {n_elements} values of {known.name}")
     blocks = np.frombuffer(data, np.uint8).reshape(n_blocks, known.block_bytes)
     values = np.empty((n_blocks, known.block_size), np.float32)
-    function = _FUNCTIONS[format]
+    function = _DEQUANTIZERS[format]
     step = _CHUNK // known.block_size
     with np.errstate(all="ignore"):  # broken scales give NaN and inf, as they do elsewhere
         for start in range(0, n_blocks, step):
@@ -55,43 +58,62 @@ def dequantize(data: bytes | bytearray | memoryview, format: int, n_elements: in
     return values.reshape(-1)
 
 
+def _reads(format: GGMLType) -> Callable[[Dequantizer], Dequantizer]:
+    """Register the function that reads a format."""
+
+    def register(function: Dequantizer) -> Dequantizer:
+        _DEQUANTIZERS[format] = function
+        return function
+
+    return register
+
+
+@_reads(GGMLType.F32)
 def _f32(blocks: Bytes) -> Floats:
     return _view(blocks, "<f4")
 
 
+@_reads(GGMLType.F64)
 def _f64(blocks: Bytes) -> Floats:
     return _floats(_view(blocks, "<f8"))
 
 
+@_reads(GGMLType.F16)
 def _f16(blocks: Bytes) -> Floats:
     return _floats(_view(blocks, "<f2"))
 
 
+@_reads(GGMLType.BF16)
 def _bf16(blocks: Bytes) -> Floats:
     bits = _view(blocks, "<u2").astype(np.uint32) << np.uint32(16)
     return _view(bits, "f4")
 
 
+@_reads(GGMLType.Q1_0)
 def _q1_0(blocks: Bytes) -> Floats:
     d, bits = _f16(blocks[:, :2]), blocks[:, 2:]
     return d * (2 * _floats(_fields(bits, 1, 1)) - 1)
 
 
+@_reads(GGMLType.Q4_0)
 def _q4_0(blocks: Bytes) -> Floats:
     d, nibbles = _f16(blocks[:, :2]), blocks[:, 2:]
     return d * (_floats(_fields(nibbles, 4, 16)) - 8)
 
 
+@_reads(GGMLType.Q4_1)
 def _q4_1(blocks: Bytes) -> Floats:
     d, m, nibbles = _f16(blocks[:, :2]), _f16(blocks[:, 2:4]), blocks[:, 4:]
     return d * _floats(_fields(nibbles, 4, 16)) + m
 
 
+@_reads(GGMLType.Q5_0)
 def _q5_0(blocks: Bytes) -> Floats:
     d, high, nibbles = _f16(blocks[:, :2]), blocks[:, 2:6], blocks[:, 6:]
     return d * (_floats(_fields(nibbles, 4, 16) | _fields(high, 1, 1) << 4) - 16)
 
 
+@_reads(GGMLType.Q5_1)
 def _q5_1(blocks: Bytes) -> Floats:
     d, m, high, nibbles = (
         _f16(blocks[:, :2]),
@@ -102,23 +124,27 @@ def _q5_1(blocks: Bytes) -> Floats:
     return d * _floats(_fields(nibbles, 4, 16) | _fields(high, 1, 1) << 4) + m
 
 
+@_reads(GGMLType.Q8_0)
 def _q8_0(blocks: Bytes) -> Floats:
     d, values = _f16(blocks[:, :2]), _view(blocks[:, 2:], "i1")
     return _floats(values) * d
 
 
+@_reads(GGMLType.Q8_1)
 def _q8_1(blocks: Bytes) -> Floats:
     """As Q8_0; a float16 with the scaled sum of the values follows the scale."""
     d, values = _f16(blocks[:, :2]), _view(blocks[:, 4:], "i1")
     return _floats(values) * d
 
 
+@_reads(GGMLType.Q8_K)
 def _q8_k(blocks: Bytes) -> Floats:
     """A float32 scale; sums of 16 values each follow the values."""
     d, values = _f32(blocks[:, :4]), _view(blocks[:, 4:260], "i1")
     return _floats(values) * d
 
 
+@_reads(GGMLType.Q2_K)
 def _q2_k(blocks: Bytes) -> Floats:
     scales, pairs = blocks[:, :16], blocks[:, 16:80]
     d, dmin = _f16(blocks[:, 80:82]), _f16(blocks[:, 82:84])
@@ -126,6 +152,7 @@ def _q2_k(blocks: Bytes) -> Floats:
     return _scaled(scale, _floats(_fields(pairs, 2, 32)), offset)
 
 
+@_reads(GGMLType.Q3_K)
 def _q3_k(blocks: Bytes) -> Floats:
     """The third bit, kept apart, says where nothing is to be subtracted."""
     third, pairs, packed, d = (
@@ -139,11 +166,13 @@ def _q3_k(blocks: Bytes) -> Floats:
     return _scaled(d * (_floats(scales) - 32), values)
 
 
+@_reads(GGMLType.Q4_K)
 def _q4_k(blocks: Bytes) -> Floats:
     scale, offset = _k_scales(blocks)
     return _scaled(scale, _floats(_fields(blocks[:, 16:], 4, 32)), offset)
 
 
+@_reads(GGMLType.Q5_K)
 def _q5_k(blocks: Bytes) -> Floats:
     scale, offset = _k_scales(blocks)
     fifth, nibbles = blocks[:, 16:48], blocks[:, 48:]
@@ -151,6 +180,7 @@ def _q5_k(blocks: Bytes) -> Floats:
     return _scaled(scale, _floats(values), offset)
 
 
+@_reads(GGMLType.Q6_K)
 def _q6_k(blocks: Bytes) -> Floats:
     nibbles, pairs, scales, d = (
         blocks[:, :128],
@@ -162,6 +192,7 @@ def _q6_k(blocks: Bytes) -> Floats:
     return _scaled(d * _floats(scales), values)
 
 
+@_reads(GGMLType.TQ1_0)
 def _tq1_0(blocks: Bytes) -> Floats:
     """Five ternary digits a byte, as a fraction of 256: tripled, its whole part is a digit."""
     d = _f16(blocks[:, 52:54])
@@ -174,6 +205,7 @@ def _tq1_0(blocks: Bytes) -> Floats:
     return d * (_floats(digits) - 1)
 
 
+@_reads(GGMLType.TQ2_0)
 def _tq2_0(blocks: Bytes) -> Floats:
     pairs, d = blocks[:, :64], _f16(blocks[:, 64:66])
     return d * (_floats(_fields(pairs, 2, 32)) - 1)
@@ -184,12 +216,14 @@ def _tq2_0(blocks: Bytes) -> Floats:
 _FP4 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
 
 
+@_reads(GGMLType.MXFP4)
 def _mxfp4(blocks: Bytes) -> Floats:
     """A power of two for 32 values; halved, since the table is doubled."""
     d = np.ldexp(np.float32(1), blocks[:, :1].astype(np.int32) - 128)
     return d * _FP4[_fields(blocks[:, 1:], 4, 16)]
 
 
+@_reads(GGMLType.NVFP4)
 def _nvfp4(blocks: Bytes) -> Floats:
     """An E4M3 float without sign for each 16 values; halved, since the table is doubled."""
     codes = blocks[:, :4]
@@ -204,10 +238,12 @@ _IQ4 = np.array(
 )
 
 
+@_reads(GGMLType.IQ4_NL)
 def _iq4_nl(blocks: Bytes) -> Floats:
     return _f16(blocks[:, :2]) * _IQ4[_fields(blocks[:, 2:], 4, 16)]
 
 
+@_reads(GGMLType.IQ4_XS)
 def _iq4_xs(blocks: Bytes) -> Floats:
     d, high, low, nibbles = (
         _f16(blocks[:, :2]),
@@ -219,6 +255,7 @@ def _iq4_xs(blocks: Bytes) -> Floats:
     return _scaled(d * (_floats(scales) - 32), _IQ4[_fields(nibbles, 4, 16)])
 
 
+@_reads(GGMLType.IQ2_XXS)
 def _iq2_xxs(blocks: Bytes) -> Floats:
     """For each 32 values a word of four entries, and one of four sign numbers and a scale."""
     d, words = _f16(blocks[:, :2]), _view(blocks[:, 2:], "<u4").reshape(len(blocks), 8, 2)
@@ -227,6 +264,7 @@ def _iq2_xxs(blocks: Bytes) -> Floats:
     return _signed(scale, codebook("IQ2_XXS")[entries], _even_signs(_sign_numbers(words[..., 1])))
 
 
+@_reads(GGMLType.IQ2_XS)
 def _iq2_xs(blocks: Bytes) -> Floats:
     d, words, scales = _f16(blocks[:, :2]), _view(blocks[:, 2:66], "<u2"), blocks[:, 66:]
     return _signed(
@@ -234,6 +272,7 @@ def _iq2_xs(blocks: Bytes) -> Floats:
     )
 
 
+@_reads(GGMLType.IQ2_S)
 def _iq2_s(blocks: Bytes) -> Floats:
     d, low, signs, high, scales = (
         _f16(blocks[:, :2]),
@@ -246,12 +285,14 @@ def _iq2_s(blocks: Bytes) -> Floats:
     return _signed(_quarter_scales(d, scales), codebook("IQ2_S")[entries], signs)
 
 
+@_reads(GGMLType.IQ3_XXS)
 def _iq3_xxs(blocks: Bytes) -> Floats:
     d, entries, words = _f16(blocks[:, :2]), blocks[:, 2:66], _view(blocks[:, 66:], "<u4")
     scale = d * (_floats(words >> 28) + np.float32(0.5)) * np.float32(0.5)
     return _signed(scale, codebook("IQ3_XXS")[entries], _even_signs(_sign_numbers(words)))
 
 
+@_reads(GGMLType.IQ3_S)
 def _iq3_s(blocks: Bytes) -> Floats:
     d, low, high, signs, scales = (
         _f16(blocks[:, :2]),
@@ -268,6 +309,7 @@ def _iq3_s(blocks: Bytes) -> Floats:
 _IQ1_DELTA = np.float32(0.125)
 
 
+@_reads(GGMLType.IQ1_S)
 def _iq1_s(blocks: Bytes) -> Floats:
     """A word for each 32 values: 3 high bits of four entries, a scale, and the shift's sign."""
     d, low, words = _f16(blocks[:, :2]), blocks[:, 2:34], _view(blocks[:, 34:], "<u2")
@@ -279,6 +321,7 @@ def _iq1_s(blocks: Bytes) -> Floats:
     return _scaled(scale, values.reshape(len(blocks), 256))
 
 
+@_reads(GGMLType.IQ1_M)
 def _iq1_m(blocks: Bytes) -> Floats:
     """The float16 scale is spread over the top nibbles of the four words of scales."""
     low, high, words = blocks[:, :32], _fields(blocks[:, 32:48], 4, 1), _view(blocks[:, 48:], "<u2")
@@ -290,40 +333,6 @@ def _iq1_m(blocks: Bytes) -> Floats:
     values = codebook("IQ1")[entries] + shift[..., None]
     scale = d * (2 * _floats(scales.reshape(len(blocks), 16)) + 1)
     return _scaled(scale, values.reshape(len(blocks), 256))
-
-
-_FUNCTIONS: dict[int, Callable[[Bytes], Floats]] = {
-    0: _f32,
-    1: _f16,
-    2: _q4_0,
-    3: _q4_1,
-    6: _q5_0,
-    7: _q5_1,
-    8: _q8_0,
-    9: _q8_1,
-    10: _q2_k,
-    11: _q3_k,
-    12: _q4_k,
-    13: _q5_k,
-    14: _q6_k,
-    15: _q8_k,
-    16: _iq2_xxs,
-    17: _iq2_xs,
-    18: _iq3_xxs,
-    19: _iq1_s,
-    20: _iq4_nl,
-    21: _iq3_s,
-    22: _iq2_s,
-    23: _iq4_xs,
-    28: _f64,
-    29: _iq1_m,
-    30: _bf16,
-    34: _tq1_0,
-    35: _tq2_0,
-    39: _mxfp4,
-    40: _nvfp4,
-    41: _q1_0,
-}
 
 
 def _view(data: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:

@@ -1,64 +1,70 @@
-"""Every tensor format of GGUF: its number, its name and how many bytes a block of values takes.
+"""Every tensor format of GGUF: its number, its name, and the bytes that a block of values takes.
 
 The numbers are ggml's (enum ggml_type in ggml.h), the sizes those of its block structs. Importing
-this needs no NumPy; the arithmetic is in quants_numpy.py.
+this needs no NumPy; the arithmetic is in dequantize.py.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import IntEnum
 
 
-class Format(NamedTuple):
-    """How a tensor's values are stored: blocks of `block_size` values in `block_bytes` bytes."""
+class GGMLType(IntEnum):
+    """A tensor's format; its value is ggml's number.
 
-    number: int
-    name: str
+    Attributes:
+        block_size: how many values are stored together.
+        block_bytes: the bytes that they take.
+    """
+
     block_size: int
     block_bytes: int
 
+    def __new__(cls, number: int, block_size: int, block_bytes: int) -> GGMLType:
+        member = int.__new__(cls, number)
+        member._value_ = number
+        member.block_size, member.block_bytes = block_size, block_bytes
+        return member
 
-FORMATS: dict[int, Format] = {
-    row[0]: Format(*row)
-    for row in (
-        (0, "F32", 1, 4),
-        (1, "F16", 1, 2),
-        (2, "Q4_0", 32, 18),
-        (3, "Q4_1", 32, 20),
-        (6, "Q5_0", 32, 22),
-        (7, "Q5_1", 32, 24),
-        (8, "Q8_0", 32, 34),
-        (9, "Q8_1", 32, 36),
-        (10, "Q2_K", 256, 84),
-        (11, "Q3_K", 256, 110),
-        (12, "Q4_K", 256, 144),
-        (13, "Q5_K", 256, 176),
-        (14, "Q6_K", 256, 210),
-        (15, "Q8_K", 256, 292),
-        (16, "IQ2_XXS", 256, 66),
-        (17, "IQ2_XS", 256, 74),
-        (18, "IQ3_XXS", 256, 98),
-        (19, "IQ1_S", 256, 50),
-        (20, "IQ4_NL", 32, 18),
-        (21, "IQ3_S", 256, 110),
-        (22, "IQ2_S", 256, 82),
-        (23, "IQ4_XS", 256, 136),
-        (24, "I8", 1, 1),
-        (25, "I16", 1, 2),
-        (26, "I32", 1, 4),
-        (27, "I64", 1, 8),
-        (28, "F64", 1, 8),
-        (29, "IQ1_M", 256, 56),
-        (30, "BF16", 1, 2),
-        (34, "TQ1_0", 256, 54),
-        (35, "TQ2_0", 256, 66),
-        (39, "MXFP4", 32, 17),
-        (40, "NVFP4", 64, 36),
-        (41, "Q1_0", 128, 18),
-    )
-}
+    F32 = 0, 1, 4
+    F16 = 1, 1, 2
+    Q4_0 = 2, 32, 18
+    Q4_1 = 3, 32, 20
+    Q5_0 = 6, 32, 22
+    Q5_1 = 7, 32, 24
+    Q8_0 = 8, 32, 34
+    Q8_1 = 9, 32, 36
+    Q2_K = 10, 256, 84
+    Q3_K = 11, 256, 110
+    Q4_K = 12, 256, 144
+    Q5_K = 13, 256, 176
+    Q6_K = 14, 256, 210
+    Q8_K = 15, 256, 292
+    IQ2_XXS = 16, 256, 66
+    IQ2_XS = 17, 256, 74
+    IQ3_XXS = 18, 256, 98
+    IQ1_S = 19, 256, 50
+    IQ4_NL = 20, 32, 18
+    IQ3_S = 21, 256, 110
+    IQ2_S = 22, 256, 82
+    IQ4_XS = 23, 256, 136
+    I8 = 24, 1, 1
+    I16 = 25, 1, 2
+    I32 = 26, 1, 4
+    I64 = 27, 1, 8
+    F64 = 28, 1, 8
+    IQ1_M = 29, 256, 56
+    BF16 = 30, 1, 2
+    TQ1_0 = 34, 256, 54
+    TQ2_0 = 35, 256, 66
+    MXFP4 = 39, 32, 17
+    NVFP4 = 40, 64, 36
+    Q1_0 = 41, 128, 18
 
-# numbers that ggml gave up: files that hold them must be quantized anew
+
+FORMATS: dict[int, GGMLType] = {known.value: known for known in GGMLType}
+
+# Numbers that ggml has given up: such files must be quantized again.
 REMOVED_FORMATS: dict[int, str] = {
     4: "Q4_2",
     5: "Q4_3",

@@ -34,7 +34,7 @@ def oracle(blocks: np.ndarray, name: str) -> np.ndarray:
 
 def ours(blocks: np.ndarray, name: str) -> np.ndarray:
     known = FORMAT_BY_NAME[name]
-    return dequantize(blocks.tobytes(), known.number, len(blocks) * known.block_size)
+    return dequantize(blocks.tobytes(), known.value, len(blocks) * known.block_size)
 
 
 def test_the_table_is_that_of_the_gguf_package() -> None:
@@ -43,8 +43,11 @@ def test_the_table_is_that_of_the_gguf_package() -> None:
     }
     # ggml's block_q8_1 has two float16, where the package still counts two float32
     expected[GGMLQuantizationType.Q8_1] = ("Q8_1", 32, 36)
-    assert {number: tuple(known)[1:] for number, known in FORMATS.items()} == expected
-    assert all(number == known.number for number, known in FORMATS.items())
+    assert {
+        number: (known.name, known.block_size, known.block_bytes)
+        for number, known in FORMATS.items()
+    } == expected
+    assert all(number == known for number, known in FORMATS.items())
     assert not REMOVED_FORMATS.keys() & FORMATS.keys()
 
 
@@ -169,7 +172,7 @@ def test_any_buffer_will_do_and_the_result_is_new() -> None:
 def test_formats_that_hold_no_weights_are_refused_by_name(name: str) -> None:
     known = FORMAT_BY_NAME[name]
     with pytest.raises(UnsupportedModelError, match=name):
-        dequantize(bytes(known.block_bytes), known.number, known.block_size)
+        dequantize(bytes(known.block_bytes), known.value, known.block_size)
 
 
 def test_an_unknown_format_is_refused_by_number() -> None:
@@ -180,4 +183,4 @@ def test_an_unknown_format_is_refused_by_number() -> None:
 @pytest.mark.parametrize(("n_bytes", "n_elements"), [(17, 32), (19, 32), (18, 31), (18, -32)])
 def test_sizes_that_do_not_fit_are_refused(n_bytes: int, n_elements: int) -> None:
     with pytest.raises(ModelFormatError, match="Q4_0"):
-        dequantize(bytes(n_bytes), FORMAT_BY_NAME["Q4_0"].number, n_elements)
+        dequantize(bytes(n_bytes), FORMAT_BY_NAME["Q4_0"], n_elements)

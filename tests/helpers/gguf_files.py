@@ -19,9 +19,9 @@ from gguf_vocabularies import (
 )
 
 from oxillama_web.gguf.dequantize import dequantize
-from oxillama_web.gguf.types import FORMATS, Format
+from oxillama_web.gguf.types import FORMATS, GGMLType
 
-FORMAT_BY_NAME: dict[str, Format] = {known.name: known for known in FORMATS.values()}
+FORMAT_BY_NAME: dict[str, GGMLType] = {known.name: known for known in FORMATS.values()}
 
 # where the float16 scales of a block are, and what to put there: a middle value of 0 results
 _SCALES: dict[str, dict[int, float]] = {
@@ -293,7 +293,7 @@ def random_blocks(
     known = FORMAT_BY_NAME[format]
     blocks = rng.integers(0, 256, (n_blocks, known.block_bytes), dtype=np.uint8)
     _set_scales(blocks, format, np.ones(n_blocks))
-    values = dequantize(blocks.tobytes(), known.number, n_blocks * known.block_size)
+    values = dequantize(blocks.tobytes(), known, n_blocks * known.block_size)
     factor = std / np.sqrt(np.mean(np.square(values)))
     _set_scales(blocks, format, factor * rng.uniform(0.7, 1.3, n_blocks))
     return blocks

@@ -44,7 +44,7 @@ EVERY_PASS = abi.BARRIER_MANY | abi.BARRIER_ONE
 
 FLOAT_FORMATS = {"F32": 0, "F16": 1, "BF16": 30}
 QUANTIZED_FORMATS = {
-    name: FORMAT_BY_NAME[name].number
+    name: FORMAT_BY_NAME[name].value
     for name in (
         *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1"),
         *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ...errors import InvalidRequestError
+from ...gguf.types import GGMLType
 from ..api import check_shift
 from . import abi
 from .memory import align
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .kv_shift import KVShift
 
 PAGE_TOKENS = 256
-_FORMATS = {"f32": 0, "f16": 1, "q8_0": 8}
+_FORMATS = {"f32": GGMLType.F32, "f16": GGMLType.F16, "q8_0": GGMLType.Q8_0}
 _KEY_TILE = 64
 
 

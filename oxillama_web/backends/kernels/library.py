@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import KernelError
+from ...gguf.types import GGMLType
 from .abi import ABI_VERSION
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ RELAXED_DOT = bytes.fromhex(
 )  # fmt: skip
 
 _AVX2, _AVX512, _ARM_DOT = 1, 2, 4
-_Q4_0 = 2
 
 
 class Library:
@@ -54,7 +54,7 @@ def load_library(variant: str | None = None) -> Library:
     variant = variant or os.environ.get("OXILLAMA_KERNELS") or _best_variant()
     functions = _open(variant)
     _declare(functions)
-    if variant.startswith("relaxed") and not functions.ox_format_supported(_Q4_0):
+    if variant.startswith("relaxed") and not functions.ox_format_supported(GGMLType.Q4_0):
         # a relaxed dot product may give other numbers than those it was chosen for
         return load_library("simd128")
     return Library(variant, functions)

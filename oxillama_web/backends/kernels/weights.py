@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ...errors import KernelError, UnsupportedModelError
-from ...gguf.types import FORMATS
+from ...gguf.types import FORMATS, GGMLType
 from . import abi
 from .memory import address_of, align, is_writable
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
     from .device import Device
-
-_F32 = 0
 
 
 class Weights:
@@ -159,7 +157,9 @@ def _check_formats(device: Device, infos: Sequence[TensorInfo]) -> None:
     for info in infos:
         is_vector = len(info.shape) == 1  # of a norm, or a bias
         has_kernel = (
-            info.format == _F32 if is_vector else device.functions.ox_format_supported(info.format)
+            info.format == GGMLType.F32
+            if is_vector
+            else device.functions.ox_format_supported(info.format)
         )
         if not has_kernel:
             known = FORMATS.get(info.format)
