@@ -1,8 +1,8 @@
-"""The codebooks of the IQ formats: which vectors of small numbers their blocks may name.
+"""The codebooks of the IQ formats: the vectors of small numbers that their blocks refer to.
 
-A codebook is a choice among all vectors of `width` levels, numbered in the order in which the first
-place counts up fastest. It is kept as a bitmap, one bit a possible vector: the set bits, in order,
-are its entries. The choices are ggml's (ggml-common.h, MIT licence): they were found by search and
+A codebook is a subset of all vectors of `width` levels, numbered so that the first place counts up
+fastest. It is stored as a bitmap with one bit for each possible vector; the set bits, in order, are
+its entries. The subsets are ggml's (ggml-common.h, MIT licence). They were found by search and
 follow from no formula.
 """
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 @cache
 def codebook(name: str) -> npt.NDArray[np.float32]:
-    """The entries of a codebook, float32 [entries, width]."""
+    """Return the entries of a codebook, float32 [entries, width]."""
     levels, width, bitmap = _CODEBOOKS[name]
     bits = np.unpackbits(np.frombuffer(base64.b85decode(bitmap), np.uint8), bitorder="little")
     places = len(levels) ** np.arange(width)

@@ -1,8 +1,8 @@
-"""Turns every quantized format into float32 with NumPy: the reference for all other arithmetic.
+"""Converts every format to float32 with NumPy: the reference for all other arithmetic.
 
 Each function takes blocks, uint8 [n, block_bytes], and returns their values, float32
 [n, block_size]. The layouts are those of ggml's block structs (ggml-common.h), and the order of
-multiplications and additions is ggml's too, so that the results are the same to the last bit.
+multiplications and additions is ggml's too, so the results are the same to the last bit.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Dequantizer = Callable[[Bytes], Floats]
 
 _DEQUANTIZERS: dict[int, Dequantizer] = {}
 
-# values worked on at once: few enough for the intermediate arrays to stay in cache
+# Values that are converted at once: few enough for the intermediate arrays to stay in cache.
 _CHUNK = 1 << 16
 
 
 def dequantize(data: bytes | bytearray | memoryview, format: int, n_elements: int) -> Floats:
-    """The values of a tensor's bytes, as a new float32 array [n_elements].
+    """Return the values of a tensor's bytes, as a new float32 array [n_elements].
 
     Args:
-        data: the tensor's raw bytes, as GGUFFile.tensor_data gives them.
+        data: the tensor's raw bytes, as GGUFFile.tensor_data returns them.
         format: a key of types.FORMATS.
         n_elements: how many values `data` holds.
 
     Raises:
         UnsupportedModelError: the format does not hold weights.
-        ModelFormatError: `data` has another size than n_elements values take.
+        ModelFormatError: n_elements values take another size than that of `data`.
     """
     known = FORMATS.get(format)
     if known is None or format not in _DEQUANTIZERS:
@@ -52,7 +52,7 @@ def dequantize(data: bytes | bytearray | memoryview, format: int, n_elements: in
     values = np.empty((n_blocks, known.block_size), np.float32)
     function = _DEQUANTIZERS[format]
     step = _CHUNK // known.block_size
-    with np.errstate(all="ignore"):  # broken scales give NaN and inf, as they do elsewhere
+    with np.errstate(all="ignore"):  # broken scales give NaN and infinity, as in the kernels
         for start in range(0, n_blocks, step):
             values[start : start + step] = function(blocks[start : start + step])
     return values.reshape(-1)
@@ -132,14 +132,14 @@ def _q8_0(blocks: Bytes) -> Floats:
 
 @_reads(GGMLType.Q8_1)
 def _q8_1(blocks: Bytes) -> Floats:
-    """As Q8_0; a float16 with the scaled sum of the values follows the scale."""
+    """Like Q8_0, but a float16 with the scaled sum of the values follows the scale."""
     d, values = _f16(blocks[:, :2]), _view(blocks[:, 4:], "i1")
     return _floats(values) * d
 
 
 @_reads(GGMLType.Q8_K)
 def _q8_k(blocks: Bytes) -> Floats:
-    """A float32 scale; sums of 16 values each follow the values."""
+    """A float32 scale; the sums of each 16 values follow the values."""
     d, values = _f32(blocks[:, :4]), _view(blocks[:, 4:260], "i1")
     return _floats(values) * d
 
@@ -154,7 +154,7 @@ def _q2_k(blocks: Bytes) -> Floats:
 
 @_reads(GGMLType.Q3_K)
 def _q3_k(blocks: Bytes) -> Floats:
-    """The third bit, kept apart, says where nothing is to be subtracted."""
+    """Where the third bit, which is stored apart, is not set, 4 is subtracted."""
     third, pairs, packed, d = (
         blocks[:, :32],
         blocks[:, 32:96],
@@ -194,7 +194,7 @@ def _q6_k(blocks: Bytes) -> Floats:
 
 @_reads(GGMLType.TQ1_0)
 def _tq1_0(blocks: Bytes) -> Floats:
-    """Five ternary digits a byte, as a fraction of 256: tripled, its whole part is a digit."""
+    """A byte holds five ternary digits as a fraction of 256: the carry of three times it is one."""
     d = _f16(blocks[:, 52:54])
     parts = ((blocks[:, :32], 5), (blocks[:, 32:48], 5), (blocks[:, 48:52], 4))
     powers = np.array([1, 3, 9, 27, 81], np.uint8)[:, None]
@@ -218,14 +218,14 @@ _FP4 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.fl
 
 @_reads(GGMLType.MXFP4)
 def _mxfp4(blocks: Bytes) -> Floats:
-    """A power of two for 32 values; halved, since the table is doubled."""
+    """The scale of 32 values is a power of two, halved because the table is doubled."""
     d = np.ldexp(np.float32(1), blocks[:, :1].astype(np.int32) - 128)
     return d * _FP4[_fields(blocks[:, 1:], 4, 16)]
 
 
 @_reads(GGMLType.NVFP4)
 def _nvfp4(blocks: Bytes) -> Floats:
-    """An E4M3 float without sign for each 16 values; halved, since the table is doubled."""
+    """The scale of 16 values is an unsigned E4M3 float, halved because the table is doubled."""
     codes = blocks[:, :4]
     exponent, mantissa = (codes >> 3 & 15).astype(np.int32), codes & 7
     whole = _floats(np.where(exponent == 0, mantissa, mantissa + 8))
@@ -257,7 +257,7 @@ def _iq4_xs(blocks: Bytes) -> Floats:
 
 @_reads(GGMLType.IQ2_XXS)
 def _iq2_xxs(blocks: Bytes) -> Floats:
-    """For each 32 values a word of four entries, and one of four sign numbers and a scale."""
+    """Each 32 values have a word of four entries, and a word of four sign numbers and a scale."""
     d, words = _f16(blocks[:, :2]), _view(blocks[:, 2:], "<u4").reshape(len(blocks), 8, 2)
     entries = _view(words[..., 0], "u1").reshape(len(blocks), 32)
     scale = d * (_floats(words[..., 1] >> 28) + np.float32(0.5)) * np.float32(0.25)
@@ -311,7 +311,7 @@ _IQ1_DELTA = np.float32(0.125)
 
 @_reads(GGMLType.IQ1_S)
 def _iq1_s(blocks: Bytes) -> Floats:
-    """A word for each 32 values: 3 high bits of four entries, a scale, and the shift's sign."""
+    """Each 32 values have a word: 3 high bits of four entries, a scale, and the shift's sign."""
     d, low, words = _f16(blocks[:, :2]), blocks[:, 2:34], _view(blocks[:, 34:], "<u2")
     high = words[..., None] >> np.array([0, 3, 6, 9], np.uint16) & 7
     entries = low | high.reshape(len(blocks), 32) << 8
@@ -336,7 +336,7 @@ def _iq1_m(blocks: Bytes) -> Floats:
 
 
 def _view(data: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """The bytes of each row as another type."""
+    """Return the bytes of each row as another type."""
     return np.ascontiguousarray(data).view(dtype)
 
 
@@ -345,9 +345,9 @@ def _floats(values: npt.NDArray[Any]) -> Floats:
 
 
 def _fields(data: Bytes, width: int, group: int) -> Bytes:
-    """Fields of `width` bits: of every `group` bytes all lowest fields, then the next ones, ...
+    """Return the fields of `width` bits: of each `group` bytes, all lowest fields come first.
 
-    uint8 [n, k] to uint8 [n, k * 8 / width].
+    uint8 [n, k] becomes uint8 [n, k * 8 / width].
     """
     shifts = np.arange(0, 8, width, dtype=np.uint8)[:, None]
     fields = data.reshape(len(data), -1, 1, group) >> shifts & np.uint8((1 << width) - 1)
@@ -355,9 +355,9 @@ def _fields(data: Bytes, width: int, group: int) -> Bytes:
 
 
 def _scaled(scale: Floats, values: Floats, offset: Floats | None = None) -> Floats:
-    """Multiplies each run of values by its scale, and subtracts its offset if there is one.
+    """Multiply each run of values by its scale, and subtract its offset if there is one.
 
-    scale and offset [n, runs], values [n, runs * run length].
+    scale and offset are [n, runs], values [n, runs * run length].
     """
     runs = scale[..., None] * values.reshape(*scale.shape, -1)
     if offset is not None:
@@ -366,10 +366,10 @@ def _scaled(scale: Floats, values: Floats, offset: Floats | None = None) -> Floa
 
 
 def _k_scales(blocks: Bytes) -> tuple[Floats, Floats]:
-    """The eight scales and offsets of Q4_K and Q5_K: 6 bits each, in 12 bytes.
+    """Return the eight scales and offsets of Q4_K and Q5_K, which have 6 bits each in 12 bytes.
 
-    Bytes 0 to 3 and 4 to 7 hold scales and offsets 0 to 3 in their low 6 bits, and the high 2 bits
-    of those 4 to 7, whose low 4 bits are the nibbles of bytes 8 to 11.
+    Bytes 0 to 3 hold scales 0 to 3 in their low 6 bits, bytes 4 to 7 offsets 0 to 3. Their high 2
+    bits are those of scales and offsets 4 to 7, whose low 4 bits are the nibbles of bytes 8 to 11.
     """
     d, dmin, packed = _f16(blocks[:, :2]), _f16(blocks[:, 2:4]), blocks[:, 4:16]
     low, high, nibbles = packed[:, :8] & 63, packed[:, :8] >> 6 << 4, packed[:, 8:]
@@ -383,13 +383,13 @@ def _quarter_scales(d: Floats, nibbles: Bytes) -> Floats:
 
 
 def _sign_numbers(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """Four numbers of 7 bits from each word: [n, k] to [n, 4 * k]."""
+    """Return four numbers of 7 bits from each word: [n, k] becomes [n, 4 * k]."""
     numbers = words[..., None] >> np.array([0, 7, 14, 21], np.uint32) & np.uint32(127)
     return numbers.reshape(len(words), -1)
 
 
 def _even_signs(numbers: npt.NDArray[Any]) -> Bytes:
-    """Eight signs from 7 bits: the eighth makes the number of minus signs even."""
+    """Return eight signs for 7 bits: the eighth makes the number of minus signs even."""
     bits = np.arange(128, dtype=np.uint8)
     parity = bits ^ bits >> 4
     parity ^= parity >> 2
@@ -398,6 +398,6 @@ def _even_signs(numbers: npt.NDArray[Any]) -> Bytes:
 
 
 def _signed(scale: Floats, values: npt.NDArray[Any], signs: Bytes) -> Floats:
-    """Scales runs of codebook entries, then flips the values whose sign bit is set."""
+    """Scale runs of codebook entries, then negate the values whose sign bit is set."""
     flips = 1 - 2 * _floats(_fields(signs, 1, 1))
     return _scaled(scale, values.reshape(len(scale), -1)) * flips

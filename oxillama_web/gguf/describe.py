@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself, in words; no weight is read."""
+"""What a GGUF file says about itself, as text. No weight is read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _VALUE_COLUMNS = 80
 
 
 def open_header(path: Path) -> GGUFFile:
-    """The parsed header of a file that stays on disk.
+    """Return the parsed header of a file that stays on disk.
 
     Raises:
         OSError: the file cannot be read.
-        ModelFormatError, UnsupportedModelError: it is no GGUF file that can be read.
+        ModelFormatError, UnsupportedModelError: it is not a GGUF file that can be read.
     """
     with path.open("rb") as file:
         return GGUFFile(map_file(file, mmap.ACCESS_READ))
@@ -36,12 +36,12 @@ def describe(gguf: GGUFFile, supported: Collection[str]) -> list[str]:
 
 
 def describe_metadata(gguf: GGUFFile) -> list[str]:
-    """Every metadata key with its value, long ones shortened."""
+    """Return a line for every metadata key with its value; long values are shortened."""
     return [f"{_short(key)} = {_short(gguf.metadata[key])}" for key in gguf.metadata]
 
 
 def describe_tensors(gguf: GGUFFile) -> list[str]:
-    """Every tensor with its format and shape, fastest dimension first."""
+    """Return a line for every tensor with its format and shape, the fastest dimension first."""
     return [
         f"{_short(tensor.name)}: {FORMATS[tensor.format].name} {' x '.join(map(str, tensor.shape))}"
         for tensor in gguf.tensors.values()
@@ -98,6 +98,6 @@ def _tensor_rows(gguf: GGUFFile) -> Iterator[tuple[str, object]]:
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return f"[{len(value)} values]"
-    # a file must not steer the terminal
+    # a file must not control the terminal
     text = "".join(c if c.isprintable() else " " for c in str(value))
     return text if len(text) <= _VALUE_COLUMNS else text[: _VALUE_COLUMNS - 1] + "…"

@@ -1,4 +1,4 @@
-"""Downloads that survive a broken connection, and never leave a broken file under a final name."""
+"""Downloads that survive a broken connection, and never leave a broken file in its final place."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from urllib.parse import urlsplit
 
 from ..errors import DownloadError
 
-# called with the file's name, the bytes that are here, and all of them if that is known
+# Called with the file's name, the bytes that have come, and the total if it is known.
 Progress = Callable[[str, int, int | None], None]
 
 _CHUNK = 1 << 16
 _TIMEOUT_SECONDS = 60
-# waits before the next try; each try that brought some bytes starts the list anew
+# Waits before each retry. A try that brought some bytes starts the list again.
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 4.0)
 _RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class ProgressBar:
-    """Paints a bar on stderr if that is a terminal, else says one line a file when it is done."""
+    """Draws a bar on stderr if that is a terminal; otherwise writes a line when a file is done."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -63,20 +63,20 @@ def fetch_url(
     size: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Downloads a file over HTTP, from where an earlier try stopped, and verifies it.
+    """Download a file over HTTP, from where an earlier try stopped, and verify it.
 
-    What has come so far is kept beside `destination` with the ending ".part". A file that is there
-    already is taken as it is if it has the right size, or, where no size is given, the right sum.
+    An unfinished download is kept beside `destination` with the suffix ".part". A file that exists
+    already is not downloaded again if it has the right size or, without a size, the right checksum.
 
     Args:
         url: http or https.
-        destination: the file's path; its folder is made.
-        sha256: the expected sum, in hexadecimal.
+        destination: the file's path; its folder is created.
+        sha256: the expected checksum, in hexadecimal.
         size: the expected number of bytes.
         progress: called as bytes come in, for example ProgressBar(); None is silent.
 
     Raises:
-        DownloadError: the file cannot be had, or is not what was promised.
+        DownloadError: the file cannot be downloaded, or is not what was promised.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise DownloadError(f"{url!r} is no http or https address")
@@ -92,7 +92,7 @@ def fetch_url(
             except DownloadError:
                 if not resumed:
                     raise
-                # what an earlier try left was of another version of the file
+                # an earlier try may have left bytes of another version of the file
                 download.run()
                 verify(part, size, sha256, url)
             put_in_place(part, destination)
@@ -100,7 +100,7 @@ def fetch_url(
 
 
 def is_complete(path: Path, size: int | None, sha256: str | None) -> bool:
-    """Whether a finished file is there: the size tells, or without one the sum."""
+    """Return whether a file is there with the right size or, without a size, the checksum."""
     if not path.is_file():
         return False
     if size is not None:
@@ -109,7 +109,11 @@ def is_complete(path: Path, size: int | None, sha256: str | None) -> bool:
 
 
 def verify(path: Path, size: int | None, sha256: str | None, source: str) -> None:
-    """Compares a file with what was promised; deletes it and raises DownloadError if it differs."""
+    """Delete a file and raise DownloadError if it is not what was promised.
+
+    Args:
+        source: where it came from, for the message.
+    """
     have = path.stat().st_size
     if size is not None and have != size:
         path.unlink()
@@ -123,13 +127,13 @@ def verify(path: Path, size: int | None, sha256: str | None, source: str) -> Non
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def put_in_place(part: Path, destination: Path) -> None:
-    """Gives a finished file its final name, once its bytes are on the disk."""
+    """Write a finished file to the disk, and give it its final name."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(destination)
@@ -137,7 +141,7 @@ def put_in_place(part: Path, destination: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Lets one process at a time work on `path`; the others wait. A dead process holds no lock."""
+    """Let one process at a time work on `path`; the others wait. A dead process holds no lock."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.with_name(f".{path.name}.lock").open("ab")
@@ -148,14 +152,14 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns errors of writing near `path` into DownloadError with a hint."""
+    """Turn errors of writing `path` into DownloadError with a hint."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DownloadError(
-                f"the disk of {path.parent} is full: free some space and try again; what has come "
-                "so far is kept"
+                f"the disk of {path.parent} is full: free some space and try again; the bytes "
+                "that have come are kept"
             ) from error
         raise DownloadError(
             f"cannot write {path}: {error}; choose another folder with OXILLAMA_CACHE"
@@ -163,7 +167,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def need_space(folder: Path, n_bytes: int) -> None:
-    """Raises DownloadError if the disk has not that much room."""
+    """Raise DownloadError if the disk has less free space."""
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise DownloadError(
@@ -173,11 +177,11 @@ def need_space(folder: Path, n_bytes: int) -> None:
 
 
 class _InterruptedError(Exception):
-    """The connection ended early; another try may go on where this one stopped."""
+    """The connection ended early; another try may continue where this one stopped."""
 
 
 class _Download:
-    """One file on its way into `part`, over as many connections as it takes."""
+    """The download of one file into `part`, over as many connections as it takes."""
 
     def __init__(
         self,
@@ -194,11 +198,11 @@ class _Download:
         self._has_sum = has_sum
         self._progress = progress
         self._label = label
-        # the server's name for this version of the file, without which nothing can be resumed
+        # what the server calls this version of the file; nothing can be resumed without it
         self._tag = part.with_name(part.name + ".tag")
 
     def run(self) -> None:
-        """Tries until the file is whole; gives up after several tries without a new byte."""
+        """Try until the file is whole. Give up after several tries without a new byte."""
         waits = iter(_RETRY_SECONDS)
         while True:
             before = self._have()
@@ -211,7 +215,7 @@ class _Download:
                 if wait is None:
                     raise DownloadError(
                         f"cannot download {self._url}: {reason}; {self._have()} bytes are kept, "
-                        "so another try goes on from there"
+                        "so another try continues from there"
                     ) from reason
                 time.sleep(wait)
             else:
@@ -222,13 +226,13 @@ class _Download:
         return self._part.stat().st_size if self._part.exists() else 0
 
     def _connect(self) -> None:
-        """One connection: asks for what is missing and appends it."""
+        """Ask for the missing bytes over one connection, and append them."""
         have = self._have()
         if self._size is not None and have == self._size:
             return
         tag = self._tag.read_text() if self._tag.exists() else ""
         if not (tag or self._has_sum) or (self._size is not None and have > self._size):
-            have = 0  # nothing would tell whether old and new bytes belong together
+            have = 0  # nothing could tell whether old and new bytes belong together
         request = urllib.request.Request(self._url, headers={"Accept-Encoding": "identity"})
         if have:
             request.add_header("Range", f"bytes={have}-")
@@ -244,9 +248,9 @@ class _Download:
 
     def _receive(self, response: Any, have: int) -> None:
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise DownloadError(f"{self._url} comes compressed, though that was declined")
+            raise DownloadError(f"{self._url} comes compressed, although that was declined")
         if response.status != 206:
-            have = 0  # the whole file comes: ranges are unknown to the server, or the file changed
+            have = 0  # the whole file comes: the server knows no ranges, or the file has changed
         elif _range_start(response.headers.get("Content-Range", "")) != have:
             self._part.unlink(missing_ok=True)
             raise _InterruptedError("the server sent another range than asked for")
@@ -261,31 +265,31 @@ class _Download:
         self._append(response, have, total)
 
     def _append(self, response: Any, have: int, total: int | None) -> None:
-        most = total if total is not None else self._size
+        limit = total if total is not None else self._size
         with disk_errors(self._part):
             file = self._part.open("r+b" if have else "wb")
         with file:
             file.seek(have)
             while data := response.read(_CHUNK):
                 have += len(data)
-                if most is not None and have > most:
-                    raise DownloadError(f"{self._url} gives more than the {most} bytes promised")
+                if limit is not None and have > limit:
+                    raise DownloadError(f"{self._url} gives more than the {limit} bytes promised")
                 with disk_errors(self._part):
                     file.write(data)
                     file.flush()
                 if self._progress:
-                    self._progress(self._label, have, most)
-        if most is not None and have < most:
-            raise _InterruptedError(f"the connection ended after {have} of {most} bytes")
+                    self._progress(self._label, have, limit)
+        if limit is not None and have < limit:
+            raise _InterruptedError(f"the connection ended after {have} of {limit} bytes")
 
     def _refused(self, error: urllib.error.HTTPError, have: int) -> None:
-        """A 416 says that nothing is left to send, or that the kept bytes are of no use."""
+        """Handle an error status. 416: nothing is left to send, or the kept bytes are useless."""
         if error.code == 416 and have:
             if error.headers.get("Content-Range", "") == f"bytes */{have}":
                 return
             self._part.unlink()
             raise _InterruptedError(
-                "the server cannot go on from the bytes that are kept"
+                "the server cannot continue from the bytes that are kept"
             ) from error
         reason = f"the server answers {error.code} {error.reason}"
         if error.code in _RETRY_STATUS:
@@ -294,14 +298,14 @@ class _Download:
 
 
 def _range_start(content_range: str) -> int:
-    """The first byte of "bytes 100-199/200"; -1 if it says something else."""
+    """Return the first byte of a range like "bytes 100-199/200"; -1 if it is none."""
     unit, _, rest = content_range.partition(" ")
     start = rest.partition("-")[0]
     return int(start) if unit == "bytes" and start.isdigit() else -1
 
 
 def _total(headers: Any, have: int) -> int | None:
-    """The whole file's size, from "bytes 100-199/200" or from what is left to come."""
+    """Return the whole file's size, from "bytes 100-199/200" or from the length of the rest."""
     whole = headers.get("Content-Range", "").rpartition("/")[2]
     if whole.isdigit():
         return int(whole)
@@ -310,7 +314,7 @@ def _total(headers: Any, have: int) -> int | None:
 
 
 def _version_tag(headers: Any) -> str:
-    """What If-Range takes: a strong ETag, else the date of the last change, else nothing."""
+    """Return what If-Range takes: a strong ETag, or the date of the last change, or nothing."""
     tag = headers.get("ETag", "")
     return str(tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", ""))
 

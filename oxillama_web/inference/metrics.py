@@ -1,4 +1,4 @@
-"""What an engine has done so far: requests, tokens, times and memory."""
+"""What an engine has done so far: its requests, tokens, times and memory."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Phase = Literal["prefill", "decode"]
 
 @dataclass(slots=True)
 class MetricsSnapshot:
-    """Totals since the engine was made; times in seconds.
+    """Totals since the engine was made. Times are in seconds.
 
-    A request is an answer that was begun: its end is counted as completed, cancelled (also where
-    its loop was left early), or failed (an error was raised).
+    A request is an answer that was started. It ends as completed, as cancelled (also where the
+    caller left the loop early), or as failed (an error was raised).
 
     Attributes:
         prompt_tokens: tokens of prompts that were computed.
-        cached_tokens: tokens of prompts that the cache already held (cache hits).
+        cached_tokens: tokens of prompts that the cache already held.
         generated_tokens: tokens of answers.
-        drafted_tokens: tokens that speculation has guessed.
-        accepted_tokens: guesses that were right.
-        prefill_seconds, decode_seconds: spent on prompts and on answers, without the time that the
-            caller takes between two tokens.
+        drafted_tokens: tokens that speculation drafted.
+        accepted_tokens: drafted tokens that were right.
+        prefill_seconds, decode_seconds: time spent on prompts and on answers, without the time that
+            the caller takes between two tokens.
         first_token_seconds: the sum, over requests, of the times from the start of a request to its
             first token; `first_tokens` counts them.
-        memory_bytes: held now for weights, work buffers and caches; 0 without a model.
-        peak_memory_bytes: the most that was held at the end of a prompt or an answer.
+        memory_bytes: in use now for weights, work buffers and caches; 0 without a model.
+        peak_memory_bytes: the most that was in use at the end of a prompt or an answer.
     """
 
     requests_started: int = 0
@@ -51,21 +51,21 @@ class MetricsSnapshot:
 
     @property
     def mean_first_token_seconds(self) -> float:
-        """Mean time to the first token; 0 before there was one."""
+        """Mean time to the first token; 0 before the first one."""
         return self.first_token_seconds / self.first_tokens if self.first_tokens else 0.0
 
     @property
     def prefill_tokens_per_second(self) -> float:
-        """Mean speed of reading prompts; 0 before there was one."""
+        """Mean prefill speed; 0 before the first prompt."""
         return self.prompt_tokens / self.prefill_seconds if self.prefill_seconds else 0.0
 
     @property
     def decode_tokens_per_second(self) -> float:
-        """Mean speed of writing answers; 0 before there was one."""
+        """Mean decode speed; 0 before the first answer."""
         return self.generated_tokens / self.decode_seconds if self.decode_seconds else 0.0
 
     def to_prometheus(self, prefix: str = "oxillama_") -> str:
-        """The totals as text, https://prometheus.io/docs/instrumenting/exposition_formats/."""
+        """Return the totals as https://prometheus.io/docs/instrumenting/exposition_formats/."""
         return "".join(
             f"# HELP {prefix}{name} {text}\n# TYPE {prefix}{name} {kind}\n"
             + "".join(
@@ -76,33 +76,37 @@ class MetricsSnapshot:
 
 
 class Metrics:
-    """Counts what an engine does. `snapshot` copies the counts."""
+    """Counts what an engine does."""
 
     def __init__(self) -> None:
         self._totals = MetricsSnapshot()
 
     def snapshot(self) -> MetricsSnapshot:
-        """The totals at this moment."""
+        """Return a copy of the totals."""
         from dataclasses import replace
 
         return replace(self._totals)
 
     def reset(self) -> None:
-        """Begins anew; what memory is held stays known."""
+        """Reset the totals, except for the memory in use."""
         memory = self._totals.memory_bytes
         self._totals = MetricsSnapshot(memory_bytes=memory, peak_memory_bytes=memory)
 
     def request(self, n_cached: int) -> Request:
-        """A request that begins when its `with` block does."""
+        """Return a request that starts with its `with` block.
+
+        Args:
+            n_cached: tokens of its prompt that the cache holds.
+        """
         return Request(self._totals, n_cached)
 
     def memory(self, n_bytes: int) -> None:
-        """So many bytes are held now."""
+        """Record how many bytes are in use now."""
         self._totals.memory_bytes = n_bytes
         self._totals.peak_memory_bytes = max(self._totals.peak_memory_bytes, n_bytes)
 
     def speculation(self, n_drafted: int, n_accepted: int) -> None:
-        """So many tokens were guessed, and so many guesses turned out right."""
+        """Record how many tokens were drafted, and how many drafted ones turned out right."""
         self._totals.drafted_tokens += n_drafted
         self._totals.accepted_tokens += n_accepted
 
@@ -111,7 +115,7 @@ class Request:
     """One request's share of the totals.
 
     Attributes:
-        cancelled: set it when the request ends because it was asked to.
+        cancelled: set it if the request ends because it was asked to.
     """
 
     def __init__(self, totals: MetricsSnapshot, n_cached: int) -> None:
@@ -141,11 +145,11 @@ class Request:
             self._totals.requests_completed += 1
 
     def resume(self) -> None:
-        """The engine works again, after the caller had its turn."""
+        """Record that the engine works again, after the caller."""
         self._resumed = perf_counter()
 
     def spent(self, phase: Phase, n_tokens: int) -> None:
-        """The time since `resume`, in which so many tokens were read or written."""
+        """Record the time since `resume`, in which so many tokens were computed or generated."""
         now = perf_counter()
         totals = self._totals
         if phase == "prefill":
@@ -160,31 +164,34 @@ class Request:
             totals.first_token_seconds += now - self._started
 
 
-# name, kind, what it is, and samples: labels, and the field of MetricsSnapshot
-_PROMETHEUS = (
-    ("requests_started_total", "counter", "Requests begun.", (("", "requests_started"),)),
-    (
-        "requests_total",
-        "counter",
-        "Requests ended, by how.",
-        tuple(
-            (f'{{outcome="{outcome}"}}', f"requests_{outcome}")
-            for outcome in ("completed", "cancelled", "failed")
-        ),
-    ),
-    ("prompt_tokens_total", "counter", "Prompt tokens computed.", (("", "prompt_tokens"),)),
-    ("cached_tokens_total", "counter", "Prompt tokens in the cache.", (("", "cached_tokens"),)),
-    ("generated_tokens_total", "counter", "Tokens generated.", (("", "generated_tokens"),)),
-    ("drafted_tokens_total", "counter", "Tokens guessed.", (("", "drafted_tokens"),)),
-    ("accepted_tokens_total", "counter", "Guesses accepted.", (("", "accepted_tokens"),)),
-    ("prefill_seconds_total", "counter", "Time spent on prompts.", (("", "prefill_seconds"),)),
-    ("decode_seconds_total", "counter", "Time spent on answers.", (("", "decode_seconds"),)),
-    (
-        "first_token_seconds",
-        "summary",
-        "Time to the first token.",
-        (("_sum", "first_token_seconds"), ("_count", "first_tokens")),
-    ),
-    ("memory_bytes", "gauge", "Memory held.", (("", "memory_bytes"),)),
-    ("peak_memory_bytes", "gauge", "Most memory held.", (("", "peak_memory_bytes"),)),
+# a name, a kind, a help text, and samples: labels, and a field of MetricsSnapshot
+_Metric = tuple[str, str, str, tuple[tuple[str, str], ...]]
+
+
+def _counter(field: str, text: str) -> _Metric:
+    return f"{field}_total", "counter", text, (("", field),)
+
+
+def _gauge(field: str, text: str) -> _Metric:
+    return field, "gauge", text, (("", field),)
+
+
+_OUTCOMES = tuple(
+    (f'{{outcome="{outcome}"}}', f"requests_{outcome}")
+    for outcome in ("completed", "cancelled", "failed")
+)
+_FIRST_TOKEN = (("_sum", "first_token_seconds"), ("_count", "first_tokens"))
+_PROMETHEUS: tuple[_Metric, ...] = (
+    _counter("requests_started", "Requests started."),
+    ("requests_total", "counter", "Requests ended, by outcome.", _OUTCOMES),
+    _counter("prompt_tokens", "Prompt tokens computed."),
+    _counter("cached_tokens", "Prompt tokens found in the cache."),
+    _counter("generated_tokens", "Tokens generated."),
+    _counter("drafted_tokens", "Tokens drafted."),
+    _counter("accepted_tokens", "Drafted tokens accepted."),
+    _counter("prefill_seconds", "Time spent on prompts."),
+    _counter("decode_seconds", "Time spent on answers."),
+    ("first_token_seconds", "summary", "Time to the first token.", _FIRST_TOKEN),
+    _gauge("memory_bytes", "Memory in use."),
+    _gauge("peak_memory_bytes", "Peak memory in use."),
 )
