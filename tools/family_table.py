@@ -14,7 +14,7 @@ import datetime
 import json
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,14 @@ import test_experts_and_encoders as others  # noqa: E402
 import test_tokenizer_gguf as small  # noqa: E402
 import test_tokenizer_vocabularies as vocabularies  # noqa: E402
 import tokenizers as hf  # noqa: E402
-from architecture_files import MANY_IDS, TEXT, mean_kl, write_case  # noqa: E402
+from architecture_files import (  # noqa: E402
+    CASES,
+    EXPERTS_AND_ENCODERS,
+    MANY_IDS,
+    TEXT,
+    mean_kl,
+    write_case,
+)
 from get_test_tokenizers import get_test_tokenizers  # noqa: E402
 from minilm import minilm_path  # noqa: E402
 from tokenizer_texts import texts  # noqa: E402
@@ -42,79 +49,107 @@ from oxillama_web.hub.models import fetch  # noqa: E402
 from oxillama_web.tokenizer import Tokenizer, load_gguf_vocabulary, load_tokenizer_json  # noqa: E402
 
 
-class Family(NamedTuple):
-    """What there is of a family: cases of the tests by name.
+class Compared(NamedTuple):
+    """What else of a family is compared, by name.
 
-    `cases` are of architecture_files.py or experts_and_encoders.json. `json`: tokenizer.json files
-    compared with Hugging Face tokenizers; `gguf`: vocabularies, or names of tokenizer.ggml.pre,
-    compared with llama.cpp; `like`: a family that has the same kind of them.
+    Attributes:
+        json: tokenizer.json files, with Hugging Face tokenizers.
+        gguf: vocabularies, or names of tokenizer.ggml.pre, with llama.cpp.
+        templates: chat templates, with transformers.
+        like: a family that has the same kinds of tokenizers.
     """
 
-    name: str
-    cases: str
     json: str = ""
     gguf: str = ""
     templates: tuple[str, ...] = ()
-    oracle: str = "llama.cpp"
     like: str = ""
 
 
-FAMILIES = (
-    Family(
-        "llama", "llama llama3 llama-linear llama-yarn", "llama2 llama3",
-        "llama-spm llama-bpe smollm2-135m-instruct", ("Llama 3.1", "Llama 3.2", "Hermes 3"),
+class Family(NamedTuple):
+    """A row of the table; `cases` are those of tests/helpers/architecture_cases."""
+
+    name: str
+    cases: tuple[str, ...]
+    oracle: str
+    compared: Compared
+
+
+# Families that are not here are compared by the tokenizer of their tiny file alone.
+COMPARED = {
+    "llama": Compared(
+        "llama2 llama3",
+        "llama-spm llama-bpe smollm2-135m-instruct",
+        ("Llama 3.1", "Llama 3.2", "Hermes 3"),
     ),
-    Family("llama: Mistral", "mistral", "", "", ("Mistral Nemo",), "transformers", "llama"),
-    Family("llama: Mixtral", "mixtral", like="llama"),
-    Family("mistral3", "mistral3"),
-    Family("qwen2", "qwen2", "", "qwen2", ("Qwen2.5", "QwQ", "DeepSeek R1")),
-    Family("qwen2moe", "qwen2moe", like="qwen2"),
-    Family("qwen3", "qwen3", "qwen3", "", ("Qwen3",)),
-    Family("qwen3moe", "qwen3moe", like="qwen3"),
-    Family("smollm3", "smollm3", templates=("SmolLM3",), like="llama"),
-    Family("gemma", "gemma", like="gemma3"),
-    Family("gemma2", "gemma2", templates=("Gemma 2",), like="gemma3"),
-    Family("gemma3", "gemma3", "gemma3", "gemma-3-270m"),
-    Family("phi2", "phi2", "", "phi-2"),
-    Family("phi3", "phi3 phi3-long", "", "phi-3", ("Phi 3.5",)),
-    Family("command-r", "command-r command-r-plus", "", "command-r"),
-    Family("cohere2", "cohere2", templates=("Command R7B",), like="command-r"),
-    Family("falcon", "falcon falcon-40b", "", "falcon"),
-    Family("gpt2", "gpt2", "", "gpt-2"),
-    Family("starcoder, starcoder2", "starcoder starcoder2", "", "starcoder"),
-    Family("stablelm", "stablelm stablelm-12b", "", "gpt-neox"),
-    Family("olmo2", "olmo2 olmo3", "", "dbrx"),
-    Family("granite", "granite", "", "refact", ("Granite 3.3",)),
-    Family("bert", "bert", "", "bert-bge all-minilm-l6-v2"),
-    Family("nomic-bert", "nomic-bert", like="bert"),
-    Family(
-        "others", "", "deepseek_v3 gptoss",
+    "llama: Mistral": Compared(templates=("Mistral Nemo",), like="llama"),
+    "llama: Mixtral": Compared(like="llama"),
+    "qwen2": Compared(gguf="qwen2", templates=("Qwen2.5", "QwQ", "DeepSeek R1")),
+    "qwen2moe": Compared(like="qwen2"),
+    "qwen3": Compared("qwen3", templates=("Qwen3",)),
+    "qwen3moe": Compared(like="qwen3"),
+    "smollm3": Compared(templates=("SmolLM3",), like="llama"),
+    "gemma": Compared(like="gemma3"),
+    "gemma2": Compared(templates=("Gemma 2",), like="gemma3"),
+    "gemma3": Compared("gemma3", "gemma-3-270m"),
+    "phi2": Compared(gguf="phi-2"),
+    "phi3": Compared(gguf="phi-3", templates=("Phi 3.5",)),
+    "command-r": Compared(gguf="command-r"),
+    "cohere2": Compared(templates=("Command R7B",), like="command-r"),
+    "falcon": Compared(gguf="falcon"),
+    "gpt2": Compared(gguf="gpt-2"),
+    "starcoder, starcoder2": Compared(gguf="starcoder"),
+    "stablelm": Compared(gguf="gpt-neox"),
+    "olmo2": Compared(gguf="dbrx"),
+    "granite": Compared(gguf="refact", templates=("Granite 3.3",)),
+    "bert": Compared(gguf="bert-bge all-minilm-l6-v2"),
+    "nomic-bert": Compared(like="bert"),
+    "others": Compared(
+        "deepseek_v3 gptoss",
         "deepseek-llm deepseek-coder gemma-4 qwen35 aquila baichuan mpt nomic-bert-moe unigram",
-        ("Granite 4", "DeepSeek V3.1", "Kimi K2", "LFM2", "GLM 4.6", "gpt-oss"), "",
+        ("Granite 4", "DeepSeek V3.1", "Kimi K2", "LFM2", "GLM 4.6", "gpt-oss"),
     ),
-)  # fmt: skip
+}
+
+
+def families() -> list[Family]:
+    """Return a row for each family that has a case or something else to compare."""
+    cases = {**CASES, **EXPERTS_AND_ENCODERS}
+    by_family: dict[str, list[str]] = {name: [] for name in COMPARED}
+    for name, case in cases.items():
+        by_family.setdefault(case.family or case.architecture, []).append(name)
+    return [
+        Family(
+            name,
+            tuple(names),
+            ", ".join(dict.fromkeys(cases[case].oracle for case in names)),
+            COMPARED.get(name, Compared()),
+        )
+        for name, names in by_family.items()
+    ]
 
 
 def main() -> None:
     datetime.datetime = chat.FixedDate  # type: ignore[misc]
     print("| family | oracle | largest error | tokenizer cases passed | template cases passed |")
     print("|---|---|---|---|---|")
-    for family in FAMILIES:
+    for family in families():
         cells = (
             family.name,
             family.oracle,
-            errors(family.cases.split()),
+            errors(family.cases),
             ", ".join(tokenizer_cells(family)),
-            ", ".join(map(template_cell, family.templates)),
+            ", ".join(map(template_cell, family.compared.templates)),
         )
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def errors(cases: list[str]) -> str:
+def errors(cases: Sequence[str]) -> str:
     """The largest of a family's cases."""
     if not cases:
         return ""
-    both = [other_errors(case) if case in others.GOLDEN else dense_errors(case) for case in cases]
+    both = [
+        other_errors(case) if case in EXPERTS_AND_ENCODERS else dense_errors(case) for case in cases
+    ]
     exact, quantized = (max(column) for column in zip(*both, strict=True))
     return f"{exact:.0e}; kernels {quantized:.2f} of llama.cpp's"
 
@@ -149,10 +184,11 @@ def largest(found: np.ndarray, expected: list[list[float]]) -> float:
 
 def tokenizer_cells(family: Family) -> list[str]:
     """Of published vocabularies; of the tiny files' where there are none."""
-    if family.like:
-        return [f"as {family.like}"]
-    names = [*map(json_cell, family.json.split()), *map(gguf_cell, family.gguf.split())]
-    return names or [tiny_cell(case) for case in family.cases.split()[:1]]
+    compared = family.compared
+    if compared.like:
+        return [f"as {compared.like}"]
+    names = [*map(json_cell, compared.json.split()), *map(gguf_cell, compared.gguf.split())]
+    return names or [tiny_cell(case) for case in family.cases[:1]]
 
 
 def json_cell(name: str) -> str:

@@ -10,6 +10,8 @@ import itertools
 import json
 import math
 import re
+import sys
+import textwrap
 from pathlib import Path
 
 import gguf
@@ -17,18 +19,17 @@ import numpy as np
 import pytest
 from architecture_files import (
     CASES,
-    CONTEXT_SIZES,
+    EXPERTS_AND_ENCODERS,
     MANY_IDS,
     TEXT,
-    Format,
-    TinyFile,
-    fill_llama,
     mean_kl,
     write_case,
 )
 from paths import GOLDEN as GOLDEN_FOLDER
+from paths import ROOT
+from tiny_file import Format, TinyFile
 
-from oxillama_web import EngineConfig, InferenceEngine
+from oxillama_web import EngineConfig, InferenceEngine, architectures
 from oxillama_web.architectures import build_model, supported_architectures
 from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
@@ -51,7 +52,7 @@ def load(
     config = EngineConfig(
         model_path=str(path),
         executor=executor,
-        context_size=CONTEXT_SIZES.get(case),
+        context_size=CASES[case].context_size,
         num_threads=n_threads,
     )
     engine = InferenceEngine(config)
@@ -113,7 +114,7 @@ def tiny_llama(folder: Path, **metadata: float | int | str | list[int]) -> GGUFF
             file.writer.add_int32(key, value)
         else:
             file.writer.add_array(key, value)
-    fill_llama(file)
+    CASES["llama"].fill(file)
     file.finish()
     return GGUFFile((folder / "llama.gguf").read_bytes())
 
@@ -149,8 +150,46 @@ def test_an_unknown_architecture_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_every_architecture_has_a_case() -> None:
-    dense = {name for name in supported_architectures() if "moe" not in name and "bert" not in name}
-    assert {arch for arch, _ in CASES.values()} >= dense
+    cases = [*CASES.values(), *EXPERTS_AND_ENCODERS.values()]
+    assert {case.architecture for case in cases} == set(supported_architectures())
+
+
+def test_a_module_is_named_after_its_architecture() -> None:
+    modules = {path.stem for path in Path(architectures.__file__).parent.glob("*.py")}
+    named = {name.replace("-", "_") for name in supported_architectures()}
+    assert modules - named == {"__init__", "hyperparameters", "model_builder", "rope"}
+
+
+def renamed(case: str, folder: Path, architecture: str) -> GGUFFile:
+    """The file of a case whose name is that of its architecture, with another name."""
+    write_case(folder / "renamed.gguf", case, "F32")
+    model = GGUFFile((folder / "renamed.gguf").read_bytes())
+    model.metadata = {
+        key.replace(f"{case}.", f"{architecture}."): value for key, value in model.metadata.items()
+    } | {"general.architecture": architecture}
+    return model
+
+
+def test_an_architecture_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The documentation's example under a new name is found, though nothing else names it."""
+    guide = (ROOT / "docs" / "adding-an-architecture.md").read_text()
+    example = textwrap.dedent(guide.partition("```python\n")[2].partition("   ```")[0])
+    (tmp_path / "brand_new_3.py").write_text(example.replace('= "qwen3"', '= "brand-new_3"'))
+    model = renamed("qwen3", tmp_path, "brand-new_3")
+    with pytest.raises(UnsupportedModelError):
+        build_model(model)
+    monkeypatch.setattr(architectures, "__path__", [*architectures.__path__, str(tmp_path)])
+    try:
+        assert "brand-new_3" in supported_architectures()
+        assert build_model(model)[1] == build_model(renamed("qwen3", tmp_path, "qwen3"))[1]
+    finally:
+        sys.modules.pop("oxillama_web.architectures.brand_new_3", None)
+
+
+@pytest.mark.parametrize("name", ["command_r", "rope", "model_builder", "", "llama.x", "../llama"])
+def test_an_architecture_has_one_name(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="not supported; these are: bert, cohere2, com"):
+        build_model(renamed("llama", tmp_path, name))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +247,7 @@ def test_windows_follow_the_pattern_that_a_file_states(tmp_path: Path) -> None:
             file.writer.add_sliding_window_pattern(pattern)
         elif pattern:
             file.writer.add_array("gemma3.attention.sliding_window_pattern", pattern)
-        CASES["gemma3"][1](file)
+        CASES["gemma3"].fill(file)
         file.finish()
         _, plan = build_model(GGUFFile((tmp_path / "gemma3.gguf").read_bytes()))
         return [op.window for op in plan.ops if isinstance(op, Attention)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from architecture_files import EXPERTS_AND_ENCODERS, write_case
 from gguf_files import write_tiny_bert, write_tiny_experts
 from linear_driver import libraries
 from paths import GOLDEN as GOLDEN_FOLDER
@@ -27,15 +28,14 @@ from oxillama_web.gguf.reader import GGUFFile
 GOLDEN = json.loads((GOLDEN_FOLDER / "experts_and_encoders.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module", params=GOLDEN)
+@pytest.fixture(scope="module", params=EXPERTS_AND_ENCODERS)
 def case(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {"name": request.param, **GOLDEN[request.param]}
 
 
 def model(case: dict[str, Any], folder: Path, format: str) -> GGUFFile:
     path = folder / f"{case['name']}-{format}.gguf"
-    write = write_tiny_bert if "bert" in case["name"] else write_tiny_experts
-    write(path, format=format, **case["options"])
+    write_case(path, case["name"], format)
     return GGUFFile(path.read_bytes())
 
 

@@ -22,10 +22,8 @@ sys.path.insert(0, str(HERE.parent / "helpers"))
 
 from architecture_files import (  # noqa: E402
     CASES,
-    CONTEXT_SIZES,
     MANY_IDS,
     TEXT,
-    WITH_ANOTHER_ORACLE,
     mean_kl,
     write_case,
 )
@@ -38,7 +36,7 @@ Logits = Callable[[llama_cpp.Llama, list[int]], np.ndarray]
 
 
 def main(cases: list[str]) -> None:
-    for case in cases or [case for case in CASES if case not in WITH_ANOTHER_ORACLE]:
+    for case in cases or [name for name, case in CASES.items() if case.oracle == "llama.cpp"]:
         with tempfile.TemporaryDirectory() as folder:
             golden = make(case, Path(folder))
         write_golden(case, golden)
@@ -56,7 +54,7 @@ def make(case: str, folder: Path, logits: Logits | None = None) -> dict:
     exact_path, quantized_path = folder / "f32.gguf", folder / "q8_0.gguf"
     write_case(exact_path, case, "F32")
     write_case(quantized_path, case, "Q8_0")
-    n_ctx = CONTEXT_SIZES.get(case, 256)
+    n_ctx = CASES[case].context_size or 256
     exact_model = load(exact_path, n_ctx, F32)
     ids = exact_model.tokenize(TEXT.encode(), special=True)[:N_TOKENS]
     exact = logits(exact_model, ids)

@@ -3,8 +3,8 @@
     PYTHONPATH=.:tests/helpers python tests/golden/make_experts_and_encoders.py
 
 in an environment with gguf and llama-cpp-python 0.3.36. The models are those of
-tests/helpers/gguf_files.py, from their seeds. `exact`: F32 weights and an F32 cache; logits of a
-decoder and hidden states of an encoder at POSITIONS. `q8_0_error`: how far llama.cpp is from that
+tests/helpers/architecture_cases, from their seeds. `exact`: F32 weights and an F32 cache; logits of
+a decoder and hidden states of an encoder at POSITIONS. `q8_0_error`: how far llama.cpp is from that
 with Q8_0 weights and its defaults: root mean square over all positions, as a part of the values'
 own.
 """
@@ -13,41 +13,29 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import llama_cpp
 import numpy as np
-from gguf_files import write_tiny_bert, write_tiny_experts
+from architecture_files import EXPERTS_AND_ENCODERS, write_case
+from gguf_files import write_tiny_bert
 from gguf_vocabularies import SAMPLE
 
 N_TOKENS = 40
 POSITIONS = [0, 7, 23, 39]
-# of 150 seeds, these keep routers furthest from a tie, where rounding would choose other experts
-MIXTRAL = {"arch": "llama", "seed": 61}
-QWEN3MOE = {"arch": "qwen3moe", "n_experts": 9, "n_used": 3, "ffn": 64, "seed": 8}
-QWEN2MOE = {"arch": "qwen2moe", "n_experts": 7, "n_used": 3, "ffn": 64, "seed": 34}
-CASES: dict[str, tuple[Callable[..., None], dict[str, object]]] = {
-    "mixtral": (write_tiny_experts, MIXTRAL),
-    "qwen3moe": (write_tiny_experts, QWEN3MOE),
-    "qwen2moe": (write_tiny_experts, QWEN2MOE),
-    "bert": (write_tiny_bert, {"arch": "bert"}),
-    "nomic-bert": (write_tiny_bert, {"arch": "nomic-bert"}),
-}
 
 
 def main() -> None:
     golden = {}
-    for name, (write, options) in CASES.items():
-        is_encoder = write is write_tiny_bert
+    for name, case in EXPERTS_AND_ENCODERS.items():
+        is_encoder = case.write is write_tiny_bert
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "tiny.gguf"
-            write(path, format="F32", **options)
+            write_case(path, name, "F32")
             ids, exact = run(path, exact=True, is_encoder=is_encoder)
-            write(path, format="Q8_0", **options)
+            write_case(path, name, "Q8_0")
             _, quantized = run(path, exact=False, is_encoder=is_encoder)
         golden[name] = {
-            "options": options,
             "ids": ids,
             "positions": POSITIONS,
             "exact": [[float(f"{x:.7g}") for x in exact[position]] for position in POSITIONS],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from architecture_files import CASES, CONTEXT_SIZES, write_case
+from architecture_files import CASES, write_case
 from gguf_files import write_tiny_llama
 
 from oxillama_web import (
@@ -166,7 +166,7 @@ def test_logits_are_those_of_the_same_distances(case: str, tmp_path: Path, execu
     """
     path = tmp_path / "model.gguf"
     write_case(path, case, "F32")
-    engine = load(path, executor, context_size=CONTEXT_SIZES.get(case))
+    engine = load(path, executor, context_size=CASES[case].context_size)
     cache = engine._model.executor.new_cache()
     if case in ("gpt2", "starcoder"):
         assert not cache.can_shift
@@ -178,7 +178,7 @@ def test_logits_are_those_of_the_same_distances(case: str, tmp_path: Path, execu
     old, new = (rng.integers(5, 60, n).tolist() for n in (70, 8))
     # mistral3's queries grow with each 16 positions
     n_hidden = 6 if case == "mistral3" else 37
-    oracle = load(path, "numpy", context_size=CONTEXT_SIZES.get(case))._model.executor
+    oracle = load(path, "numpy", context_size=CASES[case].context_size)._model.executor
     far = FarCache(oracle._plan)
     oracle.forward(far, old, "last")
     far.n_hidden = n_hidden

@@ -1,0 +1,1 @@
+"""One module for each architecture, with its cases: `CASES`, by name."""

@@ -1,0 +1,187 @@
+"""Tiny model files in the making: random weights, a real vocabulary.
+
+The random numbers and their rounding are the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import gguf
+import numpy as np
+from gguf import GGMLQuantizationType
+
+Format = Literal["F32", "Q8_0"]
+
+VOCAB, WIDTH, FFN, CONTEXT = 320, 64, 96, 512
+
+
+class Case(NamedTuple):
+    """A tiny file of a decoder without experts.
+
+    Attributes:
+        architecture: its `general.architecture`.
+        fill: writes its metadata and its tensors.
+        context_size: what it is loaded for, where that matters.
+        oracle: what computed its golden logits.
+        family: its row in the table of families, where that has another name than its architecture.
+    """
+
+    architecture: str
+    fill: Callable[[TinyFile], None]
+    context_size: int | None = None
+    oracle: str = "llama.cpp"
+    family: str = ""
+
+
+class OtherCase(NamedTuple):
+    """A tiny mixture of experts or encoder; golden/experts_and_encoders.json has its values.
+
+    Attributes:
+        architecture, oracle, family: as in `Case`.
+        write: writes the file.
+        options: its arguments. Of 150 seeds, those of the experts keep the routers furthest from a
+            tie, where rounding would choose others.
+    """
+
+    architecture: str
+    write: Callable[..., None]
+    options: Mapping[str, Any]
+    oracle: str = "llama.cpp"
+    family: str = ""
+
+
+class TinyFile:
+    """A file in the making. Weights have the sizes that keep activations near 1."""
+
+    def __init__(self, path: Path, arch: str, format: Format, seed: int) -> None:
+        self.arch, self.writer = arch, gguf.GGUFWriter(path, arch)
+        self._format = format
+        self._rng = np.random.default_rng(seed)
+
+    def random(self, *shape: int) -> np.ndarray:
+        """Uniform numbers of variance 1: unlike normal ones, the same bits with every NumPy."""
+        return (self._rng.random(shape) - 0.5) * np.sqrt(12.0)
+
+    def sizes(
+        self,
+        n_layers: int,
+        n_heads: int,
+        n_kv_heads: int,
+        head_dim: int,
+        *,
+        rope_dim: int | None = None,
+        context_length: int = CONTEXT,
+        layer_norm: bool = False,
+    ) -> None:
+        """What all families state."""
+        writer = self.writer
+        writer.add_name("tiny")  # llama.cpp takes a name with "phi3" for a certain vocabulary
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        writer.add_block_count(n_layers)
+        writer.add_context_length(context_length)
+        writer.add_embedding_length(WIDTH)
+        writer.add_feed_forward_length(FFN)
+        writer.add_head_count(n_heads)
+        writer.add_head_count_kv(n_kv_heads)
+        if head_dim * n_heads != WIDTH:
+            writer.add_key_length(head_dim)
+            writer.add_value_length(head_dim)
+        if rope_dim is not None:
+            writer.add_rope_dimension_count(rope_dim)
+        if layer_norm:
+            writer.add_layer_norm_eps(1e-5)
+        else:
+            writer.add_layer_norm_rms_eps(1e-5)
+        self.n_q, self.n_kv, self.head_dim = n_heads * head_dim, n_kv_heads * head_dim, head_dim
+        self.n_heads, self.n_kv_heads, self.n_layers = n_heads, n_kv_heads, n_layers
+
+    def matrix(self, name: str, n_in: int, n_out: int, size: float = 1.0) -> None:
+        """Outputs are `size` times as large as inputs."""
+        values = (self.random(n_out, n_in) * (size / np.sqrt(n_in))).astype(np.float32)
+        data = gguf.quants.quantize(values, GGMLQuantizationType.Q8_0)
+        if self._format == "F32":
+            data = gguf.quants.dequantize(data, GGMLQuantizationType.Q8_0).astype(np.float32)
+        self.writer.add_tensor(name, data, raw_dtype=GGMLQuantizationType[self._format])
+
+    def vector(self, name: str, values: np.ndarray) -> None:
+        self.writer.add_tensor(name, values.astype(np.float32))
+
+    def norm(self, name: str, *shape: int, bias: bool = False) -> None:
+        self.vector(name + ".weight", 1 + 0.2 * self.random(*shape))
+        if bias:
+            self.bias(name, *shape)
+
+    def bias(self, name: str, *shape: int) -> None:
+        self.vector(name + ".bias", 0.3 * self.random(*shape))
+
+    def linear(
+        self, name: str, n_in: int, n_out: int, *, bias: bool = False, size: float = 1.0
+    ) -> None:
+        self.matrix(name + ".weight", n_in, n_out, size)
+        if bias:
+            self.bias(name, n_out)
+
+    def embedding(self, *, scale: float = 1.0, tied: bool = False, bias: bool = False) -> None:
+        """`scale` is what the model multiplies embeddings with."""
+        self.matrix("token_embd.weight", WIDTH, VOCAB, np.sqrt(WIDTH) / scale)
+        if not tied:
+            self.linear("output", WIDTH, VOCAB, size=3.0, bias=bias)
+
+    def attention(
+        self, block: str, *, bias: bool = False, output_bias: bool = False, merged: bool = False
+    ) -> None:
+        if merged:
+            self.linear(block + "attn_qkv", WIDTH, self.n_q + 2 * self.n_kv, bias=bias, size=1.5)
+        else:
+            self.linear(block + "attn_q", WIDTH, self.n_q, bias=bias, size=1.5)
+            self.linear(block + "attn_k", WIDTH, self.n_kv, bias=bias, size=1.5)
+            self.linear(block + "attn_v", WIDTH, self.n_kv, bias=bias, size=1.5)
+        self.linear(block + "attn_output", self.n_q, WIDTH, bias=output_bias)
+
+    def gated_feed_forward(self, block: str, *, merged: bool = False, bias: bool = False) -> None:
+        if merged:
+            self.linear(block + "ffn_up", WIDTH, 2 * FFN, size=1.5)
+        else:
+            self.linear(block + "ffn_gate", WIDTH, FFN, size=1.5, bias=bias)
+            self.linear(block + "ffn_up", WIDTH, FFN, size=1.5, bias=bias)
+        self.linear(block + "ffn_down", FFN, WIDTH, bias=bias)
+
+    def feed_forward(self, block: str, *, bias: bool = True) -> None:
+        self.linear(block + "ffn_up", WIDTH, FFN, bias=bias, size=1.5)
+        self.linear(block + "ffn_down", FFN, WIDTH, bias=bias)
+
+    def blocks(self) -> list[str]:
+        return [f"blk.{layer}." for layer in range(self.n_layers)]
+
+    def finish(self) -> None:
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+
+
+def llama_like(
+    file: TinyFile,
+    *,
+    tied: bool = False,
+    bias: bool = False,
+    output_bias: bool = False,
+    ffn_bias: bool = False,
+    qk_norm: bool = False,
+    merged: bool = False,
+    embedding_scale: float = 1.0,
+) -> None:
+    """Tensors of the families that differ from Llama in little."""
+    file.embedding(tied=tied, scale=embedding_scale)
+    for block in file.blocks():
+        file.norm(block + "attn_norm", WIDTH)
+        file.attention(block, bias=bias, output_bias=output_bias, merged=merged)
+        if qk_norm:
+            file.norm(block + "attn_q_norm", file.head_dim)
+            file.norm(block + "attn_k_norm", file.head_dim)
+        file.norm(block + "ffn_norm", WIDTH)
+        file.gated_feed_forward(block, merged=merged, bias=ffn_bias)
+    file.norm("output_norm", WIDTH)
