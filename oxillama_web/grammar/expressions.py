@@ -10,7 +10,7 @@ LAST_CODE_POINT = 0x10FFFF
 
 
 class Chars(NamedTuple):
-    """One character out of inclusive ranges of code points, sorted and apart."""
+    """One character out of sorted inclusive ranges of code points that do not touch."""
 
     ranges: Ranges
 
@@ -22,7 +22,7 @@ class Reference(NamedTuple):
 
 
 class Sequence(NamedTuple):
-    """One expression behind the other; none of them is the empty text."""
+    """One expression after the other; no items are the empty text."""
 
     items: tuple[Expression, ...]
 
@@ -41,7 +41,16 @@ class Repeat(NamedTuple):
     most: int | None
 
 
-Expression = Chars | Reference | Sequence | Choice | Repeat
+class Once(NamedTuple):
+    """The empty text, but at most once for each mark while a rule is being matched.
+
+    A rule that another one ends with shares its marks: it continues the other rule.
+    """
+
+    mark: int
+
+
+Expression = Chars | Reference | Sequence | Choice | Repeat | Once
 
 
 def merged(ranges: list[tuple[int, int]]) -> Ranges:

@@ -1,4 +1,4 @@
-"""Reads grammars in GBNF, as llama.cpp writes them.
+"""Reads grammars in GBNF, as llama.cpp defines it.
 
 https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
 """
@@ -6,6 +6,7 @@ https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from ..errors import GrammarError
 from .expressions import (
@@ -13,6 +14,7 @@ from .expressions import (
     Chars,
     Choice,
     Expression,
+    Once,
     Reference,
     Repeat,
     Sequence,
@@ -20,27 +22,34 @@ from .expressions import (
     merged,
 )
 
-_LONGEST_TEXT = 4 << 20
-_DEEPEST = 100
-_MOST_REPETITIONS = 100_000
+_MAX_LENGTH = 16 << 20
+_MAX_DEPTH = 1000
+# parentheses inside of each other that are one expression
+_MAX_NESTED = 32
+_MAX_SUFFIXES = 100
+_MAX_REPETITIONS = 100_000
 
-_SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
-_SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
+# A comment that is a mark is no space.
+_SPACE = re.compile(r"(?:[ \t]|#(?!once \d)[^\r\n]*)*")
+_SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#(?!once \d)[^\r\n]*)*")
+_ONCE = re.compile(r"#once (\d{1,6})(?:\r?\n|$)")
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _BOUNDS = re.compile(r"\{\s*(\d*)\s*(,?)\s*(\d*)\s*\}")
 _ESCAPED = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})")
+_PLAIN = re.compile(r'[^"\\\r\n]+')
 _SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "[": "[", "]": "]", "-": "-"}
 _ANY = Chars(((0, LAST_CODE_POINT),))
 
 
 def parse_gbnf(text: str) -> dict[str, Expression]:
-    """The rules of a grammar, by name; `root` is where a text begins.
+    """Return the rules of a grammar by name; `root` is where a text begins.
 
     Raises:
         GrammarError: the text is no GBNF, or lacks a rule that it refers to.
     """
-    if len(text) > _LONGEST_TEXT:
-        raise GrammarError(f"the grammar has {len(text)} characters; at most {_LONGEST_TEXT}")
+    text = text.removeprefix("\ufeff")  # a byte order mark
+    if len(text) > _MAX_LENGTH:
+        raise GrammarError(f"the grammar has {len(text)} characters; at most {_MAX_LENGTH}")
     parser = _Parser(text)
     rules = parser.rules()
     if "root" not in rules:
@@ -55,75 +64,92 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
-        self._depth = 0
+        self._rules: dict[str, Expression] = {}
         self.references: set[str] = set()
 
     def rules(self) -> dict[str, Expression]:
-        rules: dict[str, Expression] = {}
+        """Read the whole text."""
+        rules = self._rules
         self._skip(_SPACE_AND_LINES)
         while self._at < len(self._text):
             name = self._name("a rule's name")
             self._skip(_SPACE)
             if not self._take("::="):
-                raise self._error("expected ::= behind the rule's name")
+                raise self._error("expected ::= after the rule's name")
             self._skip(_SPACE_AND_LINES)
             if name in rules:
                 raise self._error(f"the rule {name!r} is defined twice")
-            rules[name] = self._choice(inside=False)
+            rules[name] = self._body(name)
             if self._at < len(self._text) and self._text[self._at] not in "\r\n":
                 raise self._error("expected the end of the rule")
             self._skip(_SPACE_AND_LINES)
         return rules
 
-    def _choice(self, inside: bool) -> Expression:
-        """Alternatives; inside of parentheses a line's end does not end them."""
-        options = [self._sequence(inside)]
-        while self._take("|"):
-            self._skip(_SPACE_AND_LINES)
-            options.append(self._sequence(inside))
-        return options[0] if len(options) == 1 else Choice(tuple(options))
-
-    def _sequence(self, inside: bool) -> Expression:
-        space = _SPACE_AND_LINES if inside else _SPACE
-        items: list[Expression] = []
+    def _body(self, rule: str) -> Expression:
+        """Read a rule's alternatives; only inside of parentheses may they go over several lines."""
+        # the alternatives and the items of the last one, for the rule and each open parenthesis
+        groups: list[tuple[list[Expression], list[Expression]]] = [([], [])]
         while True:
-            item = self._item()
+            options, items = groups[-1]
+            item: Expression | None
+            if self._take("("):
+                if len(groups) > _MAX_DEPTH:
+                    raise self._error(f"more than {_MAX_DEPTH} parentheses inside of each other")
+                self._skip(_SPACE_AND_LINES)
+                groups.append(([], []))
+                continue
+            if self._take("|"):
+                self._skip(_SPACE_AND_LINES)
+                options.append(_sequence(items))
+                items.clear()
+                continue
+            if len(groups) > 1 and self._take(")"):
+                item = self._group(rule, *groups.pop(), len(groups))
+            else:
+                item = self._item()
             if item is None:
-                return items[0] if len(items) == 1 else Sequence(tuple(items))
+                if len(groups) > 1:
+                    raise self._error("expected )")
+                return _choice([*options, _sequence(items)])
+            space = _SPACE_AND_LINES if len(groups) > 1 else _SPACE
             self._skip(space)
-            items.append(self._repeated(item, space))
+            groups[-1][1].append(self._repeated(item, space))
+
+    def _group(
+        self, rule: str, options: list[Expression], items: list[Expression], depth: int
+    ) -> Expression:
+        group = _choice([*options, _sequence(items)])
+        if depth % _MAX_NESTED:
+            return group
+        # a rule of its own, so that what reads expressions need not be as deep
+        name = f"{rule} ({len(self._rules)})"
+        self._rules[name] = group
+        return Reference(name)
 
     def _item(self) -> Expression | None:
         if self._take('"'):
             return self._literal()
         if self._take("["):
             return self._char_class()
-        if self._take("("):
-            return self._group()
         if self._take("."):
             return _ANY
+        if once := _ONCE.match(self._text, self._at):
+            self._at = once.end()
+            return Once(int(once[1]))
         if _NAME.match(self._text, self._at):
             name = self._name("a rule's name")
             self.references.add(name)
             return Reference(name)
         return None
 
-    def _group(self) -> Expression:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise self._error(f"more than {_DEEPEST} parentheses inside of each other")
-        self._skip(_SPACE_AND_LINES)
-        group = self._choice(inside=True)
-        if not self._take(")"):
-            raise self._error("expected )")
-        self._depth -= 1
-        return group
-
     def _literal(self) -> Expression:
         chars: list[Expression] = []
         while not self._take('"'):
-            code = self._code_point()
-            chars.append(Chars(((code, code),)))
+            if plain := _PLAIN.match(self._text, self._at):
+                self._at = plain.end()
+                chars += map(_char, plain[0])
+            else:
+                chars.append(_char(chr(self._code_point())))
         return Sequence(tuple(chars))
 
     def _char_class(self) -> Expression:
@@ -160,7 +186,7 @@ class _Parser:
         return ord(single)
 
     def _repeated(self, item: Expression, space: re.Pattern[str]) -> Expression:
-        """The item with the repetitions that are written behind it."""
+        """Return the item with the repetitions that follow it."""
         n_suffixes = 0
         while True:
             if self._take("*"):
@@ -174,8 +200,8 @@ class _Parser:
             else:
                 return item
             n_suffixes += 1
-            if n_suffixes > _DEEPEST:
-                raise self._error(f"more than {_DEEPEST} repetitions of a repetition")
+            if n_suffixes > _MAX_SUFFIXES:
+                raise self._error(f"more than {_MAX_SUFFIXES} repetitions of a repetition")
             self._skip(space)
 
     def _bounded(self, item: Expression) -> Expression:
@@ -186,8 +212,8 @@ class _Parser:
             raise self._error("a number of repetitions is too large")
         least = int(bounds[1] or 0)
         most = int(bounds[3]) if bounds[3] else None if bounds[2] else least
-        if max(least, most or 0) > _MOST_REPETITIONS:
-            raise self._error(f"more than {_MOST_REPETITIONS} repetitions")
+        if max(least, most or 0) > _MAX_REPETITIONS:
+            raise self._error(f"more than {_MAX_REPETITIONS} repetitions")
         if most is not None and most < least:
             raise self._error("the most repetitions are fewer than the least")
         self._at = bounds.end()
@@ -215,3 +241,16 @@ class _Parser:
         line = self._text.count("\n", 0, self._at) + 1
         near = self._text[self._at : self._at + 20].split("\n")[0]
         return GrammarError(f"line {line} of the grammar, at {near!r}: {message}")
+
+
+@cache
+def _char(char: str) -> Chars:
+    return Chars(((ord(char), ord(char)),))
+
+
+def _sequence(items: list[Expression]) -> Expression:
+    return items[0] if len(items) == 1 else Sequence(tuple(items))
+
+
+def _choice(options: list[Expression]) -> Expression:
+    return options[0] if len(options) == 1 else Choice(tuple(options))

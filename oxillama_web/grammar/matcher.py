@@ -2,7 +2,8 @@
 
 A state is a set of configurations of the grammar's networks, each a node and a stack of nodes to
 return to, so it follows all parses of a text at once (the subset construction). Transitions are
-computed when they are first needed, and kept in a table that the kernels read too.
+computed when they are first needed, and kept in a table that the kernels read too. A node's number
+holds the register of its rule as well: register * number of nodes + node.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from collections.abc import Iterable
 
 from ..backends.logits import StateTable
 from ..errors import GrammarError
-from .automaton import RETURN, Automaton
+from .automaton import RETURN, Add, Automaton, Count
+from .expressions import Once
 
 # State 0 is dead: no text can continue from it.
 DEAD = 0
 # Table entries that are not states: kernels mark missing transitions with numbers from MAX_STATES.
 UNKNOWN, MAX_STATES = 0xFFFF, 0xFFF0
 
-_MAX_CONFIGURATIONS = 5000
+_MAX_CONFIGURATIONS = 20_000
+# nodes between two bytes that only lead to others
+_MAX_FORKS = 400_000
 _MAX_ENTRIES = 4 << 20
 # A matcher with this many states is replaced between two tokens.
 _LARGE = 10_000
@@ -41,6 +45,7 @@ class Matcher:
 
     def __init__(self, automaton: Automaton) -> None:
         self.automaton = automaton
+        self._n_nodes = len(automaton.reads)
         self.classes = array("B", automaton.classes)
         self.n_classes = automaton.n_classes
         self.table = array("H")
@@ -105,14 +110,15 @@ class Matcher:
         state, byte_class = divmod(entry, self.n_classes)
         reads, following = self.automaton.reads, self.automaton.following
         bit = 1 << byte_class
-        after = [
-            (following[node], stack)
-            for node, stack in self._configurations[state]
-            if reads[node] & bit
-        ]
-        number = self._number(self._closure(after)) if after else DEAD
-        self.table[entry] = number
-        return number
+        n_nodes = self._n_nodes
+        after: list[Configuration] = []
+        for number, stack in self._configurations[state]:
+            node = number if number < n_nodes else number % n_nodes
+            if reads[node] & bit:
+                target = following[node]
+                after.append((target + number - node if target else RETURN, stack))
+        self.table[entry] = state = self._number(self._closure(after)) if after else DEAD
+        return state
 
     def _number(self, configurations: frozenset[Configuration]) -> int:
         """Return the number of a state, which is new if it was never met."""
@@ -133,43 +139,83 @@ class Matcher:
     def _closure(self, configurations: Iterable[Configuration]) -> frozenset[Configuration]:
         """Return the configurations that these lead to, which read a byte next or are at the end.
 
-        Calls, returns and splits are followed; they read nothing.
+        Calls, returns, splits and actions are followed; they read nothing.
         """
-        automaton = self.automaton
+        automaton, n_nodes = self.automaton, self._n_nodes
         reads, calls, splits = automaton.reads, automaton.calls, automaton.splits
         work = list(configurations)
         seen = set(work)
         found = []
+        lowest: dict[Configuration, int] = {}
         while work:
-            node, stack = work.pop()
-            if reads[node]:
-                found.append((node, stack))
-                continue
+            number, stack = work.pop()
+            node = number if number < n_nodes else number % n_nodes
             following: Iterable[Configuration]
-            if calls[node] >= 0:
-                following = ((calls[node], self._push(automaton.following[node], stack)),)
-            elif node != RETURN:
-                following = [(target, stack) for target in splits[node]]
-            elif stack:
-                following = (self._stacks[stack],)
-            else:
-                found.append((node, stack))
+            if reads[node] or (node == RETURN and not stack):
+                found.append((number, stack))
+                if len(found) > _MAX_CONFIGURATIONS:
+                    raise _too_ambiguous(_MAX_CONFIGURATIONS)
                 continue
+            if calls[node] >= 0:
+                following = (self._call(node, number - node, stack),)
+            elif node == RETURN:
+                following = (self._stacks[stack],)
+            elif node in automaton.actions:
+                following = self._act(node, number // n_nodes, stack, lowest)
+            else:
+                register = number - node
+                following = [(t + register if t else RETURN, stack) for t in splits[node]]
             for configuration in following:
                 if configuration not in seen:
                     seen.add(configuration)
                     work.append(configuration)
-            if len(seen) > _MAX_CONFIGURATIONS:
-                raise GrammarError(
-                    f"the text can be read in more than {_MAX_CONFIGURATIONS} ways; make the "
-                    f"grammar less ambiguous"
-                )
+            if len(seen) > _MAX_FORKS:
+                raise _too_ambiguous(_MAX_FORKS)
         return frozenset(found)
 
-    def _push(self, node: int, stack: int) -> int:
+    def _call(self, node: int, register: int, stack: int) -> Configuration:
+        """Return the beginning of the rule that a node calls.
+
+        Args:
+            register: times the number of nodes.
+        """
+        callee, after = self.automaton.calls[node], self.automaton.following[node]
+        if after != RETURN:
+            return callee, self._push(after + register, stack)
         # a rule that ends with a call needs no way back
-        if node == RETURN:
-            return stack
+        return (callee + register if callee in self.automaton.marked else callee), stack
+
+    def _act(
+        self, node: int, register: int, stack: int, lowest: dict[Configuration, int]
+    ) -> list[Configuration]:
+        """Return what follows a node that works on the register.
+
+        Args:
+            lowest: the lowest counts in this closure at which each repetition may end. What can
+                follow a higher count can follow the lowest one too.
+        """
+        n_nodes, following = self._n_nodes, self.automaton.following[node]
+        match self.automaton.actions[node]:
+            case Count(least, most):
+                targets: list[Configuration] = []
+                if register >= least:
+                    if lowest.get((node, stack), register + 1) <= register:
+                        return []
+                    lowest[node, stack] = register
+                    targets.append((RETURN, stack))
+                if most is None or register < most:
+                    shift = register * n_nodes
+                    targets += [(item + shift, stack) for item in self.automaton.splits[node]]
+                return targets
+            case Add(limit):
+                return [(following + min(register + 1, limit) * n_nodes, stack)]
+            case Once(mark):
+                if register >> mark & 1:
+                    return []
+                register |= 1 << mark
+                return [(following + register * n_nodes if following else RETURN, stack)]
+
+    def _push(self, node: int, stack: int) -> int:
         number = self._stack_numbers.get((node, stack))
         if number is None:
             number = self._stack_numbers[node, stack] = len(self._stacks)
@@ -190,3 +236,9 @@ class Matcher:
         for node in reversed(nodes):
             stack = self._push(node, stack)
         return stack
+
+
+def _too_ambiguous(most: int) -> GrammarError:
+    return GrammarError(
+        f"the text can be read in more than {most} ways; make the grammar less ambiguous"
+    )

@@ -53,6 +53,26 @@ item ::= "- " [^\r\n\x0b\x0c\x85\u2028\u2029]+ "\n"
         # a branch without an end is never begun
         ('root ::= "a" | "ab" x\nx ::= "c" x', ["a"], ["ab", "abc"]),
         ('root ::= "a" | []', ["a"], [""]),
+        # counted repetitions
+        ('root ::= "a"{6,9} "b"', ["a" * 6 + "b", "a" * 9 + "b"], ["a" * 5 + "b", "a" * 10 + "b"]),
+        ('root ::= ("a"?){6,9} "b"', ["b", "a" * 9 + "b"], ["a" * 10 + "b"]),
+        ('root ::= ("a" | "aa"){6,9}', ["a" * 6, "a" * 18], ["a" * 5, "a" * 19]),
+        (
+            'root ::= ("a"{5,7} "b"){6,}',
+            ["aaaaab" * 6, "aaaaaab" * 60],
+            ["aaaaab" * 5, "aaaab" * 6],
+        ),
+        ('root ::= "[" root{5} "]" | "a"', ["a", "[aaaaa]", "[[aaaaa]aaaa]"], ["[aaaa]"]),
+        ('root ::= "a"{0,9} x\nx ::= "b" | []', ["b", "aab"], ["a"]),
+        ('root ::= "b" | x{6}\nx ::= "c" x', ["b"], ["cccccc"]),
+        ("\ufeffroot ::= [a]", ["a"], ["\ufeffa"]),
+        # marks: each at most once while a rule is matched, and what it ends with
+        ('root ::= (#once 0\n "a" | #once 1\n "b" | "c")*', ["", "ab", "cbca"], ["aa", "bcab"]),
+        (
+            'root ::= "[" x "]"\nx ::= (#once 0\n "a" x | #once 1\n "b" x | "[" x "]" x | "")',
+            ["[]", "[ba]", "[a[ab]b]"],
+            ["[aa]", "[a[b]a]"],
+        ),
     ],
 )
 def test_grammars_match_what_they_say(gbnf: str, matching: list[str], others: list[str]) -> None:
@@ -87,12 +107,37 @@ def test_grammars_match_what_they_say(gbnf: str, matching: list[str], others: li
         ('root ::= "a" root', "ends"),
         ("root ::= []", "ends"),
         ("root ::= *", "end of the rule"),
+        ('root ::= (root "a"){5} | "b"', "left-recursive"),
+        ('root ::= ("a"?){5} root | "b"', "left-recursive"),
+        ('root ::= (#once 0\n "a"){5}', "counted"),
     ],
 )
 def test_a_wrong_grammar_ends_quickly_in_one_error(gbnf: str, message: str) -> None:
     start = time.process_time()
     with pytest.raises(GrammarError, match=re.escape(message)):
         shared_masks(gbnf)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("gbnf", "text"),
+    [
+        ("root ::= " + '("x" ' * 1000 + '"a"' + ")" * 1000, "x" * 1000 + "a"),
+        (
+            "root ::= r0\n"
+            + "".join(f"r{i} ::= r{i + 1}\n" for i in range(6000))
+            + 'r6000 ::= "a"',
+            "a",
+        ),
+        ("root ::= " + " | ".join(f'"{i:05d}"' for i in range(6000)), "04711"),
+        ("root ::= " + " | ".join(f'"{"a" * i}"' for i in range(1000)), "a" * 555),
+        ("root ::= " + " ".join("[a-z]{0,65536}" for _ in range(4)), "a" * 50),
+    ],
+    ids=["parentheses", "chain", "alternatives", "beginnings", "repetitions"],
+)
+def test_large_grammars_compile_quickly(gbnf: str, text: str) -> None:
+    start = time.process_time()
+    assert accepts(gbnf, text)
     assert time.process_time() - start < 5
 
 
