@@ -8,7 +8,7 @@ for piece in engine.stream("Once upon a time", max_tokens=50):
     print(piece, end="", flush=True)
 """
 
-from .backends.offload import OffloadPolicy
+from .backends.offload import LayerPager, OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .engine import InferenceEngine
 from .errors import (
@@ -48,6 +48,7 @@ __all__ = [
     "InferenceEngine",
     "InvalidRequestError",
     "KernelError",
+    "LayerPager",
     "LogProbs",
     "MetricsSnapshot",
     "ModelConfig",

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from .backends.offload import OffloadPolicy
+from .backends.offload import LayerPager, OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, ModelNotLoadedError
+from .gguf.source import MemorySource
 from .inference.conversation import Conversation, ConversationMethods
-from .inference.loading import load_model, open_model
+from .inference.loading import load_model, open_file
 from .inference.metrics import Metrics, MetricsSnapshot
 from .inference.sequence import TokenSequence
 
 if TYPE_CHECKING:
-    from .backends.kernels.paging import LayerPager
+    from .gguf.reader import Buffer
+    from .gguf.source import ModelSource
     from .inference.embeddings import Pooling
-    from .inference.loading import ModelBytes
     from .inference.model import LoadedModel
     from .plan.lora import AppliedLora, LoraAdapter
     from .tokenizer import Tokenizer
@@ -60,14 +61,13 @@ class InferenceEngine(ConversationMethods):
         model_path = Path(self._config.model_path)
         tokenizer_path = self._config.tokenizer_path
         tokenizer_json = None if tokenizer_path is None else Path(tokenizer_path).read_bytes()
-        policy = self._config.offload_policy or OffloadPolicy.mmap()
-        data, starts = open_model(model_path, policy)
-        path = model_path if len(starts) == 1 else None
-        self._load(data, starts, tokenizer_json, model_path.parent, consume=True, path=path)
+        pager = self._new_pager()
+        policy = pager.policy if pager else self._config.offload_policy or OffloadPolicy.mmap()
+        self._load(open_file(model_path, policy), tokenizer_json, pager)
 
     def load_model_from_bytes(
         self,
-        model_bytes: ModelBytes,
+        model_bytes: Buffer,
         tokenizer_json: str | bytes | None = None,
         *,
         consume: bool = False,
@@ -85,7 +85,8 @@ class InferenceEngine(ConversationMethods):
             ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
             OutOfMemoryError: it does not fit into memory.
         """
-        self._load(model_bytes, [0], tokenizer_json, None, consume=consume)
+        source = MemorySource(model_bytes, consume=consume)
+        self._load(source, tokenizer_json, self._new_pager())
 
     def use_model(self, model: LoadedModel) -> None:
         """Takes a model that inference/model.py has loaded, instead of the one before."""
@@ -322,24 +323,12 @@ class InferenceEngine(ConversationMethods):
         return self._sequence.model
 
     def _load(
-        self,
-        data: ModelBytes,
-        starts: Sequence[int],
-        tokenizer_json: str | bytes | None,
-        folder: Path | None,
-        *,
-        consume: bool,
-        path: Path | None = None,
+        self, source: ModelSource, tokenizer_json: str | bytes | None, pager: LayerPager | None
     ) -> None:
-        pager = self._next_pager
-        policy = self._config.offload_policy
-        if pager is None and policy is not None and policy.has_budget:
-            from .backends.kernels.paging import LayerPager
+        self.use_model(load_model(source, self._config, tokenizer_json, pager=pager))
 
-            pager = LayerPager(policy)
-        self.use_model(
-            load_model(
-                data, starts, tokenizer_json, folder, self._config,
-                consume=consume, pager=pager, path=path,
-            )
-        )  # fmt: skip
+    def _new_pager(self) -> LayerPager | None:
+        policy = self._config.offload_policy
+        if self._next_pager is None and policy is not None and policy.has_budget:
+            return LayerPager(policy)
+        return self._next_pager

@@ -173,7 +173,7 @@ def other_errors(case: str) -> tuple[float, float]:
         exact = others.run(others.numpy_executor(model), golden["ids"])
         quantized_model = others.model(golden, Path(folder), "Q8_0")
         library = others.libraries()[-1]
-        quantized = others.run(others.kernels(quantized_model, library), golden["ids"])
+        quantized = others.run(others.kernel_executor(quantized_model, library), golden["ids"])
     strayed = np.linalg.norm(quantized - exact) / np.linalg.norm(exact)
     return largest(exact[golden["positions"]], golden["exact"]), strayed / golden["q8_0_error"]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ..plan.lora import LoraAdapter
     from ..plan.operations import Plan
+    from .offload import LayerPager
 
 Outputs = Literal["last", "all"]
 
@@ -138,6 +139,24 @@ class Executor(Protocol):
         Raises:
             UnsupportedModelError: an adapter's format has no kernel. The plan before stays.
             OutOfMemoryError: the adapters do not fit. The plan before stays.
+        """
+
+    def use_pager(self, plan: Plan, pager: LayerPager) -> None:
+        """Hold the model's weights by another policy from now on.
+
+        Args:
+            plan: the model's, split by `backend.split_for`.
+
+        Raises:
+            InvalidRequestError: the model is in memory as a whole.
+            OutOfMemoryError: the budget is too small; nothing has changed.
+        """
+
+    def receive(self, n_received: int) -> int | None:
+        """Take the weights that are complete now that the model's first bytes have arrived.
+
+        Returns:
+            How many bytes the next weight needs; None when all of them are taken.
         """
 
     def close(self) -> None:

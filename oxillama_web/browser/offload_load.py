@@ -1,91 +1,60 @@
-"""A model in a page within a memory budget: read from a file of the device, part by part."""
+"""Load within a memory budget: a page reads the model from a file of the device, in parts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..backends import paged_kernel_executor
-from ..backends.kernels.library import load_library
-from ..backends.kernels.logits import KernelLogitsOps
-from ..backends.kernels.paging import LayerPager, segmented
-from ..backends.kernels.strings import KernelStrings
-from ..backends.kernels.wasm import WasmDevice
-from ..backends.offload import OffloadPolicy
+from ..backends.backend import page_backend
+from ..backends.offload import LayerPager, OffloadPolicy
 from ..engine import InferenceEngine
-from ..errors import ModelFormatError
-from ..gguf.fingerprint import sample
-from ..gguf.reader import try_parse_header
-from ..inference.loading import load_with_executor
+from ..gguf.source import ModelSource
+from ..inference.loading import load_model
 
 if TYPE_CHECKING:
-    from ..backends.kernels.device import Block
     from ..config import EngineConfig
-    from ..gguf.reader import GGUFFile
-    from ..gguf.strings import StringKernels
-
-_FIRST_PREFIX_BYTES = 8 << 20
+    from ..gguf.source import Destination
 
 
-class DeviceFile:
-    """A `WeightSource` that JavaScript reads.
+class JsFile(ModelSource):
+    """A file that JavaScript reads.
 
     Args:
-        file: the PagedFile of web/paged_file.js.
+        file: the RandomAccessFile of web/storage/random_access_file.js.
     """
 
+    # most vocabularies fit, and reading less saves no time
+    header_bytes = 8 << 20
+
     def __init__(self, file: Any) -> None:
+        self.n_bytes = self.n_received = int(file.size)
         self._file = file
 
-    def read_into(self, block: Block, at: int, offset: int, n_bytes: int) -> None:
-        """See `WeightSource.read_into`."""
-        self._file.readInto(block.address + at, offset, n_bytes)
-
     def read(self, offset: int, n_bytes: int) -> memoryview:
-        """A copy of a part."""
+        """See `ModelSource.read`: a copy."""
         return memoryview(self._file.read(offset, n_bytes).to_bytes())
+
+    def read_into(self, target: Destination, at: int, offset: int, n_bytes: int) -> None:
+        """See `ModelSource.read_into`; `target` is memory of the kernels' pool."""
+        self._file.readInto(target.address + at, offset, n_bytes)
 
 
 def open_paged(
     pool: Any, file: Any, ram_bytes: int, config: EngineConfig, tokenizer_json: str | None
 ) -> InferenceEngine:
-    """The engine for a file that is larger than the memory its weights may take.
+    """Return the engine for a file that is larger than the memory its weights may take.
 
     Args:
-        pool: the KernelPool of web/kernel_pool.js.
-        file: a PagedFile of web/paged_file.js.
-        ram_bytes: most bytes of weights that are in memory at a time.
+        pool: the KernelPool of web/kernels/pool.js.
+        file: a RandomAccessFile of web/storage/random_access_file.js.
+        ram_bytes: the most bytes of weights to hold at a time.
         tokenizer_json: a Hugging Face tokenizer.json; None uses the vocabulary in the file.
 
     Raises:
         ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
         OutOfMemoryError: the budget is too small for the model.
     """
-    source, n_total = DeviceFile(file), int(file.size)
     pager = LayerPager(OffloadPolicy.budget(ram_bytes))
-    device, library = WasmDevice(pool), load_library(pool.variant)
-    model = load_with_executor(
-        _read_header(source, n_total, KernelStrings(library)),
-        tokenizer_json,
-        None,
-        config,
-        lambda plan: paged_kernel_executor(
-            segmented(plan, pager.policy), config, device, source, pager
-        ),
-        KernelLogitsOps(library),
-        lambda: [sample(info, source.read) for info in model.plan.weights.values()],
-    )
-    model.pager = pager
+    backend = page_backend(pool)
     engine = InferenceEngine(config)
-    engine.use_model(model)
+    engine.use_model(load_model(JsFile(file), config, tokenizer_json, pager=pager, backend=backend))
     return engine
-
-
-def _read_header(source: DeviceFile, n_total: int, string_kernels: StringKernels) -> GGUFFile:
-    n_prefix = min(_FIRST_PREFIX_BYTES, n_total)
-    while (
-        gguf := try_parse_header(source.read(0, n_prefix), n_total, source.read, string_kernels)
-    ) is None:
-        if n_prefix == n_total:
-            raise ModelFormatError("the model file ends inside of its header")
-        n_prefix = min(2 * n_prefix, n_total)
-    return gguf

@@ -1,8 +1,8 @@
 """Models in several files, as llama.cpp's gguf-split makes them: model-00001-of-00003.gguf.
 
 Each file is a GGUF file with tensors of its own. The first one's metadata holds for the model; each
-has the keys split.no (from 0), split.count and split.tensors.count. Here the files lie behind one
-another in one buffer, so that the rest of the engine sees one model:
+has the keys split.no (from 0), split.count and split.tensors.count. Here the files follow one
+another in one source, so that the rest of the engine sees one model:
 https://github.com/ggml-org/llama.cpp/tree/master/tools/gguf-split
 """
 
@@ -11,26 +11,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
-from .reader import GGUFFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .reader import Buffer
-    from .strings import StringKernels
+    from .reader import GGUFFile
 
-# What each file begins at a multiple of in the buffer: tensors stay aligned for any vector unit.
+# Each file begins at a multiple of this, so that tensors stay aligned for any vector unit.
 ALIGNMENT = 64
 
 
 def part_paths(path: Path) -> list[Path]:
-    """All files of a model, given the first; the path alone if its name is that of a whole model.
+    """Return all files of a model, given the first; the path alone if it names a whole model.
 
     Raises:
         ModelFormatError: the path is that of another part than the first.
     """
-    import re  # not for a page, which starts sooner without it
+    import re  # a page starts sooner without it
 
     match = re.fullmatch(r"(.*)-(\d{5})-of-(\d{5})\.gguf", path.name, re.IGNORECASE)
     if match is None:
@@ -44,7 +42,7 @@ def part_paths(path: Path) -> list[Path]:
 
 
 def read_parts(paths: Sequence[Path]) -> tuple[bytearray, list[int]]:
-    """The files in one buffer, and where each begins.
+    """Read files into one buffer; return it, and where each file begins.
 
     Raises:
         OSError: a file cannot be read.
@@ -62,29 +60,11 @@ def read_parts(paths: Sequence[Path]) -> tuple[bytearray, list[int]]:
     return data, starts
 
 
-def open_parts(
-    data: Buffer, starts: Sequence[int], string_kernels: StringKernels | None = None
-) -> GGUFFile:
-    """Open the model whose files begin at `starts` in a buffer.
-
-    Args:
-        string_kernels: see GGUFFile.
-
-    Raises:
-        ModelFormatError, UnsupportedModelError: as for GGUFFile, or they do not belong together.
-    """
-    view = memoryview(data).cast("B")
-    ends = [*starts[1:], len(view)]
-    first = GGUFFile(view, ends[0], None, string_kernels)
-    others = [GGUFFile(view[start:end]) for start, end in zip(starts[1:], ends[1:], strict=True)]
-    return merge([first, *others], starts)
-
-
 def merge(parts: Sequence[GGUFFile], starts: Sequence[int]) -> GGUFFile:
-    """The first part, with the tensors of all; its buffer, or its `read`, must reach the others.
+    """Return the first part, with the tensors of all parts.
 
     Args:
-        parts: in their order.
+        parts: in their order. The first one's `read` reaches the others.
         starts: the offset of each from the first one's start.
 
     Raises:

@@ -5,136 +5,82 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..architectures import build_model
-from ..backends import create_executor, create_logits_ops, create_string_kernels, paged_executor
+from ..backends.backend import local_backend
 from ..errors import ModelFormatError, OutOfMemoryError, TokenizerError
-from ..gguf.fingerprint import sample
+from ..gguf.fingerprint import WeightSamples
 from ..gguf.reader import map_file
-from ..gguf.shards import open_parts, part_paths, read_parts
+from ..gguf.shards import part_paths, read_parts
+from ..gguf.source import FileSource, MemorySource
 from ..tokenizer import load_gguf_vocabulary, load_tokenizer_json
 from .model import LoadedModel
 
 if TYPE_CHECKING:
-    import mmap
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ..backends.api import Executor
-    from ..backends.kernels.paging import LayerPager
-    from ..backends.logits import LogitsOps
-    from ..backends.offload import OffloadPolicy
+    from ..backends.backend import Backend
+    from ..backends.offload import LayerPager, OffloadPolicy
     from ..config import EngineConfig
     from ..gguf.reader import GGUFFile
-    from ..plan.operations import Plan
+    from ..gguf.source import ModelSource
     from ..tokenizer import Tokenizer
-
-    ModelBytes = bytes | bytearray | memoryview | mmap.mmap
 
 _TOKENIZER_IN_GGUF = "tokenizer.huggingface.json"
 
 
 def load_model(
-    data: ModelBytes,
-    starts: Sequence[int],
-    tokenizer_json: str | bytes | None,
-    folder: Path | None,
+    source: ModelSource,
     config: EngineConfig,
+    tokenizer_json: str | bytes | None = None,
     *,
-    consume: bool,
     pager: LayerPager | None = None,
-    path: Path | None = None,
+    backend: Backend | None = None,
 ) -> LoadedModel:
-    """Reads a model from the bytes of its file, or of its files, which lie behind one another.
+    """Load a model.
 
     Args:
-        starts: where each file begins.
+        source: where it is. If it is still on its way, the model's weights come later
+            (`LoadedModel.receive`).
         tokenizer_json: a tokenizer to use instead of the file's own.
-        folder: where a tokenizer.json may lie if neither is there.
-        consume: the data may be kept and overwritten.
         pager: holds weights in memory by its policy, and reads the others again and again.
-        path: where to read them from, instead of the data.
+        backend: runs the model; None is what `config` asks for in this process.
 
     Raises:
         ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
-        OutOfMemoryError: it does not fit into memory, or a pager's budget is too small.
-        OSError: the file cannot be read.
+        KernelError: kernels were asked for and cannot be loaded.
+        OutOfMemoryError: the model does not fit into memory, or a pager's budget is too small.
+        NotHereYetError, OSError: the model cannot be read.
     """
-    gguf = open_parts(data, starts, create_string_kernels())
-    samples: list[bytes] = []
-
-    def read(offset: int, n_bytes: int) -> memoryview:
-        return gguf.buffer[offset : offset + n_bytes]
-
-    def whole_executor(plan: Plan) -> Executor:
-        # of the file's bytes: packing moves them
-        samples.extend(sample(info, read) for info in plan.weights.values())
-        return create_executor(plan, gguf, config, consume=consume)
-
-    if pager is None:
-        return load_with_executor(
-            gguf,
-            tokenizer_json,
-            folder,
-            config,
-            whole_executor,
-            create_logits_ops(config),
-            lambda: samples,
-        )
-    from ..backends.kernels.paging import BytesSource, FileSource
-
-    source = BytesSource(gguf.buffer) if path is None else FileSource(path)
-    model = load_with_executor(
-        gguf,
-        tokenizer_json,
-        folder,
-        config,
-        lambda plan: paged_executor(plan, gguf, config, source, pager),
-        create_logits_ops(config),
-        lambda: [sample(info, read) for info in model.plan.weights.values()],
-    )
-    model.pager = pager
-    model.with_pager = lambda other: paged_executor(model.plan, gguf, config, source, other)
-    return model
-
-
-def load_with_executor(
-    gguf: GGUFFile,
-    tokenizer_json: str | bytes | None,
-    folder: Path | None,
-    config: EngineConfig,
-    make_executor: Callable[[Plan], Executor],
-    logits_ops: LogitsOps,
-    weight_samples: Callable[[], Sequence[bytes]],
-) -> LoadedModel:
-    """As `load_model`, with an executor of the caller's, which need not have its weights yet.
-
-    Args:
-        weight_samples: as in `LoadedModel`; is called when a conversation is saved or restored.
-    """
+    backend = backend or local_backend(config)
+    gguf = source.open(backend.string_kernels)
     model_config, plan = build_model(gguf, config.context_size)
-    tokenizer = _load_tokenizer(gguf, tokenizer_json, folder)
+    tokenizer = _load_tokenizer(gguf, tokenizer_json, source.folder)
     if tokenizer.n_vocab > model_config.vocab_size:
         raise ModelFormatError(
             f"the tokenizer knows {tokenizer.n_vocab} tokens and the model only "
             f"{model_config.vocab_size}; they do not belong together"
         )
+    samples = WeightSamples(plan.weights, source)
+    if pager is None:
+        samples.take(source.n_received)  # before packing changes them
     return LoadedModel(
         config=model_config,
         plan=plan,
         tensors=gguf.tensors,
         tokenizer=tokenizer,
-        executor=make_executor(plan),
-        logits_ops=logits_ops,
+        executor=backend.create_executor(plan, source, config.kv_cache_type, pager),
+        logits_ops=backend.logits_ops,
         chat_template=gguf.get_str("tokenizer.chat_template", ""),
         pooling_type=gguf.get_int(f"{model_config.architecture}.pooling_type", 0),
-        weight_samples=weight_samples,
+        samples=samples,
+        pager=pager,
     )
 
 
-def open_model(path: Path, policy: OffloadPolicy) -> tuple[bytearray | mmap.mmap, list[int]]:
-    """A model's bytes, which the engine may overwrite, and where each of its files begins in them.
+def open_file(path: Path, policy: OffloadPolicy) -> ModelSource:
+    """Open the file of a model, or the first of its files, as the policy says.
 
     Raises:
-        ModelFormatError: the path is not that of the first of several files.
+        ModelFormatError: it is empty, or not the first of several files.
         OSError: a file cannot be read.
         OutOfMemoryError: it cannot be mapped.
     """
@@ -142,14 +88,17 @@ def open_model(path: Path, policy: OffloadPolicy) -> tuple[bytearray | mmap.mmap
 
     paths = part_paths(path)
     if len(paths) > 1 or policy.kind == "none":
-        return read_parts(paths)
+        data, starts = read_parts(paths)
+        return MemorySource(data, starts, consume=True, folder=path.parent)
+    if policy.has_budget:
+        return FileSource(path)
     with path.open("rb") as file:
         try:
-            # copy on write: interleaving the weights never reaches the file
-            access = mmap.ACCESS_READ if policy.has_budget else mmap.ACCESS_COPY
-            return map_file(file, access), [0]
+            # copy on write: packing the weights never reaches the file
+            mapped = map_file(file, mmap.ACCESS_COPY)
         except OSError as error:
             raise OutOfMemoryError(f"cannot map {path} into memory: {error}") from error
+    return MemorySource(mapped, consume=True, folder=path.parent)
 
 
 def _load_tokenizer(

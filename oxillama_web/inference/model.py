@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..backends.backend import split_for
 from ..errors import ChatTemplateError, InvalidRequestError, UnsupportedModelError
 from .metrics import Metrics
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..backends.api import Batch, Executor, KVCache, Outputs
-    from ..backends.kernels.paging import LayerPager
     from ..backends.logits import LogitsOps
+    from ..backends.offload import LayerPager
     from ..config import ModelConfig
+    from ..gguf.fingerprint import WeightSamples
     from ..gguf.reader import TensorInfo
     from ..grammar import Constraint
     from ..grammar.masks import GrammarMasks
@@ -59,10 +61,8 @@ class LoadedModel:
 
     Attributes:
         pooling_type: the pooling that the file asks for, as embeddings.py reads it.
-        weight_samples: returns gguf.fingerprint.sample of each of the plan's weights, in the
-            plan's order.
+        samples: bytes of each of the plan's weights, for the fingerprint of a snapshot.
         pager: holds the weights of a model with a memory budget.
-        with_pager: makes an executor for another pager; None where the model is in memory whole.
         grammars: those that were used lately, by their GBNF.
     """
 
@@ -74,9 +74,8 @@ class LoadedModel:
     logits_ops: LogitsOps
     chat_template: str
     pooling_type: int
-    weight_samples: Callable[[], Sequence[bytes]]
+    samples: WeightSamples
     pager: LayerPager | None = None
-    with_pager: Callable[[LayerPager], Executor] | None = None
     lora_stack: tuple[AppliedLora, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
     grammars: dict[str, GrammarMasks] = field(default_factory=dict)
@@ -105,20 +104,20 @@ class LoadedModel:
         if latest is not None:
             latest.detach()
 
+    def receive(self, n_received: int) -> int | None:
+        """Go on as far as the model's first bytes allow; see `Executor.receive`."""
+        self.samples.take(n_received)
+        return self.executor.receive(n_received)
+
     def use_pager(self, pager: LayerPager) -> None:
-        """Hold the weights by another policy from now on. Caches made before are of no more use.
+        """Hold the weights by another policy from now on.
 
         Raises:
             InvalidRequestError: the model was loaded whole.
             OutOfMemoryError: the budget is too small; nothing has changed.
         """
-        if self.with_pager is None:
-            raise InvalidRequestError(
-                "the model is in memory as a whole; load it with OffloadPolicy.budget(...) first"
-            )
-        executor = self.with_pager(pager)
-        self.executor.close()
-        self.executor, self.pager = executor, pager
+        self.executor.use_pager(split_for(self.plan, pager), pager)
+        self.pager = pager
 
     def use_loras(self, stack: Sequence[AppliedLora]) -> None:
         """Run with exactly these adapters from now on.

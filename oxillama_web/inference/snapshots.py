@@ -150,7 +150,7 @@ def fingerprint(model: LoadedModel) -> str:
     # the size of the context is the caller's choice
     parts: list[object] = [replace(model.config, context_size=0), model.chat_template]
     parts += [(t.name, t.shape, t.format) for t in model.tensors.values()]
-    parts += model.weight_samples()
+    parts += model.samples.values()
     parts += [
         (lora.adapter.name, lora.adapter.weights, lora.adapter.alpha, lora.scale)
         for lora in model.lora_stack

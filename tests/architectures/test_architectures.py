@@ -25,13 +25,13 @@ from architecture_files import (
     mean_kl,
     write_case,
 )
+from executors import numpy_executor
 from paths import GOLDEN as GOLDEN_FOLDER
 from paths import ROOT
 from tiny_file import Format, TinyFile
 
 from oxillama_web import EngineConfig, InferenceEngine, architectures
 from oxillama_web.architectures import build_model, supported_architectures
-from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.plan.operations import Attention
@@ -125,8 +125,7 @@ def test_a_window_of_mistral_is_as_wide_as_the_file_says(tmp_path: Path) -> None
     llama.cpp leaves out the window of such files.
     """
     model = tiny_llama(tmp_path, attention__sliding_window=5)
-    _, plan = build_model(model)
-    executor = NumpyExecutor(plan, model)
+    executor = numpy_executor(model)
 
     def last_logits(ids: list[int]) -> np.ndarray:
         return np.array(executor.forward(executor.new_cache(), ids, "last"))

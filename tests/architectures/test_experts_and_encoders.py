@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from architecture_files import EXPERTS_AND_ENCODERS, write_case
+from executors import kernel_executor, numpy_executor
 from gguf_files import write_tiny_bert, write_tiny_experts
 from linear_driver import libraries
 from paths import GOLDEN as GOLDEN_FOLDER
 
 from oxillama_web.architectures import build_model
-from oxillama_web.backends import kernel_executor
 from oxillama_web.backends.api import Executor
-from oxillama_web.backends.kernels.library import load_library
-from oxillama_web.backends.numpy.executor import NumpyExecutor
-from oxillama_web.config import EngineConfig
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.reader import GGUFFile
 
@@ -37,18 +34,6 @@ def model(case: dict[str, Any], folder: Path, format: str) -> GGUFFile:
     path = folder / f"{case['name']}-{format}.gguf"
     write_case(path, case["name"], format)
     return GGUFFile(path.read_bytes())
-
-
-def numpy_executor(gguf: GGUFFile) -> Executor:
-    return NumpyExecutor(build_model(gguf)[1], gguf)
-
-
-def kernels(gguf: GGUFFile, variant: str, **config: Any) -> Executor:
-    config = {"num_threads": 2, **config}
-    library = load_library(variant)
-    return kernel_executor(
-        build_model(gguf)[1], gguf, EngineConfig(**config), library, consume=False
-    )
 
 
 def run(executor: Executor, ids: list[int]) -> np.ndarray:
@@ -68,7 +53,7 @@ def test_kernels_compute_what_numpy_does(
 ) -> None:
     gguf = model(case, tmp_path, "F32")
     expected = run(numpy_executor(gguf), case["ids"])
-    found = run(kernels(gguf, variant, kv_cache_type="f32"), case["ids"])
+    found = run(kernel_executor(gguf, variant, kv_cache_type="f32"), case["ids"])
     assert np.abs(found - expected).max() < 3e-6 * np.abs(expected).max()
 
 
@@ -77,7 +62,7 @@ def test_quantized_kernels_stray_no_further_than_llama_cpp(
     case: dict[str, Any], variant: str, tmp_path: Path
 ) -> None:
     exact = run(numpy_executor(model(case, tmp_path, "F32")), case["ids"])
-    found = run(kernels(model(case, tmp_path, "Q8_0"), variant), case["ids"])
+    found = run(kernel_executor(model(case, tmp_path, "Q8_0"), variant), case["ids"])
     assert np.linalg.norm(found - exact) < 1.1 * case["q8_0_error"] * np.linalg.norm(exact)
 
 
@@ -86,7 +71,7 @@ def test_quantized_kernels_stray_no_further_than_llama_cpp(
 def test_kernels_compute_the_same_bits_together_and_alone(
     case: dict[str, Any], variant: str, n_threads: int, tmp_path: Path
 ) -> None:
-    executor = kernels(model(case, tmp_path, "Q8_0"), variant, num_threads=n_threads)
+    executor = kernel_executor(model(case, tmp_path, "Q8_0"), variant, n_threads=n_threads)
     texts = [case["ids"], case["ids"][5:6], case["ids"][3:20], case["ids"][::-1][:33]]
     alone = np.concatenate([run(executor, ids) for ids in texts])
     batch = [(executor.new_cache(), ids) for ids in texts]
@@ -98,7 +83,7 @@ def test_kernels_compute_the_same_bits_together_and_alone(
 def test_other_formats(case: dict[str, Any], format: str, tmp_path: Path) -> None:
     gguf = model(case, tmp_path, format)
     expected = run(numpy_executor(gguf), case["ids"])
-    found = run(kernels(gguf, libraries()[-1]), case["ids"])
+    found = run(kernel_executor(gguf, libraries()[-1]), case["ids"])
     # the median: rounding may choose another expert for a token here and there
     errors = np.linalg.norm(found - expected, axis=1) / np.linalg.norm(expected, axis=1)
     assert np.median(errors) < 0.03
@@ -107,7 +92,7 @@ def test_other_formats(case: dict[str, Any], format: str, tmp_path: Path) -> Non
 def test_an_encoder_sees_what_comes_after(tmp_path: Path) -> None:
     write_tiny_bert(tmp_path / "bert.gguf", format="F32")
     gguf = GGUFFile((tmp_path / "bert.gguf").read_bytes())
-    for executor in (numpy_executor(gguf), kernels(gguf, libraries()[-1])):
+    for executor in (numpy_executor(gguf), kernel_executor(gguf, libraries()[-1])):
         whole = run(executor, [10, 11, 12, 13])
         assert np.abs(run(executor, [10, 11, 12, 14])[0] - whole[0]).max() > 1e-3
 

@@ -8,16 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from executors import kernel_executor, numpy_executor
 from gguf_files import write_tiny_gemma3, write_tiny_llama
 from linear_driver import libraries
 from numpy.typing import NDArray
 
-from oxillama_web.architectures import build_model
-from oxillama_web.backends import kernel_executor
 from oxillama_web.backends.api import Executor, KVCache, Outputs
-from oxillama_web.backends.kernels.library import load_library
-from oxillama_web.backends.numpy.executor import NumpyExecutor
-from oxillama_web.config import EngineConfig
 from oxillama_web.errors import InvalidRequestError
 from oxillama_web.gguf.dequantize import dequantize
 from oxillama_web.gguf.reader import GGUFFile
@@ -36,9 +32,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def kernels(model: GGUFFile, variant: str, n_threads: int, kv: str) -> Executor:
-    config = EngineConfig(num_threads=n_threads, kv_cache_type=kv)
-    _, plan = build_model(model)
-    return kernel_executor(plan, model, config, load_library(variant), consume=False)
+    return kernel_executor(model, variant, n_threads, kv)
 
 
 def rows(logits: memoryview, n_rows: int) -> Array:
@@ -87,7 +81,7 @@ def test_kernels_compute_the_same_bits(
 
 
 def test_numpy_agrees(model: GGUFFile) -> None:
-    executor = NumpyExecutor(build_model(model)[1], model)
+    executor = numpy_executor(model)
     alone = run(executor, "all", together=False)
     batched = run(executor, "all", together=True)
     for expected, found in zip(alone, batched, strict=True):
@@ -99,7 +93,7 @@ def test_numpy_agrees(model: GGUFFile) -> None:
 @pytest.fixture(params=["numpy", "kernels"])
 def executor(model: GGUFFile, request: pytest.FixtureRequest) -> Executor:
     if request.param == "numpy":
-        return NumpyExecutor(build_model(model)[1], model)
+        return numpy_executor(model)
     return kernels(model, libraries()[0], 1, "f16")
 
 

@@ -15,12 +15,12 @@ from oxillama_web import (
     EngineConfig,
     InferenceEngine,
     InvalidRequestError,
+    LayerPager,
     OffloadPolicy,
     OutOfMemoryError,
     UnsupportedModelError,
 )
 from oxillama_web.architectures import build_model
-from oxillama_web.backends.kernels.paging import LayerPager
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.plan.weight_chunks import cut, paged_weights, split_large_products
 
@@ -61,7 +61,7 @@ def load(path: Path, policy: OffloadPolicy | None, executor: str = "kernels", n_
 POLICIES = {
     "budget": OffloadPolicy.budget(BUDGET),
     "pinned": OffloadPolicy.pinned_hot_set(1_800_000, True, True, 2, 1),
-    "no read-ahead": OffloadPolicy.pinned_hot_set(BUDGET, False, False, 0, 0),
+    "no prefetch": OffloadPolicy.pinned_hot_set(BUDGET, False, False, 0, 0),
     "far ahead": OffloadPolicy.pinned_hot_set(BUDGET, False, False, 0, 3),
     "all of it": OffloadPolicy.budget(100_000_000),
 }

@@ -10,8 +10,7 @@ from native_pool import Download, NativePool
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig, errors
 from oxillama_web.backends.kernels.abi import STATUS_POISONED_POOL
-from oxillama_web.browser import streaming_load as arrival
-from oxillama_web.browser.streaming_load import ArrivingModel
+from oxillama_web.browser.streaming_load import ArrivingModel, ArrivingSource
 
 GREEDY = SamplerConfig.greedy()
 
@@ -52,7 +51,7 @@ def receive(model: bytes, step: int, pool: NativePool | None = None) -> tuple[In
 def test_a_model_in_pieces_answers_as_one_from_memory(
     model: bytes, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival, "_FIRST_PREFIX_BYTES", 512)
+    monkeypatch.setattr(ArrivingSource, "header_bytes", 512)
     engine, _ = receive(model, step)
     assert answer(engine) == expected(model)
 
@@ -60,7 +59,7 @@ def test_a_model_in_pieces_answers_as_one_from_memory(
 def test_tensors_are_packed_long_before_the_last_byte(
     model: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival, "_FIRST_PREFIX_BYTES", 512)
+    monkeypatch.setattr(ArrivingSource, "header_bytes", 512)
     pool = NativePool()
     download = Download(pool, model)
     arriving = ArrivingModel(pool, EngineConfig(), None)
@@ -93,7 +92,7 @@ def test_a_tensor_that_planning_reads_may_come_later(
     path = tmp_path / "scaled.gguf"
     write_tiny_llama(path, rope_divisors=True)
     data = path.read_bytes()
-    monkeypatch.setattr(arrival, "_FIRST_PREFIX_BYTES", 512)
+    monkeypatch.setattr(ArrivingSource, "header_bytes", 512)
     engine, calls = receive(data, 512)
     assert answer(engine) == expected(data)
     assert calls > 2

@@ -12,10 +12,10 @@ from native_pool import Download, NativePool
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig, errors
 from oxillama_web.backends.offload import OffloadPolicy
-from oxillama_web.browser import streaming_load as arrival
-from oxillama_web.browser.streaming_load import ArrivingModel
+from oxillama_web.browser.streaming_load import ArrivingModel, ArrivingSource
 from oxillama_web.gguf.reader import GGUFFile
-from oxillama_web.gguf.shards import ALIGNMENT, open_parts, part_paths, read_parts
+from oxillama_web.gguf.shards import ALIGNMENT, part_paths, read_parts
+from oxillama_web.gguf.source import MemorySource
 
 GREEDY = SamplerConfig.greedy()
 
@@ -51,7 +51,7 @@ def test_the_first_of_several_files_loads_all(
 
 def test_all_tensors_are_those_of_the_whole_file(whole: Path, parts: list[Path]) -> None:
     expected = GGUFFile(whole.read_bytes())
-    merged = open_parts(*read_parts(parts))
+    merged = MemorySource(*read_parts(parts)).open()
     assert set(merged.tensors) == set(expected.tensors)
     for name, info in expected.tensors.items():
         assert merged.tensors[name].shape == info.shape
@@ -66,7 +66,7 @@ def test_a_first_file_may_hold_no_tensor(whole: Path, tmp_path: Path) -> None:
 def test_parts_arrive_one_behind_the_other(
     whole: Path, parts: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrival, "_FIRST_PREFIX_BYTES", 512)
+    monkeypatch.setattr(ArrivingSource, "header_bytes", 512)
     data, starts = read_parts(parts)
     pool = NativePool()
     download = Download(pool, bytes(data))
@@ -104,14 +104,14 @@ def test_parts_that_do_not_fit_are_refused(
     parts: list[Path], order: tuple[int, ...], words: str
 ) -> None:
     with pytest.raises(errors.ModelFormatError, match=words):
-        open_parts(*read_parts([parts[index] for index in order]))
+        MemorySource(*read_parts([parts[index] for index in order])).open()
 
 
 def test_a_part_of_another_model_is_refused(parts: list[Path], tmp_path: Path) -> None:
     write_tiny_llama(tmp_path / "other.gguf", n_layers=3)
     others = split_model(tmp_path / "other.gguf", tmp_path, 3)
     with pytest.raises(errors.ModelFormatError, match=r"two of the model.s files|hold \d+"):
-        open_parts(*read_parts([parts[0], others[1], parts[2]]))
+        MemorySource(*read_parts([parts[0], others[1], parts[2]])).open()
 
 
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=5))

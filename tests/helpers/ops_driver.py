@@ -9,7 +9,7 @@ import numpy as np
 from linear_driver import EVERY_PASS, Block
 
 from oxillama_web.backends.kernels import abi
-from oxillama_web.backends.kernels.kv_cache import tile_bytes
+from oxillama_web.backends.kernels.kv_layout import tile_bytes
 
 F32, F16, Q8_0 = 0, 1, 8
 

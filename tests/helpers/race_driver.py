@@ -12,15 +12,14 @@ import argparse
 from pathlib import Path
 
 from architecture_files import CASES, write_case
+from executors import kernel_executor
 from gguf_files import write_tiny_bert, write_tiny_experts, write_tiny_llama
 from linear_driver import build
 from lora_files import changes, write_adapter
 
 from oxillama_web.architectures import build_model
-from oxillama_web.backends import kernel_executor
 from oxillama_web.backends.kernels import library as executors_library
 from oxillama_web.backends.kernels import lowering
-from oxillama_web.config import EngineConfig
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.plan.lora import AppliedLora, apply_loras
 
@@ -49,8 +48,7 @@ def run(path: Path, *, adapted: bool = False) -> None:
     """Several tokens, then one at a time, then two sequences in one pass."""
     gguf = GGUFFile(path.read_bytes())
     config, plan = build_model(gguf)
-    library = executors_library.load_library()
-    executor = kernel_executor(plan, gguf, EngineConfig(num_threads=3), library, consume=False)
+    executor = kernel_executor(gguf, executors_library.load_library(), n_threads=3, plan=plan)
     if adapted:
         adapter = write_adapter(path.with_suffix(".lora"), changes(gguf, seed=1))
         executor.use_plan(*apply_loras(plan, config, gguf.tensors, [AppliedLora(adapter)]))

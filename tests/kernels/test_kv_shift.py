@@ -12,7 +12,7 @@ from linear_driver import Block, libraries, load
 from ops_driver import F16, F32, Q8_0, KernelPlan
 
 from oxillama_web.backends.kernels import abi
-from oxillama_web.backends.kernels.kv_cache import tile_bytes
+from oxillama_web.backends.kernels.kv_layout import tile_bytes
 from oxillama_web.plan.kv_shift import turned_back
 
 BAD_MODEL, BAD_BATCH, BAD_SCRATCH = 1, 3, 5

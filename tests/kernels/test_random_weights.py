@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from architecture_files import write_case
+from executors import kernel_executor
 from gguf_files import write_tiny_bert, write_tiny_experts, write_tiny_gemma3, write_tiny_llama
 from linear_driver import SANITIZE, Block, build, libraries, load
 
 from oxillama_web.architectures import build_model
-from oxillama_web.backends import kernel_executor
 from oxillama_web.backends.kernels import abi, device, weights
 from oxillama_web.backends.kernels import library as executors_library
 from oxillama_web.backends.kernels.memory import Memory
-from oxillama_web.config import EngineConfig
 from oxillama_web.gguf.reader import GGUFFile, TensorInfo
 
 SIZES = {"width": 256, "ffn": 256, "n_layers": 2, "with_vocabulary": False}
@@ -129,8 +128,7 @@ def test_any_weights_run(
     library = executors_library.load_library(f"{isa}-sanitize" if SANITIZE else isa)
     gguf = GGUFFile(bytes(model_bytes))
     config, plan = build_model(gguf)
-    engine_config = EngineConfig(num_threads=n_threads, kv_cache_type=kv_cache_type)
-    executor = kernel_executor(plan, gguf, engine_config, library, consume=False)
+    executor = kernel_executor(gguf, library, n_threads, kv_cache_type, plan)
     width = config.hidden_size if plan.is_encoder else config.vocab_size
     cache = executor.new_cache()
     for tokens in (list(range(70)), [5], [6, 7], [8]):

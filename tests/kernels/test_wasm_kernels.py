@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page
 from test_attention import Case, assert_attention
 from test_linear import assert_product, random_input
 
-from oxillama_web.backends.kernels.kv_cache import tile_bytes
+from oxillama_web.backends.kernels.kv_layout import tile_bytes
 
 pytest_plugins = ["browser_fixtures"]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from executors import kernel_executor, numpy_executor
 from gguf import GGMLQuantizationType
 from gguf_files import write_tiny_llama
 from lora_files import changes, write_adapter
 
 from oxillama_web import EngineConfig, InferenceEngine
 from oxillama_web.architectures import build_model
-from oxillama_web.backends import create_executor
 from oxillama_web.backends.api import Executor
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.dequantize import dequantize
@@ -49,8 +49,7 @@ def merged(
 
 
 def executor(model: GGUFFile, kind: str) -> Executor:
-    config = EngineConfig(executor=kind, num_threads=2, kv_cache_type="f32")
-    return create_executor(build_model(model)[1], model, config, consume=False)
+    return numpy_executor(model) if kind == "numpy" else kernel_executor(model, kv_cache_type="f32")
 
 
 def logits(runner: Executor) -> np.ndarray:
@@ -280,10 +279,14 @@ def test_a_merged_tensor_that_the_plan_splits(model: GGUFFile, tmp_path: Path, k
         builder.linear("b", "x", "second")
         return builder.build("b")
 
-    config = EngineConfig(executor=kind, num_threads=1)
+    def split_executor(model: GGUFFile) -> Executor:
+        if kind == "numpy":
+            return numpy_executor(model, split_plan())
+        return kernel_executor(model, n_threads=1, plan=split_plan())
+
     pairs = {name: changes(model, seed=1)[name]}
     stack = [AppliedLora(write_adapter(tmp_path / "adapter.gguf", pairs))]
-    runner = create_executor(split_plan(), model, config, consume=False)
+    runner = split_executor(model)
     runner.use_plan(*apply_loras(split_plan(), build_model(model)[0], model.tensors, stack))
-    expected = create_executor(split_plan(), merged(model, [(pairs, 2.0)]), config, consume=False)
+    expected = split_executor(merged(model, [(pairs, 2.0)]))
     assert np.abs(logits(runner) - logits(expected)).max() < 1e-3 * np.abs(logits(expected)).max()

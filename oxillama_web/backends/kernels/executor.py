@@ -14,17 +14,19 @@ from ...errors import KernelError
 from ..api import check_batch
 from . import abi
 from .arguments import Arguments
-from .kv_cache import PAGE_TOKENS, CacheLayout, CachePages, PagedKVCache
+from .kv_cache import CachePages, PagedKVCache
+from .kv_layout import PAGE_TOKENS, CacheLayout
 from .kv_shift import KVShift
 from .program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...config import EngineConfig
+    from ...config import KVCacheType
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
     from ..api import Batch, KVCache, Outputs
+    from ..offload import LayerPager
     from .device import Device
     from .weights import Weights
 
@@ -40,7 +42,7 @@ class KernelExecutor:
     def __init__(
         self,
         plan: Plan,
-        config: EngineConfig,
+        kv_cache_type: KVCacheType,
         device: Device,
         weights: Weights,
         program: Callable[..., Program] = Program,
@@ -51,19 +53,30 @@ class KernelExecutor:
         self._model_weights: Weights | None = weights
         self._weights: Weights | None = weights
         # an encoder's cache is work memory of one pass
-        layout = CacheLayout(plan, "f32" if plan.is_encoder else config.kv_cache_type)
+        layout = CacheLayout(plan, "f32" if plan.is_encoder else kv_cache_type)
         self._pages = CachePages(device, layout)
         self._shift = KVShift(device, plan, layout)
         self._arguments = Arguments(device)
+        self._new_program = program
         self._program = program(device, plan, weights, layout)
+
+    def receive(self, n_received: int) -> int | None:
+        """See `Executor.receive`."""
+        return self._own_weights.pack(n_received)
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
-        if self._model_weights is None:
-            raise KernelError("the model was closed")
-        weights = self._model_weights.for_plan(plan, adapters)
-        self._program = Program(self._device, plan, weights, self._pages.layout)
+        weights = self._own_weights.for_plan(plan, adapters)
+        self._program = self._new_program(self._device, plan, weights, self._pages.layout)
         self._weights = weights
+
+    def use_pager(self, plan: Plan, pager: LayerPager) -> None:
+        """See `Executor.use_pager`."""
+        weights = self._own_weights.with_pager(plan, pager)
+        program = self._new_program(self._device, plan, weights, self._pages.layout)
+        self._program.close()
+        self._program = program
+        self._model_weights = self._weights = weights
 
     @property
     def memory_bytes(self) -> int:
@@ -127,6 +140,12 @@ class KernelExecutor:
             assert isinstance(cache, PagedKVCache)
             cache.length += len(tokens)
         return self._program.result(len(rows), with_head=with_head)
+
+    @property
+    def _own_weights(self) -> Weights:
+        if self._model_weights is None:
+            raise KernelError("the model was closed")
+        return self._model_weights
 
     def close(self) -> None:
         """End the threads and free the weights."""

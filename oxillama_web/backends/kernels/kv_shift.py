@@ -11,7 +11,7 @@ from ...errors import KernelError
 from ...plan.kv_shift import key_rotations, turned_back
 from . import abi
 from .arguments import Arguments
-from .kv_cache import PAGE_TOKENS
+from .kv_layout import PAGE_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...plan.kv_shift import KeyRotation
     from ...plan.operations import Plan
     from .device import Block, Device
-    from .kv_cache import CacheLayout
+    from .kv_layout import CacheLayout
 
 
 class KVShift:

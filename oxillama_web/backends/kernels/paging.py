@@ -1,7 +1,7 @@
-"""Runs a model whose weights do not fit into memory: reads them, segment by segment, at each pass.
+"""Runs a model whose weights do not fit into memory: reads them again, segment by segment.
 
-file ──► pinned segments     read once, packed, stay
-     ──► window of others    read when their turn comes, dropped when it is over
+file ──► pinned segments     read once, packed, stay in memory
+     ──► other segments      loaded before they are computed, evicted afterwards
      ──► rows of the token embedding that a batch needs
 """
 
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from ...errors import InvalidRequestError, OutOfMemoryError, UnsupportedModelError
+from ...errors import InvalidRequestError, OutOfMemoryError
 from ...plan.operations import Embed
-from ...plan.weight_chunks import cut, paged_weights, split_large_products
+from ...plan.weight_chunks import cut, paged_weights
+from ..offload import no_adapters
 from . import abi
-from .memory import ALIGNMENT, Memory, align
+from .memory import ALIGNMENT, align
 from .program import Program
 from .weights import Weights
 
@@ -26,109 +25,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    from ...gguf.source import ModelSource
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
-    from ..offload import OffloadPolicy
+    from ..offload import LayerPager
     from .device import Block, Device
-    from .kv_cache import CacheLayout
-
-# Of the budget, what one segment takes at most.
-_SEGMENTS_IN_BUDGET = 8
-
-
-class WeightSource(Protocol):
-    """Where a model file's bytes can be read again and again."""
-
-    def read_into(self, block: Block, at: int, offset: int, n_bytes: int) -> None:
-        """Copies bytes of the file, from `offset` on, to a place in a block.
-
-        Raises:
-            OSError: they cannot be read.
-        """
-
-
-class FileSource:
-    """A file of this machine."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens the file; raises OSError."""
-        self._file = path.open("rb", buffering=0)
-        self._lock = Lock()
-
-    def read_into(self, block: Block, at: int, offset: int, n_bytes: int) -> None:
-        """See `WeightSource.read_into`."""
-        assert isinstance(block, Memory)
-        rest = block.view[at : at + n_bytes]
-        with self._lock:
-            self._file.seek(offset)
-            while rest:
-                n_read = self._file.readinto(rest)
-                if not n_read:
-                    raise OSError(f"{self._file.name} ends before byte {offset + n_bytes}")
-                rest = rest[n_read:]
-
-
-class BytesSource:
-    """A file that is in memory."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-
-    def read_into(self, block: Block, at: int, offset: int, n_bytes: int) -> None:
-        """See `WeightSource.read_into`."""
-        block.write(at, self._data[offset : offset + n_bytes])
-
-
-class LayerPager:
-    """Which segments are in memory. `engine.layer_pager` is the one of a model with a budget.
-
-    Attributes:
-        policy: what was asked for.
-        resident_bytes: of the weights that are in memory now.
-        peak_bytes: most bytes of weights that were in memory at a time.
-        bytes_read: from the file, since the model was loaded.
-        n_pinned: segments that stay.
-        n_segments: all of them.
-    """
-
-    def __init__(self, policy: OffloadPolicy) -> None:
-        if not policy.has_budget:
-            raise InvalidRequestError("a layer pager needs a policy with a budget")
-        self.policy = policy
-        self.resident_bytes = 0
-        self.peak_bytes = 0
-        self.bytes_read = 0
-        self.n_pinned = 0
-        self.n_segments = 0
-        self._lock = Lock()  # one thread computes, another one reads ahead
-
-    def took(self, n_bytes: int) -> None:
-        """So many bytes of weights came into memory, or left it."""
-        with self._lock:
-            self.resident_bytes += n_bytes
-            self.peak_bytes = max(self.peak_bytes, self.resident_bytes)
-            self.bytes_read += max(n_bytes, 0)
-
-
-def segmented(plan: Plan, policy: OffloadPolicy) -> Plan:
-    """The plan with products split that are too large for a segment."""
-    return split_large_products(plan, max(policy.ram_bytes // _SEGMENTS_IN_BUDGET, 1 << 16))
+    from .kv_layout import CacheLayout
 
 
 class PagedWeights(Weights):
-    """A table of tensors whose data comes and goes.
+    """Weights of which no more are in memory than a pager's budget allows.
 
     Args:
-        plan: a `segmented` one.
+        plan: its products are split by `backend.split_for`.
+        source: the weights are read from it again and again.
+
+    Raises:
+        OutOfMemoryError: the budget is too small.
+        OSError: the weights cannot be read.
     """
 
-    def __init__(
-        self,
-        device: Device,
-        plan: Plan,
-        source: WeightSource,
-        pager: LayerPager,
-    ) -> None:
+    def __init__(self, device: Device, plan: Plan, source: ModelSource, pager: LayerPager) -> None:
         policy = pager.policy
         self.pager = pager
         self._source = source
@@ -138,8 +55,8 @@ class PagedWeights(Weights):
         self._by_rows = set() if policy.pin_embeddings else embedded
         kept = embedded if policy.pin_embeddings else ()
         self.paged = paged_weights(plan, tuple(kept)) - self._by_rows
-        self.segments = cut(plan, self.paged, policy.ram_bytes // _SEGMENTS_IN_BUDGET)
-        # no kernel reads through an address before its data is there; 0 would be refused
+        self.segments = cut(plan, self.paged, policy.segment_bytes)
+        # no kernel reads at an address before its data is there, but 0 would be refused
         super().__init__(device, plan, [ALIGNMENT] * len(plan.weights), None)
         self._unpacked = []
         self._row_blocks: dict[str, Block] = {}
@@ -171,8 +88,12 @@ class PagedWeights(Weights):
         """See `Weights.for_plan`: adapters and budgets do not go together."""
         raise no_adapters()
 
-    def bring(self, number: int) -> None:
-        """Makes sure that a segment's weights are in memory, and starts to read the next ones."""
+    def with_pager(self, plan: Plan, pager: LayerPager) -> PagedWeights:
+        """See `Weights.with_pager`."""
+        return PagedWeights(self._device, plan, self._source, pager)
+
+    def load_segment(self, number: int) -> None:
+        """Make sure that a segment's weights are in memory, and prefetch the next ones."""
         if number in self._blocks or not self.segments[number].weights:
             return
         arriving = self._arriving.pop(number, None)
@@ -180,16 +101,16 @@ class PagedWeights(Weights):
         self._blocks[number] = block
         self._point(self.segments[number].weights, block, packed=0)
         self._publish()
-        self._read_ahead(number)
+        self._prefetch(number)
 
-    def drop(self, number: int) -> None:
-        """The segment was computed."""
+    def evict_segment(self, number: int) -> None:
+        """Free a segment's weights, unless they are pinned."""
         if number in self._blocks and number not in self.pinned:
             del self._blocks[number]
-            self.pager.took(-self.segments[number].n_bytes)
+            self.pager.count(-self.segments[number].n_bytes)
 
     def rows_for(self, tokens: array[int]) -> array[int]:
-        """Reads the embedding's rows of some tokens; returns what to look up in their place.
+        """Read the embedding's rows of some tokens; return the numbers of the rows there.
 
         Raises:
             InvalidRequestError: a token is outside of the vocabulary.
@@ -217,14 +138,14 @@ class PagedWeights(Weights):
         return tokens
 
     def close(self) -> None:
-        """Ends the reading."""
+        """Stop reading, and free the weights that are not pinned."""
         if self._reader is not None:
             self._reader.shutdown(cancel_futures=True)
         self._blocks.clear()
         self._arriving.clear()
 
     def _choose_pinned(self) -> set[int]:
-        """Segments that stay, the most wanted first, as long as a window for the others is left."""
+        """Choose the segments that stay, by priority, while enough is left for the others."""
         policy = self.pager.policy
         n_ahead = policy.prefetch_n_ahead if _has_threads() else 0
         largest = max((segment.n_bytes for segment in self.segments), default=0)
@@ -239,20 +160,20 @@ class PagedWeights(Weights):
                 f"needs at least {(kept + (1 + n_ahead) * largest) / 1e6:.1f} MB"
             )
         pinned: set[int] = set()
-        for number in self._in_order_of_wish():
+        for number in self._by_priority():
             n_bytes = self.segments[number].n_bytes
             if n_bytes <= left:
                 pinned.add(number)
                 left -= n_bytes
         return pinned
 
-    def _in_order_of_wish(self) -> list[int]:
+    def _by_priority(self) -> list[int]:
         policy = self.pager.policy
         numbers = [number for number, segment in enumerate(self.segments) if segment.weights]
         layers = [self.segments[number].layer for number in numbers]
         n_layers = 1 + max((layer for layer in layers if layer is not None), default=-1)
 
-        def wish(number: int) -> int:
+        def priority(number: int) -> int:
             segment = self.segments[number]
             if policy.pin_output_head and segment.first_op >= self._plan.n_hidden_ops:
                 return 0
@@ -260,10 +181,10 @@ class PagedWeights(Weights):
                 return 1
             return 2
 
-        return sorted(numbers, key=lambda number: (wish(number), number))
+        return sorted(numbers, key=lambda number: (priority(number), number))
 
-    def _read_ahead(self, number: int) -> None:
-        """Starts to read the segments whose turn comes next, round and round."""
+    def _prefetch(self, number: int) -> None:
+        """Start to read the segments that are computed next; the first follows the last."""
         n_ahead = min(self.pager.policy.prefetch_n_ahead, len(self._streamed) - 1)
         if not _has_threads() or n_ahead < 1:
             return
@@ -285,7 +206,7 @@ class PagedWeights(Weights):
         for info in infos:
             self._source.read_into(block, at, info.offset, info.nbytes)
             at += align(info.nbytes)
-        self.pager.took(sum(info.nbytes for info in infos))
+        self.pager.count(sum(info.nbytes for info in infos))
         return block
 
     def _load(self, names: Sequence[str]) -> Block:
@@ -305,15 +226,8 @@ class PagedWeights(Weights):
         self._table.write(0, self._tensors)
 
 
-def no_adapters() -> UnsupportedModelError:
-    """What is raised when adapters are applied to a paged model."""
-    return UnsupportedModelError(
-        "LoRA adapters cannot be applied to a model with a memory budget; load it without one"
-    )
-
-
 class PagedProgram(Program):
-    """A program that is run segment by segment."""
+    """Runs a plan segment by segment."""
 
     def __init__(
         self,
@@ -337,12 +251,12 @@ class PagedProgram(Program):
         ):
             if segment.first_op >= self._plan.n_hidden_ops and not with_head:
                 break
-            self._paged.bring(number)
+            self._paged.load_segment(number)
             self._check(self._device.forward(model.address, batch, self._scratch), segment.first_op)
-            self._paged.drop(number)
+            self._paged.evict_segment(number)
 
     def close(self) -> None:
-        """Frees the buffers, and ends the reading."""
+        """See `Program.close`; also stops reading."""
         super().close()
         self._paged.close()
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ...errors import InvalidRequestError, KernelError, ThreadsLostError
 from ...plan.operations import op_writes
 from . import abi
-from .kv_cache import PAGE_TOKENS
+from .kv_layout import PAGE_TOKENS
 from .lowering import lower_ops
 from .memory import align
 
 if TYPE_CHECKING:
     from ...plan.operations import Plan
     from .device import Block, Device
-    from .kv_cache import CacheLayout
+    from .kv_layout import CacheLayout
     from .weights import Weights
 
 

@@ -1,4 +1,4 @@
-"""A model's weights in kernel memory, interleaved for the vector units as their bytes arrive."""
+"""A model's weights in the memory of a device, packed for the vector units as they arrive."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from ...errors import KernelError, UnsupportedModelError
 from ...gguf.types import FORMATS, GGMLType
+from ..offload import loaded_whole
 from . import abi
-from .memory import address_of, align, is_writable
+from .memory import align
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ...gguf.reader import GGUFFile, TensorInfo
+    from ...gguf.reader import TensorInfo
+    from ...gguf.source import ModelSource
     from ...plan.lora import LoraAdapter
     from ...plan.operations import Plan
+    from ..offload import LayerPager
     from .device import Device
 
 
@@ -24,8 +27,8 @@ class Weights:
     """The table of a plan's tensors (ox_tensor in kernels_c/ox.h), and what it points to.
 
     Args:
-        addresses: where the plan's weights are, in its order, or will be once they have arrived.
-        owner: what keeps that memory alive.
+        addresses: where the plan's weights are, in its order, or will be once they arrive.
+        owner: keeps that memory alive.
 
     Raises:
         UnsupportedModelError: a tensor's format has no kernel.
@@ -48,29 +51,29 @@ class Weights:
         self._table = device.allocate(ctypes.sizeof(self._tensors))
         self._table.write(0, self._tensors)
         ends = [info.offset + info.nbytes for info in infos]
-        # the next one to pack stands last
+        # the next one to pack is the last
         self._unpacked = sorted(range(len(infos)), key=ends.__getitem__, reverse=True)
         self._ends = ends
 
     @property
     def address(self) -> int:
-        """Of the table."""
+        """The address of the table."""
         return self._table.address
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of weights that are in memory."""
+        """Bytes of the weights that are in memory."""
         return self.n_bytes
 
     def __len__(self) -> int:
         return len(self._tensors)
 
     def for_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> Weights:
-        """The table for another plan of the same model.
+        """Return the weights of another plan of the same model.
 
         Args:
-            adapters: whose the plan's weights are that are not the model's; their data is copied
-                into the device's memory.
+            adapters: have the weights of the plan that are not the model's. These are copied into
+                the device's memory.
         """
         own = {info.name: index for index, info in enumerate(self._infos)}
         addresses, blocks = [], []
@@ -88,29 +91,34 @@ class Weights:
                 weights._tensors[index].packed = self._tensors[own[name]].packed
                 weights._unpacked.remove(index)
         weights._table.write(0, weights._tensors)
-        weights.pack()
+        weights._pack(weights._unpacked)
+        weights._unpacked = []
         return weights
 
-    def pack(self, n_received: int | None = None) -> int | None:
-        """Interleaves the tensors that are complete once the file's first bytes are here.
+    def with_pager(self, plan: Plan, pager: LayerPager) -> Weights:
+        """Return the weights of another plan of the same model, held by another policy.
 
-        Args:
-            n_received: bytes of the file that are here; None: all.
+        Raises:
+            InvalidRequestError: the model is in memory as a whole.
+            OutOfMemoryError: the budget is too small.
+        """
+        raise loaded_whole()
+
+    def pack(self, n_received: int) -> int | None:
+        """Pack the tensors that are complete now that the file's first bytes have arrived.
 
         Returns:
-            How many bytes must be here for the next tensor; None when all are packed.
+            How many bytes the next tensor needs; None when all are packed.
         """
         ready = []
-        while self._unpacked:
-            index = self._unpacked[-1]
-            if n_received is not None and self._ends[index] > n_received:
-                break
+        while self._unpacked and self._ends[self._unpacked[-1]] <= n_received:
             ready.append(self._unpacked.pop())
-        if ready:
-            self._pack(ready)
+        self._pack(ready)
         return self._ends[self._unpacked[-1]] if self._unpacked else None
 
     def _pack(self, indices: Sequence[int]) -> None:
+        if not indices:
+            return
         functions, stride = self._device.functions, ctypes.sizeof(abi.Tensor)
         needed = max(functions.ox_pack_scratch_bytes(self.address + i * stride) for i in indices)
         scratch = self._device.allocate(needed)
@@ -132,24 +140,27 @@ class Weights:
         self._table.write(0, self._tensors)
 
 
-def weights_in_process(plan: Plan, gguf: GGUFFile, device: Device, *, consume: bool) -> Weights:
-    """Weights from a whole file in Python's memory, packed: in place if it may be consumed."""
+def load_weights(device: Device, plan: Plan, source: ModelSource) -> Weights:
+    """Return a plan's weights: where they are in the source, or copied; packed if they are here.
+
+    Raises:
+        UnsupportedModelError: a tensor's format has no kernel.
+        OutOfMemoryError: there is no room for a copy.
+    """
     infos = list(plan.weights.values())
-    owner: object
-    if consume and is_writable(gguf.buffer):
-        owner = gguf.buffer
-        start = address_of(gguf.buffer)
-        addresses = [start + info.offset for info in infos]
+    owner: object = source
+    if source.address is not None:
+        addresses = [source.address + info.offset for info in infos]
     else:
         _check_formats(device, infos)
-        arena = device.allocate(sum(align(info.nbytes) for info in infos))
-        owner, addresses, position = arena, [], 0
+        owner = arena = device.allocate(sum(align(info.nbytes) for info in infos))
+        addresses, position = [], 0
         for info in infos:
-            arena.write(position, gguf.data_of(info))
+            source.read_into(arena, position, info.offset, info.nbytes)
             addresses.append(arena.address + position)
             position += align(info.nbytes)
     weights = Weights(device, plan, addresses, owner)
-    weights.pack()
+    weights.pack(source.n_received)
     return weights
 
 
@@ -180,7 +191,7 @@ def _tensor(info: TensorInfo, address: int) -> abi.Tensor:
 
 
 def _matrices(info: TensorInfo, tensor: abi.Tensor) -> list[abi.Tensor]:
-    """The experts' matrices of a tensor with three dimensions, else the tensor itself."""
+    """Return the experts' matrices of a tensor with three dimensions, else the tensor itself."""
     if len(info.shape) < 3:
         return [tensor]
     n_experts, n_bytes = tensor.n_out // info.shape[1], tensor.bytes * info.shape[1] // tensor.n_out

@@ -38,18 +38,19 @@ from ...plan.operations import (
     Softcap,
 )
 from ..api import check_batch, check_shift
+from ..offload import loaded_whole, no_adapters
 from .experts import expert_linear, expert_sum, select_experts
-from .weights import PagedArrays, dequantized
+from .weights import PagedArrays, dequantized, dequantized_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...gguf.reader import GGUFFile
+    from ...gguf.source import ModelSource
     from ...plan.kv_shift import KeyRotation
     from ...plan.lora import LoraAdapter
     from ...plan.operations import RopeStyle
     from ..api import Batch, KVCache, Outputs
-    from ..kernels.paging import LayerPager
+    from ..offload import LayerPager
 
 Array = NDArray[np.float32]
 
@@ -59,34 +60,40 @@ class NumpyExecutor:
 
     name = "numpy"
 
-    def __init__(self, plan: Plan, gguf: GGUFFile, pager: LayerPager | None = None) -> None:
+    def __init__(self, plan: Plan, source: ModelSource, pager: LayerPager | None = None) -> None:
         self._plan = plan
-        self._pager = pager
         self._weights: dict[str, Array] | PagedArrays
         if pager is not None:
-            self._weights = PagedArrays(plan.weights, gguf, pager)
+            self._weights = PagedArrays(plan.weights, source, pager)
         else:
-            self._weights = {
-                name: dequantized(gguf.data_of(info), info) for name, info in plan.weights.items()
-            }
+            self._weights = {name: dequantized(source, info) for name, info in plan.weights.items()}
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""
         if not isinstance(self._weights, dict):
-            from ..kernels.paging import no_adapters
-
             raise no_adapters()
         weights = {name: array for name, array in self._weights.items() if name in plan.weights}
         for name, adapter in adapters.items():
             info = plan.weights[name]
-            weights[name] = dequantized(adapter.data(info), info)
+            weights[name] = dequantized_bytes(adapter.data(info), info)
         self._plan, self._weights = plan, weights
+
+    def use_pager(self, plan: Plan, pager: LayerPager) -> None:
+        """See `Executor.use_pager`."""
+        if isinstance(self._weights, dict):
+            raise loaded_whole()
+        self._plan = plan
+        self._weights = PagedArrays(plan.weights, self._weights.source, pager)
+
+    def receive(self, n_received: int) -> int | None:
+        """See `Executor.receive`: the whole model was here."""
+        return None
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of the dequantized weights."""
         if not isinstance(self._weights, dict):
-            return self._pager.resident_bytes if self._pager else 0
+            return self._weights.pager.resident_bytes
         return sum(weight.nbytes for weight in self._weights.values())
 
     def new_cache(self) -> NumpyKVCache:

@@ -13,51 +13,60 @@ from numpy.typing import NDArray
 from ...gguf.dequantize import dequantize
 
 if TYPE_CHECKING:
-    from ...gguf.reader import GGUFFile, TensorInfo
-    from ..kernels.paging import LayerPager
+    from ...gguf.reader import TensorInfo
+    from ...gguf.source import ModelSource
+    from ..offload import LayerPager
 
 Array = NDArray[np.float32]
 
 
 class PagedArrays:
-    """Dequantizes a weight when it is asked for, and forgets the one that was used longest ago."""
+    """Dequantizes a weight when it is used, and evicts the least recently used ones.
+
+    Attributes:
+        source: the model.
+        pager: has the budget.
+    """
 
     def __init__(
-        self, weights: Mapping[str, TensorInfo], gguf: GGUFFile, pager: LayerPager
+        self, weights: Mapping[str, TensorInfo], source: ModelSource, pager: LayerPager
     ) -> None:
+        self.source = source
+        self.pager = pager
         self._weights = weights
-        self._gguf = gguf
-        self._pager = pager
         self._arrays: OrderedDict[str, Array] = OrderedDict()
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._arrays:
-            array = dequantized(self._gguf.data_of(self._weights[name]), self._weights[name])
-            budget = self._pager.policy.ram_bytes
-            while self._arrays and self._pager.resident_bytes + array.nbytes > budget:
-                _, dropped = self._arrays.popitem(last=False)
-                self._pager.took(-dropped.nbytes)
+            array = dequantized(self.source, self._weights[name])
+            budget = self.pager.policy.ram_bytes
+            while self._arrays and self.pager.resident_bytes + array.nbytes > budget:
+                _, evicted = self._arrays.popitem(last=False)
+                self.pager.count(-evicted.nbytes)
             self._arrays[name] = array
-            self._pager.took(array.nbytes)
+            self.pager.count(array.nbytes)
         self._arrays.move_to_end(name)
         return self._arrays[name]
 
     def rows(self, name: str, rows: NDArray[np.int64]) -> Array:
-        """Some rows of a matrix, without the others."""
+        """Return some rows of a matrix, without reading the others."""
         info = self._weights[name]
         row_bytes = info.nbytes // info.shape[-1]
         one = info._replace(shape=(info.shape[0], 1), nbytes=row_bytes)
         return np.concatenate(
             [
-                dequantized(
-                    self._gguf.data_of(one._replace(offset=info.offset + int(row) * row_bytes)), one
-                )
+                dequantized(self.source, one._replace(offset=info.offset + int(row) * row_bytes))
                 for row in rows
             ]
         )
 
 
-def dequantized(data: memoryview, info: TensorInfo) -> Array:
-    """A tensor's values, its fastest dimension last."""
+def dequantized(source: ModelSource, info: TensorInfo) -> Array:
+    """Return a tensor's values, its fastest dimension last."""
+    return dequantized_bytes(source.read(info.offset, info.nbytes), info)
+
+
+def dequantized_bytes(data: memoryview, info: TensorInfo) -> Array:
+    """Return the values of a tensor's bytes, its fastest dimension last."""
     values = dequantize(data, info.format, math.prod(info.shape))
     return values.reshape(info.shape[::-1])
