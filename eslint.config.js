@@ -12,6 +12,7 @@ export default [
       "object-shorthand": "error",
       curly: ["error", "multi-line"],
       "no-implicit-coercion": "error",
+      "max-lines-per-function": ["error", 60],
       "max-len": ["error", { code: 100, ignoreUrls: true }],
     },
   },

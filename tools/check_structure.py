@@ -1,28 +1,43 @@
-"""Checks what keeps the tree easy to find one's way in; `make lint` runs it.
+"""Checks the structure of the source tree; `make lint` runs it.
 
-No imports in circles, few loose modules, short functions and files, and each operation, format and
-architecture named in few places. It reads source text only, and needs nothing but Python.
+Nothing is imported in circles, functions and files are short, and an operation, a format, an
+architecture or a JavaScript method is named in few files. The script reads source text only, and
+needs nothing but Python.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 PACKAGE = "oxillama_web"
 MAX_LOOSE_MODULES = 8
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 500
+# Code files that name one thing, its tests apart. To add another costs edits in as many.
+MAX_OPERATION_FILES = 4
+MAX_FORMAT_FILES = 4
+MAX_METHOD_FILES = 3
 
-# folders with code of our own
+# Folders with code of our own.
 CODE_FOLDERS = (PACKAGE, "kernels_c", "web", "tests", "tools", "bench")
 CODE_SUFFIXES = (".py", ".c", ".h", ".js", ".mjs", ".css", ".html", ".sh")
 # Files that may be longer, and why.
 LONG_FILES: dict[str, str] = {}
+# What rewrites plans looks for some operations.
+PASSES = {f"{PACKAGE}/plan/{name}.py" for name in ("barriers", "kv_shift", "lora", "weight_chunks")}
+# Formats that more files name: those of floats, those that the cache has too, the one by which a
+# library is tested, and those whose vectors are in codebooks.
+COMMON_FORMATS = re.compile(r"I\d+|B?F\d+|Q8_0|Q4_0|IQ[123]_.*")
+
+COMMENT_OR_STRING = r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
 
 
 def check(root: Path) -> Iterator[str]:
@@ -99,6 +114,65 @@ def long_files(root: Path) -> Iterator[str]:
             yield f"{name} has {n_lines} lines and need not be in LONG_FILES"
 
 
+def operations_in_many_files(root: Path) -> Iterator[str]:
+    """Operations of a plan, wherever anything but an architecture or a pass names them.
+
+    An operation is a class of plan/operations/, and a row of kernels_c/ops/ops.h.
+    """
+    package = root / PACKAGE
+    operations = [
+        operation
+        for path in _files(package / "plan" / "operations", ".py")
+        for operation in _subclasses(path, "Operation")
+    ]
+    files = [
+        *(path for path in _files(package, ".py") if path.parent.name != "architectures"),
+        *_files(root / "kernels_c", ".c", ".h"),
+    ]
+    files = [path for path in files if _name(path, root) not in PASSES]
+    patterns = {name: (name, rf"(ox_|ox_check_)?{_snake(name)}(_args)?") for name in operations}
+    yield from _in_many_files(root, "operation", patterns, files, MAX_OPERATION_FILES)
+
+
+def formats_in_many_files(root: Path) -> Iterator[str]:
+    """Quantized formats of bit fields, members of GGMLType."""
+    names = _members(root / PACKAGE / "gguf" / "types.py", "GGMLType")
+    formats = [name for name in names if not COMMON_FORMATS.fullmatch(name)]
+    files = [*_files(root / PACKAGE, ".py"), *_files(root / "kernels_c", ".c", ".h")]
+    patterns = {name: (rf"(?i:(.*_)?{name}(_.*)?)",) * 2 for name in formats}
+    yield from _in_many_files(root, "format", patterns, files, MAX_FORMAT_FILES)
+
+
+def methods_in_many_files(root: Path) -> Iterator[str]:
+    """Methods of the JavaScript API, keys of METHODS in web/protocol.js, where they are made."""
+    table = re.search(r"METHODS = \{(.*?)\n\}", _text(root / "web" / "protocol.js"), re.DOTALL)
+    methods = re.findall(r"^ *(\w+):", table[1] if table else "", re.MULTILINE)
+    files = [
+        *(root / "web").glob("*.js"),
+        *_files(root / "web" / "worker", ".js"),
+        root / PACKAGE / "browser" / "worker.py",
+    ]
+    patterns = {name: (_snake(name), name) for name in methods}
+    yield from _in_many_files(root, "method", patterns, files, MAX_METHOD_FILES)
+
+
+def listed_architectures(root: Path) -> Iterator[str]:
+    """Modules that name an architecture other than their own: each is found by its file's name."""
+    files = _files(root / PACKAGE / "architectures", ".py")
+    graph = module_graph(root)
+    names = {path: _constant(path, "ARCHITECTURE") for path in files}
+    if not any(names.values()):
+        yield "no architecture is found, so this check has to be adapted"
+    for path, name in names.items():
+        module = _short(_module(path, root))
+        users = [_name(other, root) for other in files if other != path and name in _strings(other)]
+        for other, imported in graph.items():
+            if name and module in imported and not other.startswith("architectures."):
+                users.append(other)
+        for user in users:
+            yield f"{user} names the architecture {name}, and only its own module may"
+
+
 RULES: tuple[Callable[[Path], Iterator[str]], ...] = (
     python_circles,
     c_circles,
@@ -106,6 +180,10 @@ RULES: tuple[Callable[[Path], Iterator[str]], ...] = (
     loose_modules,
     long_functions,
     long_files,
+    operations_in_many_files,
+    formats_in_many_files,
+    methods_in_many_files,
+    listed_architectures,
 )
 
 
@@ -143,7 +221,7 @@ def python_functions(source: str) -> Iterator[tuple[str, int, int]]:
 
 def c_functions(source: str) -> Iterator[tuple[str, int, int]]:
     """Name, first line and number of lines of each function, and of each macro that is a body."""
-    text = _blank(source, r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
+    text = _blank(source, COMMENT_OR_STRING)
     macro = r"^[ \t]*#[ \t]*(?:define[ \t]+(\w+))?(?:[^\n]*\\\n)*[^\n]*"
     for match in re.finditer(macro, text, re.MULTILINE):
         if match[1]:
@@ -165,6 +243,74 @@ def c_functions(source: str) -> Iterator[tuple[str, int, int]]:
                 n_lines = text.count("\n", start, match.end()) + 1
                 yield name[1], text.count("\n", 0, start) + 1, n_lines
             declared = match.end()
+
+
+@cache
+def identifiers(source: str, is_python: bool) -> set[str]:
+    """Return the names in Python, C or JavaScript, without those in comments and strings."""
+    if is_python:
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        return {token.string for token in tokens if token.type == tokenize.NAME}
+    return set(re.findall(r"[A-Za-z_]\w*", _blank(source, COMMENT_OR_STRING)))
+
+
+def _in_many_files(
+    root: Path,
+    kind: str,
+    patterns: Mapping[str, tuple[str, str]],
+    files: Iterable[Path],
+    limit: int,
+) -> Iterator[str]:
+    """Yield a message for each name that is in more files than the limit.
+
+    Args:
+        patterns: the identifiers that count as the name, in Python and in other languages.
+    """
+    if not patterns:
+        yield f"no {kind} is found, so this check has to be adapted"
+    for name, (python, other) in patterns.items():
+        found = []
+        for path in files:
+            is_python = path.suffix == ".py"
+            matches = re.compile(python if is_python else other).fullmatch
+            if any(map(matches, identifiers(_text(path), is_python))):
+                found.append(_name(path, root))
+        if len(found) > limit:
+            yield (
+                f"the {kind} {name} is named in {len(found)} files, and {limit} are the most: "
+                f"{', '.join(found)}"
+            )
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _classes(path: Path) -> Iterator[ast.ClassDef]:
+    return (node for node in ast.parse(_text(path)).body if isinstance(node, ast.ClassDef))
+
+
+def _subclasses(path: Path, base: str) -> list[str]:
+    return [c.name for c in _classes(path) if base in [ast.unparse(b) for b in c.bases]]
+
+
+def _members(path: Path, name: str) -> list[str]:
+    """Return the members of an enum."""
+    nodes = [node for c in _classes(path) if c.name == name for node in c.body]
+    return [ast.unparse(node.targets[0]) for node in nodes if isinstance(node, ast.Assign)]
+
+
+def _constant(path: Path, name: str) -> str | None:
+    """Return the string that a module assigns to a name."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return str(ast.literal_eval(node.value))
+    return None
+
+
+def _strings(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
 def _blank(text: str, pattern: str) -> str:
@@ -234,6 +380,10 @@ def _code(root: Path) -> Iterator[Path]:
 
 def _files(folder: Path, *suffixes: str) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in suffixes)
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
 
 
 def _name(path: Path, root: Path) -> str:
