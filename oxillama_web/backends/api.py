@@ -1,4 +1,4 @@
-"""What the engine asks of an executor."""
+"""What the engine needs from an executor, which runs plans, and from its caches."""
 
 from __future__ import annotations
 
@@ -18,17 +18,25 @@ Outputs = Literal["last", "all"]
 
 
 class KVCache(Protocol):
-    """Keys and values of one sequence, growing as tokens come."""
+    """The keys and values of one sequence; it grows with the sequence."""
 
     @property
     def length(self) -> int:
-        """Tokens in the cache."""
+        """The number of tokens in the cache."""
 
     def truncate(self, length: int) -> None:
-        """Forgets all tokens from position `length` on and frees what they held."""
+        """Discard all tokens from position `length` on, and free their memory.
+
+        Raises:
+            InvalidRequestError: the cache has fewer tokens.
+        """
 
     def fork(self, length: int) -> KVCache:
-        """Another cache that holds the first `length` tokens; neither changes the other."""
+        """Return another cache with the first `length` tokens; neither changes the other.
+
+        Raises:
+            InvalidRequestError: the cache has fewer tokens.
+        """
 
     @property
     def can_shift(self) -> bool:
@@ -42,22 +50,22 @@ class KVCache(Protocol):
         would give other values.
 
         Raises:
-            InvalidRequestError: there are not so many, or they cannot move.
+            InvalidRequestError: the cache has fewer positions, or they cannot move.
             OutOfMemoryError: pages that are shared with a fork cannot be copied.
         """
 
     @property
     def layout(self) -> str:
-        """Names how `export` lays out keys and values; caches of one layout read each other's."""
+        """The name of the layout that `export` writes. Caches of one layout read each other's."""
 
     def export(self) -> bytes:
-        """Keys and values of all tokens, for a cache of the same layout."""
+        """Return the keys and values of all tokens, for a cache of the same layout."""
 
     def restore(self, data: bytes, length: int) -> None:
-        """Holds what a cache of `length` tokens has exported, instead of what it held.
+        """Replace the contents by what a cache of `length` tokens has exported.
 
         Raises:
-            InvalidRequestError: the size is wrong. The cache is as it was.
+            InvalidRequestError: the size is wrong. The cache is unchanged.
         """
 
 
@@ -65,7 +73,7 @@ Batch = Sequence[tuple[KVCache, Sequence[int]]]
 
 
 def check_batch(batch: Batch) -> None:
-    """Raises InvalidRequestError if a sequence has no tokens, or a cache comes twice."""
+    """Raise InvalidRequestError if a sequence has no tokens, or a cache appears twice."""
     if not batch or not all(tokens for _, tokens in batch):
         raise InvalidRequestError("a forward pass needs at least one token of each sequence")
     if len({id(cache) for cache, _ in batch}) < len(batch):
@@ -73,7 +81,7 @@ def check_batch(batch: Batch) -> None:
 
 
 def check_shift(cache: KVCache, start: int, count: int) -> None:
-    """Raise InvalidRequestError if the cache cannot shift so."""
+    """Raise InvalidRequestError if `KVCache.shift` cannot take these arguments."""
     if start < 0 or count < 1 or start + count > cache.length or not cache.can_shift:
         raise InvalidRequestError(
             f"cannot take {count} positions from {start} on out of a cache of {cache.length} tokens"
@@ -85,60 +93,61 @@ class Executor(Protocol):
 
     @property
     def name(self) -> str:
-        """Which executor this is, as "numpy" or "kernels-avx512"."""
+        """The kind of executor, such as "numpy" or "kernels-avx512"."""
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes held for weights, buffers and caches."""
+        """The bytes in use for weights, buffers and caches."""
 
     def new_cache(self) -> KVCache:
-        """An empty cache."""
+        """Return an empty cache."""
 
     def cache_bytes(self, n_tokens: int) -> int:
-        """Bytes that a cache of so many tokens takes."""
+        """Return the bytes that a cache of this many tokens takes."""
 
     def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
-        """Appends tokens to the cache and computes logits.
+        """Append tokens to the cache and compute logits.
 
         Returns:
-            A writable memoryview of float32 [rows * vocabulary], one row ("last") or one a token
-            ("all"), valid until the next call.
+            A writable memoryview of float32 [rows * vocabulary], with one row ("last") or one for
+            each token ("all"), valid until the next call.
 
         Raises:
-            InvalidRequestError: no tokens, or a token outside of the vocabulary.
+            InvalidRequestError: there are no tokens, or one is outside of the vocabulary.
             OutOfMemoryError: the cache cannot grow.
         """
 
     def forward_batch(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
-        """As `forward`, for several sequences in one pass.
+        """Do the same as `forward` for several sequences in one pass.
 
         Args:
             batch: caches, each at most once, and the tokens to append to each.
-            outputs: logits of each sequence's last token, or of every token.
+            outputs: whether to return logits of each sequence's last token, or of every token.
 
         Returns:
-            As `forward`, in the order of the batch. A sequence's logits do not depend on the
-            others: kernels compute the same bits as in a pass of its own.
+            The same as `forward`, in the order of the batch. A sequence's logits do not depend on
+            the others: the kernels compute the same bits as in a pass of its own.
         """
 
     def hidden_states(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
-        """As `forward_batch`, but stops before the output head: the hidden states that it takes.
+        """Do the same as `forward_batch`, but stop before the output head.
 
         Returns:
-            Float32 [rows * hidden size], valid until the next call.
+            The hidden states that the head takes, float32 [rows * hidden size], valid until the
+            next call.
         """
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
-        """Runs another plan over the model's weights from now on: one with adapters, or without.
+        """Run another plan over the model's weights from now on, with adapters or without.
 
-        Caches keep their layout, but what they hold was computed with the plan before.
+        Caches keep their layout, but their contents were computed with the previous plan.
 
         Args:
-            adapters: whose the plan's weights are that are not the model's (lora.apply_loras).
+            adapters: those that hold the plan's other weights, by name (lora.apply_loras).
 
         Raises:
-            UnsupportedModelError: an adapter's format has no kernel. The plan before stays.
-            OutOfMemoryError: the adapters do not fit. The plan before stays.
+            UnsupportedModelError: an adapter's format has no kernel. The previous plan stays.
+            OutOfMemoryError: the adapters do not fit. The previous plan stays.
         """
 
     def use_pager(self, plan: Plan, pager: LayerPager) -> None:
@@ -160,4 +169,4 @@ class Executor(Protocol):
         """
 
     def close(self) -> None:
-        """Frees all memory; the executor cannot be used any more."""
+        """Free all memory. The executor cannot be used any more."""

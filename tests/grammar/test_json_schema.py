@@ -147,7 +147,7 @@ def assert_answers_validate(schema: Any, n: int, seed: int) -> int:
     n_finished = 0
     for index in range(n):
         config = [{"top_k": 40}, {"top_k": 0}, {"temperature": 0.0}][index % 3]
-        answer = random_answer(masks, KERNELS, rng, likes=LIKES, most_tokens=1500, **config)
+        answer = random_answer(masks, KERNELS, rng, likes=LIKES, max_tokens=1500, **config)
         if answer is not None:
             n_finished += 1
             value = json.loads(answer.decode())

@@ -182,7 +182,7 @@ def test_greedy_takes_the_most_probable_allowed_token(
         assert token == max(may, key=lambda t: logits[t])
 
 
-def test_a_large_matcher_is_renewed_in_the_middle_of_an_answer(
+def test_a_large_matcher_is_replaced_in_the_middle_of_an_answer(
     logits_ops: LogitsOps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("oxillama_web.grammar.matcher._LARGE", 40)

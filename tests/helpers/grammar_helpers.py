@@ -72,7 +72,7 @@ def random_answer(
     logits_ops: LogitsOps,
     rng: np.random.Generator,
     tokens: Tokens = PIECES,
-    most_tokens: int = 3000,
+    max_tokens: int = 3000,
     likes: dict[int, float] | None = None,
     **fields: object,
 ) -> bytes | None:
@@ -83,7 +83,7 @@ def random_answer(
     config = SamplerConfig(**({"top_p": 1.0, "repetition_penalty": 1.0, "seed": 5} | fields))
     sampler = Sampler(config, logits_ops, constraint=Constraint(masks, logits_ops))
     answer = b""
-    for _ in range(most_tokens):
+    for _ in range(max_tokens):
         logits = rng.normal(0, 2, tokens.n_vocab)
         for token, bonus in (likes or {}).items():
             logits[token] += bonus

@@ -264,7 +264,7 @@ def test_xtc_acts_as_often_as_it_should() -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("target", [2.0, 4.0])
-def test_mirostat_holds_the_surprise_near_its_target(version: int, target: float) -> None:
+def test_mirostat_holds_the_surprisal_near_its_target(version: int, target: float) -> None:
     # Zipf's law, as texts follow it
     logits = -1.1 * np.log(np.arange(1, 20_001))
     config = SamplerConfig(**OFF, mirostat=version, mirostat_tau=target)
@@ -275,12 +275,12 @@ def test_mirostat_holds_the_surprise_near_its_target(version: int, target: float
         token = sampler.sample(data, [])
         allowed.append((token, sampler._mirostat.max_surprisal))
     mean_largest = np.mean([largest for _, largest in allowed[500:]])
-    # the surprise of a token under what was allowed when it was drawn
-    surprises = [
+    # the surprisal of a token under what was allowed when it was drawn
+    surprisals = [
         -math.log2(softmax(cut(logits, version, largest))[token])
         for (token, _), (_, largest) in zip(allowed[501:], allowed[500:-1], strict=True)
     ]
-    assert abs(np.mean(surprises) - target) < 0.25
+    assert abs(np.mean(surprisals) - target) < 0.25
     assert 0 < mean_largest < 40
 
 
