@@ -24,25 +24,26 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 
 _FAILED = 1
 _USAGE = 2
-# The exit code of a shell command that Ctrl-C ended.
+# What a shell returns for a command that Ctrl-C ended.
 _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command.
+    """Run a command.
 
-    Returns the exit code: 0; 1, an error, in one line on stderr; 2, what was asked for makes no
-    sense, likewise; 130, Ctrl-C.
+    Returns:
+        The exit code: 0 for success; 1 for an error, which is one line on stderr; 2 for arguments
+        that make no sense, likewise; 130 for Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # a terminal that lacks a character shows another, instead of ending the answer
+        # a character that the terminal lacks is replaced; it does not end the answer
         sys.stdout.reconfigure(errors="replace")
     try:
         options.command(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # what reads our output has gone; Python's own flush at the end must not complain
+        # the reader of our output has gone; Python's own flush at exit must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
     except KeyboardInterrupt:
@@ -120,7 +121,7 @@ def _engine_config(options: argparse.Namespace) -> EngineConfig:
 
     from .config import EngineConfig
 
-    # what was typed is checked before a model is downloaded
+    # the options are checked before a model is downloaded
     config = EngineConfig(
         tokenizer_path=options.tokenizer,
         context_size=options.context_size,
@@ -138,8 +139,8 @@ def _model_path(model: str) -> Path:
     path = Path(model)
     if not path.is_file():
         raise FileNotFoundError(
-            f"there is no file {model!r}, and no model is known by that name: "
-            f"known are {', '.join(MODELS)}"
+            f"there is no file {model!r}, and no known model of that name; the known models are "
+            f"{', '.join(MODELS)}"
         )
     return path
 
@@ -163,7 +164,7 @@ def _text(file: str | None) -> str | None:
     try:
         return Path(file).read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"{file} is no text in UTF-8") from error
+        raise InvalidRequestError(f"{file} is not UTF-8 text") from error
 
 
 def _system_message(options: argparse.Namespace) -> list[dict[str, str]]:
@@ -171,9 +172,10 @@ def _system_message(options: argparse.Namespace) -> list[dict[str, str]]:
 
 
 def _print_answer(events: Iterator[GenerationEvent]) -> tuple[str, bool]:
-    """Streams an answer to stdout and its figures to stderr.
+    """Stream an answer to stdout and its statistics to stderr.
 
-    Returns the text, and whether Ctrl-C ended it.
+    Returns:
+        The text, and whether Ctrl-C ended it.
     """
     pieces: list[str] = []
     token_times: list[float] = []
@@ -202,7 +204,7 @@ def _print_answer(events: Iterator[GenerationEvent]) -> tuple[str, bool]:
 
 
 def _rate(times: list[float]) -> float:
-    """Events per second between the first and the last: the first token waits for the prompt."""
+    """Return events per second. The first one does not count, because it waits for the prompt."""
     return (len(times) - 1) / max(times[-1] - times[0], 1e-9) if len(times) > 1 else 0.0
 
 
@@ -219,25 +221,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    fetch = commands.add_parser("fetch", help="get a known model; the last line is its path")
+    fetch = commands.add_parser("fetch", help="download a known model; the last line is its path")
     fetch.add_argument("name", metavar="NAME", help="smollm2-135m-instruct or gemma-3-270m")
     fetch.set_defaults(command=_fetch)
 
     run = commands.add_parser("run", help="answer one prompt")
-    run.add_argument("prompt", metavar="PROMPT", help="a text, or - to read it from stdin")
-    run.add_argument("--raw", action="store_true", help="continue the prompt; no chat template")
+    run.add_argument("prompt", metavar="PROMPT", help="the text, or - to read it from stdin")
+    run.add_argument("--raw", action="store_true", help="use no chat template")
     run.set_defaults(command=_run)
 
-    chat = commands.add_parser("chat", help="talk with a model")
+    chat = commands.add_parser("chat", help="chat with a model")
     chat.set_defaults(command=_chat)
 
     for command in (run, chat):
         _add_model_options(command)
 
-    info = commands.add_parser("info", help="what a GGUF file holds")
+    info = commands.add_parser("info", help="describe a GGUF file")
     info.add_argument("file", metavar="FILE", type=Path)
-    info.add_argument("--metadata", action="store_true", help="every key and value as well")
-    info.add_argument("--tensors", action="store_true", help="every tensor as well")
+    info.add_argument("--metadata", action="store_true", help="list every key and value as well")
+    info.add_argument("--tensors", action="store_true", help="list every tensor as well")
     info.set_defaults(command=_info)
     return parser
 
@@ -246,16 +248,22 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--model", default=DEFAULT_MODEL, help=f"a file or a known name ({DEFAULT_MODEL})")
     add("--tokenizer", metavar="FILE", help="a tokenizer.json to use instead of the file's own")
-    add("--system", metavar="TEXT", help="what the model is told first")
-    add("--max-tokens", type=int, default=256, metavar="N", help="longest answer (256)")
+    add("--system", metavar="TEXT", help="the system message")
+    add("--max-tokens", type=int, default=256, metavar="N", help="most tokens of an answer (256)")
     add("--context-size", type=int, metavar="N", help="tokens of context (the model's own)")
     add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="(all processors)")
     add("--executor", choices=("auto", "kernels", "numpy"), default="auto")
     add("--seed", type=int, metavar="N", help="the same seed gives the same text")
-    add("--stop", action="append", default=[], metavar="TEXT", help="ends the answer; repeatable")
+    add(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="ends the answer; repeatable",
+    )
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="the answer is a JSON object")
-    form.add_argument("--json-schema", metavar="FILE", help="the answer is JSON that validates")
+    form.add_argument("--json-schema", metavar="FILE", help="the answer follows the schema")
     form.add_argument("--grammar", metavar="FILE", help="the answer follows this GBNF grammar")
     sampling = command.add_argument_group("which token comes next", "docs/sampling.md tells more")
     for name, value, explanation in _SAMPLING:
@@ -268,7 +276,7 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
         )
 
 
-# Fields of SamplerConfig, with its defaults, which are not imported for --help.
+# Fields of SamplerConfig with its defaults: --help is faster without importing it.
 _SAMPLING: tuple[tuple[str, float, str], ...] = (
     ("temperature", 0.7, "higher varies more; 0 takes the most probable token"),
     ("top_k", 40, "keep this many of the most probable; 0 keeps all"),

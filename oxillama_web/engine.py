@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class InferenceEngine(ConversationMethods):
     """One model, and a conversation with it. Not thread-safe.
 
-    Every call that needs a model raises ModelNotLoadedError before one is loaded.
+    Before a model is loaded, every call that needs one raises ModelNotLoadedError.
     """
 
     def __init__(self, config: EngineConfig | None = None) -> None:
@@ -43,13 +43,13 @@ class InferenceEngine(ConversationMethods):
     # loading
 
     def load_model(self) -> None:
-        """Loads `config.model_path`, mapped into memory or read whole as the offload policy says.
+        """Load `config.model_path`, held in memory as `config.offload_policy` says.
 
-        Of a model in several files, the path is that of the first (...-00001-of-00003.gguf); these
-        are always read whole.
+        If the model is in several files, the path is that of the first (...-00001-of-00003.gguf);
+        they are always read whole.
 
         The tokenizer comes from `config.tokenizer_path`, else from the GGUF file, else from a
-        tokenizer.json beside it.
+        tokenizer.json beside it. A failed load leaves the engine as it was.
 
         Raises:
             ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
@@ -72,13 +72,13 @@ class InferenceEngine(ConversationMethods):
         *,
         consume: bool = False,
     ) -> None:
-        """Loads a GGUF file that is in memory. A failed load leaves the engine as it was.
+        """Load a GGUF file that is in memory. A failed load leaves the engine as it was.
 
         Args:
             model_bytes: the whole file.
             tokenizer_json: a Hugging Face tokenizer.json; None uses the vocabulary in the file.
-            consume: the engine may keep and overwrite `model_bytes` (if it is writable) instead
-                of copying the weights; the caller must not use it again, whether loading succeeds
+            consume: the engine may keep `model_bytes` and, if it is writable, overwrite it instead
+                of copying the weights. The caller must not use it again, whether the load succeeds
                 or not.
 
         Raises:
@@ -89,7 +89,7 @@ class InferenceEngine(ConversationMethods):
         self._load(source, tokenizer_json, self._new_pager())
 
     def use_model(self, model: LoadedModel) -> None:
-        """Takes a model that inference/model.py has loaded, instead of the one before."""
+        """Take a model that `inference.loading` has loaded, instead of the one before."""
         keep = self._config.context_keep
         if self._config.context_full == "shift" and keep + 2 > model.context_size:
             raise InvalidRequestError(
@@ -103,7 +103,7 @@ class InferenceEngine(ConversationMethods):
         self._metrics.memory(self.memory_bytes)
 
     def close(self) -> None:
-        """Frees the model; the engine can load another one."""
+        """Free the model; the engine can load another one."""
         sequence, self._current = self._current, None
         if sequence is not None:
             sequence.model.executor.close()
@@ -123,7 +123,7 @@ class InferenceEngine(ConversationMethods):
 
     @property
     def model_config(self) -> ModelConfig:
-        """The sizes that the model file states."""
+        """The sizes in the model's metadata."""
         return self._model.config
 
     @property
@@ -133,17 +133,17 @@ class InferenceEngine(ConversationMethods):
 
     @property
     def hidden_size(self) -> int:
-        """Width of the residual stream."""
+        """The width of the residual stream."""
         return self._model.config.hidden_size
 
     @property
     def context_size(self) -> int:
-        """Most tokens that the cache may hold."""
+        """The largest number of tokens that the cache may hold."""
         return self._model.context_size
 
     @property
     def has_chat_template(self) -> bool:
-        """Whether `chat` works: instruction-tuned models have a template, base models do not."""
+        """Whether `chat` works: base models have no template."""
         return bool(self._model.chat_template)
 
     @property
@@ -153,7 +153,7 @@ class InferenceEngine(ConversationMethods):
 
     @property
     def executor_name(self) -> str:
-        """What runs the model, as "kernels-avx512" or "numpy"."""
+        """What runs the model, such as "kernels-avx512" or "numpy"."""
         return self._model.executor.name
 
     @property
@@ -163,14 +163,14 @@ class InferenceEngine(ConversationMethods):
 
     @property
     def layer_pager(self) -> LayerPager | None:
-        """What holds the weights of a model with a memory budget; None: they are all in memory."""
+        """Holds the weights of a model with a memory budget; None if they are all in memory."""
         return self._model.pager
 
     def set_layer_pager(self, pager: LayerPager) -> None:
-        """Holds weights by the policy of a pager, `LayerPager(OffloadPolicy.budget(...))`.
+        """Hold the weights by the policy of a pager, `LayerPager(OffloadPolicy.budget(...))`.
 
-        With a model that was loaded with a budget it takes effect now, and every conversation
-        begins anew; without a model, the next one is loaded with it.
+        If a model with a budget is loaded, the pager takes effect now, and every conversation
+        begins anew. Without a model, the next one is loaded with it.
 
         Raises:
             InvalidRequestError: the model was loaded without a budget.
@@ -185,11 +185,11 @@ class InferenceEngine(ConversationMethods):
 
     @property
     def metrics(self) -> Metrics:
-        """Counts what the engine does, in all its conversations."""
+        """The counters of all of the engine's conversations."""
         return self._metrics
 
     def metrics_snapshot(self) -> MetricsSnapshot:
-        """The totals so far; `to_prometheus()` prints them."""
+        """Return the totals so far; `to_prometheus()` formats them."""
         if self._current is not None:
             self._metrics.memory(self.memory_bytes)
         return self._metrics.snapshot()
@@ -197,29 +197,29 @@ class InferenceEngine(ConversationMethods):
     # tokens
 
     def tokenize(self, text: str, add_bos: bool | None = None) -> list[int]:
-        """Token ids of a text; `add_bos` None follows the model's own setting."""
+        """Return the token ids of a text; `add_bos` None follows the model's own setting."""
         return self._model.tokenizer.encode(text, add_bos=add_bos)
 
     def decode_token(self, token: int) -> str:
-        """One token as text; bytes that are no whole character become U+FFFD."""
+        """Return one token as text; bytes that are no whole character become U+FFFD."""
         return self._model.tokenizer.decode([self._model.checked_token(token)])
 
     def is_eos(self, token: int) -> bool:
-        """Whether the token ends an answer."""
+        """Return whether the token ends an answer."""
         return token in self._model.tokenizer.eog_ids
 
     # LoRA adapters
 
     @property
     def lora_stack(self) -> tuple[AppliedLora, ...]:
-        """The adapters that are applied, the first pushed first."""
+        """The adapters that are applied, in the order in which they were pushed."""
         return self._model.lora_stack
 
     def push_lora(self, adapter: LoraAdapter | str | Path, scale: float = 1.0) -> None:
-        """Applies one more adapter; changes of the same weight add up.
+        """Apply one more adapter. If several change the same weight, the changes add up.
 
         The model is not loaded again, and its own weights stay as they are. Every conversation
-        begins anew, because what its cache holds was computed without the adapter.
+        begins anew, because its cache was computed without the adapter.
 
         Args:
             adapter: a LoraAdapter, or a file in llama.cpp's format.
@@ -233,7 +233,7 @@ class InferenceEngine(ConversationMethods):
     def apply_lora_adapters(
         self, adapters: Sequence[tuple[LoraAdapter | str | Path, float]]
     ) -> None:
-        """Applies several more adapters, each with its scale: as `push_lora`, all or none."""
+        """Apply several more adapters, each with its scale: as `push_lora`, all or none."""
         from .plan.lora import AppliedLora, LoraAdapter
 
         opened = [
@@ -245,7 +245,7 @@ class InferenceEngine(ConversationMethods):
         self.apply_lora_stack([*self.lora_stack, *opened])
 
     def apply_lora_stack(self, stack: Sequence[AppliedLora]) -> None:
-        """Applies exactly these adapters, such as an earlier `lora_stack`."""
+        """Apply exactly these adapters, such as an earlier `lora_stack`."""
         if not stack and not self.lora_stack:
             return
         self._model.use_loras(stack)
@@ -253,7 +253,7 @@ class InferenceEngine(ConversationMethods):
             sequence.truncate(0)
 
     def pop_lora(self) -> AppliedLora:
-        """Takes away the adapter that was pushed last, and returns it with its scale.
+        """Remove the adapter that was pushed last, and return it with its scale.
 
         Raises:
             InvalidRequestError: there is none.
@@ -265,7 +265,7 @@ class InferenceEngine(ConversationMethods):
         return stack[-1]
 
     def clear_loras(self) -> None:
-        """Takes all adapters away: the model computes the same bits as before the first one."""
+        """Remove all adapters: the model computes the same bits as before the first one."""
         self.apply_lora_stack([])
 
     # embeddings
@@ -273,21 +273,22 @@ class InferenceEngine(ConversationMethods):
     def embed(
         self, text: str, pooling: Pooling | None = None, *, normalize: bool = True
     ) -> list[float]:
-        """The text as a vector of `hidden_size` values; see `embed_batch`."""
+        """Return the text as a vector of `hidden_size` values; see `embed_batch`."""
         return self.embed_batch([text], pooling, normalize=normalize)[0]
 
     def embed_batch(
         self, texts: Sequence[str], pooling: Pooling | None = None, *, normalize: bool = True
     ) -> list[list[float]]:
-        """Texts as vectors of `hidden_size` values, computed together.
+        """Return texts as vectors of `hidden_size` values, computed together.
 
-        Encoders and decoders alike; a conversation goes on undisturbed.
+        Both encoders and decoders can do this. Conversations are not touched.
 
         Args:
             texts: an empty one gives zeros.
-            pooling: "last" token, "mean" or "max" of all tokens, or the first token, "cls". None
-                is what the model file asks for, else "mean" for encoders and "last" for decoders.
-            normalize: scales each vector to Euclidean length 1.
+            pooling: the "last" token, the "mean" or "max" of all tokens, or the first token,
+                "cls". None does what the model file asks for, else "mean" for encoders and "last"
+                for decoders.
+            normalize: scale each vector to Euclidean length 1.
 
         Raises:
             ContextLengthError: a text does not fit into the context.

@@ -102,16 +102,20 @@ class LayerPager:
     """
 
     def __init__(self, policy: OffloadPolicy) -> None:
-        """Make a pager for one model; raise InvalidRequestError if the policy has no budget."""
+        """Make a pager; raise InvalidRequestError if the policy has no budget."""
         if not policy.has_budget:
             raise InvalidRequestError("a layer pager needs a policy with a budget")
         self.policy = policy
+        self._lock = Lock()  # one thread computes, another one prefetches
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin counting anew, for another model."""
         self.resident_bytes = 0
         self.peak_bytes = 0
         self.bytes_read = 0
         self.n_pinned = 0
         self.n_segments = 0
-        self._lock = Lock()  # one thread computes, another one prefetches
 
     def count(self, n_bytes: int) -> None:
         """Count bytes of weights that were read into memory, or (negative) were evicted."""

@@ -157,6 +157,9 @@ def test_a_pager_given_before_the_model(llama: Path) -> None:
     engine.set_layer_pager(LayerPager(OffloadPolicy.budget(BUDGET)))
     engine.load_model()
     assert engine.layer_pager.peak_bytes <= BUDGET
+    # the pager of another model counts anew
+    engine.load_model()
+    assert engine.layer_pager.peak_bytes <= BUDGET
 
 
 @pytest.mark.parametrize("executor", ["kernels", "numpy"])

@@ -1,4 +1,4 @@
-"""Finds and opens the kernel library for this processor or browser."""
+"""Finds and opens the best kernel library for this processor or browser."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from .abi import ABI_VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Pyodide opens every .so of a wheel as soon as it is installed, and would fail on relaxed SIMD
-# where the browser has none; it leaves .wasm alone.
+# Pyodide opens every .so of a wheel when it installs the wheel. This would fail for relaxed SIMD in
+# a browser without it; files that are called .wasm are left alone.
 SUFFIXES = {"win32": ".dll", "darwin": ".dylib", "emscripten": ".wasm"}
 KERNELS_FOLDER = Path(__file__).parents[2] / "kernels"
 
+# A module that computes one relaxed dot product. web/kernels/pool.js has it too, where no Python
+# runs yet.
 # (module (func (export "dot") (param i32 i32) (result i32)
 #   (i32x4.extract_lane 0 (i32x4.relaxed_dot_i8x16_i7x16_add_s
 #     (i8x16.splat (local.get 0)) (i8x16.splat (local.get 1)) (i32x4.splat (i32.const 0))))))
@@ -33,7 +35,12 @@ _AVX2, _AVX512, _ARM_DOT = 1, 2, 4
 
 
 class Library:
-    """An opened kernel library; its functions are attributes of `functions`."""
+    """An opened kernel library.
+
+    Attributes:
+        variant: its name; see `load_library`.
+        functions: has its functions as attributes.
+    """
 
     def __init__(self, variant: str, functions: ctypes.CDLL) -> None:
         self.variant = variant
@@ -41,12 +48,11 @@ class Library:
 
 
 def load_library(variant: str | None = None) -> Library:
-    """Opens the best library for this machine.
+    """Open a kernel library.
 
     Args:
-        variant: "portable", "avx2", "avx512", "neon", "simd128", "relaxed" or
-            "relaxed-pairs"; None takes $OXILLAMA_KERNELS, or the best for this processor and
-            WebAssembly engine.
+        variant: "portable", "avx2", "avx512", "neon", "simd128", "relaxed" or "relaxed-pairs".
+            None takes $OXILLAMA_KERNELS, or the best for this processor or browser.
 
     Raises:
         KernelError: the library is missing, cannot be opened, or is of another version.
@@ -55,7 +61,7 @@ def load_library(variant: str | None = None) -> Library:
     functions = _open(variant)
     _declare(functions)
     if variant.startswith("relaxed") and not functions.ox_format_supported(GGMLType.Q4_0):
-        # a relaxed dot product may give other numbers than those it was chosen for
+        # the browser's relaxed dot product is not the one that the kernels need
         return load_library("simd128")
     return Library(variant, functions)
 
@@ -74,7 +80,7 @@ def _best_variant() -> str:
 
 
 def _best_wasm_variant() -> str:
-    """As bestVariant in web/kernel_pool.js."""
+    """Return the best variant for this browser; as bestVariant in web/kernels/pool.js."""
     import js
 
     code = js.Uint8Array.new(len(RELAXED_DOT))
@@ -98,17 +104,17 @@ def _open(variant: str) -> ctypes.CDLL:
         functions = ctypes.CDLL(str(path))
     except OSError as error:
         raise KernelError(f"cannot open the kernel library {path}: {error}") from error
-    # before anything else of it is looked for, which it may not have
+    # now: an older library may lack other functions
     check_version(f"the kernel library {path}", getattr(functions, "ox_abi_version", None))
     return functions
 
 
 def check_version(kernels: str, version_of: Callable[[], int] | None) -> None:
-    """Raises KernelError where `kernels` are of another version than this package.
+    """Raise KernelError if kernels have another version than this package.
 
     Args:
-        kernels: what they are called in the error.
-        version_of: their ox_abi_version; None where they have none.
+        kernels: what to call them in the error.
+        version_of: their ox_abi_version; None if they have none.
     """
     found = None if version_of is None else int(version_of())
     if found != ABI_VERSION:
@@ -119,7 +125,7 @@ def check_version(kernels: str, version_of: Callable[[], int] | None) -> None:
 
 
 def _declare(functions: ctypes.CDLL) -> None:
-    # ctypes passes plain integers as 32-bit ints unless it is told otherwise
+    # without argtypes, ctypes passes integers as 32-bit ints
     u32, u64, address = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
     functions.ox_pack.argtypes = [address, u32, u32, address, u64]
     functions.ox_pack_scratch_bytes.argtypes = [address]

@@ -47,6 +47,7 @@ class PagedWeights(Weights):
 
     def __init__(self, device: Device, plan: Plan, source: ModelSource, pager: LayerPager) -> None:
         policy = pager.policy
+        pager.reset()
         self.pager = pager
         self._source = source
         self._plan = plan

@@ -31,6 +31,7 @@ class PagedArrays:
     def __init__(
         self, weights: Mapping[str, TensorInfo], source: ModelSource, pager: LayerPager
     ) -> None:
+        pager.reset()
         self.source = source
         self.pager = pager
         self._weights = weights
