@@ -15,6 +15,7 @@ import base64
 import ctypes
 import functools
 import json
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from typing import Any
 from bench.machine import ROOT
 from kernels_c import build
 from oxillama_web.backends.kernels import abi
+from oxillama_web.backends.kernels.lowering import row_format
 from oxillama_web.backends.kernels.memory import Memory
+from oxillama_web.plan.operations import Linear, Quantize
 from tools.chromium import FLAGS, find_chromium
 
 # ggml type, weights in a block, bytes in a block, where its scales have their highest bits
@@ -99,6 +102,14 @@ def _width(name: str, shape: tuple[int, int]) -> tuple[int, int]:
     return shape[0], shape[1] // block * block
 
 
+def _operations(block: int) -> bytes:
+    """The rows of one product of buffer 0 with tensor 0 into buffer 1."""
+    flags = abi.BARRIER_MANY | abi.BARRIER_ONE
+    quantize = struct.pack(row_format(Quantize), Quantize.kind, flags, -1, 0)
+    linear = struct.pack(row_format(Linear), Linear.kind, flags, 1, 0, 0, -1, 0)
+    return quantize + linear if block > 1 else linear
+
+
 def _repeats(case: Case) -> int:
     (n_out, n_in), n_tokens = case
     return max(1, round(2e7 / (n_out * n_in * n_tokens)))
@@ -131,16 +142,15 @@ def _measure_case(library: ctypes.CDLL, name: str, case: Case) -> float:
         abi.Buffer(target.address, n_tokens, n_out, 0, 0),
     )
     repeats = _repeats(case)
-    operation = abi.Op(kind=abi.LINEAR, barrier=abi.BARRIER_MANY | abi.BARRIER_ONE, dst=1)
-    operation.src[:], operation.tensor[:] = [0, -1], [0, -1]
-    operations = (abi.Op * repeats)(*[operation] * repeats)
+    rows = _operations(block) * repeats
+    operations = ctypes.create_string_buffer(rows, len(rows))
     model = abi.Model(
         tensors=ctypes.addressof(tensor),
         buffers=ctypes.addressof(buffers),
         ops=ctypes.addressof(operations),
         n_tensors=1,
         n_buffers=2,
-        n_ops=repeats,
+        n_ops=len(rows) // ctypes.sizeof(abi.Op),
     )
     token_table = (ctypes.c_int32 * n_tokens)()
     sequence = abi.Sequence(n_tokens=n_tokens)
@@ -186,6 +196,7 @@ def _measure_in_chromium(isa: str, name: str, cases: list[Case]) -> list[float]:
         row = list(_row(row_bytes, block_bytes, scales))
         jobs.append(
             {"number": number, "row": row, "nOut": n_out, "nIn": n_in, "nTokens": n_tokens}
+            | {"operations": list(_operations(block))}
             | {"repeats": 5 * _repeats(case), "milliseconds": WASM_SECONDS * 1000}
         )
     source = (Path(__file__).parent / "pages" / "kernels.js").read_text()

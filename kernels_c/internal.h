@@ -1,4 +1,4 @@
-/* What the source files share: one function per operation, called by every thread of a pool. */
+/* What the source files share: how one thread sees a forward pass. */
 #ifndef OX_INTERNAL_H
 #define OX_INTERNAL_H
 
@@ -13,11 +13,11 @@ typedef struct ox_run {
     const ox_batch *batch;
     const ox_buffer *buffers; /* [n_buffers] as this thread sees them */
     atomic_uint *n_taken;     /* [n_ops] chunks that threads have taken: see ox_queue */
-    uint8_t *shared;          /* scratch of all threads, such as the quantized input of OX_LINEAR */
-    uint64_t shared_bytes;
-    uint8_t *local; /* scratch of this thread */
+    uint8_t *shared;          /* scratch of all threads */
+    uint8_t *local;           /* scratch of this thread */
     uint64_t local_bytes;
-    uint8_t *replica_input; /* this thread's quantized input of OX_LINEAR, if is_replicated */
+    uint8_t *prepared;      /* the input that an operation has prepared for those after it: scratch
+                             * of this thread if is_replicated, else of all threads */
     uint32_t is_replicated; /* 1: one token, and each thread has its copy of replicated buffers */
     uint32_t thread;        /* 0 .. n_threads - 1 */
     uint32_t n_threads;
@@ -42,18 +42,13 @@ static inline ox_run ox_single_threaded(const ox_run *run) {
     view.barrier = NULL;
     return view;
 }
+/* The pass as seen by an operation that prepares an input. */
+static inline ox_run ox_preparing(const ox_run *run) {
+    return run->is_replicated ? ox_single_threaded(run) : *run;
+}
 
 static inline uint64_t ox_align64(uint64_t n) { return (n + 63) & ~(uint64_t)63; }
 
-static inline const ox_tensor *ox_tensor_at(const ox_run *run, int32_t index) {
-    return (const ox_tensor *)(uintptr_t)run->model->tensors + index;
-}
-static inline const ox_tensor *ox_constant_at(const ox_run *run, int32_t index) {
-    return (const ox_tensor *)(uintptr_t)run->model->constants + index;
-}
-static inline const ox_buffer *ox_buffer_at(const ox_run *run, int32_t index) {
-    return run->buffers + index;
-}
 static inline const ox_kv_layer *ox_kv_layer_at(const ox_model *model, int32_t index) {
     return (const ox_kv_layer *)(uintptr_t)model->kv_layers + index;
 }
@@ -76,9 +71,6 @@ static inline const ox_sequence *ox_sequence_of(const ox_run *run, uint32_t row)
 /* The position in `sequence` of a row that belongs to it. */
 static inline uint32_t ox_position(const ox_sequence *sequence, uint32_t row) {
     return sequence->position + (row - sequence->first_token);
-}
-static inline float *ox_row(const ox_buffer *buffer, uint32_t row) {
-    return (float *)(uintptr_t)buffer->data + (size_t)row * buffer->width;
 }
 
 /* This thread's part of n items, [*first, *last), where the work is divided evenly. */
@@ -127,40 +119,8 @@ int32_t ox_prepare(const ox_model *model, const ox_batch *batch, uint8_t *memory
                    uint64_t memory_bytes, uint32_t n_threads, ox_run *run);
 void ox_execute(const ox_run *prepared, uint32_t thread);
 
-/* ops/linear.c, ops/embed.c. Operations trust the sizes that ox_check_model and ox_check_batch have
- * checked. */
-void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_position_embed(const ox_run *run, const ox_op *op, uint32_t n_rows);
-/* scratch for one tensor and n_rows rows */
-uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows);
-uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows);
-
-/* ops/experts.c; n_pairs: tokens times the experts that each of them uses */
-void ox_select_experts(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_expert_linear(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_expert_sum(const ox_run *run, const ox_op *op, uint32_t n_rows);
-uint64_t ox_expert_shared_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs);
-uint64_t ox_expert_local_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs);
-
-/* ops/norm.c, rope.c, kv_store.c, attention.c, elementwise.c */
-void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows);
-/* rotates n_pairs pairs of one head; style: i2 of OX_ROPE */
+/* ops/rope.c: rotates n_pairs pairs of one head; style: enum ox_rope_style */
 void ox_rotate(float *x, const float *cosines, const float *sines, uint32_t n_pairs,
                uint32_t style);
-void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_rows);
-uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op);
-uint64_t ox_attention_shared_bytes(const ox_model *model, const ox_op *op, uint32_t n_threads);
-void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_activate(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_add_bias(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_select_rows(const ox_run *run, const ox_op *op, uint32_t n_rows);
-void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows);
 
 #endif

@@ -51,76 +51,17 @@ enum ox_rows { OX_ROWS_BATCH = 0, OX_ROWS_OUTPUT = 1 };
  * several tokens, of one token. */
 enum ox_barriers { OX_BARRIER_MANY = 1, OX_BARRIER_ONE = 2 };
 
-/* One step of a plan. enum ox_kind says what the members mean for each kind. */
+/* One step of a plan: see ops/ops.h for the kinds. */
 typedef struct ox_op {
     uint32_t kind;
-    uint32_t barrier;  /* enum ox_barriers */
-    int32_t src[2];    /* buffer numbers, -1: none */
-    int32_t dst;       /* buffer number, -1: none */
-    int32_t tensor[2]; /* tensor numbers, -1: none */
-    int32_t i[5];
-    float f[4];
+    uint32_t barrier; /* enum ox_barriers */
+    int32_t dst;      /* number of the buffer that it writes, -1: none */
+    int32_t args[13]; /* its other operands in the order of its struct in kernels_c/ops/: numbers of
+                       * buffers, tensors, constants and layers (-1: none), integers, and floats */
 } ox_op;
 
-enum ox_kind {
-    /* dst[t] = tensor0.row(token[t]) * f0 */
-    OX_EMBED = 1,
-    /* dst = src0 / sqrt(mean(src0^2) + f0) * tensor0, over groups of i0 values (a row, or one
-     * head); tensor0 has i0 values, or is absent */
-    OX_RMS_NORM = 2,
-    /* dst[t][i0 .. i0 + n_out) = tensor0 @ src0[t] (+ tensor1) */
-    OX_LINEAR = 3,
-    /* dst[t] = m*cos(pos[t]*c0[0..n)), then m*sin(...): width 2n; m = c1[pos[t] / i0], or its last
-     * value; c0 and c1 are the constants with the numbers tensor0 and tensor1 */
-    OX_ROPE_TABLE = 4,
-    /* rotates the first i1 values of each head of i0 values, in place (dst == src0), with the table
-     * in src1; pairs are (2j, 2j+1), interleaved, if i2 == 0 and (j, j + i1/2), NeoX, if i2 == 1 */
-    OX_ROPE = 5,
-    /* writes keys src0 and values src1 of the batch into cache layer i0 */
-    OX_KV_STORE = 6,
-    /* dst = softmax(f0 * q k^T) v with q = src0, over cache layer i0 of the token's own sequence,
-     * i1 query heads; a token sees itself and the positions before it, or with i3 == 1 its sequence
-     * to the end of the batch;
-     * i2 > 0 (then i3 == 0): it sees only the last i2 positions, its own included;
-     * f1 > 0: scores become f1 * tanh(score / f1) before the softmax */
-    OX_ATTENTION = 7,
-    /* dst = act(src0) * src1, i0: enum ox_activation */
-    OX_GLU = 8,
-    /* dst = src0 + f0 * src1 */
-    OX_ADD = 9,
-    /* dst = the rows of src0 that the batch asks for */
-    OX_SELECT_ROWS = 10,
-    /* dst = f0 * tanh(src0 / f0) */
-    OX_SOFTCAP = 11,
-    /* dst = (src0 - mean) / sqrt(variance + f0) * tensor0 (+ tensor1), over groups of i0 values;
-     * tensor0 and tensor1 have the values of one group or of several groups */
-    OX_LAYER_NORM = 12,
-    /* dst = act(src0), i0: enum ox_activation */
-    OX_ACTIVATE = 13,
-    /* dst = f0 * src0 */
-    OX_SCALE = 14,
-    /* dst[t] = tensor0.row(position[t]) */
-    OX_POSITION_EMBED = 15,
-    /* dst[t] = the numbers of the i0 largest logits src0[t], as floats, largest first, then their
-     * weights; i1: enum ox_weighting */
-    OX_SELECT_EXPERTS = 16,
-    /* for the n experts of each token in src1 (from OX_SELECT_EXPERTS, width 2n): dst[t][k] =
-     * matrix of expert k of token t @ src0[t], or @ src0[t][k] if src0 has n inputs a token;
-     * tensor0 holds the matrices of i0 experts, one after the other, each packed on its own */
-    OX_EXPERT_LINEAR = 17,
-    /* dst[t] = sum over k of src0[t][k] * weight k of token t in src1 */
-    OX_EXPERT_SUM = 18,
-    /* dst[t] = src0[t] + tensor0, a vector */
-    OX_ADD_BIAS = 19,
-    OX_KIND_END
-};
-
-/* GELU in its tanh form */
-enum ox_activation { OX_SILU = 0, OX_GELU = 1 };
-
-/* The weight of an expert: a softmax over all logits, or over those of the used experts, or the
- * sigmoid of its logit. */
-enum ox_weighting { OX_SOFTMAX_OF_ALL = 0, OX_SOFTMAX_OF_USED = 1, OX_SIGMOID = 2 };
+/* Which values of a head rotate together: (2j, 2j+1), or (j, j + n/2) */
+enum ox_rope_style { OX_INTERLEAVED = 0, OX_NEOX = 1 };
 
 /* Positions in a tile of the cache, in which keys are transposed. */
 #define OX_KEY_TILE 64
@@ -167,8 +108,9 @@ typedef struct ox_sequence {
 /* Tokens of one or more sequences, sequence after sequence. A page that one of them writes to must
  * not belong to another. */
 typedef struct ox_batch {
-    uint64_t tokens;    /* address of int32_t[n_tokens] */
-    uint64_t outputs;   /* address of uint32_t[n_outputs]: rows for OX_SELECT_ROWS, ascending */
+    uint64_t tokens; /* address of int32_t[n_tokens] */
+    uint64_t
+        outputs; /* address of uint32_t[n_outputs]: rows whose output is asked for, ascending */
     uint64_t sequences; /* address of ox_sequence[n_sequences] */
     uint32_t n_tokens;
     uint32_t n_outputs;
@@ -193,7 +135,10 @@ OX_EXPORT uint32_t ox_abi_version(void);
 /* sizeof each struct above, in the order of their definition, for the test of the Python side. */
 OX_EXPORT uint32_t ox_struct_size(uint32_t index);
 
-/* 1 if tensors of this ggml type can be the weight of OX_LINEAR and OX_EMBED. */
+/* The number of operands in ox_op.args of a kind of operation, -1 if there is no such kind. */
+OX_EXPORT int32_t ox_op_words(uint32_t kind);
+
+/* 1 if tensors of this ggml type can be matrices. */
 OX_EXPORT int32_t ox_format_supported(uint32_t format);
 
 /* Interleaves panels first_panel .. first_panel + n_panels - 1 of a row-major tensor in place, so
@@ -219,7 +164,7 @@ OX_EXPORT int32_t ox_forward(const ox_model *model, const ox_batch *batch, uint8
 typedef struct ox_key_rotation {
     uint64_t table;   /* address of float32 [2 * n_pairs]: cosines, then sines, of the angles */
     uint32_t n_pairs; /* pairs of the first values of each head */
-    uint32_t style;   /* which values form a pair: i2 of OX_ROPE */
+    uint32_t style;   /* enum ox_rope_style */
 } ox_key_rotation;
 
 /* Context shift: moves the positions of `sequence` n positions down in the cache, over those before

@@ -1,7 +1,7 @@
 // Runs one matrix product many times in a standalone kernel module: see bench/kernels.py.
 // The structs are those of kernels_c/ox.h.
 
-const LINEAR = 3;
+const OP_BYTES = 64;
 const STACK_AND_DATA = 1 << 20; // the module's own memory lies below
 
 self.onmessage = ({ data }) => {
@@ -45,13 +45,15 @@ async function measure(module, job) {
   words(tensor, [weight, 0, weightBytes.length, 0, job.number, 0, nIn, nOut]);
   const buffers = allocate(48);
   words(buffers, [source, 0, nTokens, nIn, 0, 0, target, 0, nTokens, nOut, 0, 0]);
-  const operations = allocate(64 * job.repeats);
+  const nBytes = job.operations.length;
+  const operations = allocate(nBytes * job.repeats);
   for (let i = 0; i < job.repeats; i++) {
-    words(operations + 64 * i, [LINEAR, 1, 0, -1, 1, 0, -1]);
+    new Uint8Array(memory.buffer, operations + nBytes * i, nBytes).set(job.operations);
   }
-  const model = allocate(64);
-  const tables = [tensor, 0, buffers, 0, operations, 0, 0, 0];
-  words(model, [...tables, 1, 2, job.repeats, 0, 64, 0, 64, 0]);
+  const model = allocate(80);
+  const tables = [tensor, 0, 0, 0, buffers, 0, operations, 0, 0, 0];
+  const nOps = (job.repeats * nBytes) / OP_BYTES;
+  words(model, [...tables, 1, 0, 2, nOps, 0, 64, 0, 0, 64, 0]);
   const sequence = allocate(24);
   words(sequence, [0, 0, 0, 0, 0, nTokens]);
   const batch = allocate(40);

@@ -1,4 +1,4 @@
-/* OX_ATTENTION: grouped-query attention over the paged cache.
+/* Attention: grouped-query attention over the paged cache.
  *
  * Keys are read 64 positions at a time, with an online softmax (Milakov and Gimelshein 2018,
  * https://arxiv.org/abs/1805.02867; Dao et al. 2022, https://arxiv.org/abs/2205.14135): a row keeps
@@ -26,26 +26,51 @@ enum {
 
 static uint32_t max_rows(uint32_t group) { return group > MAX_ROWS ? group : MAX_ROWS; }
 
-uint64_t ox_attention_local_bytes(const ox_model *model, const ox_op *op) {
-    const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
-    const uint64_t k_stride = pad(layer->k_dim, 2 * VF), v_stride = pad(layer->v_dim, 2 * VF);
-    const uint64_t rows = max_rows((uint32_t)op->i[1] / layer->n_heads);
-    return 4 * (rows * (k_stride + KEYS + 2 * v_stride + 6) + KEYS * (k_stride + v_stride)) + 64;
+OX_OPERANDS(attention)
+
+int32_t ox_check_attention(const ox_model *model, const ox_op *op) {
+    const attention_args args = attention_args_of(op);
+    const ox_buffer *q = ox_find_buffer(model, args.queries), *dst = ox_find_buffer(model, op->dst);
+    const ox_kv_layer *layer = ox_find_layer(model, args.layer);
+    return ox_model_status(ox_is_divided(dst) && ox_is_batch(q) && ox_is_batch(dst) && q != dst &&
+                           layer && args.n_heads > 0 &&
+                           (uint32_t)args.n_heads % layer->n_heads == 0 && args.window >= 0 &&
+                           (args.causal == 1 || (args.causal == 0 && args.window == 0)) &&
+                           q->width == (uint64_t)args.n_heads * layer->k_dim &&
+                           dst->width == (uint64_t)args.n_heads * layer->v_dim);
 }
 
 /* The partial result of a row from one split: max, sum, accumulator. */
 static uint32_t partial_stride(const ox_kv_layer *layer) { return pad(layer->v_dim + 2, 16); }
 
-uint64_t ox_attention_shared_bytes(const ox_model *model, const ox_op *op, uint32_t n_threads) {
-    const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
-    if (n_threads == 1) return 0;
-    return (uint64_t)MAX_SPLITS * (uint32_t)op->i[1] * partial_stride(layer) * sizeof(float);
+ox_scratch ox_attention_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
+                                uint32_t n_threads) {
+    (void)n_tokens;
+    const attention_args args = attention_args_of(op);
+    const ox_kv_layer *layer = ox_find_layer(model, args.layer);
+    if (!layer) return (ox_scratch){0, 0, 0};
+    const uint64_t k_stride = pad(layer->k_dim, 2 * VF), v_stride = pad(layer->v_dim, 2 * VF);
+    const uint64_t n_heads = (uint32_t)args.n_heads;
+    const uint64_t rows = max_rows((uint32_t)args.n_heads / layer->n_heads);
+    const uint64_t values =
+        rows * (k_stride + KEYS + 2 * v_stride + 6) + KEYS * (k_stride + v_stride);
+    const uint64_t partials = MAX_SPLITS * n_heads * partial_stride(layer);
+    return (ox_scratch){.shared = n_threads > 1 ? partials * sizeof(float) : 0,
+                        .local = values * sizeof(float) + 64};
 }
 
 static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
-    const ox_kv_layer *layer = ox_kv_layer_at(run->model, op->i[0]);
-    const uint32_t rows = max_rows((uint32_t)op->i[1] / layer->n_heads);
-    ox_attention_tile t = {.run = run, .op = op, .layer = layer};
+    const attention_args args = attention_args_of(op);
+    const ox_kv_layer *layer = ox_kv_layer_at(run->model, args.layer);
+    const uint32_t group = (uint32_t)args.n_heads / layer->n_heads, rows = max_rows(group);
+    ox_attention_tile t = {
+        .run = run,
+        .args = args,
+        .queries_buffer = ox_buffer_at(run, args.queries),
+        .dst = ox_buffer_at(run, op->dst),
+        .layer = layer,
+        .group = group,
+    };
     t.k_stride = pad(layer->k_dim, 2 * VF);
     t.v_stride = pad(layer->v_dim, 2 * VF);
     t.queries = (float *)run->local;
@@ -66,18 +91,17 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
 /* The rows of one key head are numbered from the sequence's first token on. These give the place of
  * a row in the query and output buffers. */
 static uint32_t token_of(const ox_attention_tile *t, uint32_t row) {
-    return t->sequence->first_token + row / ((uint32_t)t->op->i[1] / t->layer->n_heads);
+    return t->sequence->first_token + row / t->group;
 }
 static size_t head_of(const ox_attention_tile *t, uint32_t row) {
-    const uint32_t group = (uint32_t)t->op->i[1] / t->layer->n_heads;
-    return (size_t)t->kv_head * group + row % group;
+    return (size_t)t->kv_head * t->group + row % t->group;
 }
 
 /* The first position that a token does not see. */
 static uint32_t visible_end_of(const ox_attention_tile *t, uint32_t token) {
     const ox_sequence *sequence = t->sequence;
-    const int sees_all = t->op->i[3] == 1;
-    return sees_all ? sequence->position + sequence->n_tokens : ox_position(sequence, token) + 1;
+    if (!t->args.causal) return sequence->position + sequence->n_tokens;
+    return ox_position(sequence, token) + 1;
 }
 
 /* Cached values are read in units (cached_unit) so small that products with them may be subnormal,
@@ -90,15 +114,14 @@ static float query_factor_of(const float *query, uint32_t n) {
 }
 
 static void load_queries(ox_attention_tile *t, uint32_t first, uint32_t last) {
-    const ox_buffer *q = ox_buffer_at(t->run, t->op->src[0]);
     const uint32_t dim = t->layer->k_dim;
     const float unit = cached_unit(t->run->model->kv_format);
     t->n_rows = last - first;
     for (uint32_t r = 0; r < t->n_rows; r++) {
         const uint32_t row = first + r;
-        const float *from = ox_row(q, token_of(t, row)) + head_of(t, row) * dim;
+        const float *from = ox_row(t->queries_buffer, token_of(t, row)) + head_of(t, row) * dim;
         float *to = t->queries + (size_t)r * t->k_stride;
-        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->op->f[0];
+        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->args.scale;
         for (uint32_t i = dim; i < t->k_stride; i++) to[i] = 0.0f;
         t->factors[r] = 1.0f;
         if (unit != 1.0f) {
@@ -119,12 +142,11 @@ static void clear_rows(const ox_attention_tile *t, float *acc, float *max, float
 }
 
 static void store_outputs(const ox_attention_tile *t, uint32_t first, uint32_t last) {
-    const ox_buffer *dst = ox_buffer_at(t->run, t->op->dst);
     const uint32_t dim = t->layer->v_dim;
     for (uint32_t row = first; row < last; row++) {
         const float *from = t->merged_acc + (size_t)(row - first) * t->v_stride;
         const float factor = 1.0f / t->merged_sum[row - first];
-        float *to = ox_row(dst, token_of(t, row)) + head_of(t, row) * dim;
+        float *to = ox_row(t->dst, token_of(t, row)) + head_of(t, row) * dim;
         for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * factor;
     }
 }
@@ -153,7 +175,7 @@ static void merge_split(float max, float sum, const float *acc, uint32_t n, floa
 
 /* The keys that some row of the tile sees, rounded down to the start of a tile of keys. */
 static void visible_keys(const ox_attention_tile *t, uint32_t *first_key, uint32_t *end_key) {
-    const uint32_t window = (uint32_t)t->op->i[2], end = t->visible_end[0];
+    const uint32_t window = (uint32_t)t->args.window, end = t->visible_end[0];
     *first_key = window && end > window ? (end - window) / KEYS * KEYS : 0;
     *end_key = t->visible_end[t->n_rows - 1];
 }
@@ -187,7 +209,7 @@ static float *partial_at(const ox_attention_tile *t, size_t head, uint32_t split
 /* Merges the partial results of a head into the output. */
 static void merge_head(const ox_attention_tile *t, uint32_t head, uint32_t n_splits) {
     const uint32_t dim = t->layer->v_dim;
-    float *to = ox_row(ox_buffer_at(t->run, t->op->dst), 0) + (size_t)head * dim;
+    float *to = ox_row(t->dst, 0) + (size_t)head * dim;
     float max = NEGATIVE_INFINITY, sum = 0.0f;
     for (uint32_t i = 0; i < dim; i++) to[i] = 0.0f;
     for (uint32_t s = 0; s < n_splits; s++) {
@@ -199,15 +221,12 @@ static void merge_head(const ox_attention_tile *t, uint32_t head, uint32_t n_spl
 }
 
 /* One token whose splits are divided between the threads. */
-static void attend_splits(ox_attention_tile *t, uint32_t n_splits) {
+static void attend_splits(ox_attention_tile *t, ox_queue *queue, uint32_t n_splits) {
     const ox_run *run = t->run;
-    const uint32_t n_kv_heads = t->layer->n_heads, n_heads = (uint32_t)t->op->i[1];
-    const uint32_t group = n_heads / n_kv_heads;
-    /* another thread may still be reading what the operation before has put there */
-    if (!ox_has_barrier(run, t->op)) ox_barrier_wait(run);
-    ox_queue queue = ox_queue_of(run, t->op);
+    const uint32_t n_kv_heads = t->layer->n_heads, n_heads = (uint32_t)t->args.n_heads;
+    const uint32_t group = t->group;
     uint32_t i;
-    while (ox_next_chunk(&queue, n_splits * n_kv_heads, &i)) {
+    while (ox_next_chunk(queue, n_splits * n_kv_heads, &i)) {
         uint32_t key, end_key;
         t->kv_head = i % n_kv_heads;
         load_queries(t, 0, group);
@@ -230,8 +249,8 @@ static void attend_splits(ox_attention_tile *t, uint32_t n_splits) {
 }
 
 /* How many splits the only token of a batch sees. */
-static uint32_t count_splits(const ox_run *run, const ox_op *op) {
-    const uint32_t position = ox_sequence_at(run, 0)->position, window = (uint32_t)op->i[2];
+static uint32_t count_splits(const ox_attention_tile *t) {
+    const uint32_t position = t->sequence->position, window = (uint32_t)t->args.window;
     const uint32_t first = window && position >= window ? position - window + 1 : 0;
     return position / SPLIT - first / SPLIT + 1;
 }
@@ -249,15 +268,18 @@ static void attend_sequence(ox_attention_tile *t, ox_queue *queue, uint32_t n_ro
     }
 }
 
-void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
+void ox_attention(const ox_run *run, const ox_op *op) {
     ox_attention_tile t = tile_at(run, op);
-    const uint32_t n_kv_heads = t.layer->n_heads, group = (uint32_t)op->i[1] / n_kv_heads;
+    const uint32_t n_kv_heads = t.layer->n_heads, group = t.group;
     uint32_t rows = group >= MAX_ROWS ? group : MAX_ROWS / group * group;
-    if (n_tokens == 1 && run->n_threads > 1) {
+    ox_queue queue = ox_queue_of(run, op);
+    if (run->batch->n_tokens == 1 && run->n_threads > 1) {
         t.sequence = ox_sequence_at(run, 0);
-        const uint32_t n_splits = count_splits(run, op);
-        if (n_splits > 1 && n_splits <= MAX_SPLITS) {
-            attend_splits(&t, n_splits);
+        const uint32_t n_splits = count_splits(&t);
+        if (run->is_replicated && n_splits > 1 && n_splits <= MAX_SPLITS) {
+            /* another thread may still be merging the splits of an attention before this one */
+            if (!ox_has_barrier(run, op)) ox_barrier_wait(run);
+            attend_splits(&t, &queue, n_splits);
             return;
         }
         if (n_kv_heads < run->n_threads) { /* few heads: their groups of rows are divided */
@@ -265,7 +287,6 @@ void ox_attention(const ox_run *run, const ox_op *op, uint32_t n_tokens) {
             rows = (group + n_parts - 1) / n_parts;
         }
     }
-    ox_queue queue = ox_queue_of(run, op);
     for (uint32_t s = 0; s < run->batch->n_sequences; s++) {
         t.sequence = ox_sequence_at(run, s);
         attend_sequence(&t, &queue, t.sequence->n_tokens * group, rows);

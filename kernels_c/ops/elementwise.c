@@ -1,6 +1,11 @@
-/* OX_GLU, OX_ACTIVATE, OX_SCALE, OX_ADD, OX_SOFTCAP, OX_SELECT_ROWS. */
-#include "internal.h"
+/* GLU, Activate, Scale, Add, Softcap, AddBias and SelectRows. */
+#include "ops/operands.h"
 #include "simd/vmath.h"
+
+/* GELU in its tanh form */
+enum activation { SILU = 0, GELU = 1 };
+
+static int32_t is_activation(int32_t kind) { return kind == SILU || kind == GELU; }
 
 V_INLINE vf32 silu(vf32 x) { return v_mul(x, v_sigmoid(x)); }
 
@@ -11,12 +16,12 @@ V_INLINE vf32 gelu(vf32 x) {
 }
 
 /* kind is a constant in every call, so that constants of the function are hoisted out of loops. */
-V_INLINE vf32 activation(const int32_t kind, vf32 x) { return kind == OX_SILU ? silu(x) : gelu(x); }
+V_INLINE vf32 activation(const int32_t kind, vf32 x) { return kind == SILU ? silu(x) : gelu(x); }
 
-/* This thread's part of the values of n_rows consecutive rows: whole vectors, except the last. */
-static void partition_values(const ox_run *run, const ox_buffer *buffer, uint32_t n_rows,
-                             size_t *first, size_t *last) {
-    const size_t n = (size_t)n_rows * buffer->width, n_vectors = (n + VF - 1) / VF;
+/* This thread's part of the values of a buffer: whole vectors, except the last. */
+static void partition_values(const ox_run *run, const ox_buffer *buffer, size_t *first,
+                             size_t *last) {
+    const size_t n = (size_t)ox_n_rows(run, buffer) * buffer->width, n_vectors = (n + VF - 1) / VF;
     *first = n_vectors * run->thread / run->n_threads * VF;
     *last = n_vectors * (run->thread + 1) / run->n_threads * VF;
     if (*last > n) *last = n;
@@ -31,48 +36,107 @@ V_INLINE void activate(const float *x, const float *factors, float *to, size_t i
     }
 }
 
-static void activate_partition(const ox_run *run, const ox_op *op, uint32_t n_rows,
-                               const float *factors) {
-    const float *x = ox_row(ox_buffer_at(run, op->src[0]), 0);
-    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+static void activate_partition(const ox_run *run, const ox_buffer *dst, const ox_buffer *src,
+                               const ox_buffer *factors, int32_t kind) {
+    const float *x = ox_row(src, 0), *times = factors ? ox_row(factors, 0) : NULL;
     float *to = ox_row(dst, 0);
     size_t first, last;
-    partition_values(run, dst, n_rows, &first, &last);
-    if (op->i[0] == OX_SILU) {
-        activate(x, factors, to, first, last, OX_SILU);
+    partition_values(run, dst, &first, &last);
+    if (kind == SILU) {
+        activate(x, times, to, first, last, SILU);
     } else {
-        activate(x, factors, to, first, last, OX_GELU);
+        activate(x, times, to, first, last, GELU);
     }
 }
 
-void ox_glu(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    activate_partition(run, op, n_rows, ox_row(ox_buffer_at(run, op->src[1]), 0));
+/* dst = act(gate) * up */
+typedef struct glu_args {
+    int32_t gate, up;   /* buffers */
+    int32_t activation; /* enum activation */
+} glu_args;
+OX_OPERANDS(glu)
+
+int32_t ox_check_glu(const ox_model *model, const ox_op *op) {
+    const glu_args args = glu_args_of(op);
+    const ox_buffer *gate = ox_find_buffer(model, args.gate), *up = ox_find_buffer(model, args.up);
+    return ox_model_status(ox_same_shape(gate, up) &&
+                           ox_same_shape(gate, ox_find_buffer(model, op->dst)) &&
+                           is_activation(args.activation));
 }
 
-void ox_activate(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    activate_partition(run, op, n_rows, NULL);
+void ox_glu(const ox_run *run, const ox_op *op) {
+    const glu_args args = glu_args_of(op);
+    activate_partition(run, ox_buffer_at(run, op->dst), ox_buffer_at(run, args.gate),
+                       ox_buffer_at(run, args.up), args.activation);
 }
 
-void ox_scale(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const float *x = ox_row(ox_buffer_at(run, op->src[0]), 0);
+/* dst = act(src) */
+typedef struct activate_args {
+    int32_t src;
+    int32_t activation; /* enum activation */
+} activate_args;
+OX_OPERANDS(activate)
+
+int32_t ox_check_activate(const ox_model *model, const ox_op *op) {
+    const activate_args args = activate_args_of(op);
+    return ox_model_status(
+        ox_same_shape(ox_find_buffer(model, args.src), ox_find_buffer(model, op->dst)) &&
+        is_activation(args.activation));
+}
+
+void ox_activate(const ox_run *run, const ox_op *op) {
+    const activate_args args = activate_args_of(op);
+    activate_partition(run, ox_buffer_at(run, op->dst), ox_buffer_at(run, args.src), NULL,
+                       args.activation);
+}
+
+/* dst = factor * src */
+typedef struct scale_args {
+    int32_t src;
+    float factor;
+} scale_args;
+OX_OPERANDS(scale)
+
+int32_t ox_check_scale(const ox_model *model, const ox_op *op) {
+    const ox_buffer *src = ox_find_buffer(model, scale_args_of(op).src);
+    return ox_model_status(ox_same_shape(src, ox_find_buffer(model, op->dst)));
+}
+
+void ox_scale(const ox_run *run, const ox_op *op) {
+    const scale_args args = scale_args_of(op);
+    const float *x = ox_row(ox_buffer_at(run, args.src), 0);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     float *to = ox_row(dst, 0);
-    const vf32 factor = v_splat(op->f[0]);
+    const vf32 factor = v_splat(args.factor);
     size_t i, last;
-    partition_values(run, dst, n_rows, &i, &last);
+    partition_values(run, dst, &i, &last);
     for (; i < last; i += VF) {
         v_store_upto(to + i, last - i, v_mul(v_load_upto(x + i, last - i), factor));
     }
 }
 
-void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const float *a = ox_row(ox_buffer_at(run, op->src[0]), 0);
-    const float *b = ox_row(ox_buffer_at(run, op->src[1]), 0);
+/* dst = a + scale * b */
+typedef struct add_args {
+    int32_t a, b; /* buffers */
+    float scale;
+} add_args;
+OX_OPERANDS(add)
+
+int32_t ox_check_add(const ox_model *model, const ox_op *op) {
+    const add_args args = add_args_of(op);
+    const ox_buffer *a = ox_find_buffer(model, args.a), *b = ox_find_buffer(model, args.b);
+    return ox_model_status(ox_same_shape(a, b) && ox_same_shape(a, ox_find_buffer(model, op->dst)));
+}
+
+void ox_add(const ox_run *run, const ox_op *op) {
+    const add_args args = add_args_of(op);
+    const float *a = ox_row(ox_buffer_at(run, args.a), 0);
+    const float *b = ox_row(ox_buffer_at(run, args.b), 0);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     float *to = ox_row(dst, 0);
-    const vf32 scale = v_splat(op->f[0]);
+    const vf32 scale = v_splat(args.scale);
     size_t i, last;
-    partition_values(run, dst, n_rows, &i, &last);
+    partition_values(run, dst, &i, &last);
     for (; i < last; i += VF) {
         const vf32 scaled =
             v_fma(v_load_upto(b + i, last - i), scale, v_load_upto(a + i, last - i));
@@ -80,11 +144,53 @@ void ox_add(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     }
 }
 
-void ox_add_bias(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const float *bias = (const float *)(uintptr_t)ox_tensor_at(run, op->tensor[0])->data;
-    const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
+/* dst = cap * tanh(src / cap) */
+typedef struct softcap_args {
+    int32_t src;
+    float cap;
+} softcap_args;
+OX_OPERANDS(softcap)
+
+int32_t ox_check_softcap(const ox_model *model, const ox_op *op) {
+    const softcap_args args = softcap_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src);
+    return ox_model_status(ox_same_shape(src, ox_find_buffer(model, op->dst)) && args.cap != 0.0f);
+}
+
+void ox_softcap(const ox_run *run, const ox_op *op) {
+    const softcap_args args = softcap_args_of(op);
+    const float *x = ox_row(ox_buffer_at(run, args.src), 0);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    float *to = ox_row(dst, 0);
+    const vf32 cap = v_splat(args.cap);
+    size_t i, last;
+    partition_values(run, dst, &i, &last);
+    for (; i < last; i += VF) {
+        const vf32 y = v_tanh(v_div(v_load_upto(x + i, last - i), cap));
+        v_store_upto(to + i, last - i, v_mul(cap, y));
+    }
+}
+
+/* dst[t] = src[t] + bias */
+typedef struct add_bias_args {
+    int32_t src;
+    int32_t bias; /* a vector as wide as a row */
+} add_bias_args;
+OX_OPERANDS(add_bias)
+
+int32_t ox_check_add_bias(const ox_model *model, const ox_op *op) {
+    const add_bias_args args = add_bias_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src);
+    return ox_model_status(ox_same_shape(src, ox_find_buffer(model, op->dst)) &&
+                           ox_is_vector(ox_find_tensor(model, args.bias), src->width));
+}
+
+void ox_add_bias(const ox_run *run, const ox_op *op) {
+    const add_bias_args args = add_bias_args_of(op);
+    const float *bias = ox_vector_at(run, args.bias);
+    const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
     uint32_t t, last_row;
-    ox_partition(run, n_rows, &t, &last_row);
+    ox_partition(run, ox_n_rows(run, dst), &t, &last_row);
     for (; t < last_row; t++) {
         const float *from = ox_row(src, t);
         float *to = ox_row(dst, t);
@@ -95,24 +201,25 @@ void ox_add_bias(const ox_run *run, const ox_op *op, uint32_t n_rows) {
     }
 }
 
-void ox_softcap(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const float *x = ox_row(ox_buffer_at(run, op->src[0]), 0);
-    const ox_buffer *dst = ox_buffer_at(run, op->dst);
-    float *to = ox_row(dst, 0);
-    const float cap = op->f[0];
-    size_t i, last;
-    partition_values(run, dst, n_rows, &i, &last);
-    for (; i < last; i += VF) {
-        const vf32 y = v_tanh(v_div(v_load_upto(x + i, last - i), v_splat(cap)));
-        v_store_upto(to + i, last - i, v_mul(v_splat(cap), y));
-    }
+/* dst = the rows of src whose output the batch asks for */
+typedef struct select_rows_args {
+    int32_t src;
+} select_rows_args;
+OX_OPERANDS(select_rows)
+
+int32_t ox_check_select_rows(const ox_model *model, const ox_op *op) {
+    const ox_buffer *src = ox_find_buffer(model, select_rows_args_of(op).src);
+    const ox_buffer *dst = ox_find_buffer(model, op->dst);
+    return ox_model_status(ox_is_batch(src) && dst && dst->rows == OX_ROWS_OUTPUT &&
+                           src->width == dst->width);
 }
 
-void ox_select_rows(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
+void ox_select_rows(const ox_run *run, const ox_op *op) {
+    const ox_buffer *src = ox_buffer_at(run, select_rows_args_of(op).src);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const uint32_t *rows = (const uint32_t *)(uintptr_t)run->batch->outputs;
     uint32_t first, last;
-    ox_partition(run, n_rows, &first, &last);
+    ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t i = first; i < last; i++) {
         __builtin_memcpy(ox_row(dst, i), ox_row(src, rows[i]), (size_t)dst->width * sizeof(float));
     }

@@ -1,5 +1,5 @@
-/* OX_EMBED and OX_POSITION_EMBED: rows of a weight as float32. */
-#include "internal.h"
+/* Embed and PositionEmbed: rows of a weight as float32. */
+#include "ops/operands.h"
 #include "quant/codebook_formats.h"
 #include "quant/repack.h"
 
@@ -70,22 +70,74 @@ static void any_row(const ox_tensor *tensor, uint32_t row, float scale, float *t
     }
 }
 
-void ox_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
+/* dst[t] = row token[t] of the weight * scale */
+typedef struct embed_args {
+    int32_t weight;
+    float scale;
+} embed_args;
+OX_OPERANDS(embed)
+
+/* A weight of which any row fits into dst. */
+static int32_t check_table(const ox_model *model, int32_t weight, int32_t dst) {
+    const ox_tensor *tensor = ox_find_tensor(model, weight);
+    const ox_buffer *buffer = ox_find_buffer(model, dst);
+    const int32_t status = ox_check_matrix(tensor);
+    if (status) return status;
+    return ox_model_status(ox_is_batch(buffer) && tensor->n_in == buffer->width);
+}
+
+int32_t ox_check_embed(const ox_model *model, const ox_op *op) {
+    return check_table(model, embed_args_of(op).weight, op->dst);
+}
+
+/* Every token has a row. */
+int32_t ox_check_embed_batch(const ox_model *model, const ox_op *op, const ox_batch *batch) {
+    const uint32_t n_rows = ox_find_tensor(model, embed_args_of(op).weight)->n_out;
+    const int32_t *tokens = (const int32_t *)(uintptr_t)batch->tokens;
+    for (uint32_t t = 0; t < batch->n_tokens; t++) {
+        if (tokens[t] < 0 || (uint32_t)tokens[t] >= n_rows) return OX_BAD_TOKEN;
+    }
+    return OX_OK;
+}
+
+void ox_embed(const ox_run *run, const ox_op *op) {
+    const embed_args args = embed_args_of(op);
+    const ox_tensor *tensor = ox_tensor_at(run, args.weight);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const int32_t *tokens = (const int32_t *)(uintptr_t)run->batch->tokens;
     uint32_t first, last;
-    ox_partition(run, n_rows, &first, &last);
+    ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t t = first; t < last; t++) {
-        any_row(tensor, (uint32_t)tokens[t], op->f[0], ox_row(dst, t));
+        any_row(tensor, (uint32_t)tokens[t], args.scale, ox_row(dst, t));
     }
 }
 
-void ox_position_embed(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
+/* dst[t] = row position[t] of the weight */
+typedef struct position_embed_args {
+    int32_t weight;
+} position_embed_args;
+OX_OPERANDS(position_embed)
+
+int32_t ox_check_position_embed(const ox_model *model, const ox_op *op) {
+    return check_table(model, position_embed_args_of(op).weight, op->dst);
+}
+
+/* Every position has a row. */
+int32_t ox_check_position_batch(const ox_model *model, const ox_op *op, const ox_batch *batch) {
+    const uint32_t n_rows = ox_find_tensor(model, position_embed_args_of(op).weight)->n_out;
+    const ox_sequence *sequences = (const ox_sequence *)(uintptr_t)batch->sequences;
+    for (uint32_t s = 0; s < batch->n_sequences; s++) {
+        const uint64_t end = (uint64_t)sequences[s].position + sequences[s].n_tokens;
+        if (end > n_rows) return OX_BAD_BATCH;
+    }
+    return OX_OK;
+}
+
+void ox_position_embed(const ox_run *run, const ox_op *op) {
+    const ox_tensor *tensor = ox_tensor_at(run, position_embed_args_of(op).weight);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     uint32_t first, last;
-    ox_partition(run, n_rows, &first, &last);
+    ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t t = first; t < last; t++) {
         any_row(tensor, ox_position(ox_sequence_of(run, t), t), 1.0f, ox_row(dst, t));
     }

@@ -1,13 +1,38 @@
-/* OX_SELECT_EXPERTS, OX_EXPERT_LINEAR, OX_EXPERT_SUM: a mixture of experts, of which each token
- * uses a few (Shazeer et al. 2017, https://arxiv.org/abs/1701.06538).
+/* SelectExperts, GatherExperts, ExpertLinear and ExpertSum: a mixture of experts, of which each
+ * token uses a few (Shazeer et al. 2017, https://arxiv.org/abs/1701.06538).
  *
  * A row of routes holds the numbers of a token's n_used experts, then their weights, all float32. A
  * pair is a token with one of its experts; its number is token * n_used + k. A row of a buffer with
  * pairs, [n_used][width], holds the pairs of one token. Pairs are sorted by expert and multiplied
  * expert by expert, so that an expert's weights are read once for all tokens of a batch. */
 #include "ops/linear.h"
-#include "ops/linear_float.h"
+#include "ops/operands.h"
+#include "quant/formats.h"
 #include "simd/vmath.h"
+
+/* The weight of an expert: a softmax over all logits, or over those of the used experts, or the
+ * sigmoid of its logit. */
+enum weighting { SOFTMAX_OF_ALL = 0, SOFTMAX_OF_USED = 1, SIGMOID = 2 };
+
+/* dst[t] = the numbers of the n_used largest logits src[t], as floats, largest first, then weights
+ */
+typedef struct select_experts_args {
+    int32_t src;
+    int32_t n_used;
+    int32_t weighting; /* enum weighting */
+} select_experts_args;
+OX_OPERANDS(select_experts)
+
+/* Experts' numbers must be exact as floats. */
+int32_t ox_check_select_experts(const ox_model *model, const ox_op *op) {
+    const select_experts_args args = select_experts_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
+    return ox_model_status(ox_is_divided(dst) && ox_same_rows(src, dst) && src != dst &&
+                           src->width <= 1u << 16 && args.n_used > 0 &&
+                           (uint32_t)args.n_used <= src->width &&
+                           dst->width == 2 * (uint32_t)args.n_used &&
+                           args.weighting >= SOFTMAX_OF_ALL && args.weighting <= SIGMOID);
+}
 
 /* 1 if logit i ranks before logit j: the larger first, then the smaller index; NaN last. */
 static int comes_before(const float *logits, uint32_t i, uint32_t j) {
@@ -29,14 +54,14 @@ static void select_experts(const float *logits, uint32_t n, uint32_t n_used, int
         route[k] = (float)best;
         last = best;
     }
-    if (weighting == OX_SIGMOID) {
+    if (weighting == SIGMOID) {
         for (uint32_t k = 0; k < n_used; k++) {
             route[n_used + k] = 1.0f / (1.0f + v_exp_one(-logits[(uint32_t)route[k]]));
         }
         return;
     }
     const float max = logits[(uint32_t)route[0]];
-    const int of_used = weighting == OX_SOFTMAX_OF_USED;
+    const int of_used = weighting == SOFTMAX_OF_USED;
     float sum = 0.0f, sum_of_used = 0.0f;
     for (uint32_t k = 0; k < n_used; k++) {
         route[n_used + k] = v_exp_one(logits[(uint32_t)route[k]] - max);
@@ -47,12 +72,14 @@ static void select_experts(const float *logits, uint32_t n, uint32_t n_used, int
     for (uint32_t k = 0; k < n_used; k++) route[n_used + k] *= factor;
 }
 
-void ox_select_experts(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
+void ox_select_experts(const ox_run *run, const ox_op *op) {
+    const select_experts_args args = select_experts_args_of(op);
+    const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
     uint32_t first, last;
-    ox_partition(run, n_rows, &first, &last);
+    ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t t = first; t < last; t++) {
-        select_experts(ox_row(src, t), src->width, (uint32_t)op->i[0], op->i[1], ox_row(dst, t));
+        select_experts(ox_row(src, t), src->width, (uint32_t)args.n_used, args.weighting,
+                       ox_row(dst, t));
     }
 }
 
@@ -64,6 +91,10 @@ typedef struct routing {
     uint32_t *starts; /* [n_experts + 1] where the pairs of an expert start */
     uint32_t *pairs;  /* [n_pairs] */
 } routing;
+
+static uint32_t pairs_of(const routing *r, uint32_t expert) {
+    return r->starts[expert + 1] - r->starts[expert];
+}
 
 static uint64_t routing_bytes(uint32_t n_experts, uint32_t n_pairs) {
     return ((uint64_t)n_experts + 1 + n_pairs) * sizeof(uint32_t);
@@ -93,6 +124,145 @@ static routing route(const ox_buffer *routes, uint32_t n_experts, uint32_t n_row
     return r;
 }
 
+/* Writes the inputs of all pairs, sorted by expert, to run->prepared. */
+typedef struct gather_experts_args {
+    int32_t src;    /* n_in values of each token, or of each pair */
+    int32_t routes; /* from SelectExperts */
+    int32_t n_experts;
+    int32_t n_in;
+    int32_t quantized; /* 1: as quantized weights take them, each expert's by themselves */
+} gather_experts_args;
+OX_OPERANDS(gather_experts)
+
+/* 1 if routes have as many rows as src, and src has n_in values for a token or for each expert. */
+static int32_t are_inputs(const ox_buffer *src, const ox_buffer *routes, int32_t n_experts,
+                          uint32_t n_in) {
+    return ox_same_rows(src, routes) && routes->width % 2 == 0 && n_experts > 0 &&
+           n_experts <= 1 << 16 &&
+           (src->width == n_in || src->width == (uint64_t)(routes->width / 2) * n_in);
+}
+
+int32_t ox_check_gather_experts(const ox_model *model, const ox_op *op) {
+    const gather_experts_args args = gather_experts_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src);
+    const ox_buffer *routes = ox_find_buffer(model, args.routes);
+    const int32_t in_blocks = args.quantized == 0 || (args.quantized == 1 && args.n_in % 32 == 0);
+    return ox_model_status(args.n_in > 0 && in_blocks &&
+                           are_inputs(src, routes, args.n_experts, (uint32_t)args.n_in));
+}
+
+/* Of n_pairs inputs. If they are quantized, the last group of an expert may be padded, and there
+ * are at most n_pairs groups. */
+static uint64_t gathered_bytes(const gather_experts_args *args, uint32_t n_pairs) {
+    const uint64_t n_in = (uint32_t)args->n_in, n_blocks = n_in / 32;
+    if (!args->quantized) return n_pairs * n_in * sizeof(float);
+    const uint64_t n_experts = (uint32_t)args->n_experts;
+    const uint64_t n_active = n_experts < n_pairs ? n_experts : n_pairs;
+    const uint64_t n_padded = n_pairs + n_active * V_TILE_TOKENS;
+    return 2 * n_padded * n_blocks * sizeof(ox_act_block) +
+           n_pairs * (n_blocks + 1) * sizeof(uint32_t) + 64 * n_active;
+}
+
+ox_scratch ox_gather_experts_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
+                                     uint32_t n_threads) {
+    const gather_experts_args args = gather_experts_args_of(op);
+    const ox_buffer *routes = ox_find_buffer(model, args.routes);
+    if (!routes || args.n_experts <= 0 || args.n_in <= 0) return (ox_scratch){0, 0, 0};
+    const uint32_t n_used = routes->width / 2, n_pairs = n_tokens * n_used;
+    return (ox_scratch){.shared = gathered_bytes(&args, n_pairs),
+                        .local = routing_bytes((uint32_t)args.n_experts, n_pairs),
+                        .prepared = n_threads > 1 ? gathered_bytes(&args, n_used) : 0};
+}
+
+/* The sorted inputs of an expert, as ox_quantize_groups takes them. */
+static ox_input_rows inputs_of(const routing *r, const ox_buffer *src, uint32_t n_in,
+                               uint32_t expert) {
+    return (ox_input_rows){.array = ox_row(src, 0),
+                           .numbers = r->pairs + r->starts[expert],
+                           .divisor = src->width == n_in ? r->n_used : 1};
+}
+
+static void gather(const ox_run *run, const routing *r, const ox_buffer *src, uint32_t n_in) {
+    const ox_input_rows rows = inputs_of(r, src, n_in, 0);
+    float *to = (float *)(void *)run->prepared;
+    uint32_t first, last;
+    ox_partition(run, r->n_pairs, &first, &last);
+    for (uint32_t i = first; i < last; i++) {
+        __builtin_memcpy(to + (size_t)i * n_in, ox_input_row(&rows, i, n_in), n_in * sizeof(float));
+    }
+}
+
+static uint32_t smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Expert by expert, so that no group of tokens has two experts. Threads divide the groups of all.
+ */
+static void gather_quantized(const ox_run *run, const routing *r, const ox_buffer *src,
+                             uint32_t n_in) {
+    uint8_t *to = run->prepared;
+    uint32_t n_groups = 0, first, last;
+    for (uint32_t e = 0; e < r->n_experts; e++) n_groups += ox_activation_groups(pairs_of(r, e));
+    ox_partition(run, n_groups, &first, &last);
+    for (uint32_t e = 0; e < r->n_experts; e++) {
+        const uint32_t n = pairs_of(r, e), n_own = ox_activation_groups(n);
+        if (n == 0) continue;
+        const ox_activations acts = ox_activations_at(to, n_in, n);
+        const ox_input_rows rows = inputs_of(r, src, n_in, e);
+        ox_quantize_groups(&acts, &rows, n, smaller(first, n_own), smaller(last, n_own));
+        to += ox_align64(ox_activation_bytes(n_in, n));
+        first -= smaller(first, n_own);
+        last -= smaller(last, n_own);
+    }
+}
+
+void ox_gather_experts(const ox_run *run, const ox_op *op) {
+    const gather_experts_args args = gather_experts_args_of(op);
+    const ox_buffer *src = ox_buffer_at(run, args.src), *routes = ox_buffer_at(run, args.routes);
+    const ox_run view = ox_preparing(run);
+    const routing r = route(routes, (uint32_t)args.n_experts, ox_n_rows(run, src), run->local);
+    if (args.quantized) {
+        gather_quantized(&view, &r, src, (uint32_t)args.n_in);
+    } else {
+        gather(&view, &r, src, (uint32_t)args.n_in);
+    }
+}
+
+/* dst[t][k] = matrix of expert k of token t @ src[t], or @ src[t][k] if src has one of each pair */
+typedef struct expert_linear_args {
+    int32_t src;    /* GatherExperts has prepared it */
+    int32_t routes; /* from SelectExperts */
+    int32_t weight; /* the matrices of all experts, one after the other, each packed by itself */
+    int32_t n_experts;
+} expert_linear_args;
+OX_OPERANDS(expert_linear)
+
+int32_t ox_check_expert_linear(const ox_model *model, const ox_op *op) {
+    const expert_linear_args args = expert_linear_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
+    const ox_buffer *routes = ox_find_buffer(model, args.routes);
+    const ox_tensor *weight = ox_find_tensor(model, args.weight);
+    const int32_t status = ox_check_matrix(weight);
+    if (status) return status;
+    if (!ox_is_divided(dst) || dst == src || dst == routes || !ox_same_rows(src, dst) ||
+        !are_inputs(src, routes, args.n_experts, weight->n_in) ||
+        weight->n_out % (uint32_t)args.n_experts) {
+        return OX_BAD_MODEL;
+    }
+    const uint32_t n_out = weight->n_out / (uint32_t)args.n_experts;
+    return ox_model_status(dst->width == (uint64_t)(routes->width / 2) * n_out);
+}
+
+ox_scratch ox_expert_linear_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
+                                    uint32_t n_threads) {
+    (void)n_threads;
+    const expert_linear_args args = expert_linear_args_of(op);
+    const ox_buffer *routes = ox_find_buffer(model, args.routes);
+    const ox_tensor *weight = ox_find_tensor(model, args.weight);
+    if (!weight || !routes || args.n_experts <= 0) return (ox_scratch){0, 0, 0};
+    const uint32_t n_pairs = n_tokens * (routes->width / 2);
+    return (ox_scratch){.local = ox_align64(ox_linear_local_bytes(weight, n_pairs)) +
+                                 routing_bytes((uint32_t)args.n_experts, n_pairs)};
+}
+
 static ox_tensor expert_at(const ox_tensor *weight, uint32_t n_experts, uint32_t expert) {
     ox_tensor one = *weight;
     one.n_out = weight->n_out / n_experts;
@@ -101,118 +271,49 @@ static ox_tensor expert_at(const ox_tensor *weight, uint32_t n_experts, uint32_t
     return one;
 }
 
-/* Shared scratch: the inputs of the sorted pairs as float32, then quantized, expert by expert. */
-static uint64_t gathered_bytes(uint32_t n_in, uint32_t n_pairs) {
-    return ox_align64((uint64_t)n_pairs * n_in * sizeof(float));
-}
-
-uint64_t ox_expert_shared_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs) {
-    ox_format format;
-    const uint64_t gathered = gathered_bytes(weight->n_in, n_pairs);
-    if (!ox_find_format(weight->format, &format)) return gathered;
-    /* the last group of an expert may be padded, and there are at most n_pairs groups */
-    const uint64_t n_active = n_experts < n_pairs ? n_experts : n_pairs;
-    const uint64_t n_blocks = weight->n_in / 32, n_padded = n_pairs + n_active * V_TILE_TOKENS;
-    return gathered + 2 * n_padded * n_blocks * sizeof(ox_act_block) +
-           n_pairs * (n_blocks + 1) * sizeof(uint32_t) + 64 * n_active;
-}
-
-uint64_t ox_expert_local_bytes(const ox_tensor *weight, uint32_t n_experts, uint32_t n_pairs) {
-    return ox_align64(ox_linear_local_bytes(weight, n_pairs)) + routing_bytes(n_experts, n_pairs);
-}
-
-/* Copies the inputs of this thread's part of the sorted pairs. The experts of a token have one
- * input in common, or one each. */
-static void gather(const ox_run *run, const routing *r, const ox_buffer *src, uint32_t n_in,
-                   float *to) {
-    const uint32_t shared_by = src->width == n_in ? r->n_used : 1;
-    uint32_t first, last;
-    ox_partition(run, r->n_pairs, &first, &last);
-    for (uint32_t i = first; i < last; i++) {
-        const float *from = ox_row(src, 0) + (size_t)(r->pairs[i] / shared_by) * n_in;
-        __builtin_memcpy(to + (size_t)i * n_in, from, (size_t)n_in * sizeof(float));
-    }
-}
-
-/* 1 if the operation before this one has left the same inputs in the shared scratch, quantized if
- * this one needs them quantized. */
-static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
-    const ox_op *ops = (const ox_op *)(uintptr_t)run->model->ops, *previous = op - 1;
-    ox_format format;
-    if (op <= ops || op >= ops + run->model->n_ops || ox_has_barrier(run, op)) return 0;
-    if (previous->kind != OX_EXPERT_LINEAR || previous->src[0] != op->src[0] ||
-        previous->src[1] != op->src[1] || previous->i[0] != op->i[0]) {
-        return 0;
-    }
-    const ox_tensor *weight = ox_tensor_at(run, op->tensor[0]);
-    const ox_tensor *before = ox_tensor_at(run, previous->tensor[0]);
-    return before->n_in == weight->n_in &&
-           (ox_find_format(before->format, &format) || !ox_find_format(weight->format, &format));
-}
-
-/* Quantizes the gathered inputs expert by expert, so that no group of tokens has two experts. */
-static void quantize_inputs(const ox_run *run, const routing *r, uint32_t n_in,
-                            const float *gathered, uint8_t *to) {
-    for (uint32_t e = 0; e < r->n_experts; e++) {
-        const uint32_t start = r->starts[e], n = r->starts[e + 1] - start;
-        if (n == 0) continue;
-        const ox_activations acts = ox_activations_at(to, n_in, n);
-        ox_quantize_rows(run, &acts, gathered + (size_t)start * n_in, n);
-        to += ox_align64(ox_activation_bytes(n_in, n));
-    }
-}
-
-/* The products of all experts with their pairs; results are in the order of the pairs' numbers. */
-static void multiply(const ox_run *run, const ox_op *op, const routing *r, const float *gathered,
-                     uint8_t *quantized) {
-    const ox_tensor *weight = ox_tensor_at(run, op->tensor[0]);
-    const uint32_t n_in = weight->n_in;
+/* Expert by expert; results are in the order of the pairs' numbers. */
+void ox_expert_linear(const ox_run *run, const ox_op *op) {
+    const expert_linear_args args = expert_linear_args_of(op);
+    const ox_tensor *weight = ox_tensor_at(run, args.weight);
+    const ox_buffer *routes = ox_buffer_at(run, args.routes), *dst = ox_buffer_at(run, op->dst);
+    const uint32_t n_in = weight->n_in, n_rows = ox_n_rows(run, dst);
+    const uint32_t n_pairs = n_rows * (routes->width / 2);
+    uint8_t *tables = run->local + ox_align64(ox_linear_local_bytes(weight, n_pairs));
+    const routing r = route(routes, (uint32_t)args.n_experts, n_rows, tables);
     ox_queue queue = ox_queue_of(run, op);
-    ox_format format;
-    const int32_t is_quantized = ox_find_format(weight->format, &format);
-    for (uint32_t e = 0; e < r->n_experts; e++) {
-        const uint32_t start = r->starts[e], n = r->starts[e + 1] - start;
+    uint8_t *quantized = run->prepared;
+    for (uint32_t e = 0; e < r.n_experts; e++) {
+        const uint32_t n = pairs_of(&r, e);
         if (n == 0) continue;
-        const ox_tensor one = expert_at(weight, r->n_experts, e);
+        const ox_tensor one = expert_at(weight, r.n_experts, e);
         const ox_product product = {
             .weight = &one,
-            .src = gathered + (size_t)start * n_in,
-            .dst = ox_row(ox_buffer_at(run, op->dst), 0),
+            .src = (const float *)(const void *)run->prepared + (size_t)r.starts[e] * n_in,
+            .dst = ox_row(dst, 0),
             .dst_stride = one.n_out,
-            .dst_rows = r->pairs + start,
+            .dst_rows = r.pairs + r.starts[e],
             .n_rows = n,
         };
-        if (is_quantized) {
-            const ox_activations acts = ox_activations_at(quantized, n_in, n);
-            ox_linear_quantized(run, &queue, &product, &format, &acts);
-            quantized += ox_align64(ox_activation_bytes(n_in, n));
-        } else {
-            ox_linear_float(run, &queue, &product);
-        }
+        ox_multiply(run, &queue, &product, quantized);
+        quantized += ox_align64(ox_activation_bytes(n_in, n));
     }
 }
 
-void ox_expert_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    if (n_rows == 0) return;
-    const ox_tensor *weight = ox_tensor_at(run, op->tensor[0]);
-    const ox_buffer *routes = ox_buffer_at(run, op->src[1]);
-    const uint32_t n_in = weight->n_in, n_pairs = n_rows * (routes->width / 2);
-    uint8_t *tables = run->local + ox_align64(ox_linear_local_bytes(weight, n_pairs));
-    const routing r = route(routes, (uint32_t)op->i[0], n_rows, tables);
-    float *gathered = (float *)(void *)run->shared;
-    uint8_t *quantized = run->shared + gathered_bytes(n_in, n_pairs);
-    ox_format format;
-    if (!input_is_ready(run, op)) {
-        /* another thread may still be reading what the operation before has put there */
-        if (!ox_has_barrier(run, op)) ox_barrier_wait(run);
-        gather(run, &r, ox_buffer_at(run, op->src[0]), n_in, gathered);
-        ox_barrier_wait(run);
-        if (ox_find_format(weight->format, &format)) {
-            quantize_inputs(run, &r, n_in, gathered, quantized);
-            ox_barrier_wait(run);
-        }
-    }
-    multiply(run, op, &r, gathered, quantized);
+/* dst[t] = sum over the experts k of token t of src[t][k] * weight k */
+typedef struct expert_sum_args {
+    int32_t src;
+    int32_t routes; /* from SelectExperts */
+} expert_sum_args;
+OX_OPERANDS(expert_sum)
+
+int32_t ox_check_expert_sum(const ox_model *model, const ox_op *op) {
+    const expert_sum_args args = expert_sum_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
+    const ox_buffer *routes = ox_find_buffer(model, args.routes);
+    return ox_model_status(ox_is_divided(dst) && ox_same_rows(src, dst) &&
+                           ox_same_rows(routes, dst) && dst != src && dst != routes &&
+                           routes->width % 2 == 0 &&
+                           src->width == (uint64_t)(routes->width / 2) * dst->width);
 }
 
 /* dst[i] = sum of weight[k] * src[k][i] over a token's experts, in their order. */
@@ -229,12 +330,13 @@ static void sum_experts(const float *src, const float *weights, uint32_t n_used,
     }
 }
 
-void ox_expert_sum(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_buffer *src = ox_buffer_at(run, op->src[0]), *routes = ox_buffer_at(run, op->src[1]);
+void ox_expert_sum(const ox_run *run, const ox_op *op) {
+    const expert_sum_args args = expert_sum_args_of(op);
+    const ox_buffer *src = ox_buffer_at(run, args.src), *routes = ox_buffer_at(run, args.routes);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const uint32_t n_used = routes->width / 2;
     uint32_t first, last;
-    ox_partition(run, n_rows, &first, &last);
+    ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t t = first; t < last; t++) {
         sum_experts(ox_row(src, t), ox_row(routes, t) + n_used, n_used, dst->width, ox_row(dst, t));
     }

@@ -1,5 +1,6 @@
-/* OX_KV_STORE: writes keys and values of a batch into the cache. */
+/* KVStore: writes keys and values of a batch into the cache. */
 #include "ops/kv_cache.h"
+#include "ops/operands.h"
 
 enum { F16_BLOCK = 64 }; /* values rounded to float16 at a time: whole vectors */
 
@@ -64,12 +65,29 @@ void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t for
     for (uint32_t i = 0; i < dim; i++) __builtin_memcpy(to + 4 * (size_t)i * stride, x + i, 4);
 }
 
-void ox_kv_store(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+/* Writes the keys and values of the batch into a layer of the cache. */
+typedef struct kv_store_args {
+    int32_t keys, values; /* buffers */
+    int32_t layer;
+} kv_store_args;
+OX_OPERANDS(kv_store)
+
+int32_t ox_check_kv_store(const ox_model *model, const ox_op *op) {
+    const kv_store_args args = kv_store_args_of(op);
+    const ox_buffer *k = ox_find_buffer(model, args.keys), *v = ox_find_buffer(model, args.values);
+    const ox_kv_layer *layer = ox_find_layer(model, args.layer);
+    return ox_model_status(ox_is_batch(k) && ox_is_batch(v) && layer &&
+                           k->width == (uint64_t)layer->n_heads * layer->k_dim &&
+                           v->width == (uint64_t)layer->n_heads * layer->v_dim);
+}
+
+void ox_kv_store(const ox_run *run, const ox_op *op) {
+    const kv_store_args args = kv_store_args_of(op);
     const ox_model *model = run->model;
-    const ox_kv_layer *layer = ox_kv_layer_at(model, op->i[0]);
-    const ox_buffer *keys = ox_buffer_at(run, op->src[0]), *values = ox_buffer_at(run, op->src[1]);
+    const ox_kv_layer *layer = ox_kv_layer_at(model, args.layer);
+    const ox_buffer *keys = ox_buffer_at(run, args.keys), *values = ox_buffer_at(run, args.values);
     uint32_t first, last;
-    ox_partition(run, n_rows * layer->n_heads, &first, &last);
+    ox_partition(run, run->batch->n_tokens * layer->n_heads, &first, &last);
     for (uint32_t i = first; i < last; i++) {
         const uint32_t t = i / layer->n_heads, head = i % layer->n_heads;
         const ox_sequence *sequence = ox_sequence_of(run, t);

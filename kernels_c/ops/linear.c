@@ -1,14 +1,9 @@
-/* OX_LINEAR: dst = weight @ src (+ bias), the weights quantized or not. */
+/* Linear: dst = weight @ src (+ bias), the weights quantized or not. */
 #include "ops/linear.h"
 #include "ops/linear_float.h"
+#include "ops/operands.h"
 #include "quant/gemm.h"
 #include "quant/repack.h"
-
-uint64_t ox_linear_shared_bytes(const ox_tensor *weight, uint32_t n_rows) {
-    ox_format format;
-    if (!ox_find_format(weight->format, &format)) return 0;
-    return ox_activation_bytes(weight->n_in, n_rows);
-}
 
 uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
     ox_format format;
@@ -96,8 +91,8 @@ static void multiply_panel(const ox_run *run, const ox_product *product, const o
     }
 }
 
-void ox_linear_quantized(const ox_run *run, ox_queue *queue, const ox_product *product,
-                         const ox_format *format, const ox_activations *acts) {
+static void multiply_quantized(const ox_run *run, ox_queue *queue, const ox_product *product,
+                               const ox_format *format, const ox_activations *acts) {
     const uint32_t n_out = product->weight->n_out;
     const uint32_t n_panels = n_out / PANEL + (n_out % PANEL != 0);
     const uint32_t per_chunk = tiles_per_chunk(run, product, n_panels);
@@ -110,51 +105,58 @@ void ox_linear_quantized(const ox_run *run, ox_queue *queue, const ox_product *p
     }
 }
 
-/* 1 if the operation before this one has left the same input quantized in the same place. */
-static int32_t input_is_ready(const ox_run *run, const ox_op *op) {
-    const ox_op *ops = (const ox_op *)(uintptr_t)run->model->ops;
-    const ox_op *previous = op - 1;
+void ox_multiply(const ox_run *run, ox_queue *queue, const ox_product *product,
+                 uint8_t *quantized) {
     ox_format format;
-    if (op <= ops || op >= ops + run->model->n_ops || ox_has_barrier(run, op)) return 0;
-    return previous->kind == OX_LINEAR && previous->src[0] == op->src[0] &&
-           previous->dst != op->src[0] &&
-           ox_find_format(ox_tensor_at(run, previous->tensor[0])->format, &format);
-}
-
-static void quantize_input(const ox_run *run, const ox_op *op, const ox_activations *acts,
-                           const float *src, uint32_t n_rows) {
-    if (run->is_replicated) {
-        const ox_run view = ox_single_threaded(run);
-        ox_quantize_rows(&view, acts, src, n_rows);
+    if (!ox_find_format(product->weight->format, &format)) {
+        ox_linear_float(run, queue, product);
         return;
     }
-    /* another thread may still be reading what the operation before has put there */
-    if (!ox_has_barrier(run, op)) ox_barrier_wait(run);
-    ox_quantize_rows(run, acts, src, n_rows);
-    ox_barrier_wait(run);
+    const ox_activations acts =
+        ox_activations_at(quantized, product->weight->n_in, product->n_rows);
+    multiply_quantized(run, queue, product, &format, &acts);
 }
 
-void ox_linear(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    if (n_rows == 0) return;
-    const ox_tensor *bias = op->tensor[1] >= 0 ? ox_tensor_at(run, op->tensor[1]) : NULL;
+/* dst[t][column .. column + n_out) = weight @ src[t] (+ bias) */
+typedef struct linear_args {
+    int32_t src; /* if the weight is quantized, Quantize has prepared it */
+    int32_t weight;
+    int32_t bias; /* a vector of n_out values, or -1 */
+    int32_t column;
+} linear_args;
+OX_OPERANDS(linear)
+
+int32_t ox_check_linear(const ox_model *model, const ox_op *op) {
+    const linear_args args = linear_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
+    const ox_tensor *weight = ox_find_tensor(model, args.weight);
+    const int32_t status = ox_check_matrix(weight);
+    if (status) return status;
+    return ox_model_status(
+        ox_is_divided(dst) && ox_same_rows(src, dst) && src != dst && weight->n_in == src->width &&
+        args.column >= 0 && (uint64_t)args.column + weight->n_out <= dst->width &&
+        (args.bias < 0 || ox_is_vector(ox_find_tensor(model, args.bias), weight->n_out)));
+}
+
+ox_scratch ox_linear_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
+                             uint32_t n_threads) {
+    (void)n_threads;
+    const ox_tensor *weight = ox_find_tensor(model, linear_args_of(op).weight);
+    return (ox_scratch){.local = weight ? ox_linear_local_bytes(weight, n_tokens) : 0};
+}
+
+void ox_linear(const ox_run *run, const ox_op *op) {
+    const linear_args args = linear_args_of(op);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
     const ox_product product = {
-        .weight = ox_tensor_at(run, op->tensor[0]),
-        .bias = bias ? (const float *)(uintptr_t)bias->data : NULL,
-        .src = ox_row(ox_buffer_at(run, op->src[0]), 0),
-        .dst = ox_row(dst, 0) + op->i[0],
+        .weight = ox_tensor_at(run, args.weight),
+        .bias = ox_vector_at(run, args.bias),
+        .src = ox_row(ox_buffer_at(run, args.src), 0),
+        .dst = ox_row(dst, 0) + args.column,
         .dst_stride = dst->width,
-        .n_rows = n_rows,
+        .n_rows = ox_n_rows(run, dst),
     };
+    if (product.n_rows == 0) return;
     ox_queue queue = ox_queue_of(run, op);
-    ox_format format;
-    if (!ox_find_format(product.weight->format, &format)) {
-        ox_linear_float(run, &queue, &product);
-        return;
-    }
-    const uint32_t n_in = product.weight->n_in;
-    const ox_activations acts =
-        ox_activations_at(run->is_replicated ? run->replica_input : run->shared, n_in, n_rows);
-    if (!input_is_ready(run, op)) quantize_input(run, op, &acts, product.src, n_rows);
-    ox_linear_quantized(run, &queue, &product, &format, &acts);
+    ox_multiply(run, &queue, &product, run->prepared);
 }

@@ -1,5 +1,5 @@
-/* OX_RMS_NORM and OX_LAYER_NORM. */
-#include "internal.h"
+/* RMSNorm and LayerNorm. */
+#include "ops/operands.h"
 #include "simd/simd.h"
 
 static float sum_of_squares(const float *x, uint32_t n) {
@@ -48,33 +48,80 @@ static void normalize(const float *x, const float *weight, const float *bias, ui
     }
 }
 
-static const float *vector_at(const ox_run *run, int32_t tensor) {
-    return tensor >= 0 ? (const float *)(uintptr_t)ox_tensor_at(run, tensor)->data : NULL;
+/* dst = src / sqrt(mean(src^2) + eps) * weight, over groups of `group` values: a row, or one head
+ */
+typedef struct rms_norm_args {
+    int32_t src;
+    int32_t weight; /* a vector of `group` values, or -1 */
+    int32_t group;
+    float eps;
+} rms_norm_args;
+OX_OPERANDS(rms_norm)
+
+int32_t ox_check_rms_norm(const ox_model *model, const ox_op *op) {
+    const rms_norm_args args = rms_norm_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
+    const uint32_t group = (uint32_t)args.group;
+    return ox_model_status(
+        ox_same_shape(src, dst) && args.group > 0 && src->width % group == 0 &&
+        (args.weight < 0 || ox_is_vector(ox_find_tensor(model, args.weight), group)));
 }
 
-void ox_rms_norm(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
-    const uint32_t group = (uint32_t)op->i[0];
-    const float *weight = vector_at(run, op->tensor[0]);
+void ox_rms_norm(const ox_run *run, const ox_op *op) {
+    const rms_norm_args args = rms_norm_args_of(op);
+    const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
+    const uint32_t group = (uint32_t)args.group;
+    const float *weight = ox_vector_at(run, args.weight);
     uint32_t first, last;
-    ox_partition(run, n_rows * (src->width / group), &first, &last);
+    ox_partition(run, ox_n_rows(run, dst) * (src->width / group), &first, &last);
     for (uint32_t g = first; g < last; g++) {
         const size_t at = (size_t)g * group;
-        normalize(ox_row(src, 0) + at, weight, NULL, group, op->f[0], ox_row(dst, 0) + at);
+        normalize(ox_row(src, 0) + at, weight, NULL, group, args.eps, ox_row(dst, 0) + at);
     }
 }
 
-void ox_layer_norm(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_buffer *src = ox_buffer_at(run, op->src[0]), *dst = ox_buffer_at(run, op->dst);
-    const ox_tensor *tensor = ox_tensor_at(run, op->tensor[0]);
-    const float *weight = vector_at(run, op->tensor[0]), *bias = vector_at(run, op->tensor[1]);
-    const uint32_t group = (uint32_t)op->i[0], n_groups = tensor->n_in * tensor->n_out / group;
+/* dst = (src - mean) / sqrt(variance + eps) * weight (+ bias), over groups of `group` values */
+typedef struct layer_norm_args {
+    int32_t src;
+    int32_t weight; /* float32 values of one group, or of several groups in turn */
+    int32_t bias;   /* as many values, or -1 */
+    int32_t group;
+    float eps;
+} layer_norm_args;
+OX_OPERANDS(layer_norm)
+
+/* A float32 vector or matrix of whole groups that divide a row. */
+static int32_t is_group_weight(const ox_tensor *tensor, uint32_t group, uint32_t width) {
+    if (!tensor || tensor->format != 0 || tensor->data == 0) return 0;
+    const uint64_t n = (uint64_t)tensor->n_in * tensor->n_out;
+    return n > 0 && n <= width && width % n == 0 && n % group == 0 && tensor->bytes == n * 4;
+}
+
+int32_t ox_check_layer_norm(const ox_model *model, const ox_op *op) {
+    const layer_norm_args args = layer_norm_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
+    const ox_tensor *weight = ox_find_tensor(model, args.weight);
+    if (!ox_same_shape(src, dst) || args.group <= 0 ||
+        !is_group_weight(weight, (uint32_t)args.group, src->width)) {
+        return OX_BAD_MODEL;
+    }
+    const uint32_t n_values = weight->n_in * weight->n_out;
+    return ox_model_status(args.bias < 0 ||
+                           ox_is_vector(ox_find_tensor(model, args.bias), n_values));
+}
+
+void ox_layer_norm(const ox_run *run, const ox_op *op) {
+    const layer_norm_args args = layer_norm_args_of(op);
+    const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
+    const ox_tensor *tensor = ox_tensor_at(run, args.weight);
+    const float *weight = ox_vector_at(run, args.weight), *bias = ox_vector_at(run, args.bias);
+    const uint32_t group = (uint32_t)args.group, n_groups = tensor->n_in * tensor->n_out / group;
     uint32_t first, last;
-    ox_partition(run, n_rows * (src->width / group), &first, &last);
+    ox_partition(run, ox_n_rows(run, dst) * (src->width / group), &first, &last);
     for (uint32_t g = first; g < last; g++) {
         const size_t at = (size_t)g * group, weight_at = (size_t)(g % n_groups) * group;
         float *to = ox_row(dst, 0) + at;
         center(ox_row(src, 0) + at, group, to);
-        normalize(to, weight + weight_at, bias ? bias + weight_at : NULL, group, op->f[0], to);
+        normalize(to, weight + weight_at, bias ? bias + weight_at : NULL, group, args.eps, to);
     }
 }

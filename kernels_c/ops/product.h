@@ -1,4 +1,4 @@
-/* A matrix product: what OX_LINEAR and OX_EXPERT_LINEAR compute. */
+/* A matrix product. */
 #ifndef OX_PRODUCT_H
 #define OX_PRODUCT_H
 

@@ -1,5 +1,5 @@
-/* OX_ROPE_TABLE and OX_ROPE. */
-#include "internal.h"
+/* RopeTable and Rope. */
+#include "ops/operands.h"
 #include "simd/simd.h"
 
 /* Sine and cosine for |x| up to about 1e8: x = n pi/2 + r, with pi/2 in two parts, then the Taylor
@@ -23,18 +23,38 @@ static void sin_cos(double x, float *sine, float *cosine) {
     *cosine = (float)cosines[n & 3];
 }
 
-void ox_rope_table(const ox_run *run, const ox_op *op, uint32_t n_rows) {
+/* dst[t] = m * (cos a, then sin a) with angles a = position[t] * inverse_frequencies */
+typedef struct rope_table_args {
+    int32_t inverse_frequencies; /* a constant: half as many values as dst is wide */
+    int32_t magnitudes; /* a constant: m of the position divided by run_length, or the last */
+    int32_t run_length;
+} rope_table_args;
+OX_OPERANDS(rope_table)
+
+int32_t ox_check_rope_table(const ox_model *model, const ox_op *op) {
+    const rope_table_args args = rope_table_args_of(op);
+    const ox_buffer *dst = ox_find_buffer(model, op->dst);
+    const ox_tensor *frequencies = ox_find_constant(model, args.inverse_frequencies);
+    const ox_tensor *magnitudes = ox_find_constant(model, args.magnitudes);
+    return ox_model_status(ox_is_batch(dst) && dst->width % 2 == 0 &&
+                           ox_is_vector(frequencies, dst->width / 2) && magnitudes &&
+                           magnitudes->n_in > 0 && ox_is_vector(magnitudes, magnitudes->n_in) &&
+                           args.run_length > 0);
+}
+
+void ox_rope_table(const ox_run *run, const ox_op *op) {
+    const rope_table_args args = rope_table_args_of(op);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    const ox_tensor *runs = ox_constant_at(run, args.magnitudes);
     const uint8_t *frequencies =
-        (const uint8_t *)(uintptr_t)ox_constant_at(run, op->tensor[0])->data;
-    const ox_tensor *runs = ox_constant_at(run, op->tensor[1]);
+        (const uint8_t *)(uintptr_t)ox_constant_at(run, args.inverse_frequencies)->data;
     const uint8_t *magnitudes = (const uint8_t *)(uintptr_t)runs->data;
     const uint32_t half = dst->width / 2, last_run = runs->n_in - 1;
     uint32_t first, last;
-    ox_partition(run, n_rows, &first, &last);
+    ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t t = first; t < last; t++) {
         const uint32_t position = ox_position(ox_sequence_of(run, t), t);
-        const uint32_t n = position / (uint32_t)op->i[0], r = n < last_run ? n : last_run;
+        const uint32_t n = position / (uint32_t)args.run_length, r = n < last_run ? n : last_run;
         const float magnitude = v_float_of_bits(v_load_u32(magnitudes + 4 * (size_t)r));
         float *row = ox_row(dst, t);
         for (uint32_t j = 0; j < half; j++) {
@@ -73,22 +93,42 @@ static void rotate_neox(float *x, const float *cosines, const float *sines, uint
 
 void ox_rotate(float *x, const float *cosines, const float *sines, uint32_t n_pairs,
                uint32_t style) {
-    if (style == 0) {
+    if (style == OX_INTERLEAVED) {
         rotate_interleaved(x, cosines, sines, n_pairs);
     } else {
         rotate_neox(x, cosines, sines, n_pairs);
     }
 }
 
-void ox_rope(const ox_run *run, const ox_op *op, uint32_t n_rows) {
-    const ox_buffer *x = ox_buffer_at(run, op->dst), *table = ox_buffer_at(run, op->src[1]);
-    const uint32_t head = (uint32_t)op->i[0], half = (uint32_t)op->i[1] / 2;
+/* Rotates the first n_rot values of each head of dst, in place. */
+typedef struct rope_args {
+    int32_t table; /* a buffer of RopeTable, n_rot wide */
+    int32_t head_dim;
+    int32_t n_rot;
+    int32_t style; /* enum ox_rope_style */
+} rope_args;
+OX_OPERANDS(rope)
+
+int32_t ox_check_rope(const ox_model *model, const ox_op *op) {
+    const rope_args args = rope_args_of(op);
+    const ox_buffer *x = ox_find_buffer(model, op->dst), *table = ox_find_buffer(model, args.table);
+    return ox_model_status(ox_is_batch(x) && ox_is_batch(table) && x != table &&
+                           args.head_dim > 0 && args.n_rot > 0 && args.n_rot % 2 == 0 &&
+                           args.n_rot <= args.head_dim && x->width % (uint32_t)args.head_dim == 0 &&
+                           table->width == (uint32_t)args.n_rot &&
+                           (args.style == OX_INTERLEAVED || args.style == OX_NEOX));
+}
+
+void ox_rope(const ox_run *run, const ox_op *op) {
+    const rope_args args = rope_args_of(op);
+    const ox_buffer *x = ox_buffer_at(run, op->dst), *table = ox_buffer_at(run, args.table);
+    const uint32_t head = (uint32_t)args.head_dim, half = (uint32_t)args.n_rot / 2;
     const uint32_t n_heads = x->width / head;
     uint32_t first, last;
-    ox_partition(run, n_rows * n_heads, &first, &last);
+    ox_partition(run, ox_n_rows(run, x) * n_heads, &first, &last);
     for (uint32_t i = first; i < last; i++) {
         const float *cosines = ox_row(table, i / n_heads);
         float *values = ox_row(x, i / n_heads) + (size_t)(i % n_heads) * head;
-        ox_rotate(values, cosines, cosines + half, half, (uint32_t)op->i[2]);
+        ox_rotate(values, cosines, cosines + half, half, (uint32_t)args.style);
     }
 }

@@ -1,8 +1,14 @@
-/* Rounds the inputs of a linear operation to 8 bits, in blocks of 32 with a float32 scale. */
+/* Rounds the inputs of a product to 8 bits, in blocks of 32 with a float32 scale. */
 #include "quant/activations.h"
+
+enum { MAX_GROUP = V_TILE_TOKENS + OX_GEMV_TOKENS };
 
 static uint32_t group_size(uint32_t n_rows) {
     return n_rows <= OX_GEMV_TOKENS ? n_rows : V_TILE_TOKENS;
+}
+
+uint32_t ox_activation_groups(uint32_t n_rows) {
+    return n_rows ? (n_rows + group_size(n_rows) - 1) / group_size(n_rows) : 0;
 }
 
 uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows) {
@@ -94,11 +100,11 @@ static float residual_threshold(const ox_act_block *blocks, uint32_t n_blocks, u
 
 /* Refinements of a group; a block that one token refines has a place for every token, which is zero
  * for the others. */
-static void quantize_residuals(const ox_activations *to, uint32_t g, const float *rows,
+static void quantize_residuals(const ox_activations *to, uint32_t g, const float *const *rows,
                                uint32_t n_tokens) {
     const uint32_t n_blocks = to->n_blocks, group = to->group;
-    const size_t first = (size_t)g * n_blocks * group, n_in = (size_t)n_blocks * 32;
-    float threshold[V_TILE_TOKENS + OX_GEMV_TOKENS];
+    const size_t first = (size_t)g * n_blocks * group;
+    float threshold[MAX_GROUP];
     for (uint32_t t = 0; t < n_tokens; t++) {
         threshold[t] = residual_threshold(to->blocks + first + t, n_blocks, group);
     }
@@ -113,7 +119,7 @@ static void quantize_residuals(const ox_activations *to, uint32_t g, const float
         if (!found) continue;
         for (uint32_t t = 0; t < n_tokens; t++) {
             if (block[t].scale * block[t].scale > threshold[t]) {
-                quantize_residual(rows + t * n_in + b * 32, block[t].scale, residual + t);
+                quantize_residual(rows[t] + (size_t)b * 32, block[t].scale, residual + t);
             } else {
                 __builtin_memset(residual + t, 0, sizeof *residual);
             }
@@ -123,19 +129,17 @@ static void quantize_residuals(const ox_activations *to, uint32_t g, const float
     to->n_residuals[g] = n_residuals;
 }
 
-/* Groups are shared between threads: a single token is too little work to share. */
-void ox_quantize_rows(const ox_run *run, const ox_activations *to, const float *rows,
-                      uint32_t n_rows) {
+void ox_quantize_groups(const ox_activations *to, const ox_input_rows *rows, uint32_t n_rows,
+                        uint32_t first, uint32_t last) {
     const uint32_t n_blocks = to->n_blocks, group = to->group;
-    uint32_t first, last;
-    ox_partition(run, (n_rows + group - 1) / group, &first, &last);
     for (uint32_t g = first; g < last; g++) {
         const uint32_t left = n_rows - g * group, n_tokens = left < group ? left : group;
-        const float *x = rows + (size_t)g * group * n_blocks * 32;
+        const float *x[MAX_GROUP];
         ox_act_block *blocks = to->blocks + (size_t)g * n_blocks * group;
         for (uint32_t t = 0; t < n_tokens; t++) {
+            x[t] = ox_input_row(rows, g * group + t, n_blocks * 32);
             for (uint32_t b = 0; b < n_blocks; b++) {
-                quantize_block(x + ((size_t)t * n_blocks + b) * 32, blocks + (size_t)b * group + t);
+                quantize_block(x[t] + (size_t)b * 32, blocks + (size_t)b * group + t);
             }
         }
         quantize_residuals(to, g, x, n_tokens);

@@ -1,4 +1,4 @@
-/* The quantized input of a linear operation. */
+/* The quantized input of a product. */
 #ifndef OX_ACTIVATIONS_H
 #define OX_ACTIVATIONS_H
 
@@ -36,9 +36,22 @@ typedef struct ox_activations {
 
 uint64_t ox_activation_bytes(uint32_t n_in, uint32_t n_rows);
 ox_activations ox_activations_at(uint8_t *memory, uint32_t n_in, uint32_t n_rows);
+uint32_t ox_activation_groups(uint32_t n_rows);
 
-/* Quantizes this thread's share of rows[0 .. n_rows) of n_in values. */
-void ox_quantize_rows(const ox_run *run, const ox_activations *to, const float *rows,
-                      uint32_t n_rows);
+/* Rows of n_in values: row i is row numbers[i] / divisor of an array, or row i if numbers is NULL.
+ */
+typedef struct ox_input_rows {
+    const float *array;
+    const uint32_t *numbers;
+    uint32_t divisor;
+} ox_input_rows;
+
+static inline const float *ox_input_row(const ox_input_rows *rows, uint32_t i, uint32_t n_in) {
+    return rows->array + (size_t)(rows->numbers ? rows->numbers[i] / rows->divisor : i) * n_in;
+}
+
+/* Quantizes the groups first .. last - 1 of n_rows rows. */
+void ox_quantize_groups(const ox_activations *to, const ox_input_rows *rows, uint32_t n_rows,
+                        uint32_t first, uint32_t last);
 
 #endif

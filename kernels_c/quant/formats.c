@@ -19,3 +19,9 @@ int32_t ox_check_weight(const ox_tensor *weight) {
     /* row_bytes < 2^34, so the quotient cannot hide an overflow */
     return weight->bytes % row_bytes == 0 && weight->bytes / row_bytes == weight->n_out;
 }
+
+int32_t ox_check_matrix(const ox_tensor *weight) {
+    if (!weight || weight->data == 0) return OX_BAD_MODEL;
+    if (!ox_format_supported(weight->format)) return OX_BAD_FORMAT;
+    return ox_check_weight(weight) ? OX_OK : OX_BAD_MODEL;
+}

@@ -169,5 +169,7 @@ V_INLINE uint32_t spread4(uint32_t x) { return ((x & 0xf) * 0x00204081u) & 0x010
 /* formats.c: 1 if n_in, n_out, bytes, packed and format of a weight fit together and have kernels.
  */
 int32_t ox_check_weight(const ox_tensor *weight);
+/* The status of a weight, which may be NULL, as the matrix of an operation. */
+int32_t ox_check_matrix(const ox_tensor *weight);
 
 #endif

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..config import ModelConfig
     from ..gguf.reader import GGUFFile
-    from ..plan.operations import Plan
+    from ..plan.plan import Plan
 
 
 def build_model(gguf: GGUFFile, context_size: int | None = None) -> tuple[ModelConfig, Plan]:

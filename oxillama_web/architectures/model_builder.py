@@ -19,7 +19,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
-from ..plan.operations import Plan, PlanBuilder
+from ..plan.builder import PlanBuilder
+from ..plan.plan import Plan
 from .hyperparameters import (
     TOKEN_EMBEDDING,
     Hyperparameters,

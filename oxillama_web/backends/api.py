@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..plan.lora import LoraAdapter
-    from ..plan.operations import Plan
+    from ..plan.plan import Plan
     from .offload import LayerPager
 
 Outputs = Literal["last", "all"]

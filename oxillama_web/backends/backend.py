@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..config import EngineConfig, KVCacheType
     from ..gguf.source import ModelSource
     from ..gguf.strings import StringKernels
-    from ..plan.operations import Plan
+    from ..plan.plan import Plan
     from .api import Executor
     from .kernels.device import Device
     from .kernels.library import Library

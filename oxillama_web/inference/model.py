@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..grammar import Constraint
     from ..grammar.masks import GrammarMasks
     from ..plan.lora import AppliedLora
-    from ..plan.operations import Plan
+    from ..plan.plan import Plan
     from ..sampling import SamplerConfig
     from ..tokenizer import Tokenizer
 

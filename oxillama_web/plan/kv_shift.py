@@ -18,14 +18,13 @@ from .operations import (
     PositionEmbed,
     Rope,
     RopeTable,
-    op_reads,
-    op_writes,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .operations import Plan, RopeStyle
+    from .operations import RopeStyle
+    from .plan import Plan
 
 
 class KeyRotation(NamedTuple):
@@ -62,10 +61,10 @@ def key_rotations(plan: Plan) -> list[KeyRotation] | None:
                 layers[op.layer] = rotation
             case Linear() | Attention() | ExpertLinear():
                 rotated.pop(op.dst, None)
-            case _ if any(name in rotated for name in op_reads(op)):
-                rotated[op_writes(op)] = None
+            case _ if any(name in rotated for name in op.reads):
+                rotated[op.writes] = None
             case _:
-                rotated.pop(op_writes(op), None)
+                rotated.pop(op.writes, None)
     return layers
 
 

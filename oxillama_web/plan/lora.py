@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from ..gguf.reader import GGUFFile
-from .operations import Add, Buffer, Embed, Linear, Op, Plan, op_weights, op_writes
+from .operations import Add, Embed, Linear
+from .plan import Buffer, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..config import ModelConfig
     from ..gguf.reader import Buffer as Bytes
     from ..gguf.reader import TensorInfo
+    from .plan import Operation
 
 _A, _B = ".lora_a", ".lora_b"
 
@@ -157,7 +159,7 @@ class _Writer:
         self._adapters: dict[str, LoraAdapter] = {}
         self._waiting: list[Linear] = []
 
-    def take(self, op: Op) -> None:
+    def take(self, op: Operation) -> None:
         if self._waiting and not (isinstance(op, Linear) and op.src == self._waiting[0].src):
             self._change_linears()
         self._plan.ops.append(op)
@@ -176,7 +178,7 @@ class _Writer:
         # an encoder ends with its hidden states
         self._plan.n_hidden_ops = self._plan.n_hidden_ops or len(self._plan.ops)
         # buffers are numbered in the order of their first use
-        written = dict.fromkeys(op_writes(op) for op in self._plan.ops)
+        written = dict.fromkeys(op.writes for op in self._plan.ops)
         buffers = self._plan.buffers
         self._plan.buffers = {name: buffers[name] for name in written if name in buffers}
         return self._plan, self._adapters
@@ -275,8 +277,8 @@ def _read_pairs(tensors: Mapping[str, TensorInfo]) -> dict[str, LoraPair]:
 
 
 def _check_weights(adapter: LoraAdapter, plan: Plan, tensors: Mapping[str, TensorInfo]) -> None:
-    def used_by(kind: type[Op]) -> set[str]:
-        names = {name for op in plan.ops if isinstance(op, kind) for name in op_weights(op)[:1]}
+    def used_by(kind: type[Operation]) -> set[str]:
+        names = {name for op in plan.ops if isinstance(op, kind) for name in op.weights[:1]}
         return {_find_part(plan.weights[name], tensors).tensor for name in names}
 
     embedded, multiplied = used_by(Embed), used_by(Linear)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..backends.kernels.abi import PANEL_ROWS
-from .operations import Embed, Linear, Plan, op_weights
+from .operations import Embed, Linear
 
 if TYPE_CHECKING:
     from ..gguf.reader import TensorInfo
-    from .operations import Op
+    from .plan import Operation, Plan
 
 # Weights this small are kept: norms, biases, learned positions of small models.
 SMALL_BYTES = 1 << 16
@@ -66,7 +66,7 @@ def split_large_products(plan: Plan, limit: int) -> Plan:
             result.ops.append(op)
         if index + 1 == plan.n_hidden_ops:
             result.n_hidden_ops = len(result.ops)
-    used = {name for op in result.ops for name in op_weights(op)}
+    used = {name for op in result.ops for name in op.weights}
     result.weights = {name: info for name, info in result.weights.items() if name in used}
     return result
 
@@ -74,7 +74,7 @@ def split_large_products(plan: Plan, limit: int) -> Plan:
 def paged_weights(plan: Plan, kept: Sequence[str]) -> set[str]:
     """Names of the weights that come and go: matrices of some size, but embeddings are by rows."""
     embedded = {op.weight for op in plan.ops if isinstance(op, Embed)}
-    multiplied = {name for op in plan.ops if not isinstance(op, Embed) for name in op_weights(op)}
+    multiplied = {name for op in plan.ops if not isinstance(op, Embed) for name in op.weights}
     return {
         name
         for name, info in plan.weights.items()
@@ -92,7 +92,7 @@ def cut(plan: Plan, paged: set[str], limit: int) -> list[Segment]:
     for index, op in enumerate(plan.ops):
         needed = {
             name: plan.weights[name].nbytes
-            for name in op_weights(op)
+            for name in op.weights
             if name in paged and not isinstance(op, Embed)
         }
         merged = weights | needed
@@ -110,7 +110,7 @@ def _segment(first: int, end: int, weights: dict[str, int]) -> Segment:
     return Segment(first, end - first, tuple(weights), sum(weights.values()))
 
 
-def _parts(plan: Plan, op: Op, limit: int) -> dict[str, TensorInfo]:
+def _parts(plan: Plan, op: Operation, limit: int) -> dict[str, TensorInfo]:
     """Rows of a linear operation's weight, in parts of whole panels."""
     assert isinstance(op, Linear)
     info = plan.weights[op.weight]

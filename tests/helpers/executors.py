@@ -10,7 +10,7 @@ from oxillama_web.backends.numpy.executor import NumpyExecutor
 from oxillama_web.config import KVCacheType
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.gguf.source import MemorySource
-from oxillama_web.plan.operations import Plan
+from oxillama_web.plan.plan import Plan
 
 
 def numpy_executor(model: GGUFFile, plan: Plan | None = None) -> Executor:

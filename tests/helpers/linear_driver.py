@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from paths import ROOT
 
 from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels import library as executors_library
+from oxillama_web.backends.kernels.lowering import arguments
 from oxillama_web.backends.kernels.memory import Memory
 from oxillama_web.gguf.dequantize import dequantize
+from oxillama_web.plan.operations import Embed, Linear, Quantize
+from oxillama_web.plan.plan import Operation, Role
 
 sys.path.insert(0, str(ROOT / "kernels_c"))
 import build
@@ -178,13 +182,17 @@ def run_linear(
     bias: np.ndarray | None = None,
     n_threads: int = 1,
 ) -> list[np.ndarray]:
-    """weights @ x for each of several weights over the same float32 input [n_tokens, n_in]."""
+    """weights @ x for each of several weights over the same float32 input [n_tokens, n_in].
+
+    The input is quantized once, if some weight is.
+    """
     n_tokens = len(x)
     source = Block(x.nbytes, np.ascontiguousarray(x, np.float32).tobytes())
     outputs = [Block(4 * n_tokens * weight.n_out) for weight in weights]
     tensors = [weight.struct() for weight in weights]
     buffers = [abi.Buffer(source.address, n_tokens, x.shape[1], 0, 0)]
-    operations = []
+    is_quantized = any(weight.format in QUANTIZED_FORMATS.values() for weight in weights)
+    operations = [operation_row(Quantize, src=0)] if is_quantized else []
     bias_memory = None
     if bias is not None:
         # an odd address: kernels must take any
@@ -192,10 +200,9 @@ def run_linear(
         tensors.append(abi.Tensor(bias_memory.address + 1, 4 * len(bias), 0, 0, len(bias), 1))
     for i, (weight, output) in enumerate(zip(weights, outputs, strict=True)):
         buffers.append(abi.Buffer(output.address, n_tokens, weight.n_out, 0, 0))
-        operation = abi.Op(kind=abi.LINEAR, barrier=EVERY_PASS if i == 0 else 0, dst=i + 1)
-        operation.src[:] = [0, -1]
-        operation.tensor[:] = [i, -1 if bias is None else len(weights)]
-        operations.append(operation)
+        operands = {"src": 0, "weight": i, "bias": -1 if bias is None else len(weights)}
+        barrier = EVERY_PASS if i == 0 else 0
+        operations.append(operation_row(Linear, i + 1, barrier, column=0, **operands))
     _forward(library, tensors, buffers, operations, [0] * n_tokens, n_threads)
     return [output.floats(n_tokens) for output in outputs]
 
@@ -205,13 +212,36 @@ def run_embed(
 ) -> np.ndarray:
     """Rows of a weight as float32."""
     output = Block(4 * len(tokens) * weight.n_in)
-    operation = abi.Op(kind=abi.EMBED, barrier=EVERY_PASS, dst=0)
-    operation.src[:] = [-1, -1]
-    operation.tensor[:] = [0, -1]
-    operation.f[0] = scale
+    operation = operation_row(Embed, dst=0, weight=0, scale=scale)
     buffers = [abi.Buffer(output.address, len(tokens), weight.n_in, 0, 0)]
     _forward(library, [weight.struct()], buffers, [operation], tokens, 1)
     return output.floats(len(tokens))
+
+
+def operation_row(
+    operation: type[Operation], dst: int = -1, barrier: int = EVERY_PASS, **operands: float
+) -> abi.Op:
+    """A row of the kernels' table, of numbers: dst is the buffer that is written.
+
+    Weights that are not named are -1, other operands 0.
+    """
+    names = [operand.name for operand in arguments(operation)]
+    assert set(operands) <= set(names), (operation, set(operands) - set(names))
+    row = abi.Op(kind=operation.kind, barrier=barrier, dst=dst)
+    for operand in arguments(operation):
+        absent = -1 if operand.role in (Role.VECTOR, Role.MATRIX) else 0
+        set_operand(row, operation, operand.name, operands.get(operand.name, absent))
+    return row
+
+
+def set_operand(row: abi.Op, operation: type[Operation], name: str, value: float) -> None:
+    """Changes an operand of a row, or its `kind` or `dst`."""
+    if name in ("kind", "dst"):
+        setattr(row, name, value)
+        return
+    index, operand = next((i, o) for i, o in enumerate(arguments(operation)) if o.name == name)
+    is_float = operand.role is Role.FLOAT
+    row.args[index] = int.from_bytes(struct.pack("<f", value), "little") if is_float else int(value)
 
 
 def quantize_activations(x: np.ndarray, refined: bool) -> np.ndarray:

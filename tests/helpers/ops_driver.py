@@ -6,10 +6,11 @@ import ctypes
 from collections.abc import Sequence
 
 import numpy as np
-from linear_driver import EVERY_PASS, Block
+from linear_driver import EVERY_PASS, Block, operation_row
 
 from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels.kv_layout import tile_bytes
+from oxillama_web.plan.plan import Operation
 
 F32, F16, Q8_0 = 0, 1, 8
 
@@ -26,6 +27,7 @@ class KernelPlan:
         self.constants: list[abi.Tensor] = []
         self.buffers: list[abi.Buffer] = []
         self.ops: list[abi.Op] = []
+        self.operations: list[type[Operation]] = []
         self.layers: list[abi.KVLayer] = []
         self.page_bytes = 0
         self.pages: list[Block] = []
@@ -82,21 +84,15 @@ class KernelPlan:
 
     def op(
         self,
-        kind: int,
+        operation: type[Operation],
         *,
-        src: Sequence[int] = (),
         dst: int = -1,
-        tensor: Sequence[int] = (),
-        i: Sequence[int] = (),
-        f: Sequence[float] = (),
         barrier: int = EVERY_PASS,
+        **operands: float,
     ) -> None:
-        row = abi.Op(kind=kind, barrier=barrier, dst=dst)
-        row.src[:] = (*src, -1, -1)[:2]
-        row.tensor[:] = (*tensor, -1, -1)[:2]
-        row.i[: len(i)] = i
-        row.f[: len(f)] = f
-        self.ops.append(row)
+        """An operation whose operands are numbers: see `operation_row`."""
+        self.operations.append(operation)
+        self.ops.append(operation_row(operation, dst, barrier, **operands))
 
     def model(self) -> abi.Model:
         """The tables as they are now; this object must outlive it."""

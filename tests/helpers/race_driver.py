@@ -21,6 +21,7 @@ from oxillama_web.architectures import build_model
 from oxillama_web.backends.kernels import library as executors_library
 from oxillama_web.backends.kernels import lowering
 from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.plan.barriers import Barrier
 from oxillama_web.plan.lora import AppliedLora, apply_loras
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     executors_library.KERNELS_FOLDER = build.SANITIZED
     if arguments.without_barriers:
-        lowering.barriers = lambda plan, own: [0] * len(plan.ops)
+        lowering.barriers = lambda plan, steps, replicated: [Barrier(False, False)] * len(steps)
     for case in CASES:
         write_case(path := arguments.folder / f"{case}.gguf", case, "Q8_0")
         run(path)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oxillama_web.plan.operations import Plan, PlanBuilder
+from oxillama_web.plan.builder import PlanBuilder
+from oxillama_web.plan.plan import Plan
 
 
 @dataclass
 class FakeTensor:
     shape: tuple[int, ...]
+    format: int = 8  # Q8_0
 
 
 def builder(**shapes: tuple[int, ...]) -> PlanBuilder:

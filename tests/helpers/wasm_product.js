@@ -1,15 +1,14 @@
 // Runs matrix products and attention in a standalone kernel module: see test_wasm_kernels.py.
 // The structs are those of kernels_c/ox.h.
 
-const LINEAR = 3;
-const KV_STORE = 6;
-const ATTENTION = 7;
+const OP_BYTES = 64;
 const STACK_AND_DATA = 1 << 20; // the module's own memory lies below
 
 /**
  * @param {string} moduleBase64
- * @param {{ format: number, nOut: number, nIn: number, nTokens: number,
- *     weight: string, input: string }[]} jobs bytes in base64; input: float32, a row for each token
+ * @param {{ format: number, nOut: number, nIn: number, nTokens: number, operations: string,
+ *     weight: string, input: string }[]} jobs bytes in base64; operations: rows of ox_op; input:
+ *     float32, a row for each token
  * @returns {Promise<(string | null)[]>} float32 outputs in base64; null: format not supported
  */
 export async function multiply(moduleBase64, jobs) {
@@ -19,7 +18,7 @@ export async function multiply(moduleBase64, jobs) {
   return outputs;
 }
 
-async function product(module, { format, nOut, nIn, nTokens, weight, input }) {
+async function product(module, { format, nOut, nIn, nTokens, operations, weight, input }) {
   const { kernels, memory, allocate, place, words } = await instantiate(module);
   if (!kernels.ox_format_supported(format)) return null;
   const weightBytes = bytesOf(weight);
@@ -27,8 +26,9 @@ async function product(module, { format, nOut, nIn, nTokens, weight, input }) {
   const target = allocate(4 * nTokens * nOut);
   const tensor = words(place(weightBytes), 0, weightBytes.length, 0, format, 0, nIn, nOut);
   const buffers = words(source, 0, nTokens, nIn, 0, 0, target, 0, nTokens, nOut, 0, 0);
-  const operation = words(LINEAR, 1, 0, -1, 1, 0, -1, ...Array(9).fill(0));
-  const model = words(tensor, 0, buffers, 0, operation, 0, 0, 0, 1, 2, 1, 0, 64, 0, 64, 0);
+  const rows = bytesOf(operations);
+  const tables = [tensor, 0, 0, 0, buffers, 0, place(rows), 0, 0, 0];
+  const model = words(...tables, 1, 0, 2, rows.length / OP_BYTES, 0, 64, 0, 0, 64, 0);
   const sequence = words(0, 0, 0, 0, 0, nTokens);
   const batch = words(allocate(4 * nTokens), 0, 0, 0, sequence, 0, nTokens, 0, 1, 0);
 
@@ -44,15 +44,16 @@ async function product(module, { format, nOut, nIn, nTokens, weight, input }) {
 
 /**
  * @param {string} moduleBase64
- * @param {{ nHeads: number, nKvHeads: number, dim: number, scale: number, kvFormat: number,
- *     tileBytes: number, chunks: number[], q: string, k: string, v: string }} job q, k and v in
- *     base64: float32, a row for each token. chunks: tokens that go through together.
+ * @param {{ operations: string, nHeads: number, nKvHeads: number, dim: number, kvFormat: number,
+ *     tileBytes: number, chunks: number[], q: string, k: string, v: string }} job operations, q, k
+ *     and v in base64: rows of ox_op; float32, a row for each token. chunks: tokens that go through
+ *     together.
  * @returns {Promise<string>} float32 outputs in base64, a row for each token
  */
 export async function attend(moduleBase64, job) {
   const { nHeads, nKvHeads, dim, chunks } = job;
   const module = await WebAssembly.compile(bytesOf(moduleBase64));
-  const { kernels, memory, allocate, words } = await instantiate(module);
+  const { kernels, memory, allocate, place, words } = await instantiate(module);
   const nTokens = chunks.reduce((sum, n) => sum + n, 0);
   const widths = [nHeads * dim, nKvHeads * dim, nKvHeads * dim];
   const inputs = [job.q, job.k, job.v].map(bytesOf);
@@ -66,13 +67,10 @@ export async function attend(moduleBase64, job) {
   const layer = words(0, 0, half, 0, nKvHeads, dim, dim, 0);
   const pages = Array.from({ length: Math.ceil(nTokens / 64) }, () => allocate(2 * half));
   const pageTable = words(...pages.flatMap((page) => [page, 0]));
-  const operations = words(
-    ...[KV_STORE, 3, 1, 2, -1, -1, -1, ...Array(9).fill(0)],
-    ...[ATTENTION, 3, 0, -1, 3, -1, -1, 0, nHeads, ...Array(7).fill(0)],
-  );
-  new DataView(memory.buffer).setFloat32(operations + 64 + 48, job.scale, true);
-  const tables = [0, 0, buffers, 0, operations, 0, layer, 0];
-  const model = words(...tables, 0, 4, 2, 1, 64, job.kvFormat, 2 * half, 0);
+  const rows = bytesOf(job.operations);
+  const tables = [0, 0, 0, 0, buffers, 0, place(rows), 0, layer, 0];
+  const counts = [0, 0, 4, rows.length / OP_BYTES, 1];
+  const model = words(...tables, ...counts, 64, job.kvFormat, 0, 2 * half, 0);
   check(kernels.ox_check_model(model));
   const scratchBytes = kernels.ox_scratch_bytes(model, nTokens, 1);
   const scratch = allocate(Number(scratchBytes));

@@ -7,6 +7,7 @@ import hashlib
 import re
 import subprocess
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from linear_driver import build
@@ -15,6 +16,10 @@ from paths import ROOT
 from oxillama_web import KernelError
 from oxillama_web.backends.kernels import abi, library
 from oxillama_web.backends.kernels.library import load_library
+from oxillama_web.backends.kernels.lowering import arguments
+from oxillama_web.plan import operations as operations_module
+from oxillama_web.plan.operations import Activation, ExpertWeighting, RopeStyle
+from oxillama_web.plan.plan import Operation, Role
 
 HEADER = (ROOT / "kernels_c" / "ox.h").read_text()
 
@@ -45,16 +50,59 @@ def test_numbers_are_those_of_the_header() -> None:
     for name, value in re.findall(r"OX_(\w+) = (\d+),", HEADER):
         if hasattr(abi, name):
             assert getattr(abi, name) == int(value)
-    kinds = re.search(r"enum ox_kind \{(.*?)OX_KIND_END", HEADER, re.S)
-    assert kinds is not None
-    assert all(hasattr(abi, name) for name in re.findall(r"OX_(\w+) = ", kinds.group(1)))
+
+
+def test_operations_have_the_operands_that_c_gives_them() -> None:
+    functions = load_library().functions
+    named = [getattr(operations_module, name) for name in operations_module.__all__]
+    operations = {
+        kind.kind: kind for kind in named if isinstance(kind, type) and issubclass(kind, Operation)
+    }
+    words = {kind: functions.ox_op_words(kind) for kind in range(len(operations) + 2)}
+    assert {kind for kind, n in words.items() if n >= 0} == set(operations)
+    sources = "".join(path.read_text() for path in (ROOT / "kernels_c" / "ops").glob("*.[ch]"))
+    for kind, operation in operations.items():
+        assert words[kind] == len(arguments(operation)), operation
+        name = re.search(rf"X\( ?{kind}, (\w+),", sources)
+        assert name is not None, operation
+        body = re.search(
+            rf"typedef struct {name[1]}_args \{{(.*?)\}} {name[1]}_args;", sources, re.S
+        )
+        assert body is not None, operation
+        declared = re.sub(r"/\*.*?\*/", "", body[1], flags=re.S)
+        members = [
+            (kind, member)
+            for kind, names in re.findall(r"(\w+) ([\w, ]+);", declared)
+            for member in names.split(", ")
+        ]
+        assert members == [
+            ("float" if operand.role is Role.FLOAT else "int32_t", operand.name)
+            for operand in arguments(operation)
+        ]
+
+
+def test_choices_have_the_numbers_that_c_gives_them() -> None:
+    """Of each enum in C: its names in order, and the operands that it stands for."""
+    sources = "".join(path.read_text() for path in (ROOT / "kernels_c").rglob("*.[ch]"))
+    for name, choices in (
+        ("activation", get_args(Activation)),
+        ("weighting", get_args(ExpertWeighting)),
+        ("ox_rope_style", get_args(RopeStyle)),
+    ):
+        body = re.search(rf"enum {name} \{{(.*?)\}};", sources, re.S)
+        assert body is not None
+        members = re.findall(r"(\w+) = (\d+)", body[1])
+        assert members == [
+            (("OX_" if name.startswith("ox_") else "") + choice.upper(), str(number))
+            for number, choice in enumerate(choices)
+        ]
 
 
 def test_another_interface_has_another_version() -> None:
     """Who changes what the header declares counts OX_ABI_VERSION up, and puts the digest here."""
     code = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
     digest = hashlib.sha256(" ".join(code.split()).encode()).hexdigest()
-    assert digest[:16] == "658722e851d96569"
+    assert digest[:16] == "bf83d140519753e5"
 
 
 @pytest.mark.parametrize(

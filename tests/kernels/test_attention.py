@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from linear_driver import libraries, load
 from ops_driver import F16, F32, Q8_0, KernelPlan, Pool
 
-from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.numpy.executor import _attention
-from oxillama_web.plan.operations import Attention
+from oxillama_web.plan.operations import Attention, KVStore
 
 
 @pytest.fixture(scope="module", params=libraries())
@@ -90,13 +89,17 @@ class Case:
         k = plan.buffer(capacity, self.n_kv_heads * self.k_dim)
         v = plan.buffer(capacity, self.n_kv_heads * self.v_dim)
         out = plan.buffer(capacity, self.n_heads * self.v_dim)
-        plan.op(abi.KV_STORE, src=(k, v), i=(layer,))
+        plan.op(KVStore, keys=k, values=v, layer=layer)
         plan.op(
-            abi.ATTENTION,
-            src=(q,),
+            Attention,
+            queries=q,
             dst=out,
-            i=(layer, self.n_heads, self.window, int(not self.causal)),
-            f=(self.scale, self.softcap),
+            layer=layer,
+            n_heads=self.n_heads,
+            window=self.window,
+            causal=int(self.causal),
+            scale=self.scale,
+            softcap=self.softcap,
         )
         assert plan.check(library) == 0
         results, position = [], 0
@@ -311,7 +314,9 @@ def test_threads_share_one_long_context(library: ctypes.CDLL, position: int, win
     plan = KernelPlan(1024, F16)
     layer = plan.layer(3, 4, 5)
     q, out = plan.filled(rng.normal(0, 1, (1, 36))), plan.buffer(1, 45)
-    plan.op(abi.ATTENTION, src=(q,), dst=out, i=(layer, 9, window), f=(1.0,))
+    plan.op(
+        Attention, queries=q, dst=out, layer=layer, n_heads=9, window=window, causal=1, scale=1.0
+    )
     assert plan.check(library) == 0
     plan.batch(1, position)
     for page in plan.pages:
@@ -336,7 +341,7 @@ def test_cache_holds_what_was_stored(library: ctypes.CDLL, kv_format: int) -> No
     keys[7, :6] = [65519, 65520, -1e9, 2.0**-15, 1 + 2.0**-11, 1 + 3 * 2.0**-11]
     keys[8, :5] = [2.0**-14 - 2.0**-27, 2.0**-14 - 2.0**-25, -np.inf, np.nan, -(2.0**-20)]
     k, v = plan.filled(keys), plan.filled(values)
-    plan.op(abi.KV_STORE, src=(k, v), i=(layers[0],))
+    plan.op(KVStore, keys=k, values=v, layer=layers[0])
     assert plan.check(library) == 0
     plan.batch(203)
     for page in plan.pages:
@@ -373,7 +378,7 @@ def test_q8_0_cache_holds_what_was_stored(library: ctypes.CDLL, at: int) -> None
     layer = plan.layers[plan.layer(n_heads, dim, dim)]
     rows = rng.normal(0, 1, (2, 70, n_heads, dim)).astype(np.float32)
     k, v = (plan.filled(part.reshape(70, -1)) for part in rows)
-    plan.op(abi.KV_STORE, src=(k, v), i=(0,))
+    plan.op(KVStore, keys=k, values=v, layer=0)
     assert plan.check(library) == 0
     assert plan.run(library, 70, position=0) == 0
     tile = 64 * (dim + 2 * 2)
@@ -400,7 +405,7 @@ def test_q8_0_cache_of_extreme_values(library: ctypes.CDLL) -> None:
     rows[2, 40] = np.nan
     rows[3] = -2e-6
     k = plan.filled(rows)
-    plan.op(abi.KV_STORE, src=(k, k), i=(0,))
+    plan.op(KVStore, keys=k, values=k, layer=0)
     assert plan.check(library) == 0
     assert plan.run(library, 4, position=0) == 0
     page = np.frombuffer(plan.pages[0].content(), np.uint8)

@@ -7,16 +7,36 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from linear_driver import Block, load, random_weight
+from linear_driver import Block, load, random_weight, set_operand
 from ops_driver import F16, KernelPlan, Pool
 
 from oxillama_web.backends.kernels import abi
+from oxillama_web.backends.kernels.lowering import arguments
+from oxillama_web.plan.operations import (
+    GLU,
+    Activate,
+    Add,
+    Attention,
+    Embed,
+    KVStore,
+    LayerNorm,
+    Linear,
+    PositionEmbed,
+    Quantize,
+    RMSNorm,
+    Rope,
+    RopeTable,
+    Scale,
+    SelectRows,
+    Softcap,
+)
+from oxillama_web.plan.plan import Role
 
 BAD_MODEL, BAD_FORMAT, BAD_BATCH, BAD_TOKEN, BAD_SCRATCH = 1, 2, 3, 4, 5
 N_TOKENS, VOCABULARY = 5, 40
-# the operations of tiny_model
-EMBED, TABLE, NORM, Q, K, V, ROPE, STORE, ATTENTION, OUT, ADD, GLU, SELECT, LOGITS, CAP = range(15)
-LAYER_NORM, ACTIVATE, SCALE = range(15, 18)
+# the operations of TinyModel
+EMBED, TABLE, NORM, QUANTIZE, Q, K, V, ROPE, STORE, ATTENTION, QUANTIZE_OUT, OUT = range(12)
+ADD, GLU_OP, SELECT, LOGITS, CAP, LAYER_NORM, ACTIVATE, SCALE = range(12, 20)
 
 
 @pytest.fixture(scope="module")
@@ -43,24 +63,42 @@ class TinyModel:
         table = plan.buffer(N_TOKENS, 16)
         last, logits = plan.buffer(2, 64, "output"), plan.buffer(2, VOCABULARY, "output")
         layer = plan.layer(2, 16, 16)
-        plan.op(abi.EMBED, dst=x, tensor=(embedding,), f=(1.0,))
-        plan.op(abi.ROPE_TABLE, dst=table, tensor=(frequencies, frequencies), i=(1,))
-        plan.op(abi.RMS_NORM, src=(x,), dst=h, tensor=(norm,), i=(64,), f=(1e-5,))
-        plan.op(abi.LINEAR, src=(h,), dst=queries, tensor=(q,))
-        plan.op(abi.LINEAR, src=(h,), dst=keys, tensor=(k, bias), barrier=0)
-        plan.op(abi.LINEAR, src=(h,), dst=values, tensor=(v,), barrier=0)
-        plan.op(abi.ROPE, src=(queries, table), dst=queries, i=(16, 16, 1))
-        plan.op(abi.KV_STORE, src=(keys, values), i=(layer,))
-        plan.op(abi.ATTENTION, src=(queries,), dst=h, i=(layer, 4, 3), f=(0.25, 5.0))
-        plan.op(abi.LINEAR, src=(h,), dst=queries, tensor=(out,))
-        plan.op(abi.ADD, src=(x, queries), dst=x, f=(1.0,))
-        plan.op(abi.GLU, src=(x, h), dst=x, i=(1,))
-        plan.op(abi.SELECT_ROWS, src=(x,), dst=last)
-        plan.op(abi.LINEAR, src=(last,), dst=logits, tensor=(head,))
-        plan.op(abi.SOFTCAP, src=(logits,), dst=logits, f=(5.0,))
-        plan.op(abi.LAYER_NORM, src=(x,), dst=h, tensor=(norm, norm), i=(32,), f=(1e-5,))
-        plan.op(abi.ACTIVATE, src=(h,), dst=x, i=(1,))
-        plan.op(abi.SCALE, src=(x,), dst=x, f=(0.5,))
+        plan.op(Embed, dst=x, weight=embedding, scale=1.0)
+        plan.op(
+            RopeTable,
+            dst=table,
+            inverse_frequencies=frequencies,
+            magnitudes=frequencies,
+            run_length=1,
+        )
+        plan.op(RMSNorm, src=x, dst=h, weight=norm, group=64, eps=1e-5)
+        plan.op(Quantize, src=h)
+        plan.op(Linear, src=h, dst=queries, weight=q)
+        plan.op(Linear, src=h, dst=keys, weight=k, bias=bias, barrier=0)
+        plan.op(Linear, src=h, dst=values, weight=v, barrier=0)
+        plan.op(Rope, table=table, dst=queries, head_dim=16, n_rot=16, style=1)
+        plan.op(KVStore, keys=keys, values=values, layer=layer)
+        plan.op(
+            Attention,
+            queries=queries,
+            dst=h,
+            layer=layer,
+            n_heads=4,
+            window=3,
+            causal=1,
+            scale=0.25,
+            softcap=5.0,
+        )
+        plan.op(Quantize, src=h)
+        plan.op(Linear, src=h, dst=queries, weight=out)
+        plan.op(Add, a=x, b=queries, dst=x, scale=1.0)
+        plan.op(GLU, gate=x, up=h, dst=x, activation=1)
+        plan.op(SelectRows, src=x, dst=last)
+        plan.op(Linear, src=last, dst=logits, weight=head)
+        plan.op(Softcap, src=logits, dst=logits, cap=5.0)
+        plan.op(LayerNorm, src=x, dst=h, weight=norm, bias=norm, group=32, eps=1e-5)
+        plan.op(Activate, src=h, dst=x, activation=1)
+        plan.op(Scale, src=x, dst=x, factor=0.5)
         self.model = plan.model()
         self.tensors, self.constants, self.buffers, self.ops, self.layers = plan._tables
 
@@ -96,100 +134,105 @@ def test_a_good_model_runs(library: ctypes.CDLL) -> None:
     np.testing.assert_array_equal(tiny.plan.read(7), logits)
 
 
-def changed_op(index: int, member: str, value: int, place: int | None = None) -> TinyModel:
+def changed_op(index: int, name: str, value: float) -> TinyModel:
+    """A model in which an operand of an operation, or its kind or dst, is another number."""
     tiny = TinyModel()
-    if place is None:
-        setattr(tiny.ops[index], member, value)
-    else:
-        getattr(tiny.ops[index], member)[place] = value
+    set_operand(tiny.ops[index], tiny.plan.operations[index], name, value)
     return tiny
 
 
 @pytest.mark.parametrize("number", [-1, -(2**31), 8, 9, 2**31 - 1])
 def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> None:
-    """There are 8 buffers and 8 tensors, and fewer constants and layers."""
-    places: list[tuple[int, str, int | None]] = []
-    for op in range(18):
-        if op != STORE:
-            places.append((op, "dst", None))
-        if op not in (EMBED, TABLE):
-            places.append((op, "src", 0))
-        if op in (ROPE, STORE, ADD, GLU):
-            places.append((op, "src", 1))
-        if op in (STORE, ATTENTION):
-            places.append((op, "i", 0))
-        if op in (EMBED, TABLE, Q, K, V, OUT, LOGITS, LAYER_NORM):
-            places.append((op, "tensor", 0))
-    for op, member, place in places:
-        tiny = changed_op(op, member, number, place)
-        assert tiny.check(library) == BAD_MODEL | op << 8, (op, member, place)
+    """There are 8 buffers and 8 tensors, and fewer constants and layers; -1 may mean no vector."""
+    may_lack = (Role.VECTOR,) if number < 0 else ()
+    places = []
+    for index, operation in enumerate(TinyModel().plan.operations):
+        if index not in (QUANTIZE, QUANTIZE_OUT, STORE):
+            places.append((index, "dst"))
+        for operand in arguments(operation):
+            if operand.role not in (Role.INTEGER, Role.FLOAT, Role.CHOICE, *may_lack):
+                places.append((index, operand.name))
+    if number < 0:
+        places.append((LAYER_NORM, "weight"))
+    assert len(places) > 40
+    for index, name in places:
+        tiny = changed_op(index, name, number)
+        assert tiny.check(library) == BAD_MODEL | index << 8, (index, name)
 
 
 @pytest.mark.parametrize(
-    ("op", "member", "place", "value"),
+    ("op", "name", "value"),
     [
-        (NORM, "i", 0, 0),
-        (NORM, "i", 0, 63),
-        (NORM, "i", 0, 32),  # the weight has 64
-        (NORM, "i", 0, -64),
-        (NORM, "tensor", 0, 7),  # of 32 values
-        (NORM, "tensor", 0, 1),  # no vector
-        (NORM, "dst", None, 6),  # of other rows
-        (Q, "dst", None, 1),  # its own input
-        (Q, "dst", None, 3),  # of another width
-        (Q, "src", 0, 6),
-        (K, "tensor", 1, 6),  # a bias of 64 values for 32
-        (TABLE, "tensor", 0, 1),  # of 64 values
-        (TABLE, "tensor", 1, -1),
-        (TABLE, "tensor", 1, 2),  # no vector
-        (TABLE, "i", 0, 0),
-        (TABLE, "dst", None, 6),
-        (EMBED, "dst", None, 3),
-        (EMBED, "dst", None, 6),
-        (ROPE, "dst", None, 0),  # not in place
-        (ROPE, "src", 1, 2),
-        (ROPE, "i", 0, 0),
-        (ROPE, "i", 0, 48),
-        (ROPE, "i", 1, 15),
-        (ROPE, "i", 1, 14),
-        (ROPE, "i", 2, 2),
-        (STORE, "src", 0, 0),
-        (STORE, "src", 1, 0),
-        (ATTENTION, "i", 1, 0),
-        (ATTENTION, "i", 1, 3),
-        (ATTENTION, "i", 1, 8),
-        (ATTENTION, "i", 1, -4),
-        (ATTENTION, "i", 2, -1),
-        (ATTENTION, "i", 3, 1),  # with a window
-        (ATTENTION, "i", 3, 2),
-        (ATTENTION, "dst", None, 2),  # its own input
-        (ATTENTION, "dst", None, 6),
-        (ADD, "src", 1, 3),
-        (ADD, "src", 1, 6),
-        (GLU, "i", 0, 2),
-        (GLU, "i", 0, -1),
-        (SELECT, "src", 0, 6),
-        (SELECT, "dst", None, 1),
-        (CAP, "src", 0, 6),
-        (ADD, "kind", None, 0),
-        (LAYER_NORM, "i", 0, 0),
-        (LAYER_NORM, "i", 0, -32),
-        (LAYER_NORM, "i", 0, 48),
-        (LAYER_NORM, "i", 0, 128),
-        (LAYER_NORM, "tensor", 0, 1),  # of another format
-        (LAYER_NORM, "tensor", 1, 7),  # a bias of 32 values for 64
-        (LAYER_NORM, "dst", None, 3),
-        (ACTIVATE, "i", 0, 2),
-        (ACTIVATE, "dst", None, 3),
-        (SCALE, "src", 0, 6),
-        (ADD, "kind", None, 16),
-        (ADD, "kind", None, 2**32 - 1),
+        (NORM, "group", 0),
+        (NORM, "group", 63),
+        (NORM, "group", 32),  # the weight has 64
+        (NORM, "group", -64),
+        (NORM, "weight", 7),  # of 32 values
+        (NORM, "weight", 1),  # no vector
+        (NORM, "dst", 6),  # of other rows
+        (Q, "dst", 1),  # its own input
+        (Q, "dst", 3),  # of another width
+        (Q, "src", 6),
+        (Q, "column", -1),
+        (Q, "column", 1),
+        (K, "bias", 6),  # of 64 values for 32
+        (TABLE, "inverse_frequencies", 1),  # of 64 values
+        (TABLE, "magnitudes", -1),
+        (TABLE, "magnitudes", 2),  # no vector
+        (TABLE, "run_length", 0),
+        (TABLE, "dst", 6),
+        (EMBED, "dst", 3),
+        (EMBED, "dst", 6),
+        (ROPE, "dst", 5),  # its own table
+        (ROPE, "dst", 6),
+        (ROPE, "table", 2),
+        (ROPE, "head_dim", 0),
+        (ROPE, "head_dim", 48),
+        (ROPE, "n_rot", 15),
+        (ROPE, "n_rot", 14),
+        (ROPE, "style", 2),
+        (STORE, "keys", 0),
+        (STORE, "values", 0),
+        (ATTENTION, "n_heads", 0),
+        (ATTENTION, "n_heads", 3),
+        (ATTENTION, "n_heads", 8),
+        (ATTENTION, "n_heads", -4),
+        (ATTENTION, "window", -1),
+        (ATTENTION, "causal", 0),  # with a window
+        (ATTENTION, "causal", 2),
+        (ATTENTION, "dst", 2),  # its own input
+        (ATTENTION, "dst", 6),
+        (ADD, "b", 3),
+        (ADD, "b", 6),
+        (GLU_OP, "activation", 2),
+        (GLU_OP, "activation", -1),
+        (SELECT, "src", 6),
+        (SELECT, "dst", 1),
+        (CAP, "src", 6),
+        (CAP, "cap", 0.0),
+        (ADD, "kind", 0),
+        (LAYER_NORM, "group", 0),
+        (LAYER_NORM, "group", -32),
+        (LAYER_NORM, "group", 48),
+        (LAYER_NORM, "group", 128),
+        (LAYER_NORM, "weight", 1),  # of another format
+        (LAYER_NORM, "bias", 7),  # of 32 values for 64
+        (LAYER_NORM, "dst", 3),
+        (ACTIVATE, "activation", 2),
+        (ACTIVATE, "dst", 3),
+        (SCALE, "src", 6),
+        (ADD, "kind", 16),
+        (ADD, "kind", 2**32 - 1),
     ],
 )
-def test_operations_that_do_not_fit(
-    library: ctypes.CDLL, op: int, member: str, place: int | None, value: int
-) -> None:
-    assert changed_op(op, member, value, place).check(library) == BAD_MODEL | op << 8
+def test_operations_that_do_not_fit(library: ctypes.CDLL, op: int, name: str, value: float) -> None:
+    assert changed_op(op, name, value).check(library) == BAD_MODEL | op << 8
+
+
+def test_an_input_that_is_not_whole_blocks_cannot_be_quantized(library: ctypes.CDLL) -> None:
+    plan = KernelPlan()
+    plan.op(Quantize, src=plan.buffer(1, 48))
+    assert plan.check(library) == BAD_MODEL
 
 
 def test_formats_without_kernels(library: ctypes.CDLL) -> None:
@@ -199,18 +242,17 @@ def test_formats_without_kernels(library: ctypes.CDLL) -> None:
         assert tiny.check(library) == BAD_FORMAT | op << 8
 
 
-def test_a_division_by_a_cap_of_zero(library: ctypes.CDLL) -> None:
-    tiny = TinyModel()
-    tiny.ops[CAP].f[0] = 0.0
-    assert tiny.check(library) == BAD_MODEL | CAP << 8
-
-
 def test_unused_numbers_may_be_anything(library: ctypes.CDLL) -> None:
     tiny = TinyModel()
-    tiny.ops[STORE].dst = 12345
-    tiny.ops[STORE].tensor[0] = tiny.ops[ADD].tensor[1] = tiny.ops[EMBED].src[0] = 2**31 - 1
+    tiny.ops[STORE].dst = tiny.ops[QUANTIZE].dst = 12345
+    for index, operation in enumerate(tiny.plan.operations):
+        tiny.ops[index].args[len(arguments(operation)) :] = [2**31 - 1] * (
+            len(tiny.ops[index].args) - len(arguments(operation))
+        )
     assert tiny.check(library) == 0
     assert tiny.forward(library, tiny.batch()) == 0
+    with Pool(library, 2) as pool:
+        assert tiny.forward(library, tiny.plan.batch(1, 0, [0]), pool) == 0
 
 
 @pytest.mark.parametrize(
@@ -339,7 +381,7 @@ def test_positions_without_a_row(library: ctypes.CDLL) -> None:
     plan = KernelPlan()
     weight = random_weight("Q8_0", 12, 32)
     dst = plan.buffer(5, 32)
-    plan.op(abi.POSITION_EMBED, dst=dst, tensor=(plan.tensor(weight.struct()),))
+    plan.op(PositionEmbed, dst=dst, weight=plan.tensor(weight.struct()))
     assert plan.check(library) == 0
     assert plan.run(library, 5, position=7) == 0
     for position in (8, 12, 2**31 - 8):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear_driver import (
     EVERY_PASS,
+    QUANTIZED_FORMATS,
     Block,
     Weight,
     libraries,
@@ -18,12 +19,19 @@ from linear_driver import (
     pack,
     random_weight,
     run_linear,
+    set_operand,
 )
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.numpy import experts as numpy_experts
-from oxillama_web.plan.operations import ExpertWeighting
+from oxillama_web.plan.operations import (
+    ExpertLinear,
+    ExpertSum,
+    ExpertWeighting,
+    GatherExperts,
+    SelectExperts,
+)
 
 BAD_MODEL = 1
 WEIGHTINGS: tuple[ExpertWeighting, ...] = get_args(ExpertWeighting)
@@ -56,6 +64,13 @@ def routes_of(n_tokens: int, n_experts: int, n_used: int, seed: int = 0) -> np.n
     return numpy_experts.select_experts(logits, n_used, "softmax_of_used")
 
 
+def gather(plan: KernelPlan, experts: Experts, src: int, routes: int) -> None:
+    """What lowering puts before the products with some experts."""
+    quantized = experts.struct().format in QUANTIZED_FORMATS.values()
+    sizes = {"n_experts": len(experts.each), "n_in": experts.n_in, "quantized": int(quantized)}
+    plan.op(GatherExperts, src=src, routes=routes, **sizes)
+
+
 def expected_linear(
     library: ctypes.CDLL, experts: Experts, x: np.ndarray, routes: np.ndarray
 ) -> np.ndarray:
@@ -86,13 +101,15 @@ def test_each_token_meets_its_experts(
             src, route = plan.filled(x), plan.filled(routes)
             dst, again = (plan.buffer(n_tokens, n_used * n_out) for _ in range(2))
             tensor = plan.tensor(experts.struct())
+            gather(plan, experts, src, route)
             for to, barrier in ((dst, EVERY_PASS), (again, 0)):
                 plan.op(
-                    abi.EXPERT_LINEAR,
-                    src=(src, route),
+                    ExpertLinear,
+                    src=src,
+                    routes=route,
                     dst=to,
-                    tensor=(tensor,),
-                    i=(n_experts,),
+                    weight=tensor,
+                    n_experts=n_experts,
                     barrier=barrier,
                 )
             assert plan.check(library) == 0
@@ -104,7 +121,7 @@ def test_each_token_meets_its_experts(
 
 
 def test_kinds_of_weights_in_turn(library: ctypes.CDLL) -> None:
-    """A product finds its inputs as it needs them, whatever the one before it has left."""
+    """Inputs are gathered anew where the next product takes them in another form."""
     n_tokens, routes = 20, routes_of(20, 4, 2)
     x = np.random.default_rng(0).normal(0, 1, (n_tokens, 64)).astype(np.float32)
     formats = ["Q8_0", "F16", "Q4_0", "Q4_0", "F32", "F32", "Q8_0"]
@@ -112,17 +129,15 @@ def test_kinds_of_weights_in_turn(library: ctypes.CDLL) -> None:
     plan = KernelPlan()
     src, route = plan.filled(x), plan.filled(routes)
     results = []
+    gathered = None
     for experts in kinds:
         results.append(plan.buffer(n_tokens, 64))
-        tensor = plan.tensor(experts.struct())
-        plan.op(
-            abi.EXPERT_LINEAR,
-            src=(src, route),
-            dst=results[-1],
-            tensor=(tensor,),
-            i=(4,),
-            barrier=0,
-        )
+        operands = {"weight": plan.tensor(experts.struct()), "n_experts": 4}
+        quantized, barrier = experts.struct().format in QUANTIZED_FORMATS.values(), 0
+        if quantized != gathered:
+            gather(plan, experts, src, route)
+            gathered, barrier = quantized, EVERY_PASS
+        plan.op(ExpertLinear, src=src, routes=route, dst=results[-1], **operands, barrier=barrier)
     assert plan.check(library) == 0
     for n_threads in (1, 3):
         with Pool(library, n_threads) as pool:
@@ -149,10 +164,11 @@ def select(
     plan = KernelPlan()
     dst = plan.buffer(len(logits), 2 * n_used)
     plan.op(
-        abi.SELECT_EXPERTS,
-        src=(plan.filled(logits),),
+        SelectExperts,
+        src=plan.filled(logits),
         dst=dst,
-        i=(n_used, WEIGHTINGS.index(weighting)),
+        n_used=n_used,
+        weighting=WEIGHTINGS.index(weighting),
     )
     assert plan.check(library) == 0
     assert plan.run(library, len(logits)) == 0
@@ -200,9 +216,9 @@ def test_numbers_of_experts_that_there_are_not(library: ctypes.CDLL) -> None:
     x = np.ones((len(numbers), 32), np.float32)
     plan = KernelPlan()
     dst = plan.buffer(len(numbers), 16)
-    source = (plan.filled(x), plan.filled(routes))
-    tensor = (plan.tensor(experts.struct()),)
-    plan.op(abi.EXPERT_LINEAR, src=source, dst=dst, tensor=tensor, i=(3,))
+    src, route, tensor = plan.filled(x), plan.filled(routes), plan.tensor(experts.struct())
+    gather(plan, experts, src, route)
+    plan.op(ExpertLinear, src=src, routes=route, dst=dst, weight=tensor, n_experts=3)
     assert plan.check(library) == 0
     assert plan.run(library, len(numbers)) == 0
     first, last = (run_linear(library, [w], x[:1])[0][0] for w in experts.each[::2])
@@ -217,7 +233,7 @@ def test_sum(library: ctypes.CDLL, width: int) -> None:
     expected = (x.astype(np.float64).reshape(5, 3, width) * routes[:, 3:, None]).sum(axis=1)
     plan = KernelPlan()
     dst = plan.buffer(5, width)
-    plan.op(abi.EXPERT_SUM, src=(plan.filled(x), plan.filled(routes)), dst=dst)
+    plan.op(ExpertSum, src=plan.filled(x), routes=plan.filled(routes), dst=dst)
     assert plan.check(library) == 0
     for n_threads in (1, 3):
         with Pool(library, n_threads) as pool:
@@ -238,36 +254,38 @@ def small_plan() -> tuple[KernelPlan, Weight]:
     plan.buffer(3, 5)
     weight = random_weight("Q8_0", 6 * 24, 32)
     tensor = plan.tensor(weight.struct())
-    plan.op(abi.SELECT_EXPERTS, src=(LOGITS,), dst=ROUTES, i=(2, 1))
-    plan.op(abi.EXPERT_LINEAR, src=(INPUT, ROUTES), dst=GATE, tensor=(tensor,), i=(6,))
-    plan.op(abi.EXPERT_SUM, src=(GATE, ROUTES), dst=SUM)
+    plan.op(SelectExperts, src=LOGITS, dst=ROUTES, n_used=2, weighting=1)
+    plan.op(GatherExperts, src=INPUT, routes=ROUTES, n_experts=6, n_in=32, quantized=1)
+    plan.op(ExpertLinear, src=INPUT, routes=ROUTES, dst=GATE, weight=tensor, n_experts=6)
+    plan.op(ExpertSum, src=GATE, routes=ROUTES, dst=SUM)
     return plan, weight
 
 
 @pytest.mark.parametrize(
-    ("op", "member", "place", "value"),
+    ("op", "name", "value"),
     [
-        *[(op, "dst", None, value) for op in range(3) for value in (-1, 99, LAST, OTHER)],
-        *[(op, "src", 0, value) for op in range(3) for value in (-1, 99, LAST, ROUTES)],
-        *[(op, "src", 1, value) for op in (1, 2) for value in (-1, 99, LAST, OTHER, INPUT)],
-        *[(0, "i", 0, value) for value in (0, -1, 1, 3, 7)],
-        *[(0, "i", 1, value) for value in (-1, 3)],
-        *[(1, "i", 0, value) for value in (0, -1, -6, 5, 3, 12, 2**31 - 1)],
-        *[(1, "tensor", 0, value) for value in (-1, 1)],
-        (1, "dst", None, INPUT),
-        (1, "dst", None, ROUTES),
-        (2, "dst", None, GATE),
-        (2, "dst", None, ROUTES),
+        *[(op, "dst", value) for op in (0, 2, 3) for value in (-1, 99, LAST, OTHER)],
+        *[(op, "src", value) for op in range(4) for value in (-1, 99, LAST, ROUTES)],
+        *[(op, "routes", value) for op in (1, 2, 3) for value in (-1, 99, LAST, OTHER)],
+        *[(op, "routes", INPUT) for op in (2, 3)],
+        *[(0, "n_used", value) for value in (0, -1, 1, 3, 7)],
+        *[(0, "weighting", value) for value in (-1, 3)],
+        *[(1, "n_experts", value) for value in (0, -1, 2**31 - 1)],
+        *[(1, "n_in", value) for value in (0, -32, 31, 64)],
+        *[(1, "quantized", value) for value in (-1, 2)],
+        *[(2, "n_experts", value) for value in (0, -1, -6, 5, 3, 12, 2**31 - 1)],
+        *[(2, "weight", value) for value in (-1, 1)],
+        (2, "dst", INPUT),
+        (2, "dst", ROUTES),
+        (3, "dst", GATE),
+        (3, "dst", ROUTES),
     ],
 )
-def test_operations_that_do_not_fit(op: int, member: str, place: int | None, value: int) -> None:
+def test_operations_that_do_not_fit(op: int, name: str, value: int) -> None:
     library = load("portable")
     plan, _weight = small_plan()
     assert plan.check(library) == 0
-    if place is None:
-        setattr(plan.ops[op], member, value)
-    else:
-        getattr(plan.ops[op], member)[place] = value
+    set_operand(plan.ops[op], plan.operations[op], name, value)
     assert plan.check(library) == BAD_MODEL | op << 8
 
 

@@ -14,6 +14,9 @@ from ops_driver import F16, F32, Q8_0, KernelPlan
 from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels.kv_layout import tile_bytes
 from oxillama_web.plan.kv_shift import turned_back
+from oxillama_web.plan.operations import (
+    KVStore,
+)
 
 BAD_MODEL, BAD_BATCH, BAD_SCRATCH = 1, 3, 5
 KINDS = {F32: "f32", F16: "f16", Q8_0: "q8_0"}
@@ -44,7 +47,7 @@ class Cache:
             keys, values = (
                 plan.filled(rng.uniform(-1, 1, (n_tokens, n_heads * dim))) for dim in (k_dim, v_dim)
             )
-            plan.op(abi.KV_STORE, src=(keys, values), i=(plan.layer(n_heads, k_dim, v_dim),))
+            plan.op(KVStore, keys=keys, values=values, layer=plan.layer(n_heads, k_dim, v_dim))
         assert plan.check(library) == 0
         assert plan.run(library, n_tokens) == 0
 

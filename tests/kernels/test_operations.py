@@ -8,10 +8,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_driver import libraries, load, random_weight
+from linear_driver import libraries, load, random_weight, set_operand
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.backends.kernels import abi
+from oxillama_web.plan.operations import (
+    GLU,
+    Activate,
+    Add,
+    AddBias,
+    Embed,
+    LayerNorm,
+    PositionEmbed,
+    RMSNorm,
+    Rope,
+    RopeTable,
+    Scale,
+    SelectRows,
+    Softcap,
+)
 
 
 @pytest.fixture(scope="module", params=libraries())
@@ -40,8 +55,8 @@ def rms_norm(
     plan = KernelPlan()
     src = plan.filled(x)
     dst = src if in_place else plan.buffer(*x.shape)
-    tensors = () if weight is None else (plan.vector(weight),)
-    plan.op(abi.RMS_NORM, src=(src,), dst=dst, tensor=tensors, i=(group,), f=(eps,))
+    tensor = -1 if weight is None else plan.vector(weight)
+    plan.op(RMSNorm, src=src, dst=dst, weight=tensor, group=group, eps=eps)
     forward(plan, library, len(x), pool=pool)
     return plan.read(dst)
 
@@ -89,7 +104,7 @@ def test_rms_norm_takes_weights_at_any_address(library: ctypes.CDLL) -> None:
         src, dst = plan.filled(x), plan.buffer(2, 37)
         tensor = abi.Tensor(ctypes.addressof(raw) + offset, 4 * 37, 0, 0, 37, 1)
         index = plan.tensor(tensor)
-        plan.op(abi.RMS_NORM, src=(src,), dst=dst, tensor=(index,), i=(37,), f=(1e-5,))
+        plan.op(RMSNorm, src=src, dst=dst, weight=index, group=37, eps=1e-5)
         forward(plan, library, 2)
         expected = expected_rms_norm(x, weight, 37, 1e-5)
         np.testing.assert_allclose(plan.read(dst), expected, rtol=1e-6)
@@ -106,8 +121,8 @@ def layer_norm(
     plan = KernelPlan()
     src = plan.filled(x)
     dst = src if in_place else plan.buffer(*x.shape)
-    tensors = [plan.vector(v) for v in (weight, bias) if v is not None]
-    plan.op(abi.LAYER_NORM, src=(src,), dst=dst, tensor=tuple(tensors), i=(group,), f=(1e-5,))
+    tensors = {"weight": plan.vector(weight), "bias": -1 if bias is None else plan.vector(bias)}
+    plan.op(LayerNorm, src=src, dst=dst, **tensors, group=group, eps=1e-5)
     forward(plan, library, len(x))
     return plan.read(dst)
 
@@ -158,8 +173,8 @@ def test_position_embed(library: ctypes.CDLL, name: str) -> None:
     plan = KernelPlan()
     tensor = plan.tensor(weight.struct())
     by_position, by_token = plan.buffer(6, 256), plan.buffer(6, 256)
-    plan.op(abi.POSITION_EMBED, dst=by_position, tensor=(tensor,))
-    plan.op(abi.EMBED, dst=by_token, tensor=(tensor,), f=(1.0,))
+    plan.op(PositionEmbed, dst=by_position, weight=tensor)
+    plan.op(Embed, dst=by_token, weight=tensor, scale=1.0)
     forward(plan, library, 6, position=34, tokens=range(34, 40))
     np.testing.assert_array_equal(plan.read(by_position), plan.read(by_token))
     assert plan.read(by_position).any()
@@ -175,8 +190,13 @@ def rope_table(
 ) -> np.ndarray:
     plan = KernelPlan()
     dst = plan.buffer(n_tokens, 2 * len(frequencies))
-    constants = plan.constant(frequencies), plan.constant(magnitudes)
-    plan.op(abi.ROPE_TABLE, dst=dst, tensor=constants, i=(run_length,))
+    plan.op(
+        RopeTable,
+        dst=dst,
+        inverse_frequencies=plan.constant(frequencies),
+        magnitudes=plan.constant(magnitudes),
+        run_length=run_length,
+    )
     forward(plan, library, n_tokens, position=position)
     return plan.read(dst)
 
@@ -229,8 +249,8 @@ def test_rope(n_tokens: int, n_heads: int, half: int, rest: int, style: int) -> 
     for isa in libraries():
         plan = KernelPlan()
         buffer, table_buffer = plan.filled(x), plan.filled(table)
-        source = (buffer, table_buffer)
-        plan.op(abi.ROPE, src=source, dst=buffer, i=(head, 2 * half, style))
+        rope = {"table": table_buffer, "head_dim": head, "n_rot": 2 * half, "style": style}
+        plan.op(Rope, dst=buffer, **rope)
         forward(plan, load(isa), n_tokens)
         np.testing.assert_allclose(
             plan.read(buffer), expected.reshape(x.shape), rtol=1e-6, atol=5e-7
@@ -239,8 +259,8 @@ def test_rope(n_tokens: int, n_heads: int, half: int, rest: int, style: int) -> 
 
 def glu(library: ctypes.CDLL, gate: np.ndarray, up: np.ndarray, activation: int) -> np.ndarray:
     plan = KernelPlan()
-    source, dst = (plan.filled(gate), plan.filled(up)), plan.buffer(*gate.shape)
-    plan.op(abi.GLU, src=source, dst=dst, i=(activation,))
+    factors, dst = {"gate": plan.filled(gate), "up": plan.filled(up)}, plan.buffer(*gate.shape)
+    plan.op(GLU, **factors, dst=dst, activation=activation)
     forward(plan, library, len(gate))
     return plan.read(dst)
 
@@ -303,7 +323,7 @@ def test_activate_is_a_glu_of_ones(n_rows: int, width: int, activation: int) -> 
     for isa in libraries():
         plan = KernelPlan()
         src, out = plan.filled(x), plan.buffer(n_rows, width)
-        plan.op(abi.ACTIVATE, src=(src,), dst=out, i=(activation,))
+        plan.op(Activate, src=src, dst=out, activation=activation)
         forward(plan, load(isa), n_rows)
         expected = glu(load(isa), x, np.ones_like(x), activation)
         np.testing.assert_array_equal(plan.read(out), expected)
@@ -316,7 +336,7 @@ def test_scale(n_rows: int, width: int) -> None:
     for isa in libraries():
         plan = KernelPlan()
         src, out = plan.filled(x), plan.buffer(n_rows, width)
-        plan.op(abi.SCALE, src=(src,), dst=out, f=(0.3,))
+        plan.op(Scale, src=src, dst=out, factor=0.3)
         forward(plan, load(isa), n_rows)
         np.testing.assert_array_equal(plan.read(out), np.float32(0.3) * x)
 
@@ -328,13 +348,13 @@ def test_add_bias(n_rows: int, width: int, n_threads: int) -> None:
     for isa in libraries():
         plan = KernelPlan()
         src, out, vector = plan.filled(x), plan.buffer(n_rows, width), plan.vector(bias)
-        plan.op(abi.ADD_BIAS, src=(src,), dst=out, tensor=(vector,))
-        plan.op(abi.ADD_BIAS, src=(src,), dst=src, tensor=(vector,))
+        plan.op(AddBias, src=src, dst=out, bias=vector)
+        plan.op(AddBias, src=src, dst=src, bias=vector)
         with Pool(load(isa), n_threads) as pool:
             forward(plan, load(isa), n_rows, pool=pool)
         np.testing.assert_array_equal(plan.read(out), x + bias)
         np.testing.assert_array_equal(plan.read(src), x + bias)
-        plan.ops[0].tensor[0] = plan.vector(normal(width + 1))
+        set_operand(plan.ops[0], AddBias, "bias", plan.vector(normal(width + 1)))
         assert plan.check(load(isa)) == 1
 
 
@@ -346,8 +366,8 @@ def test_add(n_rows: int, width: int, scale: float) -> None:
         plan = KernelPlan()
         first, second = plan.filled(a), plan.filled(b)
         out = plan.buffer(n_rows, width)
-        plan.op(abi.ADD, src=(first, second), dst=out, f=(scale,))
-        plan.op(abi.ADD, src=(first, out), dst=first, f=(1.0,))
+        plan.op(Add, a=first, b=second, dst=out, scale=scale)
+        plan.op(Add, a=first, b=out, dst=first, scale=1.0)
         forward(plan, load(isa), n_rows)
         # a power of two, so that the product is exact
         np.testing.assert_array_equal(plan.read(out), a + np.float32(scale) * b)
@@ -360,7 +380,7 @@ def test_softcap(library: ctypes.CDLL, cap: float) -> None:
     x = x.astype(np.float32)[None] * np.float32(cap / 30)
     plan = KernelPlan()
     src, dst = plan.filled(x), plan.buffer(*x.shape)
-    plan.op(abi.SOFTCAP, src=(src,), dst=dst, f=(cap,))
+    plan.op(Softcap, src=src, dst=dst, cap=cap)
     forward(plan, library, 1)
     expected = cap * np.tanh(x.astype(np.float64) / cap)
     np.testing.assert_allclose(plan.read(dst), expected, rtol=1e-6, atol=1e-30)
@@ -371,7 +391,7 @@ def test_select_rows(library: ctypes.CDLL) -> None:
     for outputs in ([8], [0, 3, 8], list(range(9)), []):
         plan = KernelPlan()
         src, dst = plan.filled(x), plan.buffer(9, 33, "output")
-        plan.op(abi.SELECT_ROWS, src=(src,), dst=dst)
+        plan.op(SelectRows, src=src, dst=dst)
         forward(plan, library, 9, outputs=outputs)
         np.testing.assert_array_equal(plan.read(dst, len(outputs)), x[outputs])
         assert not plan.read(dst)[len(outputs) :].any()
@@ -385,20 +405,23 @@ def all_operations(n_tokens: int, width: int) -> tuple[KernelPlan, list[int]]:
     table, selected = plan.buffer(n_tokens, 4), plan.buffer(n_tokens, width, "output")
     weight, frequencies = plan.vector(normal(width // 3)), plan.constant([1.0, 0.1])
     one = plan.constant([1.0])
+    plan.op(RMSNorm, src=a, dst=normed, weight=weight, group=width // 3, eps=1e-5, barrier=0)
     plan.op(
-        abi.RMS_NORM, src=(a,), dst=normed, tensor=(weight,), i=(width // 3,), f=(1e-5,), barrier=0
+        RopeTable,
+        dst=table,
+        inverse_frequencies=frequencies,
+        magnitudes=one,
+        run_length=1,
+        barrier=0,
     )
-    plan.op(abi.ROPE_TABLE, dst=table, tensor=(frequencies, one), i=(1,), barrier=0)
-    plan.op(abi.ROPE, src=(normed, table), dst=normed, i=(width // 3, 4, 1))
-    plan.op(abi.GLU, src=(normed, b), dst=product, i=(1,))
-    plan.op(abi.ADD, src=(product, a), dst=a, f=(1.0,))
-    plan.op(abi.SELECT_ROWS, src=(a,), dst=selected)
-    plan.op(abi.SOFTCAP, src=(selected,), dst=selected, f=(5.0,))
-    plan.op(abi.SCALE, src=(a,), dst=a, f=(0.3,))
-    plan.op(
-        abi.LAYER_NORM, src=(a,), dst=normed, tensor=(weight, weight), i=(width // 3,), f=(1e-5,)
-    )
-    plan.op(abi.ACTIVATE, src=(normed,), dst=product, i=(1,))
+    plan.op(Rope, table=table, dst=normed, head_dim=width // 3, n_rot=4, style=1)
+    plan.op(GLU, gate=normed, up=b, dst=product, activation=1)
+    plan.op(Add, a=product, b=a, dst=a, scale=1.0)
+    plan.op(SelectRows, src=a, dst=selected)
+    plan.op(Softcap, src=selected, dst=selected, cap=5.0)
+    plan.op(Scale, src=a, dst=a, factor=0.3)
+    plan.op(LayerNorm, src=a, dst=normed, weight=weight, bias=weight, group=width // 3, eps=1e-5)
+    plan.op(Activate, src=normed, dst=product, activation=1)
     return plan, [normed, product, table, selected]
 
 

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from linear_driver import EVERY_PASS, QUANTIZED_FORMATS, Weight, build, random_weight
+from linear_driver import QUANTIZED_FORMATS, Weight, build, operation_row, random_weight
 from test_linear import assert_product, random_input
 from wasmtime import Config, Engine, Func, Instance, Limits, Memory, MemoryType, Module, Store
 
 from oxillama_web.backends.kernels import abi
+from oxillama_web.plan.operations import Linear, Quantize
 
 STACK_AND_DATA = 1 << 20  # the module's own memory lies below
 
@@ -74,12 +75,13 @@ def multiply(library: Library, weight: Weight, x: np.ndarray) -> np.ndarray:
     at = kernels.place(content)
     tensor = kernels.place(bytes(abi.Tensor(at, len(content), weight.format, 0, n_in, n_out)))
     buffers = [abi.Buffer(source, n, n_in, 0, 0), abi.Buffer(target, n, n_out, 0, 0)]
-    operation = abi.Op(kind=abi.LINEAR, barrier=EVERY_PASS, dst=1)
-    operation.src[:], operation.tensor[:] = [0, -1], [0, -1]
+    operations = bytes(operation_row(Quantize, src=0)) + bytes(
+        operation_row(Linear, dst=1, src=0, weight=0)
+    )
     buffer_table = kernels.place(b"".join(map(bytes, buffers)))
     tables = abi.Model(
-        tensors=tensor, buffers=buffer_table, ops=kernels.place(bytes(operation)),
-        n_tensors=1, n_buffers=2, n_ops=1,
+        tensors=tensor, buffers=buffer_table, ops=kernels.place(operations),
+        n_tensors=1, n_buffers=2, n_ops=2,
     )  # fmt: skip
     model = kernels.place(bytes(tables))
     tokens, sequence = kernels.allocate(4 * n), kernels.place(bytes(abi.Sequence(n_tokens=n)))

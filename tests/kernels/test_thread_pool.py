@@ -16,6 +16,11 @@ from linear_driver import EVERY_PASS, Block, libraries, load
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.backends.kernels import abi
+from oxillama_web.plan.operations import (
+    Add,
+    RMSNorm,
+    Scale,
+)
 
 WIDTH = 96
 ALL_BUSY = "import time\nend = time.time() + 120\nwhile time.time() < end: pass"
@@ -39,10 +44,10 @@ class Chain:
         for i in range(n_ops):
             source, target = self._buffers[i % 2], self._buffers[(i + 1) % 2]
             if i % 4 == 3:  # keeps the values in bounds
-                norm = {"tensor": (weight,), "i": (width,), "f": (1e-5,)}
-                plan.op(abi.RMS_NORM, src=(source,), dst=target, **norm)
+                norm = {"weight": weight, "group": width, "eps": 1e-5}
+                plan.op(RMSNorm, src=source, dst=target, **norm)
             else:
-                plan.op(abi.ADD, src=(source, source), dst=target, f=(1.0,))
+                plan.op(Add, a=source, b=source, dst=target, scale=1.0)
         assert plan.check(library) == 0
         self._model, self._batch = plan.model(), plan.batch(1)
         self._scratch = Block(4096)
@@ -106,12 +111,12 @@ def test_buffers_of_each_thread_its_own(
     a, b = (plan.filled(np.full((capacity, width), np.nan, np.float32)) for _ in range(2))
     plan.buffers[a].replicated = plan.buffers[b].replicated = 1
     weight = plan.vector(np.arange(width))
-    norm = {"tensor": (weight,), "i": (width,), "f": (1e-5,)}
-    plan.op(abi.ADD, src=(shared, shared), dst=a, f=(0.5,), barrier=abi.BARRIER_MANY)
-    plan.op(abi.RMS_NORM, src=(a,), dst=b, **norm, barrier=abi.BARRIER_MANY)
-    plan.op(abi.ADD, src=(a, b), dst=a, f=(2.0,), barrier=abi.BARRIER_MANY)
-    plan.op(abi.ADD, src=(a, b), dst=result, f=(1.0,), barrier=abi.BARRIER_MANY)
-    plan.op(abi.SCALE, src=(result,), dst=result, f=(0.5,), barrier=EVERY_PASS)
+    norm = {"weight": weight, "group": width, "eps": 1e-5}
+    plan.op(Add, a=shared, b=shared, dst=a, scale=0.5, barrier=abi.BARRIER_MANY)
+    plan.op(RMSNorm, src=a, dst=b, **norm, barrier=abi.BARRIER_MANY)
+    plan.op(Add, a=a, b=b, dst=a, scale=2.0, barrier=abi.BARRIER_MANY)
+    plan.op(Add, a=a, b=b, dst=result, scale=1.0, barrier=abi.BARRIER_MANY)
+    plan.op(Scale, src=result, dst=result, factor=0.5, barrier=EVERY_PASS)
     assert plan.check(library) == 0
     assert plan.run(library, 1) == 0
     expected = plan.read(result).copy()
@@ -168,7 +173,7 @@ def test_impossible_numbers_of_threads(library: ctypes.CDLL) -> None:
 def test_a_refused_batch_leaves_the_pool_usable(library: ctypes.CDLL) -> None:
     plan = KernelPlan()
     x = plan.filled(np.ones((1, 8), np.float32))
-    plan.op(abi.ADD, src=(x, x), dst=x, f=(1.0,))
+    plan.op(Add, a=x, b=x, dst=x, scale=1.0)
     chain = Chain(library, 3)
     expected = chain.run().copy()
     with Pool(library, 2) as pool:

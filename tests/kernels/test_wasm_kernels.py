@@ -12,6 +12,7 @@ from linear_driver import (
     QUANTIZED_FORMATS,
     Weight,
     build,
+    operation_row,
     put_scale,
     random_weight,
 )
@@ -22,6 +23,7 @@ from test_attention import Case, assert_attention
 from test_linear import assert_product, random_input
 
 from oxillama_web.backends.kernels.kv_layout import tile_bytes
+from oxillama_web.plan.operations import Attention, KVStore, Linear, Quantize
 
 pytest_plugins = ["browser_fixtures"]
 
@@ -45,8 +47,12 @@ def multiply(
     page: Page, module: str, weight: Weight, inputs: list[np.ndarray]
 ) -> list[np.ndarray] | None:
     """The products with each input; None if this processor cannot multiply the format rightly."""
+    rows = [operation_row(Linear, dst=1, src=0, weight=0)]
+    if weight.format in QUANTIZED_FORMATS.values():
+        rows.insert(0, operation_row(Quantize, src=0))
     job = {
         "format": weight.format,
+        "operations": base64.b64encode(b"".join(map(bytes, rows))).decode(),
         "nOut": weight.n_out,
         "nIn": weight.n_in,
         "weight": base64.b64encode(weight.content()).decode(),
@@ -134,11 +140,16 @@ def test_columns_with_rare_scales(blank: Page, module: str, name: str, rare: flo
 def attend(page: Page, module: str, case: Case, chunks: list[int]) -> np.ndarray:
     """Case.run in a module."""
     kind = {F32: "f32", F16: "f16", Q8_0: "q8_0"}[case.kv_format]
+    sizes = {"n_heads": case.n_heads, "scale": float(case.scale), "causal": 1}
+    rows = [
+        operation_row(KVStore, keys=1, values=2, layer=0),
+        operation_row(Attention, dst=3, queries=0, layer=0, **sizes),
+    ]
     job = {
+        "operations": base64.b64encode(b"".join(map(bytes, rows))).decode(),
         "nHeads": case.n_heads,
         "nKvHeads": case.n_kv_heads,
         "dim": case.k_dim,
-        "scale": float(case.scale),
         "kvFormat": case.kv_format,
         "tileBytes": tile_bytes(kind, case.k_dim),
         "chunks": chunks,

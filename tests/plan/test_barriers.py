@@ -6,46 +6,62 @@ import pytest
 from small_plans import builder, one_layer
 
 from oxillama_web.backends.kernels import abi
-from oxillama_web.plan.barriers import barriers, own_buffers
-from oxillama_web.plan.operations import Plan
+from oxillama_web.backends.kernels.lowering import lower
+from oxillama_web.plan.barriers import replicated_buffers
+from oxillama_web.plan.operations import Quantize
+from oxillama_web.plan.plan import Plan
 
 
 def named(plan: Plan, passes: int) -> list[str]:
-    """Operations with a barrier in such passes: kind, and what they write."""
+    """The steps with a barrier in such passes: their kind, and what they write or quantize."""
+    lowered = lower(plan, n_threads=2)
+    rows = (abi.Op * len(lowered.steps)).from_buffer_copy(lowered.rows)
     return [
-        f"{type(op).__name__} {getattr(op, 'dst', '') or getattr(op, 'buffer', '')}".rstrip()
-        for op, flags in zip(plan.ops, barriers(plan, own_buffers(plan)), strict=True)
-        if flags & passes
+        f"{type(op).__name__} {op.src if isinstance(op, Quantize) else op.writes}"
+        for (op, _), row in zip(lowered.steps, rows, strict=True)
+        if row.barrier & passes
     ]
 
 
 def test_in_passes_of_several_tokens_threads_share_all_work() -> None:
     assert named(one_layer(), abi.BARRIER_MANY) == [
-        "Linear q",  # k and v use the same quantized input
+        *["Quantize h", "Linear q"],  # k and v use the same quantized input
         "Rope q",  # and rope of k needs nothing that was written since
-        # the keys are stored in the shares that they were turned in
-        *["Attention attended", "Linear delta", "Add x", "RMSNorm h"],
-        *["Linear gate", "GLU gate", "Linear delta", "Add x"],
-        *["SelectRows last", "Linear logits"],
+        # the keys are stored by the threads that rotated them
+        *["Attention attended", "Quantize attended", "Linear delta", "Add x", "RMSNorm h"],
+        *["Quantize h", "Linear gate", "GLU gate", "Quantize gate", "Linear delta", "Add x"],
+        *["SelectRows last", "Quantize last", "Linear logits"],
     ]
 
 
 def test_in_passes_of_one_token_each_thread_does_quick_work_by_itself() -> None:
     plan = one_layer()
-    assert own_buffers(plan) == {"x", "rope", "h", "last"}
+    assert replicated_buffers(plan) == {"x", "rope", "h", "last"}
     assert named(plan, abi.BARRIER_ONE) == [
-        *["Rope q", "Attention attended", "Linear delta", "Add x"],
-        *["GLU gate", "Linear delta", "Add x"],
+        *["Rope q", "Attention attended", "Quantize attended", "Add x"],
+        *["GLU gate", "Quantize gate", "Add x"],
     ]
 
 
-def test_a_buffer_that_a_product_writes_is_nobodys_own() -> None:
+def test_products_with_float_weights_need_no_quantized_input() -> None:
+    plan = builder(embedding=(8, 50), matrix=(8, 8))
+    plan.embed("x", "embedding")
+    plan.linear("y", "x", "matrix")
+    plan.linear("z", "x", "matrix")
+    plan.add("x", "y", "z")
+    built = plan.build("x")
+    built.weights["matrix"].format = 0
+    assert named(built, abi.BARRIER_MANY) == ["Linear y", "Add x"]
+    assert named(built, abi.BARRIER_ONE) == ["Add x"]
+
+
+def test_a_buffer_that_a_product_writes_is_not_replicated() -> None:
     plan = builder(embedding=(8, 50), matrix=(8, 8), norm=(8,))
     plan.embed("x", "embedding")
     plan.linear("y", "x", "matrix")
     plan.rms_norm("y", "y", "norm", 1e-5)
     plan.add("x", "x", "y")
-    assert own_buffers(built := plan.build("x")) == {"x"}
+    assert replicated_buffers(built := plan.build("x")) == {"x"}
     assert named(built, abi.BARRIER_ONE) == ["RMSNorm y", "Add x"]
 
 
@@ -57,8 +73,8 @@ def test_what_threads_share_is_complete_before_one_reads_all_of_it() -> None:
     plan.add("x", "x", "y")
     built = plan.build("x")
     assert named(built, abi.BARRIER_ONE) == ["Scale y", "Add x"]
-    # in the same shares
-    assert named(built, abi.BARRIER_MANY) == ["Linear y", "Scale y"]
+    # scaled and added by the same threads
+    assert named(built, abi.BARRIER_MANY) == ["Quantize x", "Linear y", "Scale y"]
 
 
 @pytest.mark.parametrize(("group", "meets"), [(4, False), (2, True), (8, True)])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from small_plans import builder, one_layer
 
-from oxillama_web.backends.kernels.lowering import lower_ops
 from oxillama_web.errors import ModelFormatError
 from oxillama_web.gguf.reader import TensorInfo
-from oxillama_web.plan.operations import KVLayer, LayerNorm, Linear, PlanBuilder
+from oxillama_web.plan.builder import PlanBuilder
+from oxillama_web.plan.operations import LayerNorm, Linear
+from oxillama_web.plan.plan import KVLayer
 
 
 def test_widths_follow_from_the_weights() -> None:
@@ -91,9 +92,3 @@ def test_a_bias_that_the_file_lacks_is_left_out() -> None:
     assert isinstance(with_bias, Linear)
     assert isinstance(without_bias, Linear)
     assert (with_bias.bias, without_bias.bias) == ("bias", None)
-
-
-def test_lowering_numbers_constants_apart_from_the_weights() -> None:
-    lowered = lower_ops(one_layer(), 1)
-    assert lowered.constants == [(1.0, 0.5), (1.0,)]
-    assert list(lowered.ops[1].tensor) == [0, 1]

@@ -19,8 +19,9 @@ from oxillama_web.backends.api import Executor
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.dequantize import dequantize
 from oxillama_web.gguf.reader import GGUFFile
+from oxillama_web.plan.builder import PlanBuilder
 from oxillama_web.plan.lora import AppliedLora, LoraAdapter, apply_loras
-from oxillama_web.plan.operations import Plan, PlanBuilder
+from oxillama_web.plan.plan import Plan
 
 TOKENS = [5, 9, 200, 31, 7, 7, 90]
 

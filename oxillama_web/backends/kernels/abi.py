@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_float, c_int32, c_uint32, c_uint64
+from ctypes import c_int32, c_uint32, c_uint64
 from typing import ClassVar
 
 ABI_VERSION = 9
@@ -36,16 +36,13 @@ class Buffer(ctypes.Structure):
 
 
 class Op(ctypes.Structure):
-    """One operation of a plan."""
+    """One operation of a plan; its arguments are its dataclass's fields, a word each."""
 
     _fields_: ClassVar = [
         ("kind", c_uint32),
         ("barrier", c_uint32),
-        ("src", c_int32 * 2),
         ("dst", c_int32),
-        ("tensor", c_int32 * 2),
-        ("i", c_int32 * 5),
-        ("f", c_float * 4),
+        ("args", c_int32 * 13),
     ]
 
 
@@ -145,27 +142,6 @@ STRUCTS = (
     *(Tensor, Buffer, Op, KVLayer, Model, Sequence, Batch, Vocabulary, Automaton),
     KeyRotation,
 )
-
-# enum ox_kind
-EMBED = 1
-RMS_NORM = 2
-LINEAR = 3
-ROPE_TABLE = 4
-ROPE = 5
-KV_STORE = 6
-ATTENTION = 7
-GLU = 8
-ADD = 9
-SELECT_ROWS = 10
-SOFTCAP = 11
-LAYER_NORM = 12
-ACTIVATE = 13
-SCALE = 14
-POSITION_EMBED = 15
-SELECT_EXPERTS = 16
-EXPERT_LINEAR = 17
-EXPERT_SUM = 18
-ADD_BIAS = 19
 
 # enum ox_barriers
 BARRIER_MANY = 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ...config import KVCacheType
     from ...plan.lora import LoraAdapter
-    from ...plan.operations import Plan
+    from ...plan.plan import Plan
     from ..api import Batch, KVCache, Outputs
     from ..offload import LayerPager
     from .device import Device

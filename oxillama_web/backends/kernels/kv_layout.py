@@ -17,7 +17,7 @@ from .memory import align
 
 if TYPE_CHECKING:
     from ...config import KVCacheType
-    from ...plan.operations import Plan
+    from ...plan.plan import Plan
 
 PAGE_TOKENS = 256
 _FORMATS = {"f32": GGMLType.F32, "f16": GGMLType.F16, "q8_0": GGMLType.Q8_0}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...plan.kv_shift import KeyRotation
-    from ...plan.operations import Plan
+    from ...plan.plan import Plan
     from .device import Block, Device
     from .kv_layout import CacheLayout
 

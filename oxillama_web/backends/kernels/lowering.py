@@ -1,177 +1,129 @@
-"""Turns a plan's operations into the C kernels' table of numbers."""
+"""Turns a plan's operations into the C kernels' table of numbers, ox_op in kernels_c/ox.h."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ctypes
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...plan import operations as p
-from ...plan.barriers import barriers, own_buffers
+from ...errors import ModelFormatError
+from ...plan.barriers import Step, barriers, replicated_buffers
+from ...plan.plan import PREPARED, Role, operands
 from . import abi
 
 if TYPE_CHECKING:
-    from ...plan.operations import Op, Plan
+    from collections.abc import Collection
+
+    from ...plan.barriers import Barrier
+    from ...plan.plan import Operand, Operation, Plan
 
 
-# in the order of enum ox_activation
-_ACTIVATIONS = ("silu", "gelu")
-# in the order of enum ox_weighting
-_WEIGHTINGS = ("softmax_of_all", "softmax_of_used", "sigmoid")
-
-
-class LoweredOps:
-    """Operations as C structs.
+class LoweredPlan(NamedTuple):
+    """A plan for the kernels.
 
     Attributes:
+        steps: the plan's operations, and between them those that prepare inputs.
+        rows: each step as an ox_op.
+        first_rows: for each of the plan's operations the number of its first row, that of the
+            operation that prepares its input or its own; then the number of rows.
         constants: vectors that operations read, such as the frequencies of rotary positions.
-        own_buffers: names of those that every thread computes by itself in a pass of one token.
+        replicated: the buffers of which every thread computes a copy in a pass of one token.
     """
 
-    def __init__(self, own_buffers: set[str]) -> None:
-        self.ops: list[abi.Op] = []
-        self.constants: list[tuple[float, ...]] = []
-        self.own_buffers = own_buffers
+    steps: list[Step]
+    rows: bytes
+    first_rows: list[int]
+    constants: list[tuple[float, ...]]
+    replicated: set[str]
 
 
-def lower_ops(plan: Plan, n_threads: int) -> LoweredOps:
-    """Operations with buffers and weights numbered in the plan's order, and with barriers.
+def lower(plan: Plan, n_threads: int, starts: Collection[int] = ()) -> LoweredPlan:
+    """Numbers buffers and weights in the plan's order, prepares inputs and finds barriers.
 
     Args:
-        n_threads: that will run it; a single one has no barriers, which take time to find.
+        n_threads: that will execute it; a single one has no barriers, which take time to find.
+        starts: operations before which nothing is prepared, because others may run in between.
+
+    Raises:
+        ModelFormatError: a number does not fit into 32 bits.
     """
-    buffers = {name: index for index, name in enumerate(plan.buffers)}
-    weights = {name: index for index, name in enumerate(plan.weights)}
-    lowered = LoweredOps(own_buffers(plan) if n_threads > 1 else set())
-    flags = barriers(plan, lowered.own_buffers) if n_threads > 1 else [0] * len(plan.ops)
-    for op, barrier in zip(plan.ops, flags, strict=True):
-        row = _lower(op, buffers, weights, lowered.constants)
-        row.barrier = barrier
-        lowered.ops.append(row)
-    return lowered
+    steps, first_rows = _prepare_inputs(plan, starts)
+    replicated = replicated_buffers(plan) if n_threads > 1 else set()
+    flags = barriers(plan, steps, replicated) if n_threads > 1 else [None] * len(steps)
+    table = _Table(plan)
+    rows = b"".join(
+        table.row(step.operation, barrier) for step, barrier in zip(steps, flags, strict=True)
+    )
+    return LoweredPlan(steps, rows, first_rows, table.constants, replicated)
 
 
-def _lower(
-    op: Op,
-    buffers: dict[str, int],
-    weights: dict[str, int],
-    constants: list[tuple[float, ...]],
-) -> abi.Op:
-    match op:
-        case p.Embed():
-            return _op(abi.EMBED, dst=buffers[op.dst], tensor=(weights[op.weight],), f=(op.scale,))
-        case p.PositionEmbed():
-            return _op(abi.POSITION_EMBED, dst=buffers[op.dst], tensor=(weights[op.weight],))
-        case p.RMSNorm():
-            return _op(
-                abi.RMS_NORM,
-                src=(buffers[op.src],),
-                dst=buffers[op.dst],
-                tensor=(weights[op.weight],),
-                i=(op.group,),
-                f=(op.eps,),
-            )
-        case p.LayerNorm():
-            bias = -1 if op.bias is None else weights[op.bias]
-            return _op(
-                abi.LAYER_NORM,
-                src=(buffers[op.src],),
-                dst=buffers[op.dst],
-                tensor=(weights[op.weight], bias),
-                i=(op.group,),
-                f=(op.eps,),
-            )
-        case p.Linear():
-            bias = -1 if op.bias is None else weights[op.bias]
-            return _op(
-                abi.LINEAR,
-                src=(buffers[op.src],),
-                dst=buffers[op.dst],
-                tensor=(weights[op.weight], bias),
-                i=(op.column,),
-            )
-        case p.RopeTable():
-            first = len(constants)
-            constants += [op.inverse_frequencies, op.magnitudes]
-            return _op(
-                abi.ROPE_TABLE,
-                dst=buffers[op.dst],
-                tensor=(first, first + 1),
-                i=(op.run_length,),
-            )
-        case p.Rope():
-            return _op(
-                abi.ROPE,
-                src=(buffers[op.buffer], buffers[op.table]),
-                dst=buffers[op.buffer],
-                i=(op.head_dim, op.n_rot, int(op.style == "neox")),
-            )
-        case p.KVStore():
-            return _op(abi.KV_STORE, src=(buffers[op.keys], buffers[op.values]), i=(op.layer,))
-        case p.Attention():
-            return _op(
-                abi.ATTENTION,
-                src=(buffers[op.queries],),
-                dst=buffers[op.dst],
-                i=(op.layer, op.n_heads, op.window, int(not op.causal)),
-                f=(op.scale, op.softcap),
-            )
-        case p.GLU():
-            return _op(
-                abi.GLU,
-                src=(buffers[op.gate], buffers[op.up]),
-                dst=buffers[op.dst],
-                i=(_ACTIVATIONS.index(op.activation),),
-            )
-        case p.Activate():
-            return _op(
-                abi.ACTIVATE,
-                src=(buffers[op.src],),
-                dst=buffers[op.dst],
-                i=(_ACTIVATIONS.index(op.activation),),
-            )
-        case p.Scale():
-            return _op(abi.SCALE, src=(buffers[op.src],), dst=buffers[op.dst], f=(op.factor,))
-        case p.Add():
-            return _op(
-                abi.ADD, src=(buffers[op.a], buffers[op.b]), dst=buffers[op.dst], f=(op.scale,)
-            )
-        case p.AddBias():
-            bias = weights[op.bias]
-            return _op(abi.ADD_BIAS, src=(buffers[op.src],), dst=buffers[op.dst], tensor=(bias,))
-        case p.SelectRows():
-            return _op(abi.SELECT_ROWS, src=(buffers[op.src],), dst=buffers[op.dst])
-        case p.Softcap():
-            return _op(abi.SOFTCAP, src=(buffers[op.src],), dst=buffers[op.dst], f=(op.cap,))
-        case p.SelectExperts() | p.ExpertLinear() | p.ExpertSum():
-            return _lower_experts(op, buffers, weights)
+def _prepare_inputs(plan: Plan, starts: Collection[int]) -> tuple[list[Step], list[int]]:
+    """The plan's steps, and the first of each operation: see `LoweredPlan`.
+
+    An input stays prepared until another one is, or what it was prepared from changes.
+    """
+    steps: list[Step] = []
+    first_rows = []
+    prepared: Operation | None = None
+    for index, op in enumerate(plan.ops):
+        first_rows.append(len(steps))
+        if index in starts:
+            prepared = None
+        reads = op.reads
+        needed = op.prepared_by(plan)
+        if needed is not None:
+            reads += (PREPARED,)
+            if needed != prepared:
+                steps.append(Step(needed, needed.reads))
+                prepared = needed
+        steps.append(Step(op, reads))
+        if prepared is not None and op.writes in prepared.reads:
+            prepared = None
+    return steps, [*first_rows, len(steps)]
 
 
-def _lower_experts(
-    op: p.SelectExperts | p.ExpertLinear | p.ExpertSum,
-    buffers: dict[str, int],
-    weights: dict[str, int],
-) -> abi.Op:
-    dst = buffers[op.dst]
-    if isinstance(op, p.SelectExperts):
-        i = (op.n_used, _WEIGHTINGS.index(op.weighting))
-        return _op(abi.SELECT_EXPERTS, src=(buffers[op.src],), dst=dst, i=i)
-    src = (buffers[op.src], buffers[op.routes])
-    if isinstance(op, p.ExpertSum):
-        return _op(abi.EXPERT_SUM, src=src, dst=dst)
-    return _op(abi.EXPERT_LINEAR, src=src, dst=dst, tensor=(weights[op.weight],), i=(op.n_experts,))
+class _Table:
+    """Makes rows of the table, and collects the constants that they name."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._buffers = {name: index for index, name in enumerate(plan.buffers)}
+        self._weights = {name: index for index, name in enumerate(plan.weights)}
+        self.constants: list[tuple[float, ...]] = []
+
+    def row(self, op: Operation, barrier: Barrier | None) -> bytes:
+        flags = 0
+        if barrier is not None:
+            flags = abi.BARRIER_MANY * barrier.many | abi.BARRIER_ONE * barrier.one
+        dst = self._buffers.get(op.writes, -1)
+        words = [self._word(operand, getattr(op, operand.name)) for operand in arguments(type(op))]
+        try:
+            return struct.pack(row_format(type(op)), op.kind, flags, dst, *words)
+        except (struct.error, OverflowError) as error:
+            raise ModelFormatError(f"a number of {op} does not fit into 32 bits") from error
+
+    def _word(self, operand: Operand, value: Any) -> int | float:
+        match operand.role:
+            case Role.READ:
+                return self._buffers[value]
+            case Role.VECTOR | Role.MATRIX:
+                return -1 if value is None else self._weights[value]
+            case Role.CONSTANT:
+                self.constants.append(value)
+                return len(self.constants) - 1
+            case Role.CHOICE:
+                return operand.choices.index(value)
+            case _:
+                number: int | float = value
+                return number
 
 
-def _op(
-    kind: int,
-    *,
-    src: tuple[int, ...] = (),
-    dst: int = -1,
-    tensor: tuple[int, ...] = (),
-    i: tuple[int, ...] = (),
-    f: tuple[float, ...] = (),
-) -> abi.Op:
-    row = abi.Op(kind=kind, dst=dst)
-    row.src[:] = (*src, -1, -1)[:2]
-    row.tensor[:] = (*tensor, -1, -1)[:2]
-    row.i[: len(i)] = i
-    row.f[: len(f)] = f
-    return row
+def arguments(operation: type[Operation]) -> tuple[Operand, ...]:
+    """The fields that become words of a row: all but the buffer that is written."""
+    return tuple(o for o in operands(operation) if o.role not in (Role.WRITE, Role.UPDATE))
+
+
+def row_format(operation: type[Operation]) -> str:
+    """Of `struct`: kind, barrier, number of the buffer written, a word each argument, padding."""
+    words = ["f" if o.role is Role.FLOAT else "i" for o in arguments(operation)]
+    n_unused = ctypes.sizeof(abi.Op) - 4 * (3 + len(words))
+    return f"<IIi{''.join(words)}{n_unused}x"

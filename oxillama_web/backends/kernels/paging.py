@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ...gguf.source import ModelSource
     from ...plan.lora import LoraAdapter
-    from ...plan.operations import Plan
+    from ...plan.plan import Plan
     from ..offload import LayerPager
     from .device import Block, Device
     from .kv_layout import CacheLayout
@@ -237,7 +237,8 @@ class PagedProgram(Program):
         weights: PagedWeights,
         cache: CacheLayout,
     ) -> None:
-        super().__init__(device, plan, weights, cache)
+        starts = [segment.first_op for segment in weights.segments]
+        super().__init__(device, plan, weights, cache, starts)
         self._paged = weights
         self._models = [self._part(segment.first_op, segment.n_ops) for segment in weights.segments]
 
@@ -253,7 +254,8 @@ class PagedProgram(Program):
             if segment.first_op >= self._plan.n_hidden_ops and not with_head:
                 break
             self._paged.load_segment(number)
-            self._check(self._device.forward(model.address, batch, self._scratch), segment.first_op)
+            first_row = self._lowered.first_rows[segment.first_op]
+            self._check(self._device.forward(model.address, batch, self._scratch), first_row)
             self._paged.evict_segment(number)
 
     def close(self) -> None:
@@ -263,8 +265,9 @@ class PagedProgram(Program):
 
     def _part(self, first_op: int, n_ops: int) -> Block:
         model = abi.Model.from_buffer_copy(self._model.read(0, ctypes.sizeof(abi.Model)))
-        model.ops += first_op * ctypes.sizeof(abi.Op)
-        model.n_ops = n_ops
+        rows = self._lowered.first_rows
+        model.ops += rows[first_op] * ctypes.sizeof(abi.Op)
+        model.n_ops = rows[first_op + n_ops] - rows[first_op]
         if first_op < self._plan.n_hidden_ops:
             model.n_buffers = self._n_body_buffers
         return self._place(model)

@@ -7,14 +7,15 @@ from array import array
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequestError, KernelError, ThreadsLostError
-from ...plan.operations import op_writes
 from . import abi
 from .kv_layout import PAGE_TOKENS
-from .lowering import lower_ops
+from .lowering import lower
 from .memory import align
 
 if TYPE_CHECKING:
-    from ...plan.operations import Plan
+    from collections.abc import Collection
+
+    from ...plan.plan import Plan
     from .device import Block, Device
     from .kv_layout import CacheLayout
     from .weights import Weights
@@ -26,6 +27,7 @@ class Program:
     Args:
         weights: the plan's.
         cache: the layout of the caches that it will run on.
+        starts: operations that begin a part of the plan which may run by itself.
     """
 
     def __init__(
@@ -34,18 +36,17 @@ class Program:
         plan: Plan,
         weights: Weights,
         cache: CacheLayout,
+        starts: Collection[int] = (),
     ) -> None:
-        lowered = lower_ops(plan, device.n_threads)
         self._device = device
         self._plan = plan
-        self._own_buffers = lowered.own_buffers
+        self._lowered = lowered = lower(plan, device.n_threads, starts)
         self._buffer_memory = self._scratch = device.allocate(0)
         self._capacities = {"batch": 0, "output": 0, "head": 0}
         self._fitted = (0, 0, False)
         self._buffers = (abi.Buffer * len(plan.buffers))()
-        ops = (abi.Op * len(lowered.ops))(*lowered.ops)
         self._buffer_table = self._place(self._buffers)
-        self._op_table, self._layer_table = self._place(ops), self._place(cache.layers)
+        self._op_table, self._layer_table = self._place(lowered.rows), self._place(cache.layers)
         self._constants = [self._place(array("f", values)) for values in lowered.constants]
         constants = [
             abi.Tensor(data=block.address, bytes=block.n_bytes, n_in=block.n_bytes // 4, n_out=1)
@@ -61,7 +62,7 @@ class Program:
             n_tensors=len(weights),
             n_constants=len(constants),
             n_buffers=len(self._buffers),
-            n_ops=len(ops),
+            n_ops=len(lowered.steps),
             n_kv_layers=len(plan.kv_layers),
             page_tokens=PAGE_TOKENS,
             kv_format=cache.format,
@@ -70,8 +71,8 @@ class Program:
         self._model = self._place(model)
         # the same up to the output head; buffers are numbered in the order of their first use
         self._buffer_numbers = {name: number for number, name in enumerate(plan.buffers)}
-        body = {op_writes(op) for op in plan.ops[: plan.n_hidden_ops]}
-        model.n_ops = plan.n_hidden_ops
+        body = {op.writes for op in plan.ops[: plan.n_hidden_ops]}
+        model.n_ops = lowered.first_rows[plan.n_hidden_ops]
         model.n_buffers = 1 + max(self._buffer_numbers.get(name, 0) for name in body)
         self._n_body_buffers = model.n_buffers
         self._hidden_model = self._place(model)
@@ -131,7 +132,7 @@ class Program:
         capacities = [
             max(
                 rows["head" if number >= self._n_body_buffers else buffer.rows],
-                n_threads if name in self._own_buffers else 0,
+                n_threads if name in self._lowered.replicated else 0,
             )
             for number, (name, buffer) in enumerate(buffers.items())
         ]
@@ -147,27 +148,28 @@ class Program:
             table_row.capacity = capacity
             table_row.width = buffer.width
             table_row.rows = 0 if buffer.rows == "batch" else 1
-            table_row.replicated = int(name in self._own_buffers)
+            table_row.replicated = int(name in self._lowered.replicated)
         self._buffer_table.write(0, self._buffers)
         self._scratch = self._device.allocate(
             self._device.functions.ox_scratch_bytes(self._model.address, rows["batch"], n_threads)
         )
         self._capacities = rows
 
-    def _place(self, table: ctypes.Structure | ctypes.Array[Any] | array[float]) -> Block:
+    def _place(self, table: bytes | ctypes.Structure | ctypes.Array[Any] | array[float]) -> Block:
         block = self._device.allocate(memoryview(table).nbytes)
         block.write(0, table)
         return block
 
-    def _check(self, status: int, first_op: int = 0) -> None:
+    def _check(self, status: int, first_row: int = 0) -> None:
         if status == 0:
             return
-        code, op_index = status & 0xFF, first_op + (status >> 8)
+        code, row = status & 0xFF, first_row + (status >> 8)
         if code == abi.STATUS_BAD_TOKEN:
             raise InvalidRequestError("a token is outside of the model's vocabulary")
         if code == abi.STATUS_POISONED_POOL:
             raise ThreadsLostError(
                 "a thread that ran the model has ended or hangs; load the model again"
             )
-        op = self._plan.ops[op_index] if op_index < len(self._plan.ops) else None
+        steps = self._lowered.steps
+        op = steps[row].operation if row < len(steps) else None
         raise KernelError(f"{abi.STATUS_TEXT.get(code, f'status {code}')} (operation {op})")

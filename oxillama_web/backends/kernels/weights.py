@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...gguf.reader import TensorInfo
     from ...gguf.source import ModelSource
     from ...plan.lora import LoraAdapter
-    from ...plan.operations import Plan
+    from ...plan.plan import Plan
     from ..offload import LayerPager
     from .device import Device
 
@@ -41,8 +41,8 @@ class Weights:
         addresses: Sequence[int],
         owner: object,
     ) -> None:
+        _check_formats(device, plan)
         infos = list(plan.weights.values())
-        _check_formats(device, infos)
         self.n_bytes = sum(info.nbytes for info in infos)
         self._device = device
         self._infos = infos
@@ -152,7 +152,7 @@ def load_weights(device: Device, plan: Plan, source: ModelSource) -> Weights:
     if source.address is not None:
         addresses = [source.address + info.offset for info in infos]
     else:
-        _check_formats(device, infos)
+        _check_formats(device, plan)
         owner = arena = device.allocate(sum(align(info.nbytes) for info in infos))
         addresses, position = [], 0
         for info in infos:
@@ -164,14 +164,13 @@ def load_weights(device: Device, plan: Plan, source: ModelSource) -> Weights:
     return weights
 
 
-def _check_formats(device: Device, infos: Sequence[TensorInfo]) -> None:
-    for info in infos:
-        is_vector = len(info.shape) == 1  # of a norm, or a bias
-        has_kernel = (
-            info.format == GGMLType.F32
-            if is_vector
-            else device.functions.ox_format_supported(info.format)
-        )
+def _check_formats(device: Device, plan: Plan) -> None:
+    vectors = {name for op in plan.ops for name in op.vectors}
+    for name, info in plan.weights.items():
+        if name in vectors:
+            has_kernel = info.format == GGMLType.F32
+        else:
+            has_kernel = device.functions.ox_format_supported(info.format)
         if not has_kernel:
             known = FORMATS.get(info.format)
             raise UnsupportedModelError(

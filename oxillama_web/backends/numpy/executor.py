@@ -27,7 +27,6 @@ from ...plan.operations import (
     KVStore,
     LayerNorm,
     Linear,
-    Plan,
     PositionEmbed,
     RMSNorm,
     Rope,
@@ -37,6 +36,7 @@ from ...plan.operations import (
     SelectRows,
     Softcap,
 )
+from ...plan.plan import Plan
 from ..api import check_batch, check_shift
 from ..offload import loaded_whole, no_adapters
 from .experts import expert_linear, expert_sum, select_experts

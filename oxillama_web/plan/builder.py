@@ -1,311 +1,41 @@
-"""A model's forward pass as data: a flat list of operations over named buffers.
-
-An architecture writes a plan once, at load; an executor runs it for each batch of tokens.
-
-    tokens ── embed ──► x ── rms_norm ──► h ── linear ──► q, k, v ── rope ... ──► logits
-
-A buffer is a float32 array [rows, width]. Its rows are the tokens of the batch, or, after
-`select_rows`, the tokens whose logits were asked for. Writing to a name again reuses the memory.
-"""
+"""Builds a plan: operations with their buffers declared, and shapes checked."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
+from .operations import (
+    GLU,
+    Activate,
+    Add,
+    AddBias,
+    Attention,
+    Embed,
+    ExpertLinear,
+    ExpertSum,
+    KVStore,
+    LayerNorm,
+    Linear,
+    PositionEmbed,
+    RMSNorm,
+    Rope,
+    RopeTable,
+    Scale,
+    SelectExperts,
+    SelectRows,
+    Softcap,
+)
+from .plan import Buffer, KVLayer, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..gguf.reader import TensorInfo
-
-Rows = Literal["batch", "output"]
-RopeStyle = Literal["interleaved", "neox"]
-Activation = Literal["silu", "gelu"]
-ExpertWeighting = Literal["softmax_of_all", "softmax_of_used", "sigmoid"]
-
-
-@dataclass(frozen=True, slots=True)
-class Embed:
-    """dst[t] = weight[token[t]] * scale."""
-
-    dst: str
-    weight: str
-    scale: float
-
-
-@dataclass(frozen=True, slots=True)
-class PositionEmbed:
-    """dst[t] = weight[position[t]]: learned absolute positions."""
-
-    dst: str
-    weight: str
-
-
-@dataclass(frozen=True, slots=True)
-class RMSNorm:
-    """dst = src / sqrt(mean(src^2) + eps) * weight over each group of `group` values.
-
-    Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467. A group is a whole row, or one head.
-    """
-
-    dst: str
-    src: str
-    weight: str
-    group: int
-    eps: float
-
-
-@dataclass(frozen=True, slots=True)
-class LayerNorm:
-    """dst = (src - mean) / sqrt(variance + eps) * weight (+ bias) over each group of values.
-
-    Ba et al. 2016, https://arxiv.org/abs/1607.06450. A group is a whole row, or one head; where the
-    weight holds several groups, they are taken in turn: each head has its own.
-    """
-
-    dst: str
-    src: str
-    weight: str
-    bias: str | None
-    group: int
-    eps: float
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """dst[t] = weight @ src[t] (+ bias); weight is [n_out, n_in].
-
-    Where it has fewer rows than dst has values, the product begins at the value `column`.
-    """
-
-    dst: str
-    src: str
-    weight: str
-    bias: str | None
-    column: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RopeTable:
-    """dst[t] = magnitude * (cos a, sin a) with angles a = position[t] * inverse_frequencies.
-
-    Each run of `run_length` positions may have a magnitude of its own; the last one is that of all
-    positions behind.
-    """
-
-    dst: str
-    inverse_frequencies: tuple[float, ...]
-    magnitudes: tuple[float, ...]
-    run_length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rope:
-    """Rotates pairs of the first `n_rot` values of each head, in place.
-
-    Su et al. 2021, https://arxiv.org/abs/2104.09864. A pair is (2j, 2j+1) in style
-    "interleaved" and (j, j + n_rot/2) in style "neox".
-    """
-
-    buffer: str
-    table: str
-    head_dim: int
-    n_rot: int
-    style: RopeStyle
-
-
-@dataclass(frozen=True, slots=True)
-class KVStore:
-    """Writes the batch's keys and values into the cache of `layer`."""
-
-    keys: str
-    values: str
-    layer: int
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """dst = softmax(scale * q k^T) v, grouped queries, over the cache of `layer`.
-
-    A token sees itself and what came before it in its sequence; with window > 0 only the last
-    `window` positions, its own included; if not causal, its sequence to the end of the batch.
-    softcap > 0 bounds the scores: softcap * tanh(score / softcap).
-    """
-
-    dst: str
-    queries: str
-    layer: int
-    n_heads: int
-    scale: float
-    window: int
-    softcap: float
-    causal: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GLU:
-    """dst = activation(gate) * up. Shazeer 2020, https://arxiv.org/abs/2002.05202."""
-
-    dst: str
-    gate: str
-    up: str
-    activation: Activation
-
-
-@dataclass(frozen=True, slots=True)
-class Activate:
-    """dst = activation(src)."""
-
-    dst: str
-    src: str
-    activation: Activation
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """dst = factor * src."""
-
-    dst: str
-    src: str
-    factor: float
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """dst = a + scale * b."""
-
-    dst: str
-    a: str
-    b: str
-    scale: float
-
-
-@dataclass(frozen=True, slots=True)
-class AddBias:
-    """dst[t] = src[t] + bias."""
-
-    dst: str
-    src: str
-    bias: str
-
-
-@dataclass(frozen=True, slots=True)
-class SelectRows:
-    """dst = the rows of src whose logits were asked for."""
-
-    dst: str
-    src: str
-
-
-@dataclass(frozen=True, slots=True)
-class Softcap:
-    """dst = cap * tanh(src / cap)."""
-
-    dst: str
-    src: str
-    cap: float
-
-
-@dataclass(frozen=True, slots=True)
-class SelectExperts:
-    """dst[t] = the experts with the `n_used` largest logits src[t], then their weights.
-
-    A weight is the softmax over all experts, or over those used, or the logit's sigmoid.
-    """
-
-    dst: str
-    src: str
-    n_used: int
-    weighting: ExpertWeighting
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertLinear:
-    """dst[t, k] = weight[expert k of token t] @ src[t], or @ src[t, k] where that has its own."""
-
-    dst: str
-    src: str
-    routes: str
-    weight: str
-    n_experts: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExpertSum:
-    """dst[t] = the sum of src[t, k] * weight k of token t over the experts k of a token."""
-
-    dst: str
-    src: str
-    routes: str
-
-
-Op = (
-    Embed
-    | PositionEmbed
-    | RMSNorm
-    | LayerNorm
-    | Linear
-    | RopeTable
-    | Rope
-    | KVStore
-    | Attention
-    | GLU
-    | Activate
-    | Scale
-    | Add
-    | AddBias
-    | SelectRows
-    | Softcap
-    | SelectExperts
-    | ExpertLinear
-    | ExpertSum
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Buffer:
-    """A named activation, float32 [rows, width]."""
-
-    width: int
-    rows: Rows
-
-
-@dataclass(frozen=True, slots=True)
-class KVLayer:
-    """One layer's share of the cache: keys [n_heads, k_dim] and values [n_heads, v_dim] a token."""
-
-    n_heads: int
-    k_dim: int
-    v_dim: int
-
-
-@dataclass(slots=True)
-class Plan:
-    """What an executor runs.
-
-    `output` names the buffer that holds the logits. `hidden` names the buffer of the hidden states
-    that the output head takes, which the first `n_hidden_ops` operations compute. A model without
-    an output head (an encoder) has only those: its `output` is its `hidden`.
-
-    `weights` says where in the file each weight lies. A weight may be some rows of a tensor.
-    """
-
-    ops: list[Op] = field(default_factory=list)
-    buffers: dict[str, Buffer] = field(default_factory=dict)
-    kv_layers: list[KVLayer] = field(default_factory=list)
-    weights: dict[str, TensorInfo] = field(default_factory=dict)
-    output: str = ""
-    hidden: str = ""
-    n_hidden_ops: int = 0
-
-    @property
-    def is_encoder(self) -> bool:
-        """Whether the model gives hidden states and no logits."""
-        return self.output == self.hidden
+    from .operations import Activation, ExpertWeighting, RopeStyle
+    from .plan import Rows
 
 
 class PlanBuilder:
@@ -556,9 +286,9 @@ class PlanBuilder:
     def _end(self, output: str, hidden: str) -> Plan:
         self._width(output)
         self._plan.output, self._plan.hidden = output, hidden
-        writers = [n for n, op in enumerate(self._plan.ops, 1) if op_writes(op) == hidden]
+        writers = [n for n, op in enumerate(self._plan.ops, 1) if op.writes == hidden]
         self._plan.n_hidden_ops = writers[-1]
-        names = dict.fromkeys(name for op in self._plan.ops for name in op_weights(op))
+        names = dict.fromkeys(name for op in self._plan.ops for name in op.weights)
         self._plan.weights = {name: self._tensors[name] for name in names}
         return self._plan
 
@@ -616,48 +346,3 @@ class PlanBuilder:
             raise ModelFormatError(
                 f"{a!r} has {self._width(a)} values and {b!r} has {self._width(b)}; they must match"
             )
-
-
-def op_weights(op: Op) -> tuple[str, ...]:
-    """The model file's tensors that an operation reads."""
-    if isinstance(op, (Embed, PositionEmbed, RMSNorm, ExpertLinear)):
-        return (op.weight,)
-    if isinstance(op, (Linear, LayerNorm)):
-        return (op.weight,) if op.bias is None else (op.weight, op.bias)
-    if isinstance(op, AddBias):
-        return (op.bias,)
-    return ()
-
-
-def op_reads(op: Op) -> tuple[str, ...]:
-    """The buffers that an operation reads; a cache layer counts as one named `kv.N`."""
-    match op:
-        case Embed() | PositionEmbed() | RopeTable():
-            return ()
-        case RMSNorm() | LayerNorm() | Linear() | Activate() | Scale() | SelectRows() | Softcap():
-            return (op.src,)
-        case SelectExperts() | AddBias():
-            return (op.src,)
-        case ExpertLinear() | ExpertSum():
-            return (op.src, op.routes)
-        case Rope():
-            return (op.buffer, op.table)
-        case KVStore():
-            return (op.keys, op.values)
-        case Attention():
-            return (op.queries, f"kv.{op.layer}")
-        case GLU():
-            return (op.gate, op.up)
-        case Add():
-            return (op.a, op.b)
-
-
-def op_writes(op: Op) -> str:
-    """The buffer (or cache layer, `kv.N`) that an operation writes."""
-    match op:
-        case Rope():
-            return op.buffer
-        case KVStore():
-            return f"kv.{op.layer}"
-        case _:
-            return op.dst

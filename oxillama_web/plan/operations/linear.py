@@ -1,0 +1,44 @@
+"""Matrix products."""
+
+from dataclasses import dataclass
+
+from ...gguf.types import FORMATS
+from ..plan import PREPARED, Matrix, Operation, OptionalVector, Plan, Read, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Operation):
+    """dst[t] = weight @ src[t] (+ bias); weight is [n_out, n_in].
+
+    If it has fewer rows than dst has values, the product is written from the value `column` on.
+    """
+
+    kind = 3
+
+    dst: Write
+    src: Read
+    weight: Matrix
+    bias: OptionalVector
+    column: int = 0
+
+    def prepared_by(self, plan: Plan) -> Operation | None:
+        """See `Operation.prepared_by`: quantized weights take a quantized input."""
+        return Quantize(self.src) if is_quantized(plan, self.weight) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantize(Operation):
+    """Rounds src to 8 bits, as products with quantized weights take it: quant/activations.h.
+
+    Lowering inserts it; architectures and the NumPy backend know nothing of it.
+    """
+
+    kind = 20
+
+    src: Read
+    dst: Write = PREPARED
+
+
+def is_quantized(plan: Plan, weight: str) -> bool:
+    """Whether a weight is stored in blocks of small integers."""
+    return FORMATS[plan.weights[weight].format].block_size > 1

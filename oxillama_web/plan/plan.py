@@ -1,0 +1,190 @@
+"""A model's forward pass as data: a flat list of operations over named buffers.
+
+An architecture writes a plan once, at load; a backend executes it for each batch of tokens.
+
+    tokens ── Embed ──► x ── RMSNorm ──► h ── Linear ──► q, k, v ── Rope ... ──► logits
+
+A buffer is a float32 array [rows, width]. Its rows are the tokens of the batch, or, after
+`SelectRows`, the tokens whose logits were asked for. Writing to a name again reuses the memory.
+
+What an operation is stands in its dataclass, a subclass of `Operation` in plan/operations/: the
+types of its fields say which buffers, weights and numbers it takes, so that everything else, such
+as lowering a plan for the kernels, works for all operations alike.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+
+if TYPE_CHECKING:
+    from ..gguf.reader import TensorInfo
+
+Rows = Literal["batch", "output"]
+
+# How threads divide a buffer: into how many parts, and whether those are heads or values.
+Partition = tuple[Literal["heads", "values"], int]
+
+
+class Role(Enum):
+    """What a field of an operation is."""
+
+    READ = auto()  # the name of a buffer that it reads
+    WRITE = auto()  # the name of the buffer that it writes
+    UPDATE = auto()  # the name of the buffer that it changes in place
+    VECTOR = auto()  # the name of a weight whose values must be float32, or None
+    MATRIX = auto()  # the name of a weight in any format
+    CACHE_READ = auto()  # the number of a cache layer that it reads
+    CACHE_WRITE = auto()  # the number of a cache layer that it writes
+    CONSTANT = auto()  # float32 values that belong to the plan
+    CHOICE = auto()  # one of several values
+    INTEGER = auto()
+    FLOAT = auto()
+
+
+Read = Annotated[str, Role.READ]
+Write = Annotated[str, Role.WRITE]
+Update = Annotated[str, Role.UPDATE]
+Vector = Annotated[str, Role.VECTOR]
+OptionalVector = Annotated[str | None, Role.VECTOR]
+Matrix = Annotated[str, Role.MATRIX]
+CacheRead = Annotated[int, Role.CACHE_READ]
+CacheWrite = Annotated[int, Role.CACHE_WRITE]
+Constant = Annotated[tuple[float, ...], Role.CONSTANT]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One step of a plan. It has one field that it writes: a buffer, or a layer of the cache.
+
+    Attributes:
+        kind: its number in the kernels' table, kernels_c/ops/ops.h.
+        replicable: whether a thread computes all of it for one token as quickly as it would wait
+            for others to do their parts.
+    """
+
+    kind: ClassVar[int]
+    replicable: ClassVar[bool] = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The buffers that it reads; layer N of the cache counts as one named `kv.N`."""
+        return self._named(Role.READ, Role.UPDATE, Role.CACHE_READ)
+
+    @property
+    def writes(self) -> str:
+        """The buffer, or layer of the cache, that it writes."""
+        return self._named(Role.WRITE, Role.UPDATE, Role.CACHE_WRITE)[0]
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The weights that it reads."""
+        return self._named(Role.VECTOR, Role.MATRIX)
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Those of its weights that must be float32."""
+        return self._named(Role.VECTOR)
+
+    def partition(self, name: str, plan: "Plan") -> Partition | None:
+        """How the kernels divide a buffer that it reads or writes between threads.
+
+        Returns:
+            None if each thread may touch any part of it.
+        """
+        return None
+
+    def prepared_by(self, plan: "Plan") -> "Operation | None":
+        """The operation that has to prepare an input of this one for the kernels, if any.
+
+        It reads what this operation reads, and writes `PREPARED`.
+        """
+        return None
+
+    def _named(self, *roles: Role) -> tuple[str, ...]:
+        names = []
+        for operand in operands(type(self)):
+            value = getattr(self, operand.name)
+            if operand.role in roles and value is not None:
+                is_layer = operand.role in (Role.CACHE_READ, Role.CACHE_WRITE)
+                names.append(f"kv.{value}" if is_layer else value)
+        return tuple(names)
+
+
+# What an operation that prepares an input writes instead of a buffer: memory of the kernels' own.
+PREPARED = "prepared input"
+
+
+class Operand(NamedTuple):
+    """A field of an operation; `choices` are the values that a `Role.CHOICE` may have."""
+
+    name: str
+    role: Role
+    choices: tuple[object, ...] = ()
+
+
+def operands(operation: type[Operation]) -> tuple[Operand, ...]:
+    """An operation's fields, in the order in which they are declared."""
+    if operation not in _OPERANDS:
+        fields = dataclasses.fields(operation)
+        _OPERANDS[operation] = tuple(_operand(field.name, field.type) for field in fields)
+    return _OPERANDS[operation]
+
+
+_OPERANDS: dict[type[Operation], tuple[Operand, ...]] = {}
+
+
+def _operand(name: str, kind: Any) -> Operand:
+    for role in getattr(kind, "__metadata__", ()):
+        return Operand(name, role)
+    if kind is bool:
+        return Operand(name, Role.CHOICE, (False, True))
+    if kind in (int, float):
+        return Operand(name, Role.INTEGER if kind is int else Role.FLOAT)
+    return Operand(name, Role.CHOICE, get_args(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named activation, float32 [rows, width]."""
+
+    width: int
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class KVLayer:
+    """One layer's part of the cache: keys [n_heads, k_dim] and values [n_heads, v_dim] a token."""
+
+    n_heads: int
+    k_dim: int
+    v_dim: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a backend executes.
+
+    Attributes:
+        ops: the operations, in order.
+        buffers: every buffer, in the order of its first use.
+        kv_layers: the layers of the cache.
+        weights: where in the file each weight is; a weight may be some rows of a tensor.
+        output: the buffer that holds the logits.
+        hidden: the buffer of the hidden states, which the output head takes. A model without an
+            output head (an encoder) ends with them: its `output` is its `hidden`.
+        n_hidden_ops: how many operations compute the hidden states; they come first.
+    """
+
+    ops: list[Operation] = field(default_factory=list)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    kv_layers: list[KVLayer] = field(default_factory=list)
+    weights: "dict[str, TensorInfo]" = field(default_factory=dict)
+    output: str = ""
+    hidden: str = ""
+    n_hidden_ops: int = 0
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether the model gives hidden states and no logits."""
+        return self.output == self.hidden
