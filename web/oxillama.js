@@ -11,10 +11,11 @@ import { Connection } from "./client/connection.js";
 import { modelFiles, toByteSource, transferable } from "./client/model_source.js";
 import { OpenAIClient } from "./client/openai/client.js";
 import { answerOptions, contextOptions } from "./client/options.js";
-import { OxiLlamaError, PROTOCOL_VERSION } from "./protocol.js";
+import { OxiLlamaError } from "./errors.js";
+import { PROTOCOL_VERSION } from "./protocol.js";
 import { cache } from "./storage/cache.js";
 
-export { OxiLlamaError } from "./protocol.js";
+export { OxiLlamaError } from "./errors.js";
 
 /**
  * @import { Unnumbered } from "./client/connection.js"

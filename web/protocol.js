@@ -1,5 +1,5 @@
 /**
- * The messages between the page (oxillama.js) and its worker (worker.js), and the errors both use.
+ * The messages between the page (oxillama.js) and its worker (worker/worker.js).
  * docs/worker-protocol.md tells the same in words.
  *
  * Every request carries an `id`; every reply names the request's `id`. A request ends with exactly
@@ -104,7 +104,7 @@ export const PROTOCOL_VERSION = 3;
  * @typedef {TokenProbability & {top: TokenProbability[]}} TokenLogprobs
  * @typedef {{type: "logprobs", id: number, token: TokenLogprobs}} LogprobsReply
  * @typedef {{type: "done", id: number, result: unknown}} DoneReply
- * @typedef {{type: "error", id: number, error: ErrorDescription}} ErrorReply
+ * @typedef {{type: "error", id: number, error: import("./errors.js").ErrorDescription}} ErrorReply
  * @typedef {{type: "alive"}} AliveReply  the worker holds the Web Lock of its name from now on;
  *   when someone else gets it, the worker is no more
  * @typedef {{type: "startThread", port: MessagePort, failure: MessagePort}} StartThreadReply  the
@@ -155,37 +155,3 @@ export const PROTOCOL_VERSION = 3;
  * @property {number} contextTokens  of the whole conversation, in the model's cache now
  * @property {FinishReason} finishReason
  */
-
-/**
- * @typedef {"network" | "http" | "truncated" | "not_gguf" | "bad_model" | "unsupported_model"
- *   | "tokenizer" | "chat_template" | "context_length" | "invalid_request" | "kernel"
- *   | "out_of_memory" | "not_loaded" | "busy" | "aborted" | "disposed" | "runtime"
- *   | "worker_died" | "internal"} ErrorCode
- *
- * @typedef {object} ErrorDescription
- * @property {ErrorCode} code
- * @property {string} message
- * @property {string} [detail]  a traceback, for those who look for the cause
- * @property {number} [status]  the HTTP status, for code "http"
- */
-
-/** Every error that oxillama raises: a code for programs and a message for people. */
-export class OxiLlamaError extends Error {
-  /** @param {ErrorDescription} description */
-  constructor({ code, message, detail, status }) {
-    super(message);
-    this.name = "OxiLlamaError";
-    /** @readonly */
-    this.code = code;
-    /** @readonly */
-    this.detail = detail ?? "";
-    /** @readonly */
-    this.status = status;
-  }
-
-  /** @returns {ErrorDescription} what survives a postMessage */
-  describe() {
-    const { code, message, detail, status } = this;
-    return status === undefined ? { code, message, detail } : { code, message, detail, status };
-  }
-}

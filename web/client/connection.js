@@ -1,6 +1,6 @@
 /** The page's side of the talk with a worker. */
 
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
 
 /** @import { AliveReply, Reply, Request, StartThreadReply } from "../protocol.js" */
 

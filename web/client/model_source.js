@@ -1,6 +1,6 @@
 /** What a page gives as a model, as the worker takes it. */
 
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
 
 /** @import { ByteSource } from "../protocol.js" */
 

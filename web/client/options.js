@@ -1,6 +1,6 @@
 /** What may be asked for, and how Python calls it. */
 
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
 
 /**
  * @import { AnswerOptions, ContextOptions, SamplerOptions, TokenLogprobs } from "../protocol.js"

@@ -1,6 +1,6 @@
 /** Memory of the kernels that a model's bytes are written into as they come. */
 
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
 
 /** @import { KernelPool } from "./pool.js" */
 

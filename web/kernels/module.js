@@ -1,7 +1,7 @@
 /** The kernels' WebAssembly modules. */
 
 import { ASSETS } from "../assets.js";
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
 
 /** OX_ABI_VERSION of kernels_c/ox.h */
 const ABI_VERSION = 9;

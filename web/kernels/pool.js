@@ -5,7 +5,7 @@
 
 import { KernelHeap } from "./heap.js";
 import { checkVersion, compile } from "./module.js";
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
 
 /** @import { ThreadReply, ThreadStart } from "./thread.js" */
 /** @import { StartThreadReply } from "../protocol.js" */

@@ -1,21 +1,21 @@
 /**
- * Models that are kept on this device, in the origin-private file system: for each address a file
- * of bytes, NAME, and a record of what it holds, NAME.json. Only a worker writes bytes
+ * Models that are kept on this device, in the origin-private file system. Each address has a file
+ * of bytes, NAME, and a record of what it holds, NAME.json. Only a worker writes the bytes
  * (cache_entry.js); a page may list and delete them.
  */
 
-import { ask, fileNames } from "./opfs.js";
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
+import { fileNames, withHandle } from "./opfs.js";
 
 const MODELS = "oxillama";
 const FORMAT = 2;
-/** The bytes that one checksum is of. */
+/** Each checksum is of this many bytes. */
 export const BLOCK_BYTES = 2 << 20;
 /**
- * How long to wait for another tab, which reads or writes the same model. In steps: Python's start
- * holds a worker up, and a single timer that ran out by then would come before the lock.
+ * How long to wait for another tab that reads or writes the same model. It is counted in steps:
+ * Python's start blocks the worker, after which a single timer would fire before the lock is seen.
  */
-const PATIENCE_STEPS = 10;
+const LOCK_TIMEOUT_STEPS = 10;
 const STEP_MS = 50;
 
 /**
@@ -27,26 +27,26 @@ const STEP_MS = 50;
  * @property {string | null} lastModified
  * @property {boolean} complete
  * @property {number} savedAt  milliseconds since 1970
- * @property {string[]} checksums  XXH64 of each block of BLOCK_BYTES, the last one of the rest
+ * @property {string[]} checksums  XXH64 of each block of BLOCK_BYTES; the last one may be shorter
  * @property {number} [uses]  of a file of this package: how many starts it was part of
  *
  * @typedef {object} CachedFile
  * @property {string} url
  * @property {number} bytes  on this device
  * @property {number | null} size  bytes of the whole file, where known
- * @property {boolean} complete  false: a download that broke off, and goes on from there
+ * @property {boolean} complete  false: the download was interrupted, and resumes from there
  * @property {Date} savedAt
  *
  * @typedef {object} CacheUsage
  * @property {number} files
- * @property {number} bytes  of them all
- * @property {number | null} available  bytes that the browser says it would still give; some say
- *   more than they do, some nothing (null)
+ * @property {number} bytes  of all of them
+ * @property {number | null} available  bytes that the browser says are left; some promise more
+ *   than they give, some say nothing (null)
  */
 
-/** Models on this device; `OxiLlama.cache`. */
+/** The models on this device; `OxiLlama.cache`. */
 export const cache = {
-  /** @returns {Promise<CachedFile[]>} the newest first; what cannot be read is deleted */
+  /** @returns {Promise<CachedFile[]>} newest first; a file that cannot be read is deleted */
   async list() {
     const folder = await openFolder();
     if (folder === null) return [];
@@ -67,7 +67,7 @@ export const cache = {
     const folder = await openFolder();
     if (folder === null) return false;
     const name = await entryName(new URL(url, document.baseURI).href);
-    const release = await hold(name, "exclusive");
+    const release = await acquireLock(name, "exclusive");
     if (release === null) throw inUse(String(url));
     try {
       return await removeFiles(folder, name);
@@ -76,7 +76,7 @@ export const cache = {
     }
   },
 
-  /** Delete all that no one uses at this moment. */
+  /** Delete all files that are not in use at this moment. */
   async clear() {
     const folder = await openFolder();
     if (folder === null) return;
@@ -93,13 +93,13 @@ export const cache = {
 
 /**
  * @param {string} [name]
- * @returns {Promise<FileSystemDirectoryHandle | null>} null: this page cannot keep anything
+ * @returns {Promise<FileSystemDirectoryHandle | null>} null: this page cannot keep files
  */
 export async function openFolder(name = MODELS) {
   try {
     if (navigator.locks === undefined) return null; // not a secure context
     const root = await navigator.storage.getDirectory();
-    return await ask(root, () => root.getDirectoryHandle(name, { create: true }));
+    return await withHandle(root, () => root.getDirectoryHandle(name, { create: true }));
   } catch {
     return null; // storage is switched off
   }
@@ -118,14 +118,14 @@ export async function entryName(url) {
 /**
  * @param {FileSystemDirectoryHandle} folder
  * @param {string} name
- * @returns {Promise<CacheRecord | null>} null: there is none, or none that makes sense
+ * @returns {Promise<CacheRecord | null>} null: there is none, or it is damaged
  */
 export async function readRecord(folder, name) {
   try {
-    const handle = await ask(folder, () => folder.getFileHandle(`${name}.json`));
-    const file = await ask(handle, () => handle.getFile());
+    const handle = await withHandle(folder, () => folder.getFileHandle(`${name}.json`));
+    const file = await withHandle(handle, () => handle.getFile());
     const record = JSON.parse(await file.text());
-    return isSound(record) ? record : null;
+    return isValid(record) ? record : null;
   } catch {
     return null;
   }
@@ -138,14 +138,15 @@ export async function readRecord(folder, name) {
  */
 export async function writeRecord(folder, name, record) {
   const text = JSON.stringify({ format: FORMAT, savedAt: Date.now(), ...record });
-  const handle = await ask(folder, () => folder.getFileHandle(`${name}.json`, { create: true }));
+  const create = () => folder.getFileHandle(`${name}.json`, { create: true });
+  const handle = await withHandle(folder, create);
   if ("createWritable" in handle) {
-    const stream = await ask(handle, () => handle.createWritable()); // all of it, or nothing
+    const stream = await withHandle(handle, () => handle.createWritable()); // all of it, or nothing
     await stream.write(text);
     await stream.close();
     return;
   }
-  const file = await ask(handle, () => /** @type {any} */ (handle).createSyncAccessHandle());
+  const file = await withHandle(handle, () => /** @type {any} */ (handle).createSyncAccessHandle());
   file.truncate(0);
   file.write(new TextEncoder().encode(text), { at: 0 });
   file.close();
@@ -154,36 +155,40 @@ export async function writeRecord(folder, name, record) {
 /**
  * @param {FileSystemDirectoryHandle} folder
  * @param {string} name
- * @returns {Promise<boolean>} whether there was something
+ * @returns {Promise<boolean>} whether there were any
  */
 export async function removeFiles(folder, name) {
-  const remove = (/** @type {string} */ file) => ask(folder, () => folder.removeEntry(file));
-  const removed = await Promise.all(
-    [`${name}.json`, name].map((file) => remove(file).then(() => true, () => false)),
-  );
-  return removed.includes(true);
+  const remove = async (/** @type {string} */ file) => {
+    try {
+      await withHandle(folder, () => folder.removeEntry(file));
+      return true;
+    } catch {
+      return false; // there is none
+    }
+  };
+  return (await Promise.all([`${name}.json`, name].map(remove))).includes(true);
 }
 
 /**
- * Keep other tabs away from an entry.
+ * Lock an entry against other tabs.
  *
  * @param {string} name
  * @param {LockMode} mode
- * @returns {Promise<(() => void) | null>} what ends it; null: another tab is there
+ * @returns {Promise<(() => void) | null>} releases the lock; null: another tab has it
  */
-export function hold(name, mode) {
+export function acquireLock(name, mode) {
   return new Promise((resolve) => {
-    const patience = new AbortController();
+    const timeout = new AbortController();
     let steps = 0;
     const timer = setInterval(() => {
       steps += 1;
-      if (steps === PATIENCE_STEPS) patience.abort();
+      if (steps === LOCK_TIMEOUT_STEPS) timeout.abort();
     }, STEP_MS);
     const held = () => {
-      clearInterval(timer); // Chromium would take the lock away
+      clearInterval(timer); // a later abort would make Chromium take the lock away
       return new Promise((release) => resolve(() => release(undefined)));
     };
-    const options = { mode, signal: patience.signal };
+    const options = { mode, signal: timeout.signal };
     navigator.locks.request(`oxillama:${name}`, options, held).catch(() => {
       clearInterval(timer);
       resolve(null);
@@ -192,7 +197,7 @@ export function hold(name, mode) {
 }
 
 /**
- * Of all that is in a folder, records without bytes and bytes without a record too.
+ * Return the names of all entries, those with only bytes or only a record included.
  *
  * @param {FileSystemDirectoryHandle} folder
  */
@@ -224,14 +229,14 @@ async function recordNames(folder) {
  * @param {string} name
  */
 async function removeUnused(folder, name) {
-  const release = await hold(name, "exclusive");
+  const release = await acquireLock(name, "exclusive");
   if (release === null) return;
   await removeFiles(folder, name);
   release();
 }
 
 /** @param {any} record */
-function isSound(record) {
+function isValid(record) {
   const { format, url, size, complete, checksums } = record;
   if (format !== FORMAT || typeof url !== "string" || !Array.isArray(checksums)) return false;
   if (size !== null && !(Number.isSafeInteger(size) && size > 0)) return false;
@@ -248,6 +253,6 @@ function toCachedFile({ url, size, complete, savedAt, checksums }) {
 function inUse(url) {
   return new OxiLlamaError({
     code: "busy",
-    message: `${url} is being loaded, here or in another tab; try again when that is over`,
+    message: `${url} is in use, here or in another tab; try again when it is not`,
   });
 }

@@ -1,26 +1,27 @@
-/** One file of the cache, in a worker: read with its checksums, or written while it comes. */
+/** One file of the cache, in a worker: checked while it is read, or written while it arrives. */
 
+import { reasonOf } from "../errors.js";
+import { yieldToMessages } from "../worker/yield.js";
 import {
-  BLOCK_BYTES, entryName, hold, openFolder, readRecord, removeFiles, writeRecord,
+  BLOCK_BYTES, acquireLock, entryName, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";
 import { Checksum } from "./checksum.js";
-import { ask } from "./opfs.js";
-import { yieldToMessages } from "../worker/yield.js";
+import { withHandle } from "./opfs.js";
 
 /** @import { CacheRecord } from "./cache.js" */
-/** @import { Identity, Write } from "./download.js" */
+/** @import { FileVersion, Write } from "./download.js" */
 
-/** The record is brought up to date so often: what came since then a tab that is closed loses. */
-const BLOCKS_A_RECORD = 8;
+/** How often the record is saved. A tab that is closed loses the blocks since then. */
+const BLOCKS_PER_RECORD = 8;
 const RECORD_MS = 500;
-/** Messages are let in after so many blocks are read. */
-const BLOCKS_A_TURN = 16;
-/** The browser may take a moment to free the files of a worker that was ended. */
+/** How many blocks are read before the worker looks at its messages. */
+const BLOCKS_PER_YIELD = 16;
+/** The browser may take a moment to free the files of a worker that was terminated. */
 const OPEN_ATTEMPTS = 10;
 const OPEN_PAUSE_MS = 50;
 
 /**
- * @typedef {object} AccessHandle  FileSystemSyncAccessHandle, as far as it is used here
+ * @typedef {object} AccessHandle  what is used of a FileSystemSyncAccessHandle
  * @property {(buffer: Uint8Array, options: {at: number}) => number} read
  * @property {(buffer: Uint8Array, options: {at: number}) => number} write
  * @property {(size: number) => void} truncate
@@ -40,24 +41,25 @@ export class CacheEntry {
   #file;
   /** @type {Omit<CacheRecord, "format" | "savedAt">} */
   #record;
-  /** @type {Map<number, Block>} blocks that are not whole yet, by number */
+  /** @type {Map<number, Block>} incomplete blocks, by number */
   #blocks = new Map();
-  /** @type {Uint8Array<ArrayBuffer>[]} */
+  /** @type {Uint8Array<ArrayBuffer>[]} buffers to use again */
   #spare = [];
   /** @type {Promise<void>} */
   #saving = Promise.resolve();
+  /** Blocks in the saved record. */
   #recorded = 0;
   #recordedAt = performance.now();
   #writable;
 
-  /** Why the file is not kept; "" where it is. */
+  /** Why the file is not kept; "" if it is. */
   note = "";
 
   /**
    * @param {Checksum} checksum
    * @param {FileSystemDirectoryHandle} folder
    * @param {string} name
-   * @param {() => void} release  other tabs may have it then
+   * @param {() => void} release  unlocks it for other tabs
    * @param {AccessHandle} file
    * @param {Omit<CacheRecord, "format" | "savedAt">} record
    * @param {boolean} writable
@@ -74,11 +76,11 @@ export class CacheEntry {
   }
 
   /**
-   * What is here of a file: all of it, a part, or nothing yet.
+   * Open the entry of a file, which may hold all of it, a part, or nothing yet.
    *
    * @param {string} url
    * @param {string} [folderName]
-   * @returns {Promise<CacheEntry | string>} or why nothing can be kept
+   * @returns {Promise<CacheEntry | string>} or the reason why the file cannot be kept
    */
   static async open(url, folderName) {
     const folder = await openFolder(folderName);
@@ -91,7 +93,7 @@ export class CacheEntry {
   }
 
   /**
-   * Forget a file, unless another tab is at it.
+   * Delete the entry of a file, unless another tab uses it.
    *
    * @param {string} url
    */
@@ -99,7 +101,7 @@ export class CacheEntry {
     const folder = await openFolder();
     if (folder === null) return;
     const name = await entryName(url);
-    const release = await hold(name, "exclusive");
+    const release = await acquireLock(name, "exclusive");
     if (release === null) return;
     await removeFiles(folder, name);
     release();
@@ -109,75 +111,75 @@ export class CacheEntry {
     return this.#record.complete;
   }
 
-  /** Bytes that are here, from the file's beginning. */
+  /** How many bytes are here, from the beginning of the file. */
   get bytes() {
     const { complete, size, checksums } = this.#record;
     return complete && size !== null ? size : checksums.length * BLOCK_BYTES;
   }
 
-  /** @returns {Identity} */
-  get identity() {
+  /** @returns {FileVersion} */
+  get version() {
     const { size, etag, lastModified } = this.#record;
     return { size, etag, lastModified };
   }
 
   /**
-   * A part of a complete file, at once and unchecked.
+   * Fill `bytes` from an offset of a complete file, without a check of its checksums.
    *
-   * @param {Uint8Array<ArrayBuffer>} bytes  where it goes
+   * @param {Uint8Array<ArrayBuffer>} bytes
    * @param {number} offset
-   * @returns {number} bytes that were read
+   * @returns {number} how many bytes were read
    */
   readAt(bytes, offset) {
     return this.#file?.read(bytes, { at: offset }) ?? 0;
   }
 
   /**
-   * Hand what is here to `write`, as long as its checksums are right.
+   * Hand what is here to `write`, up to the first block whose checksum is wrong.
    *
    * @param {Write} write
-   * @returns {Promise<number>} bytes that were; the rest is damaged
+   * @returns {Promise<number>} how many bytes were good
    */
   async read(write) {
     const total = this.bytes;
     const { checksums } = this.#record;
     for (const [index, expected] of checksums.entries()) {
       const offset = index * BLOCK_BYTES;
-      const bytes = this.#checksum.room.subarray(0, Math.min(BLOCK_BYTES, total - offset));
+      const bytes = this.#checksum.scratch.subarray(0, Math.min(BLOCK_BYTES, total - offset));
       if (!this.#fill(bytes, offset) || this.#checksum.of(bytes) !== expected) return offset;
       await write(bytes, offset);
-      if (index % BLOCKS_A_TURN === BLOCKS_A_TURN - 1) await yieldToMessages();
+      if (index % BLOCKS_PER_YIELD === BLOCKS_PER_YIELD - 1) await yieldToMessages();
     }
     return total;
   }
 
   /**
-   * Make ready to keep another file, or another version of it.
+   * Empty the entry for another version of the file.
    *
-   * @param {Identity} identity
+   * @param {FileVersion} version
    */
-  async begin(identity) {
-    this.#record = { ...this.#record, ...identity, complete: false, checksums: [] };
-    await this.#change(0);
+  async begin(version) {
+    this.#record = { ...this.#record, ...version, complete: false, checksums: [] };
+    await this.#truncateFile(0);
   }
 
   /**
-   * Keep only the first bytes; the rest is damaged, and comes again.
+   * Keep only the first bytes: the rest is damaged, and will be written again.
    *
    * @param {number} bytes  a multiple of BLOCK_BYTES
    */
-  async cut(bytes) {
+  async truncate(bytes) {
     const checksums = this.#record.checksums.slice(0, bytes / BLOCK_BYTES);
     this.#record = { ...this.#record, complete: false, checksums };
-    await this.#change(bytes);
+    await this.#truncateFile(bytes);
   }
 
   /**
-   * Keep bytes that came.
+   * Keep bytes that arrived.
    *
    * @param {Uint8Array} chunk
    * @param {number} offset
-   * @returns {Promise<void> | undefined} to be awaited where more would be too much
+   * @returns {Promise<void> | undefined} to wait for before the next bytes, if there is one
    */
   write(chunk, offset) {
     if (this.#file === null) return;
@@ -190,25 +192,28 @@ export class CacheEntry {
       offset += part.length;
       rest = rest.subarray(part.length);
       if (block.filled < BLOCK_BYTES) continue;
-      const failing = this.#keep(index, block);
+      const failing = this.#writeBlock(index, block);
       if (failing) return failing;
     }
-    const news = this.#whole() - this.#recorded;
+    const unsaved = this.#countBlocks() - this.#recorded;
     const isDue = performance.now() - this.#recordedAt > RECORD_MS;
-    if (news >= BLOCKS_A_RECORD || (news > 0 && isDue)) void this.#attempt(() => this.#save());
+    if (unsaved >= BLOCKS_PER_RECORD || (unsaved > 0 && isDue)) {
+      void this.#attempt(() => this.#save());
+    }
     return undefined;
   }
 
   /**
-   * All has come.
+   * Close the entry: all bytes have arrived.
    *
-   * @param {number} size  bytes
+   * @param {number} size  bytes of the file
    */
   async finish(size) {
     const rest = [...this.#blocks][0];
-    if (rest) await this.#keep(...rest);
+    if (rest) await this.#writeBlock(...rest);
     await this.#attempt(async (file) => {
-      if (this.#whole() !== Math.ceil(size / BLOCK_BYTES)) throw new Error("blocks are missing");
+      const missing = Math.ceil(size / BLOCK_BYTES) - this.#countBlocks();
+      if (missing !== 0) throw new Error(`${missing} blocks are missing`);
       file.truncate(size);
       file.flush();
       this.#record = { ...this.#record, size, complete: true };
@@ -217,10 +222,10 @@ export class CacheEntry {
     await this.close();
   }
 
-  /** Let go of the file; what is here stays. */
+  /** Close the file and unlock it; what is here stays. */
   async close() {
     if (this.#file !== null && !this.complete) {
-      if (this.#whole() === 0) await this.#giveUp("nothing came");
+      if (this.#countBlocks() === 0) await this.#giveUp("not kept: nothing arrived");
       else await this.#attempt(() => this.#save());
     }
     await this.#saving;
@@ -242,17 +247,17 @@ export class CacheEntry {
   /**
    * @param {number} index
    * @param {Block} block
-   * @returns {Promise<void> | undefined} where that failed
+   * @returns {Promise<void> | undefined} a promise if that failed
    */
-  #keep(index, { bytes, filled }) {
+  #writeBlock(index, { bytes, filled }) {
     this.#blocks.delete(index);
     const part = bytes.subarray(0, filled);
     try {
-      // Chromium gives a number that makes no sense where there is no more room
+      // in Chromium the number makes no sense when there is no more room
       const written = this.#file?.write(part, { at: index * BLOCK_BYTES });
       if (written !== filled) throw new DOMException("", "QuotaExceededError");
     } catch (error) {
-      return this.#giveUp(reasonOf(error));
+      return this.#giveUp(whyNotKept(error));
     }
     this.#record.checksums[index] = this.#checksum.of(part);
     this.#spare.push(bytes);
@@ -267,12 +272,12 @@ export class CacheEntry {
     try {
       return this.#file?.read(bytes, { at: offset }) === bytes.length;
     } catch {
-      return false; // as if it were not there
+      return false; // as if the block were damaged
     }
   }
 
-  /** Blocks from the beginning on without a gap. */
-  #whole() {
+  /** Count the blocks from the beginning up to the first gap. */
+  #countBlocks() {
     const { checksums } = this.#record;
     let count = Math.min(this.#recorded, checksums.length);
     while (checksums[count] !== undefined) count += 1;
@@ -280,7 +285,7 @@ export class CacheEntry {
   }
 
   #save() {
-    const count = this.#whole();
+    const count = this.#countBlocks();
     this.#recorded = count;
     this.#recordedAt = performance.now();
     const record = { ...this.#record, checksums: this.#record.checksums.slice(0, count) };
@@ -289,12 +294,12 @@ export class CacheEntry {
   }
 
   /**
-   * The record has changed; cut the file accordingly.
+   * Truncate the file and save the record, which has changed.
    *
    * @param {number} bytes  that stay
    */
-  async #change(bytes) {
-    if (!this.#writable && !(await this.#becomeWriter())) {
+  async #truncateFile(bytes) {
+    if (!this.#writable && !(await this.#upgradeLock())) {
       return this.#giveUp("not kept: another tab uses the same file", false);
     }
     await this.#attempt(async (file) => {
@@ -303,14 +308,14 @@ export class CacheEntry {
     });
   }
 
-  /** A complete file may be open for reading only, beside other tabs. */
-  async #becomeWriter() {
+  /** A complete file is open for reading only, possibly in several tabs: open it for writing. */
+  async #upgradeLock() {
     this.#writable = true;
     this.#file?.close();
     this.#file = null;
     this.#release();
     this.#release = () => {};
-    const release = await hold(this.#name, "exclusive");
+    const release = await acquireLock(this.#name, "exclusive");
     if (release === null) return false;
     this.#release = release;
     this.#file = await openFile(this.#folder, this.#name, "readwrite");
@@ -318,7 +323,7 @@ export class CacheEntry {
   }
 
   /**
-   * Do something with the file; where that fails, go on without keeping it.
+   * Do something with the file. If that fails, go on without keeping it.
    *
    * @param {(file: AccessHandle) => Promise<void>} action
    */
@@ -327,7 +332,7 @@ export class CacheEntry {
     try {
       await action(this.#file);
     } catch (error) {
-      await this.#giveUp(reasonOf(error));
+      await this.#giveUp(whyNotKept(error));
     }
   }
 
@@ -359,10 +364,10 @@ async function openChecksum() {
  * @param {Checksum} checksum
  * @param {FileSystemDirectoryHandle} folder
  * @param {string} name
- * @returns {Promise<CacheEntry | null>} null: it is not complete
+ * @returns {Promise<CacheEntry | null>} null: the file is not complete
  */
 async function openComplete(checksum, folder, name) {
-  const release = await hold(name, canShare() ? "shared" : "exclusive");
+  const release = await acquireLock(name, canShare() ? "shared" : "exclusive");
   if (release === null) return null;
   const record = await readRecord(folder, name);
   const file = record?.complete ? await openFile(folder, name, "read-only") : null;
@@ -380,7 +385,7 @@ async function openComplete(checksum, folder, name) {
  * @param {string} url
  */
 async function openForWriting(checksum, folder, name, url) {
-  const release = await hold(name, "exclusive");
+  const release = await acquireLock(name, "exclusive");
   if (release === null) return "not kept: another tab loads the same file";
   const found = await readRecord(folder, name);
   const file = await openFile(folder, name, "readwrite");
@@ -388,8 +393,8 @@ async function openForWriting(checksum, folder, name, url) {
     release();
     return "not kept: the browser does not give this page a file";
   }
-  const nothing = { url, size: null, etag: null, lastModified: null, checksums: [] };
-  const record = found ?? { ...nothing, complete: false };
+  const empty = { url, size: null, etag: null, lastModified: null, checksums: [] };
+  const record = found ?? { ...empty, complete: false };
   return new CacheEntry(checksum, folder, name, release, file, record, true);
 }
 
@@ -403,8 +408,9 @@ async function openFile(folder, name, mode) {
   for (let attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
     try {
       const create = mode === "readwrite";
-      const handle = await ask(folder, () => folder.getFileHandle(name, { create }));
-      return await ask(handle, () => /** @type {any} */ (handle).createSyncAccessHandle({ mode }));
+      const handle = await withHandle(folder, () => folder.getFileHandle(name, { create }));
+      const open = () => /** @type {any} */ (handle).createSyncAccessHandle({ mode });
+      return await withHandle(handle, open);
     } catch (error) {
       if (!(error instanceof DOMException) || error.name !== "NoModificationAllowedError") break;
       await new Promise((resolve) => setTimeout(resolve, OPEN_PAUSE_MS));
@@ -413,16 +419,16 @@ async function openFile(folder, name, mode) {
   return null;
 }
 
-/** Whether several workers may read a file at the same time. */
+/** Return whether several workers can have the same file open. */
 function canShare() {
   const kind = /** @type {any} */ (globalThis).FileSystemSyncAccessHandle;
   return kind !== undefined && "mode" in kind.prototype;
 }
 
 /** @param {unknown} error */
-function reasonOf(error) {
+function whyNotKept(error) {
   if (error instanceof DOMException && error.name === "QuotaExceededError") {
     return "not kept: the browser gives this page no more storage; delete other models";
   }
-  return `not kept: ${error instanceof Error ? error.message : String(error)}`;
+  return `not kept: ${reasonOf(error)}`;
 }

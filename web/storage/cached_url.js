@@ -1,151 +1,197 @@
-/** A file from the cache, or from its server and into the cache on the way. */
+/** A file from an address: from the cache, or from its server and into the cache on the way. */
 
+import { OxiLlamaError } from "../errors.js";
 import { CacheEntry } from "./cache_entry.js";
-import { Download, isSame, serverIdentity } from "./download.js";
-import { OxiLlamaError } from "../protocol.js";
+import { Download, fetchVersion, isSameVersion } from "./download.js";
+import { FileSource } from "./file_source.js";
 
-/** @import { Write } from "./download.js" */
 /** @import { CacheMode } from "../protocol.js" */
-/** @import { OpenSource } from "./sources.js" */
+/** @import { Write } from "./download.js" */
 
-const CHECK_MS = 5000;
+const CHECK_TIMEOUT_MS = 5000;
 
 /**
  * @param {string} url
  * @param {AbortSignal} signal
  * @param {CacheMode} mode
- * @param {boolean} atOnce  its bytes will be read at once
- * @returns {Promise<OpenSource>}
+ * @param {boolean} readsAtOnce  false: its connection is closed until the bytes are read
+ * @returns {Promise<FileSource>}
  */
-export async function openUrl(url, signal, mode, atOnce) {
-  const entry = mode === "off" ? "not kept: that was asked for" : await CacheEntry.open(url);
-  if (typeof entry === "string") return fromServer(await Download.open(url, signal), atOnce, entry);
+export async function openUrl(url, signal, mode, readsAtOnce) {
+  const entry = mode === "off" ? "not kept: cache is \"off\"" : await CacheEntry.open(url);
+  if (typeof entry === "string") {
+    const download = await Download.open(url, signal);
+    if (!readsAtOnce) download.suspend();
+    return new ServerSource(download, entry);
+  }
   try {
     if (entry.complete && (mode === "use" || (await isCurrent(url, entry, signal)))) {
-      return fromCache(url, entry, signal);
+      return new CacheSource(url, entry, signal);
     }
-    return await throughCache(url, entry, signal, atOnce);
+    const start = entry.complete ? 0 : entry.bytes;
+    const expected = start > 0 ? entry.version : null;
+    const download = await Download.open(url, signal, start, expected, "no-store");
+    if (download.start === 0) await entry.begin(download.version);
+    if (!readsAtOnce) download.suspend();
+    return new CachingSource(url, entry, download);
   } catch (error) {
     await entry.close();
     throw error;
   }
 }
 
-/**
- * @param {Download} download
- * @param {boolean} atOnce
- * @param {string} note
- * @returns {OpenSource}
- */
-function fromServer(download, atOnce, note) {
-  if (!atOnce) download.suspend();
-  const { size, identity } = download;
-  return {
-    size,
-    guess: identity.size ?? 0,
-    local: false,
-    cached: false,
-    read: (write) => download.read(write),
-    kept: () => note,
-    close: async () => download.suspend(),
-    discard: async () => {},
-  };
-}
+/** A file that is downloaded and not kept. */
+class ServerSource extends FileSource {
+  #download;
 
-/**
- * @param {string} url
- * @param {CacheEntry} entry  all of it
- * @param {AbortSignal} signal
- * @returns {OpenSource}
- */
-function fromCache(url, entry, signal) {
-  const { size } = entry.identity;
-  const read = async (/** @type {Write} */ write) => {
-    const good = await entry.read(write);
-    if (good < Number(size)) await repair(url, entry, good, signal, write);
-    return Number(size);
-  };
-  return {
-    size,
-    guess: Number(size),
-    local: true,
-    cached: true,
-    read: closing(entry, read),
-    kept: () => entry.note,
-    close: () => entry.close(),
-    discard: async () => {}, // it was fine when it was put there
-  };
-}
-
-/**
- * A part of the cached file is damaged: it comes again, and what follows it.
- *
- * @param {string} url
- * @param {CacheEntry} entry
- * @param {number} good  bytes of it
- * @param {AbortSignal} signal
- * @param {Write} write
- */
-async function repair(url, entry, good, signal, write) {
-  const { identity } = entry;
-  await entry.cut(good);
-  const download = await Download.open(url, signal, good, identity);
-  if (download.start !== good || (good === 0 && !isSame(download.identity, identity))) {
-    download.suspend();
-    await entry.begin(download.identity);
-    throw new OxiLlamaError({
-      code: "network",
-      message:
-        "the model on this device was damaged and is deleted, and its server has another " +
-        "version by now: load it again",
-    });
+  /**
+   * @param {Download} download
+   * @param {string} note  why it is not kept
+   */
+  constructor(download, note) {
+    super(download.size, download.version.size ?? 0);
+    this.#download = download;
+    this.local = false;
+    this.note = note;
   }
-  await downloadInto(entry, download, write);
+
+  /**
+   * @override
+   * @param {Write} write
+   */
+  read(write) {
+    return this.#download.read(write);
+  }
+
+  /** @override */
+  async close() {
+    this.#download.suspend();
+  }
 }
 
-/**
- * @param {string} url
- * @param {CacheEntry} entry  a part of the file, or nothing yet
- * @param {AbortSignal} signal
- * @param {boolean} atOnce
- * @returns {Promise<OpenSource>}
- */
-async function throughCache(url, entry, signal, atOnce) {
-  const start = entry.complete ? 0 : entry.bytes;
-  const expected = start > 0 ? entry.identity : null;
-  const download = await Download.open(url, signal, start, expected, "no-store");
-  if (download.start === 0) await entry.begin(download.identity);
-  if (!atOnce) download.suspend();
-  const read = async (/** @type {Write} */ write) => {
-    if (download.start > 0) {
-      const good = await entry.read(write);
-      if (good < download.start) {
-        await entry.cut(good);
-        download.startAt(good);
-      }
+/** A complete file in the cache. */
+class CacheSource extends FileSource {
+  #url;
+  #entry;
+  #signal;
+
+  /**
+   * @param {string} url
+   * @param {CacheEntry} entry
+   * @param {AbortSignal} signal
+   */
+  constructor(url, entry, signal) {
+    super(entry.bytes);
+    this.#url = url;
+    this.#entry = entry;
+    this.#signal = signal;
+    this.cached = true;
+    this.note = "";
+  }
+
+  /**
+   * @override
+   * @param {Write} write
+   */
+  async read(write) {
+    try {
+      const good = await this.#entry.read(write);
+      if (good < this.guess) await this.#repair(good, write);
+      return this.guess;
+    } finally {
+      await this.close();
     }
-    return downloadInto(entry, download, write);
-  };
-  return {
-    size: download.size,
-    guess: download.identity.size ?? 0,
-    local: false,
-    cached: false,
-    read: closing(entry, read),
-    kept: () => entry.note,
-    close: async () => {
+  }
+
+  /** @override */
+  async close() {
+    await this.#entry.close();
+    this.note = this.#entry.note;
+  }
+
+  /**
+   * Download the file again from the first damaged block on.
+   *
+   * @param {number} good  bytes before that
+   * @param {Write} write
+   */
+  async #repair(good, write) {
+    const [entry, { version }] = [this.#entry, this.#entry];
+    await entry.truncate(good);
+    const download = await Download.open(this.#url, this.#signal, good, version);
+    if (download.start !== good || (good === 0 && !isSameVersion(download.version, version))) {
       download.suspend();
-      await entry.close();
-    },
-    discard: () => CacheEntry.discard(url),
-  };
+      await entry.begin(download.version);
+      throw new OxiLlamaError({
+        code: "network",
+        message:
+          "the model on this device was damaged and is deleted, and its server has another " +
+          "version by now: load it again",
+      });
+    }
+    await downloadInto(entry, download, write);
+  }
+}
+
+/** A file that is kept while it is downloaded; its beginning may be in the cache already. */
+class CachingSource extends FileSource {
+  #url;
+  #entry;
+  #download;
+
+  /**
+   * @param {string} url
+   * @param {CacheEntry} entry
+   * @param {Download} download
+   */
+  constructor(url, entry, download) {
+    super(download.size, download.version.size ?? 0);
+    this.#url = url;
+    this.#entry = entry;
+    this.#download = download;
+    this.local = false;
+    this.note = "";
+  }
+
+  /**
+   * @override
+   * @param {Write} write
+   */
+  async read(write) {
+    const [entry, download] = [this.#entry, this.#download];
+    try {
+      if (download.start > 0) {
+        const good = await entry.read(write);
+        if (good < download.start) {
+          await entry.truncate(good);
+          download.startAt(good);
+        }
+      }
+      return await downloadInto(entry, download, write);
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** @override */
+  async close() {
+    this.#download.suspend();
+    await this.#entry.close();
+    this.note = this.#entry.note;
+  }
+
+  /** @override */
+  async discard() {
+    await this.close();
+    await CacheEntry.discard(this.#url);
+  }
 }
 
 /**
  * @param {CacheEntry} entry
  * @param {Download} download
  * @param {Write} write
- * @returns {Promise<number>}
+ * @returns {Promise<number>} bytes of the file
  */
 async function downloadInto(entry, download, write) {
   const size = await download.read((chunk, offset) => {
@@ -158,31 +204,16 @@ async function downloadInto(entry, download, write) {
 }
 
 /**
- * @param {CacheEntry} entry
- * @param {(write: Write) => Promise<number>} read
- * @returns {(write: Write) => Promise<number>} which lets go of the entry
- */
-function closing(entry, read) {
-  return async (write) => {
-    try {
-      return await read(write);
-    } finally {
-      await entry.close();
-    }
-  };
-}
-
-/**
  * @param {string} url
  * @param {CacheEntry} entry
  * @param {AbortSignal} signal
- * @returns {Promise<boolean>} false: its server has another file by now
+ * @returns {Promise<boolean>} false: its server has another version by now
  */
 async function isCurrent(url, entry, signal) {
   try {
-    const patience = AbortSignal.any([signal, AbortSignal.timeout(CHECK_MS)]);
-    const identity = await serverIdentity(url, patience);
-    return identity === null || isSame(identity, entry.identity, true);
+    const timeout = AbortSignal.any([signal, AbortSignal.timeout(CHECK_TIMEOUT_MS)]);
+    const version = await fetchVersion(url, timeout);
+    return version === null || isSameVersion(version, entry.version, true);
   } catch {
     return true; // the server cannot be reached, which is what a cache is for
   }

@@ -20,33 +20,33 @@ export class Checksum {
 
   /**
    * @param {ChecksumModule} module
-   * @param {number} most  bytes
+   * @param {number} maxBytes  of a block
    */
-  constructor(module, most) {
+  constructor(module, maxBytes) {
     this.#module = module;
     this.#address = Number(module.__heap_base.value);
-    module.memory.grow(Math.ceil((this.#address + most) / PAGE_BYTES));
+    module.memory.grow(Math.ceil((this.#address + maxBytes) / PAGE_BYTES));
     /**
-     * Bytes in here need not be copied.
+     * Memory for a block, which `of` then need not copy.
      *
      * @readonly
      */
-    this.room = new Uint8Array(module.memory.buffer, this.#address, most);
+    this.scratch = new Uint8Array(module.memory.buffer, this.#address, maxBytes);
   }
 
-  /** @param {number} most  bytes of a block */
-  static async open(most) {
+  /** @param {number} maxBytes  of a block */
+  static async open(maxBytes) {
     compiled ??= compile("ox-checksum.wasm");
     const { exports } = await WebAssembly.instantiate(await compiled);
-    return new Checksum(/** @type {any} */ (exports), most);
+    return new Checksum(/** @type {any} */ (exports), maxBytes);
   }
 
   /**
-   * @param {Uint8Array} bytes  no more than the room holds
+   * @param {Uint8Array} bytes  at most `maxBytes`
    * @returns {string} hexadecimal
    */
   of(bytes) {
-    if (bytes.buffer !== this.room.buffer) this.room.set(bytes);
+    if (bytes.buffer !== this.scratch.buffer) this.scratch.set(bytes);
     const hash = this.#module.ox_checksum(this.#address, BigInt(bytes.length));
     return BigInt.asUintN(64, hash).toString(16).padStart(16, "0");
   }

@@ -1,36 +1,37 @@
 /**
- * A file from a server: taken up again where a connection broke, and over several connections where
- * that is faster.
+ * A file from a server: resumed where a connection broke, and over several connections where that
+ * is faster.
  */
 
-import { ChunkReader } from "./stream_reader.js";
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
+import { StreamReader } from "./stream_reader.js";
 
-/** After so many failures without a byte in between, the download has failed. */
-const MOST_FAILURES = 5;
-/** Where a server gives no ranges, each new try begins with the first byte. */
-const MOST_FAILURES_OF_WHOLE = 2;
+/** The download has failed after this many failures in a row without a byte in between. */
+const MAX_FAILURES = 5;
+/** The same for a server without ranges, where each new try begins with the first byte. */
+const MAX_FAILURES_WITHOUT_RANGES = 2;
 const FIRST_PAUSE_MS = 500;
-/** What one connection takes upon itself at a time, while there are several. */
-const SEGMENT_BYTES = 4 << 20;
-const MOST_CONNECTIONS = 4;
-/** A connection shows what it gains once it has run for a moment. */
+/** The part of the file that a connection requests at a time when there are several. */
+const RANGE_BYTES = 4 << 20;
+const MAX_CONNECTIONS = 4;
+/** A new connection needs this long to reach its speed. */
 const SETTLE_MS = 300;
 const MEASURE_MS = 500;
-const LEAST_GAIN = 1.15;
-/** Of the time, waiting for the server: else this worker is what takes the time. */
-const LEAST_WAITING = 0.6;
+/** Another connection must make the download this much faster. */
+const MIN_GAIN = 1.15;
+/** The share of the time spent waiting for the server; below it this worker is the bottleneck. */
+const MIN_WAITING = 0.6;
 
 /**
- * @typedef {object} Identity  tells a file from another version of it; null: not known
+ * @typedef {object} FileVersion  tells versions of a file apart; null: not known
  * @property {number | null} size  bytes
  * @property {string | null} etag
  * @property {string | null} lastModified
  *
- * @typedef {(chunk: Uint8Array, offset: number) => void | Promise<void>} Write  takes bytes that
- *   belong at an offset of the file, and must not keep them
+ * @typedef {(chunk: Uint8Array, offset: number) => void | Promise<void>} Write  takes the bytes at
+ *   an offset of the file, and must not keep a reference to them
  *
- * @typedef {{start: number, end: number}} Segment
+ * @typedef {{start: number, end: number}} Range
  */
 
 export class Download {
@@ -41,14 +42,14 @@ export class Download {
   /** @type {Connection | null} */
   #first = null;
   #ranged = false;
-  /** Where the part of the file begins that no connection has taken upon itself. */
+  /** Where the first range begins that no connection has taken. */
   #next = 0;
   #connections = 1;
   #received = 0;
-  /** Milliseconds that connections waited for bytes. */
+  /** Milliseconds that the connections have waited for bytes. */
   #waited = 0;
 
-  /** Where the bytes begin that come: 0 where the server has another file by now. */
+  /** Offset of the first byte that will come: 0 if the server has another version by now. */
   start = 0;
 
   /**
@@ -58,13 +59,13 @@ export class Download {
    */
   size = null;
 
-  /** @type {Identity} */
-  identity = { size: null, etag: null, lastModified: null };
+  /** @type {FileVersion} */
+  version = { size: null, etag: null, lastModified: null };
 
   /**
    * @param {string} url
    * @param {AbortSignal} signal
-   * @param {RequestCache} cache  what the browser's own cache is to do
+   * @param {RequestCache} cache  for the browser's own cache
    */
   constructor(url, signal, cache) {
     this.#url = url;
@@ -75,9 +76,9 @@ export class Download {
   /**
    * @param {string} url
    * @param {AbortSignal} signal
-   * @param {number} [start]  bytes that are here already
-   * @param {Identity | null} [expected]  of the file that they are of
-   * @param {RequestCache} [cache]  what the browser's own cache is to do
+   * @param {number} [start]  bytes that are on this device already
+   * @param {FileVersion | null} [expected]  the version that they belong to
+   * @param {RequestCache} [cache]  for the browser's own cache
    * @returns {Promise<Download>}
    */
   static async open(url, signal, start = 0, expected = null, cache = "default") {
@@ -87,14 +88,14 @@ export class Download {
     return download;
   }
 
-  /** Let go of the connection; `read` makes a new one. */
+  /** Close the connection; `read` opens a new one. */
   suspend() {
     this.#first?.cancel();
     this.#first = null;
   }
 
   /**
-   * Read from another place on than it was opened for.
+   * Move the start to another offset than the one it was opened for.
    *
    * @param {number} offset
    */
@@ -104,20 +105,20 @@ export class Download {
   }
 
   /**
-   * Hand the file's bytes from `start` on to `write`, each once; without order where there are
-   * several connections.
+   * Hand the file's bytes from `start` on to `write`, each once; in any order if there are several
+   * connections.
    *
    * @param {Write} write
    * @returns {Promise<number>} bytes of the file
    */
   async read(write) {
-    const lanes = [this.#begin(0, write)];
+    const runs = [this.#begin(0, write)];
     try {
-      if (this.#ranged && this.size !== null) await this.#widen(lanes, write);
-      await Promise.all(lanes);
+      if (this.#ranged && this.size !== null) await this.#addConnections(runs, write);
+      await Promise.all(runs);
     } catch (error) {
       this.#stop.abort();
-      await Promise.allSettled(lanes);
+      await Promise.allSettled(runs);
       throw error;
     }
     return this.start + this.#received;
@@ -125,42 +126,42 @@ export class Download {
 
   /**
    * @param {number} start
-   * @param {Identity | null} expected
-   * @returns {Promise<boolean>} whether the file is the expected one
+   * @param {FileVersion | null} expected
+   * @returns {Promise<boolean>} whether the server has the expected version
    */
   async #open(start, expected) {
-    const response = await this.#ask(start);
+    const response = await this.#fetchFirst(start);
     const partial = response.status === 206;
     if (response.status === 416 && start > 0) return false;
     if (!response.ok || response.body === null) throw httpError(response, this.#url);
-    const identity = identify(response, partial ? start : 0);
+    const version = versionOf(response, partial ? start : 0);
     const first = new Connection(response.body, partial ? start : 0);
-    if (expected !== null && !isSame(identity, expected)) {
+    if (expected !== null && !isSameVersion(version, expected)) {
       first.cancel();
       return false;
     }
     this.#first = first;
     this.#ranged = partial;
     this.start = this.#next = start;
-    this.identity = identity;
-    // elsewhere the header that a body is compressed cannot be seen
-    this.size = partial || response.type === "basic" ? identity.size : null;
+    this.version = version;
+    // cross-origin, the header that tells of a compressed body is hidden
+    this.size = partial || response.type === "basic" ? version.size : null;
     return true;
   }
 
   /**
-   * The first request. A range, since a body is then not compressed.
+   * Send the first request: for a range, since the body is then not compressed.
    *
    * @param {number} start
    */
-  async #ask(start) {
+  async #fetchFirst(start) {
     try {
       const response = await this.#fetch(`bytes=${start}-`);
       if (response.status !== 416 || start > 0) return response;
     } catch (error) {
       if (this.#signal.aborted || start > 0) throw error;
     }
-    return this.#fetch(null); // some hosts do not let other sites ask for ranges
+    return this.#fetch(null); // some hosts do not let other sites request ranges
   }
 
   /** @param {string | null} range */
@@ -171,27 +172,27 @@ export class Download {
   }
 
   /**
-   * Add connections as long as each makes the whole faster.
+   * Add connections as long as each makes the download faster.
    *
-   * @param {Promise<void>[]} lanes
+   * @param {Promise<void>[]} runs
    * @param {Write} write
    */
-  async #widen(lanes, write) {
+  async #addConnections(runs, write) {
     let best = 0;
-    while (this.#connections < MOST_CONNECTIONS) {
+    while (this.#connections < MAX_CONNECTIONS) {
       const { rate, waiting } = await this.#measure();
-      if (this.#left() < 2 * SEGMENT_BYTES || this.#signal.aborted) return;
-      if (waiting < LEAST_WAITING) return;
-      if (rate < LEAST_GAIN * best) {
+      if (this.#left() < 2 * RANGE_BYTES || this.#signal.aborted) return;
+      if (waiting < MIN_WAITING) return;
+      if (rate < MIN_GAIN * best) {
         this.#connections -= 1;
         return;
       }
       best = rate;
-      lanes.push(this.#begin(this.#connections++, write));
+      runs.push(this.#begin(this.#connections++, write));
     }
   }
 
-  /** Bytes a second, and how much of their time connections wait. */
+  /** Return the speed in bytes a second, and the share of their time that connections wait. */
   async #measure() {
     await this.#wait(SETTLE_MS);
     const [received, waited, started] = [this.#received, this.#waited, performance.now()];
@@ -202,7 +203,7 @@ export class Download {
   }
 
   /**
-   * Wait, or not to its end if there is nothing left to do.
+   * Wait, but no longer than there is something left to do.
    *
    * @param {number} milliseconds
    */
@@ -222,53 +223,53 @@ export class Download {
    * @param {Write} write
    */
   #begin(index, write) {
-    const lane = this.#lane(index, write);
-    lane.catch(() => this.#stop.abort()); // the others end with it
-    return lane;
+    const run = this.#runConnection(index, write);
+    run.catch(() => this.#stop.abort()); // the others end with it
+    return run;
   }
 
   /**
-   * What one connection does: segment after segment.
+   * Download one range after the other over one connection.
    *
    * @param {number} index
    * @param {Write} write
    */
-  async #lane(index, write) {
+  async #runConnection(index, write) {
     let connection = this.#first;
     this.#first = null;
     while (index < this.#connections) {
-      const segment = this.#claim();
-      if (segment === null) break;
-      connection = await this.#fill(segment, connection, write);
+      const range = this.#nextRange();
+      if (range === null) break;
+      connection = await this.#download(range, connection, write);
     }
     connection?.cancel();
   }
 
-  /** @returns {Segment | null} */
-  #claim() {
+  /** @returns {Range | null} null: all of the file is taken */
+  #nextRange() {
     const start = this.#next;
     if (this.size !== null && start >= this.size) return null;
     if (start === Infinity) return null;
-    const end = this.size === null ? Infinity : Math.min(start + SEGMENT_BYTES, this.size);
+    const end = this.size === null ? Infinity : Math.min(start + RANGE_BYTES, this.size);
     this.#next = end;
     return { start, end };
   }
 
   /**
-   * @param {Segment} segment
+   * @param {Range} range
    * @param {Connection | null} connection
    * @param {Write} write
    * @returns {Promise<Connection | null>}
    */
-  async #fill({ start, end }, connection, write) {
+  async #download({ start, end }, connection, write) {
     let [position, failures] = [start, 0];
     while (position < end) {
       let chunk;
       try {
         connection = await this.#connectAt(position, end, connection);
-        const asked = performance.now();
+        const started = performance.now();
         chunk = await connection.read(end - position);
-        this.#waited += performance.now() - asked;
+        this.#waited += performance.now() - started;
         if (chunk === null && end !== Infinity) throw new Error("the connection ended early");
       } catch (error) {
         connection = null;
@@ -293,9 +294,9 @@ export class Download {
    */
   #canResume(error, failures) {
     if (this.#signal.aborted || error instanceof OxiLlamaError) return false;
-    const { size, etag, lastModified } = this.identity;
-    const known = (size ?? etag ?? lastModified) !== null;
-    return known && failures < (this.#ranged ? MOST_FAILURES : MOST_FAILURES_OF_WHOLE);
+    const { size, etag, lastModified } = this.version;
+    const isKnown = (size ?? etag ?? lastModified) !== null;
+    return isKnown && failures < (this.#ranged ? MAX_FAILURES : MAX_FAILURES_WITHOUT_RANGES);
   }
 
   /**
@@ -308,15 +309,15 @@ export class Download {
       if (await connection.advance(position)) return connection;
       connection.cancel();
     }
-    // the rest of the file, where there is no one else to take a part of it
+    // a single connection requests the whole rest of the file
     const part = this.#connections > 1 ? { end, size: this.size } : null;
     const response = await this.#fetch(`bytes=${position}-${part ? end - 1 : ""}`);
     const { body, ok, status } = response;
     if (!ok || body === null) throw httpError(response, this.#url, status >= 500 || status === 429);
     const partial = status === 206;
     const opened = new Connection(body, partial ? position : 0);
-    const identity = identify(response, opened.position, part);
-    if (!isSame(identity, this.identity, position === 0)) {
+    const version = versionOf(response, opened.position, part);
+    if (!isSameVersion(version, this.version, position === 0)) {
       opened.cancel();
       throw changedError(this.#url);
     }
@@ -329,14 +330,14 @@ export class Download {
 /**
  * @param {string} url
  * @param {AbortSignal} signal
- * @returns {Promise<Identity | null>} what the server has by now; null: it does not tell
+ * @returns {Promise<FileVersion | null>} the server's current version; null: it does not say
  */
-export async function serverIdentity(url, signal) {
+export async function fetchVersion(url, signal) {
   const response = await fetch(url, { method: "HEAD", signal, cache: "no-cache" });
-  return response.ok ? identify(response, 0) : null;
+  return response.ok ? versionOf(response, 0) : null;
 }
 
-/** The body of an answer, from some offset of the file on. */
+/** The body of a response, which begins at some offset of the file. */
 class Connection {
   #reader;
 
@@ -345,19 +346,19 @@ class Connection {
    * @param {number} position
    */
   constructor(body, position) {
-    this.#reader = new ChunkReader(body);
+    this.#reader = new StreamReader(body);
     this.position = position;
   }
 
-  /** @param {number} most */
-  async read(most) {
-    const chunk = await this.#reader.read(most);
+  /** @param {number} maxBytes */
+  async read(maxBytes) {
+    const chunk = await this.#reader.read(maxBytes);
     this.position += chunk?.length ?? 0;
     return chunk;
   }
 
   /**
-   * Skip what comes before a position: where a server gives no ranges, nothing else helps.
+   * Skip the bytes before a position, as a server without ranges requires.
    *
    * @param {number} position
    * @returns {Promise<boolean>} whether the next byte is the one at `position`
@@ -376,11 +377,11 @@ class Connection {
 }
 
 /**
- * @param {Identity} one
- * @param {Identity} other
- * @param {boolean} [otherwise]  the answer where there is nothing to compare
+ * @param {FileVersion} one
+ * @param {FileVersion} other
+ * @param {boolean} [otherwise]  the result if they have nothing to compare
  */
-export function isSame(one, other, otherwise = false) {
+export function isSameVersion(one, other, otherwise = false) {
   const keys = /** @type {const} */ (["size", "etag", "lastModified"]);
   const common = keys.filter((key) => one[key] !== null && other[key] !== null);
   return common.length === 0 ? otherwise : common.every((key) => one[key] === other[key]);
@@ -388,15 +389,16 @@ export function isSame(one, other, otherwise = false) {
 
 /**
  * @param {Response} response
- * @param {number} start  where its body begins
- * @param {{end: number, size: number | null} | null} [part]  that was asked for of a file
- * @returns {Identity}
+ * @param {number} start  offset of the first byte of its body
+ * @param {{end: number, size: number | null} | null} [part]  the end of the range that was
+ *   requested, and the size of the file
+ * @returns {FileVersion}
  */
-function identify(response, start, part = null) {
+function versionOf(response, start, part = null) {
   const length = contentLength(response);
   const whole = /\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "")?.[1];
   let size = length === null ? null : start + length;
-  // a part of the right length speaks for the whole: cross-origin, one header is all that is seen
+  // cross-origin, the length is the only header to be seen: if it is right, so is the file's size
   if (part !== null && size === part.end) size = part.size;
   return {
     size: whole === undefined ? size : Number(whole),
@@ -430,7 +432,7 @@ function httpError({ status, statusText, body }, url, temporary = false) {
 function changedError(url) {
   return new OxiLlamaError({
     code: "network",
-    message: `the file changed on its server while it was on its way; load it again: ${url}`,
+    message: `the file changed on its server during the download; load it again: ${url}`,
   });
 }
 

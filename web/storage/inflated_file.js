@@ -1,30 +1,30 @@
-/** A gzipped file of this package that is kept on the device inflated, as it is needed. */
+/** A gzipped file of this package that is kept on the device inflated. */
 
 import {
-  entryName, entryNames, hold, openFolder, readRecord, removeFiles, writeRecord,
+  acquireLock, entryName, entryNames, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";
 import { CacheEntry } from "./cache_entry.js";
 import { readStream } from "./stream_reader.js";
 
 const FOLDER = "oxillama-runtime";
-/** How a gzipped file begins. */
+/** The first two bytes of a gzipped file. */
 const GZIP = 0x1f8b;
-/** Python's memory becomes a fourth. */
-const MOST_RATIO = 20;
+/** A file that claims a higher ratio is damaged; Python's memory has one of 4. */
+const MAX_RATIO = 20;
 /** No more are counted. */
-const MOST_USES = 10;
-const NOT_KNOWN = { size: null, etag: null, lastModified: null };
+const MAX_USES = 10;
+const NO_VERSION = { size: null, etag: null, lastModified: null };
 
-export class KeptFile {
+export class InflatedFile {
   #url;
   #fetch;
-  /** @type {CacheEntry | null} not complete yet */
+  /** @type {CacheEntry | null} to be written */
   #entry = null;
-  /** @type {Blob | null} what it will hold, in the browser's hands and not in this page's memory */
+  /** @type {Blob | null} its gzipped content, held by the browser outside of this page's memory */
   #fetched = null;
 
   /**
-   * @param {string} url  its name: another version has another one
+   * @param {string} url  another version has another one
    * @param {() => Promise<Blob>} fetch
    */
   constructor(url, fetch) {
@@ -32,7 +32,7 @@ export class KeptFile {
     this.#fetch = fetch;
   }
 
-  /** @returns {Promise<ArrayBuffer>} from the device if it is there */
+  /** @returns {Promise<ArrayBuffer>} its bytes, from the device if they are there */
   async read() {
     const entry = await CacheEntry.open(this.#url, FOLDER);
     if (typeof entry !== "string" && entry.complete) {
@@ -52,7 +52,7 @@ export class KeptFile {
   }
 
   /**
-   * Keep what was made, and no other version of it.
+   * Keep the inflated file, and delete all other versions of it.
    *
    * @returns {Promise<number>} how often it was used by now; 0: it cannot be kept
    */
@@ -66,7 +66,7 @@ export class KeptFile {
     if (entry === null || fetched === null) return;
     this.#entry = this.#fetched = null;
     await removeOthers(await entryName(this.#url));
-    await entry.begin(NOT_KNOWN);
+    await entry.begin(NO_VERSION);
     await entry.finish(await inflate(fetched, (chunk, offset) => entry.write(chunk, offset)));
   }
 
@@ -74,13 +74,13 @@ export class KeptFile {
     const folder = await openFolder(FOLDER);
     if (folder === null) return 0;
     const name = await entryName(this.#url);
-    const release = await hold(name, "exclusive");
+    const release = await acquireLock(name, "exclusive");
     if (release === null) return 0;
     try {
       const record = await readRecord(folder, name);
       if (record === null || !record.complete) return 0;
       const uses = (record.uses ?? 0) + 1;
-      if (uses <= MOST_USES) await writeRecord(folder, name, { ...record, uses });
+      if (uses <= MAX_USES) await writeRecord(folder, name, { ...record, uses });
       return uses;
     } finally {
       release();
@@ -89,7 +89,8 @@ export class KeptFile {
 }
 
 /**
- * Chunk by chunk: Response.arrayBuffer() leaves a second copy of all to the garbage collector.
+ * Inflate a file chunk by chunk: Response.arrayBuffer() would leave a second copy of the whole file
+ * to the garbage collector.
  *
  * @param {Blob} file
  * @param {(chunk: Uint8Array, offset: number) => unknown} write
@@ -104,19 +105,20 @@ async function inflate(file, write) {
 
 /**
  * @param {Blob} file
- * @returns {Promise<number>} bytes that it inflates to, of which its last four tell (RFC 1952)
+ * @returns {Promise<number>} bytes that it inflates to, from its last four bytes (RFC 1952)
  */
 async function sizeOf(file) {
   if (!(await isGzipped(file))) return file.size;
   const end = new DataView(await file.slice(-4).arrayBuffer());
   const size = end.byteLength < 4 ? 0 : end.getUint32(0, true);
-  if (size > MOST_RATIO * file.size) throw new Error("a gzipped file is damaged");
+  if (size > MAX_RATIO * file.size) throw new Error("a gzipped file is damaged");
   return size;
 }
 
 /**
- * @param {Blob} file  some hosts take a name's end for an encoding, which the browser has undone
- * @returns {Promise<boolean>}
+ * @param {Blob} file
+ * @returns {Promise<boolean>} false: its host takes ".gz" for an encoding, and the browser has
+ *   inflated the file already
  */
 async function isGzipped(file) {
   const start = new DataView(await file.slice(0, 2).arrayBuffer());

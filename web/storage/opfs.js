@@ -1,11 +1,11 @@
-/** Calls of the origin-private file system, each of which is answered. */
+/** Calls of the origin-private file system that are certain to be answered. */
 
 /** @type {Set<{handle: object}>} */
-const waiting = new Set();
+const pending = new Set();
 
 /**
- * Call a method of a handle, and keep the handle until the answer is here: Chromium gives none once
- * the handle is garbage, and where code was minified nothing else may hold it.
+ * Call a method of a handle, and hold on to the handle until the call returns. Chromium never
+ * answers once the handle is garbage, and in minified code nothing else may refer to it.
  *
  * @template {object} Handle
  * @template Answer
@@ -13,13 +13,13 @@ const waiting = new Set();
  * @param {(handle: Handle) => Promise<Answer>} call
  * @returns {Promise<Answer>}
  */
-export async function ask(handle, call) {
+export async function withHandle(handle, call) {
   const request = { handle };
-  waiting.add(request);
+  pending.add(request);
   try {
     return await call(handle);
   } finally {
-    waiting.delete(request);
+    pending.delete(request);
   }
 }
 
@@ -29,7 +29,7 @@ export async function ask(handle, call) {
  * @param {FileSystemDirectoryHandle} folder
  */
 export function fileNames(folder) {
-  return ask(folder, async () => {
+  return withHandle(folder, async () => {
     const names = [];
     for await (const name of folder.keys()) names.push(name);
     return names;

@@ -1,40 +1,32 @@
 /**
- * A model file on this device, of which any part can be read at once: what a model with a memory
+ * A file on this device of which any part can be read synchronously: what a model with a memory
  * budget runs from.
  */
 
+import { invalidRequest } from "../errors.js";
 import { CacheEntry } from "./cache_entry.js";
-import { OxiLlamaError } from "../protocol.js";
 import { openSources, readModel } from "./sources.js";
 
 /** @import { KernelPool } from "../kernels/pool.js" */
 /** @import { ByteSource, CacheMode } from "../protocol.js" */
-/** @import { OpenSource } from "./sources.js" */
+/** @import { FileSource } from "./file_source.js" */
 
-/** So much is read at a time: larger pieces would leave more behind for the garbage collector. */
+/** Bytes that are read at a time: larger pieces would leave more to the garbage collector. */
 const PIECE_BYTES = 1024 * 1024;
 
-/**
- * @typedef {object} DeviceFile
- * @property {number} size
- * @property {(bytes: Uint8Array<ArrayBuffer>, offset: number) => number} readAt  fills `bytes`;
- *   gives how many could be read
- */
-
-export class PagedFile {
-  #file;
-  #pool;
+export class RandomAccessFile {
+  #readAt;
   #piece = new Uint8Array(PIECE_BYTES);
 
   /**
-   * @param {DeviceFile} file
-   * @param {KernelPool} pool  into whose memory it is read
+   * @param {number} size  bytes
+   * @param {(bytes: Uint8Array<ArrayBuffer>, offset: number) => number} readAt  fills `bytes` and
+   *   returns how many could be read
    */
-  constructor(file, pool) {
-    this.#file = file;
-    this.#pool = pool;
+  constructor(size, readAt) {
+    this.#readAt = readAt;
     /** @readonly */
-    this.size = file.size;
+    this.size = size;
   }
 
   /**
@@ -49,12 +41,13 @@ export class PagedFile {
   }
 
   /**
-   * @param {number} address  in the kernels' memory
+   * @param {KernelPool} pool  into whose memory the bytes are read
+   * @param {number} address  in there
    * @param {number} offset
    * @param {number} bytes
    */
-  readInto(address, offset, bytes) {
-    const view = this.#pool.view(address, bytes);
+  readInto(pool, address, offset, bytes) {
+    const view = pool.view(address, bytes);
     this.#copy(offset, bytes, (piece, at) => view.set(piece, at));
   }
 
@@ -66,7 +59,7 @@ export class PagedFile {
   #copy(offset, bytes, write) {
     for (let at = 0; at < bytes; at += PIECE_BYTES) {
       const piece = this.#piece.subarray(0, Math.min(PIECE_BYTES, bytes - at));
-      if (this.#file.readAt(piece, offset + at) !== piece.length) {
+      if (this.#readAt(piece, offset + at) !== piece.length) {
         throw new Error(`the model's file ends before byte ${offset + bytes}`);
       }
       write(piece, at);
@@ -75,51 +68,47 @@ export class PagedFile {
 }
 
 /**
- * A model on this device; what comes from an address is kept first.
+ * Open a model on this device. One from an address is first brought into the cache.
  *
  * @param {ByteSource} source
  * @param {AbortSignal} signal
  * @param {CacheMode} cache
- * @param {(file: OpenSource, bytes: number) => void} onChunk
- * @returns {Promise<DeviceFile>}
+ * @param {(file: FileSource, bytes: number) => void} onChunk
+ * @returns {Promise<RandomAccessFile>}
  */
 export async function openOnDevice(source, signal, cache, onChunk) {
   if (source.kind === "blob") return fromBlob(source.blob);
   if (source.kind === "buffer") return fromBlob(new Blob([source.buffer]));
   if (source.kind === "stream") throw unusable("it comes as a stream");
   if (cache === "use") {
-    const kept = await fromCache(source.url);
-    if (kept !== null) return kept;
+    const cached = await fromCache(source.url);
+    if (cached !== null) return cached;
   }
-  const [file] = /** @type {[OpenSource]} */ (await openSources([source], signal, cache));
+  const [file] = /** @type {[FileSource]} */ (await openSources([source], signal, cache));
   try {
     await readModel(file, (chunk) => onChunk(file, chunk.length));
   } catch (error) {
     await file.discard();
     throw error;
   }
-  const kept = file.kept() === "" ? await fromCache(source.url) : null;
-  if (kept === null) throw unusable(`it is ${file.kept()}`);
-  return kept;
+  const cached = file.note === "" ? await fromCache(source.url) : null;
+  if (cached === null) throw unusable(`it is ${file.note}`);
+  return cached;
 }
 
-/**
- * @param {Blob} blob
- * @returns {DeviceFile}
- */
+/** @param {Blob} blob */
 function fromBlob(blob) {
   const reader = new FileReaderSync();
-  const readAt = (/** @type {Uint8Array<ArrayBuffer>} */ bytes, /** @type {number} */ offset) => {
+  return new RandomAccessFile(blob.size, (bytes, offset) => {
     const part = reader.readAsArrayBuffer(blob.slice(offset, offset + bytes.length));
     bytes.set(new Uint8Array(part));
     return part.byteLength;
-  };
-  return { size: blob.size, readAt };
+  });
 }
 
 /**
  * @param {string} url
- * @returns {Promise<DeviceFile | null>} null: the cache does not have all of it
+ * @returns {Promise<RandomAccessFile | null>} null: the cache does not have all of it
  */
 async function fromCache(url) {
   const entry = await CacheEntry.open(url);
@@ -129,15 +118,13 @@ async function fromCache(url) {
     return null;
   }
   // stays open as long as this worker lives
-  return { size: entry.bytes, readAt: (bytes, offset) => entry.readAt(bytes, offset) };
+  return new RandomAccessFile(entry.bytes, (bytes, offset) => entry.readAt(bytes, offset));
 }
 
 /** @param {string} why */
 function unusable(why) {
-  return new OxiLlamaError({
-    code: "invalid_request",
-    message:
-      "a memory budget needs a model that is on this device, to be read again and again, and " +
-      `${why}; give a File, or load without memoryBudget`,
-  });
+  return invalidRequest(
+    "a memory budget needs a model that is on this device, where it can be read again and again, " +
+      `and ${why}; give a File, or load without memoryBudget`,
+  );
 }

@@ -1,50 +1,74 @@
-/** Bytes of a model, from wherever they come, as they come. */
+/** The files of a model, opened and read, wherever their bytes come from. */
 
+import { OxiLlamaError, reasonOf } from "../errors.js";
 import { openUrl } from "./cached_url.js";
+import { FileSource } from "./file_source.js";
 import { readStream } from "./stream_reader.js";
-import { OxiLlamaError } from "../protocol.js";
 
-/** @import { Write } from "./download.js" */
 /** @import { ByteSource, CacheMode } from "../protocol.js" */
+/** @import { Write } from "./download.js" */
 
 const SLICE_BYTES = 4 * 1024 * 1024;
-
-const NOT_CACHED = {
-  cached: false,
-  kept: () => "not kept: it did not come from an address",
-  close: async () => {},
-  discard: async () => {},
-};
-
 const GGUF_MAGIC = [0x47, 0x47, 0x55, 0x46];
 
-/**
- * @typedef {object} OpenSource
- * @property {number | null} size  bytes, where known
- * @property {number} guess  bytes, where they may be so many; 0: nobody told
- * @property {boolean} local  they are on this device
- * @property {boolean} cached  they are in the cache
- * @property {(write: Write) => Promise<number>} read  hands all bytes to `write`, each once, mostly
- *   in order; gives their number
- * @property {() => string} kept  "" once the cache has it, or why it is not kept
- * @property {() => Promise<void>} close  it is not read, or not to its end
- * @property {() => Promise<void>} discard  what the cache has of it is not worth to be kept
- */
+class StreamSource extends FileSource {
+  #stream;
+
+  /**
+   * @param {ReadableStream<Uint8Array>} stream
+   * @param {number | null} size
+   */
+  constructor(stream, size) {
+    super(size);
+    this.#stream = stream;
+  }
+
+  /**
+   * @override
+   * @param {Write} write
+   */
+  read(write) {
+    return readStream(this.#stream, write);
+  }
+}
+
+class BytesSource extends FileSource {
+  #buffer;
+
+  /** @param {ArrayBuffer} buffer */
+  constructor(buffer) {
+    super(buffer.byteLength);
+    this.#buffer = buffer;
+  }
+
+  /**
+   * @override
+   * @param {Write} write
+   */
+  async read(write) {
+    const size = this.#buffer.byteLength;
+    for (let offset = 0; offset < size; offset += SLICE_BYTES) {
+      const slice = new Uint8Array(this.#buffer, offset, Math.min(SLICE_BYTES, size - offset));
+      await write(slice, offset);
+    }
+    return size;
+  }
+}
 
 /**
- * Start to read the files of a model.
+ * Open the files of a model: all of them, or none.
  *
  * @param {ByteSource[]} sources
  * @param {AbortSignal} signal
  * @param {CacheMode} cache
- * @returns {Promise<OpenSource[]>}
+ * @returns {Promise<FileSource[]>}
  */
 export async function openSources(sources, signal, cache) {
   const opening = sources.map((source, index) => {
     if (source.kind !== "url") return openLocal(source);
-    // a connection that waits would break, and browsers allow but a few of them
-    const atOnce = index === 0;
-    return orNetworkError(openUrl(source.url, signal, cache, atOnce), source.url);
+    // an idle connection would break, and browsers allow only a few
+    const readsAtOnce = index === 0;
+    return orNetworkError(openUrl(source.url, signal, cache, readsAtOnce), source.url);
   });
   const opened = await Promise.allSettled(opening);
   for (const { status, reason } of /** @type {PromiseRejectedResult[]} */ (opened)) {
@@ -56,9 +80,9 @@ export async function openSources(sources, signal, cache) {
 }
 
 /**
- * Hand the bytes of a GGUF file to `write`; check that it is whole.
+ * Hand the bytes of a GGUF file to `write`, and check that it is complete.
  *
- * @param {OpenSource} source
+ * @param {FileSource} source
  * @param {Write} write
  * @returns {Promise<number>} how many bytes came
  */
@@ -73,7 +97,7 @@ export async function readModel(source, write) {
 }
 
 /**
- * @param {OpenSource} source
+ * @param {FileSource} source
  * @returns {Promise<string>}
  */
 export async function readText(source) {
@@ -88,42 +112,17 @@ export async function readText(source) {
 
 /**
  * @param {Exclude<ByteSource, {kind: "url"}>} source
- * @returns {OpenSource}
+ * @returns {FileSource}
  */
 function openLocal(source) {
   switch (source.kind) {
     case "stream":
-      return fromStream(source.stream, source.size);
+      return new StreamSource(source.stream, source.size);
     case "blob":
-      return fromStream(source.blob.stream(), source.blob.size);
+      return new StreamSource(source.blob.stream(), source.blob.size);
     case "buffer":
-      return fromBuffer(source.buffer);
+      return new BytesSource(source.buffer);
   }
-}
-
-/**
- * @param {ReadableStream<Uint8Array>} stream
- * @param {number | null} size
- * @returns {OpenSource}
- */
-function fromStream(stream, size) {
-  const read = (/** @type {Write} */ write) => readStream(stream, write);
-  return { size, guess: 0, local: true, read, ...NOT_CACHED };
-}
-
-/**
- * @param {ArrayBuffer} buffer
- * @returns {OpenSource}
- */
-function fromBuffer(buffer) {
-  const size = buffer.byteLength;
-  const read = async (/** @type {Write} */ write) => {
-    for (let offset = 0; offset < size; offset += SLICE_BYTES) {
-      await write(new Uint8Array(buffer, offset, Math.min(SLICE_BYTES, size - offset)), offset);
-    }
-    return size;
-  };
-  return { size, guess: size, local: true, read, ...NOT_CACHED };
 }
 
 /**
@@ -152,7 +151,7 @@ function checkComplete(received, size) {
   if (size !== null && received !== size) {
     throw new OxiLlamaError({
       code: "truncated",
-      message: `the model broke off after ${received} of ${size} bytes; load it again`,
+      message: `the model ended after ${received} of ${size} bytes; load it again`,
     });
   }
 }
@@ -160,7 +159,7 @@ function checkComplete(received, size) {
 /**
  * @template T
  * @param {Promise<T>} promise
- * @param {string} what  is read
+ * @param {string} what  what is being read
  */
 async function orNetworkError(promise, what) {
   try {
@@ -178,11 +177,10 @@ function networkError(error, what) {
   if (error instanceof DOMException && error.name === "AbortError") {
     return new OxiLlamaError({ code: "aborted", message: "loading was stopped" });
   }
-  const reason = error instanceof Error ? error.message : String(error);
   return new OxiLlamaError({
     code: "network",
     message:
       `cannot read ${what}: the connection failed, ` +
-      `or its server does not let this page read it (${reason})`,
+      `or its server does not let this page read it (${reasonOf(error)})`,
   });
 }

@@ -1,19 +1,19 @@
-/** Reads a stream without leaving garbage, of which many chunks' worth would stay long. */
+/** Reads a stream and frees its chunks at once: the garbage collector would leave many of them. */
 
-/** More would keep the worker from its messages. */
-const CHUNK_BYTES = 1 << 20;
+/** The worker looks at its messages between two chunks. */
+const MAX_CHUNK_BYTES = 1 << 20;
 
-const nowhere = closedPort();
+const closedPort = makeClosedPort();
 
-export class ChunkReader {
+export class StreamReader {
   #reader;
   /**
-   * What came last.
+   * The last chunk.
    *
    * @type {Uint8Array}
    */
   #chunk = new Uint8Array();
-  /** How much of it was asked for. */
+  /** Bytes of it that were returned. */
   #used = 0;
 
   /** @param {ReadableStream<Uint8Array>} stream  its chunks have buffers of their own */
@@ -22,11 +22,11 @@ export class ChunkReader {
   }
 
   /**
-   * @param {number} [most]  bytes
-   * @returns {Promise<Uint8Array | null>} what came, until the next call; null at the end. After an
-   *   error nothing more can be read.
+   * @param {number} [maxBytes]
+   * @returns {Promise<Uint8Array | null>} the next bytes, valid until the next call; null at the
+   *   end. After an error nothing more can be read.
    */
-  async read(most = CHUNK_BYTES) {
+  async read(maxBytes = MAX_CHUNK_BYTES) {
     if (this.#used === this.#chunk.length) {
       free(this.#chunk);
       const { value } = await this.#reader.read();
@@ -34,7 +34,7 @@ export class ChunkReader {
       if (value === undefined) return null;
       if (!(value instanceof Uint8Array)) throw new TypeError("the stream must be of Uint8Array");
     }
-    const end = this.#used + Math.min(most, CHUNK_BYTES);
+    const end = this.#used + Math.min(maxBytes, MAX_CHUNK_BYTES);
     const part = this.#chunk.subarray(this.#used, end);
     this.#used += part.length;
     return part;
@@ -47,14 +47,14 @@ export class ChunkReader {
 }
 
 /**
- * Hand all of a stream to `write`, which must not keep what it gets.
+ * Hand all of a stream to `write`, which must not keep a reference to the chunks.
  *
  * @param {ReadableStream<Uint8Array>} stream
  * @param {(chunk: Uint8Array, offset: number) => unknown} write
  * @returns {Promise<number>} bytes
  */
 export async function readStream(stream, write) {
-  const reader = new ChunkReader(stream);
+  const reader = new StreamReader(stream);
   let offset = 0;
   try {
     for (let chunk = await reader.read(); chunk !== null; chunk = await reader.read()) {
@@ -70,17 +70,18 @@ export async function readStream(stream, write) {
 }
 
 /**
- * Free a chunk's memory at once: moved to another thread where there is none, it is nobody's. (What
- * is resized by `transfer` waits for the garbage collector in Chromium.)
+ * Free a chunk's memory at once, by a transfer through a closed port. (In Chromium, a buffer that
+ * `transfer` resizes waits for the garbage collector.)
  *
  * @param {Uint8Array} chunk
  */
 function free({ buffer }) {
-  // what is shared cannot be moved, and what is gone not again
-  if (buffer instanceof ArrayBuffer && buffer.byteLength > 0) nowhere.postMessage(null, [buffer]);
+  // a shared buffer cannot be transferred, nor can one twice
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength === 0) return;
+  closedPort.postMessage(null, [buffer]);
 }
 
-function closedPort() {
+function makeClosedPort() {
   const { port1, port2 } = new MessageChannel();
   port2.close();
   return port1;

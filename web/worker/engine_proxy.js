@@ -1,6 +1,6 @@
 /** The JavaScript face of oxillama_web/browser/worker.py: one model in this worker's Python. */
 
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
 import { yieldToMessages } from "./yield.js";
 
 /** @import { PyodideAPI } from "pyodide" */
@@ -69,7 +69,7 @@ export class Session {
    * A model that stays on the device, but for so many bytes.
    *
    * @param {KernelPool} pool
-   * @param {import("../storage/random_access_file.js").PagedFile} file
+   * @param {import("../storage/random_access_file.js").RandomAccessFile} file
    * @param {number} budget  bytes
    * @param {string | null} tokenizerJson
    * @param {ContextOptions} context

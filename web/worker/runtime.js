@@ -1,8 +1,8 @@
 /** Starts Python (Pyodide) in this worker, with oxillama_web on its path. */
 
-import { KeptFile } from "../storage/inflated_file.js";
+import { InflatedFile } from "../storage/inflated_file.js";
 import { ASSETS } from "../assets.js";
-import { OxiLlamaError } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
 import { sharingTinyModules } from "./tiny_modules.js";
 
 /** @import { PyodideAPI, PyodideConfig } from "pyodide" */
@@ -96,7 +96,7 @@ async function startFromSnapshot(loadPyodide, options, manifest) {
   try {
     const path = manifest.snapshot;
     // to inflate it takes longer than to read what it was inflated to
-    const file = new KeptFile(ASSETS + path, async () => (await fetchFile(path)).blob());
+    const file = new InflatedFile(ASSETS + path, async () => (await fetchFile(path)).blob());
     const memory = file.read();
     const pyodide = await loadPyodide({ ...options, _loadSnapshot: memory });
     // Pyodide holds on to its options, and so to a copy of Python's memory

@@ -2,19 +2,20 @@
 
 import { openKernels } from "../kernels/pool.js";
 import { ModelMemory } from "../kernels/model_memory.js";
-import { OxiLlamaError, PROTOCOL_VERSION } from "../protocol.js";
+import { OxiLlamaError } from "../errors.js";
+import { PROTOCOL_VERSION } from "../protocol.js";
 import { ProgressReporter } from "./progress.js";
 import { rehearse } from "./rehearsal.js";
 import { heapBytes, startRuntime } from "./runtime.js";
 import { Session } from "./engine_proxy.js";
-import { PagedFile, openOnDevice } from "../storage/random_access_file.js";
+import { openOnDevice } from "../storage/random_access_file.js";
 import { openSources, readModel, readText } from "../storage/sources.js";
 
 /** @import { PyodideAPI } from "pyodide" */
 /** @import { KernelPool } from "../kernels/pool.js" */
 /** @import { AliveReply, ClosedReply, LoadRequest, ModelInfo } from "../protocol.js" */
 /** @import { Reply, Request } from "../protocol.js" */
-/** @import { OpenSource } from "../storage/sources.js" */
+/** @import { FileSource } from "../storage/file_source.js" */
 
 /** @typedef {Exclude<Request, {type: "abort" | "close"}>} Task  what has a reply */
 
@@ -191,8 +192,8 @@ async function prepareNextStart(pyodide, pool) {
 /**
  * @param {LoadRequest} request
  * @param {Promise<KernelPool>} opening
- * @param {OpenSource[]} files
- * @param {OpenSource | null} vocabulary
+ * @param {FileSource[]} files
+ * @param {FileSource | null} vocabulary
  * @returns {Promise<ModelInfo>}
  */
 async function loadFiles({ id, calledAt, context }, opening, files, vocabulary) {
@@ -237,8 +238,8 @@ async function loadFiles({ id, calledAt, context }, opening, files, vocabulary) 
   const threading = { threads: count, isolated, threadsNote: note };
   const cache = {
     hit: files.every((file) => file.cached),
-    stored: files.every((file) => file.kept() === ""),
-    note: files.map((file) => file.kept()).find((reason) => reason !== "") ?? "",
+    stored: files.every((file) => file.note === ""),
+    note: files.map((file) => file.note).find((reason) => reason !== "") ?? "",
   };
   return { ...info, ...threading, heapBytes: heapBytes(pyodide), cache, startup };
 }
@@ -272,9 +273,8 @@ async function loadPaged(request, opening, signal) {
   const downloadTime = elapsed();
   reporter.begin("load");
   const next = new Session(pyodide);
-  const file = new PagedFile(onDevice, pool);
   const budget = Number(request.memoryBudget);
-  const info = next.loadPaged(pool, file, budget, tokenizerJson, context);
+  const info = next.loadPaged(pool, onDevice, budget, tokenizerJson, context);
   session = next;
   const ready = elapsed();
   const startup = {
@@ -293,16 +293,16 @@ async function loadPaged(request, opening, signal) {
  * @param {import("../protocol.js").CacheMode} cache
  */
 async function readTokenizer(source, signal, cache) {
-  const [file] = /** @type {[OpenSource]} */ (await openSources([source], signal, cache));
+  const [file] = /** @type {[FileSource]} */ (await openSources([source], signal, cache));
   return readText(file);
 }
 
 /**
  * Write a model into the kernels' memory; Python need not be there yet.
  *
- * @param {OpenSource[]} files
+ * @param {FileSource[]} files
  * @param {Promise<KernelPool>} opening
- * @param {(memory: ModelMemory, file: OpenSource, bytes: number) => void} onChunk
+ * @param {(memory: ModelMemory, file: FileSource, bytes: number) => void} onChunk
  * @returns {Promise<ModelMemory>}
  */
 async function receiveModel(files, opening, onChunk) {

@@ -13,13 +13,13 @@ pytestmark = pytest.mark.browser
 # collects garbage while the browser works on its answer; what the minifier of an app makes of our
 # code holds no more than this
 WORKER = """
-    import { ask } from "./storage/opfs.js";
+    import { withHandle } from "./storage/opfs.js";
     const root = await navigator.storage.getDirectory();
     await root.getFileHandle("file", { create: true });
     const asked = [];
     const call = async () => {
         let handle = await root.getFileHandle("file");
-        asked.push(ask(handle, (handle) => handle.createSyncAccessHandle()));
+        asked.push(withHandle(handle, (handle) => handle.createSyncAccessHandle()));
         handle = null;
     };
     await call();

@@ -1,6 +1,6 @@
 /** Errors in the shape of OpenAI's client. */
 
-import { OxiLlamaError } from "../../protocol.js";
+import { OxiLlamaError } from "../../errors.js";
 
 export class APIError extends Error {
   /**
