@@ -1,6 +1,6 @@
 /**
- * Starts Python once, imports the package, and writes its memory to a file: pages begin from there,
- * in less than half of the time.
+ * Starts Python once, imports the package, and writes Python's memory to a file. Pages start from
+ * there in less than half the time.
  *
  *     node tools/make_snapshot.mjs build/site build/snapshot.bin.gz
  */
@@ -17,7 +17,7 @@ if (site === undefined || out === undefined) {
   process.exit(2);
 }
 
-// Node would print the one line that Pyodide's source is
+// Node would print the line of the error, which is all of Pyodide's source
 process.on("uncaughtException", (error) => {
   console.error(error.message);
   process.exit(1);
@@ -33,14 +33,14 @@ const pyodide = await loadPyodide({
   _makeSnapshot: true,
   lockFileContents: JSON.stringify(manifest.lock),
   packageBaseUrl: pyodideUrl,
-  // the snapshot of the same files is the same; every page shares its seed anyway
+  // the same files make the same snapshot; all pages share its seed anyway
   env: { PYTHONHASHSEED: "0" },
 });
 for (const wheel of manifest.wheels) {
   pyodide.unpackArchive(new Uint8Array(readFileSync(join(site, wheel))), "wheel");
 }
-pyodide.runPython("from oxillama_web import browser; browser.prepare_snapshot()");
-// experimental in Pyodide: one more reason for its pinned version
+pyodide.runPython("from oxillama_web.browser import memory_snapshot; memory_snapshot.prepare()");
+// experimental in Pyodide, which is one more reason to pin its version
 const snapshot = pyodide.makeMemorySnapshot();
 writeFileSync(out, gzipSync(snapshot, { level: 9 }));
 process.exit(0);

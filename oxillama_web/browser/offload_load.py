@@ -19,14 +19,16 @@ class JsFile(ModelSource):
     """A file that JavaScript reads.
 
     Args:
+        pool: the KernelPool into whose memory it is read.
         file: the RandomAccessFile of web/storage/random_access_file.js.
     """
 
     # most vocabularies fit, and reading less saves no time
     header_bytes = 8 << 20
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, pool: Any, file: Any) -> None:
         self.n_bytes = self.n_received = int(file.size)
+        self._pool = pool
         self._file = file
 
     def read(self, offset: int, n_bytes: int) -> memoryview:
@@ -35,7 +37,7 @@ class JsFile(ModelSource):
 
     def read_into(self, target: Destination, at: int, offset: int, n_bytes: int) -> None:
         """See `ModelSource.read_into`; `target` is memory of the kernels' pool."""
-        self._file.readInto(target.address + at, offset, n_bytes)
+        self._file.readInto(self._pool, target.address + at, offset, n_bytes)
 
 
 def open_paged(
@@ -54,7 +56,7 @@ def open_paged(
         OutOfMemoryError: the budget is too small for the model.
     """
     pager = LayerPager(OffloadPolicy.budget(ram_bytes))
-    backend = page_backend(pool)
     engine = InferenceEngine(config)
-    engine.use_model(load_model(JsFile(file), config, tokenizer_json, pager=pager, backend=backend))
+    source, backend = JsFile(pool, file), page_backend(pool)
+    engine.use_model(load_model(source, config, tokenizer_json, pager=pager, backend=backend))
     return engine

@@ -6,7 +6,6 @@ below it (docs/benchmarks.md): the next one would begin with slow code again.
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from ..backends.kernels.wasm import WasmBlock
 from ..gguf.types import FORMATS
 from ..tokenizer.byte_level import text_to_byte_chars
-from .worker import Session
+from .worker import WorkerEngine
 
 _WIDTH, _FFN, _HEADS = 32, 64, 2
 _TEXT = "The quick brown fox jumps over 13 lazy dogs; what does it do then?"
@@ -33,7 +32,7 @@ _F32, _Q8_0 = 0, 8
 
 
 def rehearse(pool: Any, round_number: int) -> None:
-    """Loads a tiny model into the memory of `pool`, the KernelPool of web/kernel_pool.js, and asks.
+    """Load a tiny model into the memory of `pool`, the KernelPool of web/kernels/pool.js, and ask.
 
     Nothing of it remains, and a model that is there does not notice.
 
@@ -43,16 +42,15 @@ def rehearse(pool: Any, round_number: int) -> None:
     file = tiny_model(round_number)
     block = WasmBlock(pool, len(file))
     block.write(0, file)
-    session = Session(lambda *_: None)
-    session.begin(pool, None)
-    session.receive(block.address, len(file), len(file))
-    session.load()
+    engine = WorkerEngine()
+    engine.begin(pool, None, {})
+    engine.receive(block.address, len(file), len(file))
+    engine.load()
     for _ in range(_ANSWERS):
-        messages = [{"role": "user", "content": _TEXT}]
-        session.start_chat(json.dumps(messages), json.dumps(_OPTIONS))
-        while session.step():
+        engine.start_chat([{"role": "user", "content": _TEXT}], _OPTIONS)
+        while engine.step() is not None:
             pass
-        session.reset()
+        engine.reset()
 
 
 def tiny_model(round_number: int = 0) -> bytes:

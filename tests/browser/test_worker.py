@@ -14,36 +14,39 @@ from gguf_files import write_tiny_llama
 from native_pool import Download, NativePool
 
 from oxillama_web import InvalidRequestError, errors
-from oxillama_web.browser import worker as browser
-from oxillama_web.browser.worker import PREFILL_CHUNK_SIZE, Session, describe
+from oxillama_web.browser import memory_snapshot
+from oxillama_web.browser.worker import PREFILL_CHUNK_SIZE, WorkerEngine, describe
 
-OPTIONS = json.dumps({"max_tokens": 5, "sampler": {"temperature": 0, "repetition_penalty": 1}})
-Event = tuple[str, str, int, int, str]
+OPTIONS = {"max_tokens": 5, "sampler": {"temperature": 0, "repetition_penalty": 1}}
+Step = dict[str, Any]
 
 
 class Page:
-    """Stands for the JavaScript side: keeps what a session emits."""
+    """Stands for the JavaScript side: what crosses is what JavaScript would pass and take."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.session = Session(self.emit)
+        self.engine = WorkerEngine()
 
-    def emit(self, *event: Any) -> None:
-        self.events.append(event)
+    def call(self, method: str, *arguments: Any) -> Any:
+        result = self.engine.call(method, *map(encode, arguments))
+        return result if isinstance(result, bytes) else json.loads(result)
 
     def load(self, data: bytes, **context: Any) -> dict[str, Any]:
         pool = NativePool()
         download = Download(pool, data)
-        self.session.call("begin", pool, None, json.dumps(context))
+        self.call("begin", pool, None, context)
         download.go_on(len(data))
-        self.session.call("receive", download.address, len(data), len(data))
-        return json.loads(self.session.load())
+        self.call("receive", download.address, len(data), len(data), [0])
+        info: dict[str, Any] = self.call("load")
+        return info
 
-    def run(self) -> list[Event]:
-        self.events.clear()
-        while self.session.step():
-            pass
-        return self.events
+    def run(self) -> list[Step]:
+        return list(iter(lambda: self.call("step"), None))
+
+
+def encode(value: Any) -> Any:
+    """As web/worker/engine_proxy.js."""
+    return json.dumps(value) if isinstance(value, (str, list, dict)) else value
 
 
 @pytest.fixture(scope="module")
@@ -70,64 +73,64 @@ def test_info_tells_of_the_model(model: bytes) -> None:
 
 
 def test_a_prompt_is_computed_in_pieces_so_that_it_can_be_stopped(page: Page) -> None:
-    page.session.start_prompt("abc " * 40, OPTIONS)
+    page.call("start_generate", "abc " * 40, OPTIONS)
     events = page.run()
-    prefill = [event for event in events if event[0] == "prefill"]
-    done = [event[2] for event in prefill]
+    prefill = [event for event in events if event["phase"] == "prefill"]
+    done = [event["done"] for event in prefill]
     assert len(prefill) > 1
     assert done == sorted(done)
     assert done[0] <= PREFILL_CHUNK_SIZE
-    assert done[-1] == prefill[0][3] == len(json.loads(page.session.tokenize("abc " * 40)))
+    assert done[-1] == prefill[0]["total"] == len(page.call("tokenize", "abc " * 40))
 
 
 def test_an_answer_ends_with_its_reason(page: Page) -> None:
-    page.session.start_prompt("abc", OPTIONS)
+    page.call("start_generate", "abc", OPTIONS)
     events = page.run()
-    assert events[-1][4] in ("length", "stop")
-    assert all(event[4] == "" for event in events[:-1])
-    assert page.session.step() is False
+    assert events[-1]["finishReason"] in ("length", "stop")
+    assert all(event["finishReason"] is None for event in events[:-1])
+    assert page.call("step") is None
 
 
 def test_stop_drops_the_answer_and_the_next_one_works(page: Page) -> None:
-    page.session.start_prompt("abc", OPTIONS)
-    assert page.session.step()
-    page.session.stop()
-    assert page.session.step() is False
-    page.session.reset()
-    page.session.start_prompt("abc", OPTIONS)
-    assert page.run()[-1][4] in ("length", "stop")
+    page.call("start_generate", "abc", OPTIONS)
+    assert page.call("step")
+    page.call("stop")
+    assert page.call("step") is None
+    page.call("reset")
+    page.call("start_generate", "abc", OPTIONS)
+    assert page.run()[-1]["finishReason"] in ("length", "stop")
 
 
 def test_a_saved_conversation_goes_on_in_another_worker(page: Page, model: bytes) -> None:
-    page.session.start_prompt("abc " * 50, OPTIONS)
+    page.call("start_generate", "abc " * 50, OPTIONS)
     page.run()
-    file = page.session.save_conversation()
+    file = page.call("save_conversation")
     other = Page()
     other.load(model)
-    other.session.restore_conversation(file)
-    assert other.session.context_tokens() == page.session.context_tokens() > 50
+    other.call("restore_conversation", file)
+    assert other.call("context_tokens") == page.call("context_tokens") > 50
     answers = []
     for each in (page, other):
-        each.session.start_prompt("abc", OPTIONS)
+        each.call("start_generate", "abc", OPTIONS)
         answers.append(each.run().copy())
     assert answers[0] == answers[1]
     with pytest.raises(InvalidRequestError):
-        other.session.restore_conversation(file[:-1])
-    assert 'requests_total{outcome="completed"} 1' in other.session.metrics()
+        other.call("restore_conversation", file[:-1])
+    assert 'requests_total{outcome="completed"} 1' in other.call("metrics")
 
 
 def test_chat_renders_the_template(page: Page) -> None:
-    messages = json.dumps([{"role": "user", "content": "abc"}])
-    assert page.session.render_chat(messages) == "<user>abc"
-    page.session.start_chat(messages, OPTIONS)
-    assert page.run()[-1][4] in ("length", "stop")
+    messages = [{"role": "user", "content": "abc"}]
+    assert page.call("render_chat", messages) == "<user>abc"
+    page.call("start_chat", messages, OPTIONS)
+    assert page.run()[-1]["finishReason"] in ("length", "stop")
 
 
 def test_a_failure_is_described_without_its_traceback() -> None:
     page = Page()
     with pytest.raises(errors.ModelFormatError):
         page.load(bytes(8))
-    failure = json.loads(page.session.failure)
+    failure = json.loads(page.engine.failure)
     assert failure["code"] == "bad_model"
     assert failure["type"] == "ModelFormatError"
     assert "\n" not in failure["message"]
@@ -136,29 +139,29 @@ def test_a_failure_is_described_without_its_traceback() -> None:
 
 def test_a_bad_option_is_refused_before_anything_runs(page: Page) -> None:
     with pytest.raises(errors.InvalidRequestError, match="temperature"):
-        page.session.start_prompt("abc", json.dumps({"sampler": {"temperature": -1}}))
-    assert page.session.step() is False
+        page.call("start_generate", "abc", {"sampler": {"temperature": -1}})
+    assert page.call("step") is None
 
 
 def test_without_a_model_everything_says_so() -> None:
-    session = Session(lambda *event: None)
+    page = Page()
     for method, arguments in (
         ("receive", (64, 1, 1)),
         ("load", ()),
         ("info", ()),
         ("tokenize", ("abc",)),
-        ("render_chat", ("[]",)),
-        ("start_prompt", ("abc", OPTIONS)),
+        ("render_chat", ([],)),
+        ("start_generate", ("abc", OPTIONS)),
         ("reset", ()),
     ):
         with pytest.raises(errors.ModelNotLoadedError):
-            session.call(method, *arguments)
+            page.call(method, *arguments)
 
 
 def test_close_lets_go_of_the_model(page: Page) -> None:
-    page.session.close()
+    page.call("close")
     with pytest.raises(errors.ModelNotLoadedError):
-        page.session.info()
+        page.call("info")
 
 
 @pytest.mark.parametrize(
@@ -185,13 +188,13 @@ def test_a_context_that_is_full_slides_if_the_page_asks_for_it(model: bytes) -> 
     page = Page()
     info = page.load(model, context_size=16, context_full="shift", context_keep=3)
     assert (info["contextLength"], info["contextSize"]) == (256, 16)
-    options = json.dumps({"max_tokens": 40, "sampler": {"temperature": 0}})
-    page.session.start_prompt("abc", options)
-    assert page.run()[-1][4] == "length"
+    options = {"max_tokens": 40, "sampler": {"temperature": 0}}
+    page.call("start_generate", "abc", options)
+    assert page.run()[-1]["finishReason"] == "length"
     stopping = Page()
     assert stopping.load(model, context_size=16)["contextSize"] == 16
-    stopping.session.start_prompt("abc", options)
-    assert stopping.run()[-1][4] == "context"
+    stopping.call("start_generate", "abc", options)
+    assert stopping.run()[-1]["finishReason"] == "context"
     with pytest.raises(InvalidRequestError, match="context_full"):
         Page().load(model, context_full="roll")
     with pytest.raises(InvalidRequestError, match="context_keep is 15"):
@@ -205,10 +208,10 @@ def test_source_files_come_back_when_a_module_is_missing(
     package.__path__ = [str(tmp_path / "resumed_package")]
     source, kernels = tmp_path / "resumed_package/late.py", tmp_path / "resumed_package/kernels.so"
     frozen = {str(source): b"answer = 42\n", str(kernels): b"code"}
-    monkeypatch.setattr(browser, "_frozen_files", frozen)
+    monkeypatch.setattr(memory_snapshot, "_files", frozen)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setitem(sys.modules, "resumed_package", package)
-    browser.resume_snapshot()
+    memory_snapshot.resume()
     assert kernels.read_bytes() == b"code"
     assert not source.exists()
     try:

@@ -35,7 +35,7 @@ for await (const piece of llm.chat([{ role: "user", content: "a" }], { topK: 3, 
   text += piece;
 }
 const vectors: number[][] = await llm.embed(["a"], { pooling: "mean" });
-const bytes: Uint8Array = await llm.saveSession();
+const bytes: Uint8Array = await llm.saveConversation();
 const tokens: number = llm.stats?.tokens ?? vectors.length + bytes.length;
 const error: string = new OxiLlamaError({ code: "network", message: "m" }).code;
 llm.dispose();

@@ -1,13 +1,13 @@
-/** The page's side of the talk with a worker. */
+/** The page's end of the messages to and from a worker. */
 
 import { OxiLlamaError } from "../errors.js";
 
-/** @import { AliveReply, Reply, Request, StartThreadReply } from "../protocol.js" */
+/** @import { AliveReply, Methods, Reply, Request, StartThreadReply } from "../protocol.js" */
 
-/** How long a worker may take to begin, scripts included. */
-const START_MS = 60_000;
+/** How long a worker may take to start, including to fetch its scripts. */
+const START_TIMEOUT_MS = 60_000;
 /** How long a worker may take to end its threads. */
-const CLOSE_MS = 2000;
+const CLOSE_TIMEOUT_MS = 2000;
 
 /**
  * @template T
@@ -18,7 +18,7 @@ const CLOSE_MS = 2000;
  * @typedef {object} Waiting
  * @property {(result: unknown) => void} resolve
  * @property {(error: OxiLlamaError) => void} reject
- * @property {(reply: Reply) => void} onReply  what comes before the end
+ * @property {(reply: Reply) => void} onReply  receives the replies before the end
  */
 
 /** The worker, and the requests that wait for its replies. */
@@ -26,11 +26,11 @@ export class Connection {
   #assets;
   #name = `oxillama-${Date.now()}-${Math.random()}`;
   #worker;
-  /** @type {Worker[]} of its kernels' threads: Chromium often keeps workers of workers for ever */
+  /** @type {Worker[]} started by the page: Chromium often keeps workers of workers forever */
   #threads = [];
-  /** Ends with the connection. */
+  /** Aborted at the end of the connection. */
   #life = new AbortController();
-  /** @type {Map<number, Waiting>} */
+  /** @type {Map<number, Waiting>} requests by id */
   #waiting = new Map();
   /** @type {OxiLlamaError | null} */
   #closed = null;
@@ -43,11 +43,11 @@ export class Connection {
     this.#worker = this.#startWorker("worker.js");
     this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onerror = (event) => {
-      event.preventDefault(); // told to the caller, not to the window
-      this.#die(event.message);
+      event.preventDefault(); // the caller gets it, not the window
+      this.#onWorkerDied(event.message);
     };
-    this.#worker.onmessageerror = () => this.#die("a message could not be read");
-    const timer = setTimeout(() => this.#die("it did not start"), START_MS);
+    this.#worker.onmessageerror = () => this.#onWorkerDied("a message could not be read");
+    const timer = setTimeout(() => this.#onWorkerDied("it did not start"), START_TIMEOUT_MS);
     this.#life.signal.addEventListener("abort", () => clearTimeout(timer));
     this.#onAlive = () => {
       clearTimeout(timer);
@@ -55,12 +55,12 @@ export class Connection {
     };
   }
 
-  /** The worker has a lock; whoever gets it after that knows that the worker is no more. */
+  /** Wait for the lock that the worker holds: whoever gets it knows that the worker has ended. */
   #watch() {
     const { signal } = this.#life;
     navigator.locks
-      ?.request(this.#name, { signal }, () => this.#die("the browser ended it"))
-      .catch(() => {}); // the connection was closed before
+      ?.request(this.#name, { signal }, () => this.#onWorkerDied("the browser ended it"))
+      .catch(() => {}); // the connection was closed first
   }
 
   /**
@@ -83,13 +83,25 @@ export class Connection {
     return Object.assign(promise, { abort });
   }
 
+  /**
+   * Call a method of the model.
+   *
+   * @template {keyof Methods} Name
+   * @param {Name} type
+   * @param {Parameters<Methods[Name]>[0]} args
+   * @returns {Promise<ReturnType<Methods[Name]>>}
+   */
+  call(type, args) {
+    return /** @type {Promise<any>} */ (this.request(/** @type {any} */ ({ type, ...args })));
+  }
+
   /** @param {OxiLlamaError} reason */
   close(reason) {
     if (this.#closed !== null) return;
     this.#closed = reason;
     this.#life.abort();
-    // threads that sleep in WebAssembly take the browser some seconds to end
-    const timer = setTimeout(() => this.#terminate(), CLOSE_MS);
+    // a browser takes seconds to terminate threads that sleep in WebAssembly
+    const timer = setTimeout(() => this.#terminate(), CLOSE_TIMEOUT_MS);
     this.#worker.onmessage = ({ data }) => {
       if (data.type !== "closed") return;
       clearTimeout(timer);
@@ -140,7 +152,7 @@ export class Connection {
   }
 
   /** @param {string | undefined} reason */
-  #die(reason) {
+  #onWorkerDied(reason) {
     this.close(
       new OxiLlamaError({
         code: "worker_died",

@@ -1,6 +1,6 @@
-/** What a page gives as a model, as the worker takes it. */
+/** What a page passes as a model or another file, in the form that the worker takes. */
 
-import { OxiLlamaError } from "../errors.js";
+import { OxiLlamaError, invalidRequest, reasonOf } from "../errors.js";
 
 /** @import { ByteSource } from "../protocol.js" */
 
@@ -10,7 +10,7 @@ import { OxiLlamaError } from "../errors.js";
  *   moved to the worker and cannot be used afterwards.
  */
 
-/** How llama.cpp names the files of a model that is in several. */
+/** llama.cpp names the files of a model in several files like this. */
 const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
 
 /**
@@ -19,11 +19,11 @@ const PART = /-(\d{5})-of-(\d{5})\.gguf$/i;
  */
 export function modelFiles(model) {
   if (!Array.isArray(model)) return partsOf(toByteSource(model, "model"));
-  if (model.length === 0) throw invalid("model is an empty list");
+  if (model.length === 0) throw invalidRequest("model is an empty list");
   if (model.length === 1) return modelFiles(/** @type {Source} */ (model[0]));
   const numbers = model.map(partNumber);
   const files = model.map((source) => toByteSource(source, "model"));
-  if (numbers.includes(null)) return files; // as they were given
+  if (numbers.includes(null)) return files; // in the order given
   const order = files.map((file, index) => ({ file, number: Number(numbers[index]) }));
   return order.sort((one, other) => one.number - other.number).map(({ file }) => file);
 }
@@ -38,16 +38,16 @@ export function toByteSource(source, what) {
     try {
       return { kind: "url", url: new URL(source, document.baseURI).href };
     } catch {
-      throw invalid(`${what}: "${source}" is not a web address`);
+      throw invalidRequest(`${what}: "${source}" is not a web address`);
     }
   }
   if (source instanceof Blob) return { kind: "blob", blob: source };
   if (source instanceof ArrayBuffer) return { kind: "buffer", buffer: source };
   if (source instanceof ReadableStream) {
-    if (source.locked) throw invalid(`${what}: the stream is read by someone else`);
+    if (source.locked) throw invalidRequest(`${what}: the stream is read by someone else`);
     return { kind: "stream", stream: source, size: null };
   }
-  throw invalid(
+  throw invalidRequest(
     `${what} must be an address, a File, a Blob, an ArrayBuffer or a ReadableStream of Uint8Array`,
   );
 }
@@ -67,7 +67,7 @@ export function transferable(sources) {
 }
 
 /**
- * All files of a model, from the address of the first.
+ * Return all files of a model from the address of the first.
  *
  * @param {ByteSource} source
  * @returns {ByteSource[]}
@@ -79,7 +79,7 @@ function partsOf(source) {
   if (match === null) return [source];
   const [ending, number, count] = match;
   if (Number(number) !== 1) {
-    throw invalid(`${source.url} is part ${Number(number)} of a model; give the first one`);
+    throw invalidRequest(`${source.url} is part ${Number(number)} of a model; give the first one`);
   }
   const stem = url.pathname.slice(0, -ending.length);
   return Array.from({ length: Number(count) }, (_, index) => {
@@ -103,7 +103,21 @@ function partNumber(source) {
   return number === undefined ? null : Number(number);
 }
 
-/** @param {string} message */
-function invalid(message) {
-  return new OxiLlamaError({ code: "invalid_request", message });
+/**
+ * @param {Blob | ArrayBuffer | Uint8Array | string | URL} file
+ * @returns {Promise<Uint8Array>} its bytes
+ */
+export async function readFile(file) {
+  if (file instanceof Uint8Array) return file;
+  if (file instanceof ArrayBuffer) return new Uint8Array(file);
+  if (file instanceof Blob) return new Uint8Array(await file.arrayBuffer());
+  const response = await fetch(file).catch((error) => {
+    throw new OxiLlamaError({ code: "network", message: `${file}: ${reasonOf(error)}` });
+  });
+  if (!response.ok) {
+    const { status } = response;
+    const message = `the server answered ${status} for ${file}`;
+    throw new OxiLlamaError({ code: "http", message, status });
+  }
+  return new Uint8Array(await response.arrayBuffer());
 }

@@ -1,78 +1,113 @@
-/** What may be asked for, and how Python calls it. */
+/** The options of the public methods: their types, and how Python takes them. */
 
-import { OxiLlamaError } from "../errors.js";
+import { invalidRequest } from "../errors.js";
+import { toSnakeCase } from "../protocol.js";
+import { SAMPLING, checkType } from "./sampling.js";
 
 /**
- * @import { AnswerOptions, ContextOptions, SamplerOptions, TokenLogprobs } from "../protocol.js"
- * @import { LoadOptions } from "../oxillama.js"
+ * @import { AnswerOptions, CacheMode, ContextOptions, EmbedOptions, LoadProgress, TokenLogprobs
+ *   } from "../protocol.js"
+ * @import { Source } from "./model_source.js"
+ * @import { SamplingOptions } from "./sampling.js"
  *
- * @typedef {object} GenerateOptions  what is left out is the engine's choice; docs/sampling.md
- *   tells more of what decides which token comes next
+ * @typedef {object} LoadOptions
+ * @property {Source | Source[]} model  a GGUF file; of a model in several files the address of the
+ *   first (...-00001-of-00003.gguf), or a list of all
+ * @property {Source} [tokenizer]  a tokenizer.json to use instead of the model's own vocabulary
+ * @property {number} [contextSize]  tokens that a conversation may have
+ * @property {"stop" | "shift"} [contextFull]  what happens when it has that many. "stop", the
+ *   default: the answer ends, with `stats.finishReason` "context", and a prompt that does not fit
+ *   is refused. "shift": the older half is evicted, and the answer goes on
+ * @property {number} [contextKeep]  with "shift": how many of the first tokens are never evicted
+ * @property {number} [threads]  default: as many as help, up to 4. There is one unless the page is
+ *   cross-origin isolated; see `info.threads` and `info.threadsNote`
+ * @property {CacheMode} [cache]  "use", the default: a model from an address is kept on this
+ *   device, and used without asking its server. "check": its server, if it can be reached, is asked
+ *   for another version first. "off": nothing is kept or used
+ * @property {number} [memoryBudget]  bytes of weights in memory at most: the others are read from
+ *   the device each time they are needed, which is slow, but works with any size. The model must be
+ *   a File or Blob, or be kept in the cache. Default: all of it is in memory
+ * @property {(progress: LoadProgress) => void} [onProgress]
+ * @property {AbortSignal} [signal]  stops the loading, which rejects with code "aborted"
+ *
+ * @typedef {object} AnswerOnlyOptions  the engine chooses what is left out
  * @property {number} [maxTokens]
- * @property {string[]} [stop]  texts that end the answer; they are not part of it
- * @property {number} [temperature]  0: always the most probable token
- * @property {number} [topK]  0: all
- * @property {number} [topP]
- * @property {number} [minP]
- * @property {number} [typicalP]
- * @property {number} [topA]
- * @property {number} [epsilonCutoff]
- * @property {number} [etaCutoff]
- * @property {number} [repetitionPenalty]  1: none
- * @property {number} [repetitionPenaltyWindow]
- * @property {number} [frequencyPenalty]
- * @property {number} [presencePenalty]
- * @property {number} [dryMultiplier]
- * @property {number} [dryBase]
- * @property {number} [dryAllowedLength]
- * @property {number} [xtcThreshold]
- * @property {number} [xtcProbability]
- * @property {number} [mirostat]
- * @property {number} [mirostatTau]
- * @property {number} [mirostatEta]
- * @property {number} [dynatempRange]
- * @property {number} [dynatempExponent]
- * @property {Record<number, number>} [logitBias]  added to the logits of tokens, by id
- * @property {number[]} [bannedTokens]
- * @property {string} [grammar]  GBNF: the answer follows it
- * @property {unknown} [jsonSchema]  the answer is JSON that validates
- * @property {number} [seed]  the same seed gives the same text
- * @property {number} [logprobs]  tell each token's log-probability, and of so many alternatives
- * @property {(token: TokenLogprobs) => void} [onLogprobs]  where they are told
- * @property {AbortSignal} [signal]  ends the answer early, without an error: what came is kept, and
+ * @property {number} [logprobs]  report each token's log-probability, and those of this many
+ *   alternatives
+ * @property {(token: TokenLogprobs) => void} [onLogprobs]  receives them
+ * @property {AbortSignal} [signal]  ends the answer early without an error: what came is kept, and
  *   `stats.finishReason` is "aborted"
  * @property {(done: number, total: number) => void} [onPrefill]  prompt tokens computed so far
+ * @property {(tokens: number) => void} [onDecode]  tokens of the answer so far, before each piece
+ *
+ * @typedef {AnswerOnlyOptions & SamplingOptions} GenerateOptions
  *
  * @typedef {object} ChatOnlyOptions
  * @property {object[]} [tools]  descriptions of functions, for models that call them
- * @property {Record<string, unknown>} [variables]  more of the chat template
+ * @property {Record<string, unknown>} [variables]  further variables of the chat template
  *
  * @typedef {GenerateOptions & ChatOnlyOptions} ChatOptions
  */
 
-const SAMPLER_NAMES = /** @type {const} */ ([
-  "temperature", "topK", "topP", "minP", "typicalP", "topA", "epsilonCutoff", "etaCutoff",
-  "repetitionPenalty", "repetitionPenaltyWindow", "frequencyPenalty", "presencePenalty",
-  "dryMultiplier", "dryBase", "dryAllowedLength", "xtcThreshold", "xtcProbability", "mirostat",
-  "mirostatTau", "mirostatEta", "dynatempRange", "dynatempExponent", "logitBias", "bannedTokens",
-  "grammar", "jsonSchema", "seed",
-]);
+/** @type {Record<keyof LoadOptions, true>} */
+const LOAD = {
+  model: true, tokenizer: true, contextSize: true, contextFull: true, contextKeep: true,
+  threads: true, cache: true, memoryBudget: true, onProgress: true, signal: true,
+};
+/** @type {Record<keyof AnswerOnlyOptions, true>} */
+const ANSWER_ONLY = {
+  maxTokens: true, logprobs: true, onLogprobs: true, signal: true, onPrefill: true, onDecode: true,
+};
+/** @type {Record<keyof ChatOnlyOptions, true>} */
+const CHAT_ONLY = { tools: true, variables: true };
+/** @type {Record<keyof EmbedOptions, true>} */
+const EMBED = { pooling: true, normalize: true };
+
+/** The options that each method knows. */
+const KNOWN = {
+  load: Object.keys(LOAD),
+  generate: Object.keys({ ...ANSWER_ONLY, ...SAMPLING }),
+  chat: Object.keys({ ...ANSWER_ONLY, ...SAMPLING, ...CHAT_ONLY }),
+  embed: Object.keys(EMBED),
+  loadLora: ["scale"],
+};
 
 /**
- * @param {ChatOptions} options
- * @returns {AnswerOptions}
+ * Refuse options that a method does not know.
+ *
+ * @param {keyof typeof KNOWN} method
+ * @param {object} options
  */
-export function answerOptions(options) {
-  const { maxTokens, stop, logprobs, tools, variables } = options;
-  const sampler = SAMPLER_NAMES.map((name) => [toSnakeCase(name), options[name]]);
-  return {
-    ...given({ max_tokens: maxTokens, stop, logprobs, tools, variables }),
-    sampler: /** @type {SamplerOptions} */ (given(Object.fromEntries(sampler))),
-  };
+export function checkNames(method, options) {
+  for (const name of Object.keys(options)) {
+    if (KNOWN[method].includes(name)) continue;
+    const nearest = nearestName(name, KNOWN[method]);
+    const hint = nearest === null ? "" : `; did you mean "${nearest}"?`;
+    throw invalidRequest(`${method}: unknown option "${name}"${hint}`);
+  }
 }
 
 /**
- * @param {Pick<LoadOptions, "contextSize" | "contextFull" | "contextKeep">} options
+ * @param {"generate" | "chat"} method
+ * @param {ChatOptions} options
+ * @returns {AnswerOptions}
+ */
+export function answerOptions(method, options) {
+  checkNames(method, options);
+  const { maxTokens, logprobs, tools, variables } = options;
+  /** @type {Record<string, unknown>} */
+  const sampler = {};
+  for (const name of /** @type {(keyof typeof SAMPLING)[]} */ (Object.keys(SAMPLING))) {
+    const value = options[name];
+    if (value === undefined || value === null) continue;
+    checkType(name, value);
+    sampler[toSnakeCase(name)] = value;
+  }
+  return { ...given({ max_tokens: maxTokens, logprobs, tools, variables }), sampler };
+}
+
+/**
+ * @param {LoadOptions} options
  * @returns {ContextOptions}
  */
 export function contextOptions({ contextSize, contextFull, contextKeep }) {
@@ -95,21 +130,51 @@ export function contextOptions({ contextSize, contextFull, contextKeep }) {
  */
 function check(name, value, isRight, expected) {
   if (value === undefined || value === null || isRight(value)) return;
-  const message = `${name} is ${value}; it must be ${expected}`;
-  throw new OxiLlamaError({ code: "invalid_request", message });
-}
-
-/** @param {string} name */
-function toSnakeCase(name) {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  throw invalidRequest(`${name} is ${value}; it must be ${expected}`);
 }
 
 /**
  * @template {object} T
  * @param {T} options
- * @returns {Partial<T>} without what is undefined
+ * @returns {Partial<T>} without those that are undefined
  */
 function given(options) {
   const entries = Object.entries(options).filter(([, value]) => value !== undefined);
   return /** @type {Partial<T>} */ (Object.fromEntries(entries));
+}
+
+/**
+ * @param {string} name
+ * @param {string[]} names
+ * @returns {string | null} the most similar one, if any is similar enough
+ */
+function nearestName(name, names) {
+  const distances = names.map((other) => editDistance(plain(name), plain(other)));
+  const smallest = Math.min(...distances);
+  if (smallest > Math.max(1, name.length / 4)) return null;
+  return names[distances.indexOf(smallest)] ?? null;
+}
+
+/** @param {string} name  in camelCase, snake_case or any other */
+function plain(name) {
+  return name.toLowerCase().replace(/[^a-z]/g, "");
+}
+
+/**
+ * Levenshtein's distance: how many letters must be inserted, removed or replaced.
+ *
+ * @param {string} one
+ * @param {string} other
+ */
+function editDistance(one, other) {
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (const [i, letter] of [...one].entries()) {
+    const next = [i + 1];
+    for (const [j, letterOfOther] of [...other].entries()) {
+      const replaced = Number(row[j]) + (letter === letterOfOther ? 0 : 1);
+      next.push(Math.min(replaced, Number(row[j + 1]) + 1, Number(next[j]) + 1));
+    }
+    row = next;
+  }
+  return Number(row.at(-1));
 }

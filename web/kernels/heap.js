@@ -1,23 +1,23 @@
-/** Hands out parts of a WebAssembly memory, which grows as needed. */
+/** An allocator over a WebAssembly memory, which grows as needed. */
 
 const ALIGNMENT = 64;
 const PAGE_BYTES = 65536;
-/** Growing has its price: never by less. */
-const LEAST_GROWTH_PAGES = 16;
+/** Growing is expensive, so it is never by less. */
+const MIN_GROWTH_PAGES = 16;
 
 /**
- * First fit over a list of holes. Blocks are few and large: a model, its work buffers, and pages of
- * the conversation.
+ * First fit over a list of holes. There are few blocks, and large ones: a model, its work buffers,
+ * and pages of the conversation.
  */
 export class KernelHeap {
   #memory;
-  /** Where the last block ends; all behind it is free. */
+  /** Where the last block ends; everything after it is free. */
   #top;
-  /** What lies behind this address was never handed out and holds zeros. */
+  /** Everything from this address on was never allocated, and is zero. */
   #untouched;
   /** @type {Map<number, number>} end of each block by its address */
   #blocks = new Map();
-  /** @type {{start: number, end: number}[]} between blocks, by address, never side by side */
+  /** @type {{start: number, end: number}[]} between blocks, by address; adjacent ones are merged */
   #holes = [];
 
   /**
@@ -31,7 +31,7 @@ export class KernelHeap {
 
   /**
    * @param {number} bytes
-   * @returns {number} the address of zeroed bytes, a multiple of 64; 0 where there is no room
+   * @returns {number} the address of zeroed bytes, a multiple of 64; 0 if there is no room
    */
   allocate(bytes) {
     const size = align(Math.max(bytes, 1));
@@ -52,9 +52,9 @@ export class KernelHeap {
   }
 
   /**
-   * @param {number} address  of the block that lies last
-   * @param {number} bytes  its new size; what it held stays
-   * @returns {boolean} false where there is no room
+   * @param {number} address  of the block with the highest address
+   * @param {number} bytes  its new size; its content stays
+   * @returns {boolean} false if there is no room
    */
   resizeLast(address, bytes) {
     const end = address + align(bytes);
@@ -66,7 +66,7 @@ export class KernelHeap {
     return true;
   }
 
-  /** @param {number} address  what `allocate` gave */
+  /** @param {number} address  that `allocate` returned */
   free(address) {
     const end = this.#blocks.get(address);
     if (end === undefined) throw new Error(`no block begins at ${address}`);
@@ -86,11 +86,11 @@ export class KernelHeap {
     this.#top = hole.start;
   }
 
-  /** @param {number} end  @returns {boolean} whether the memory has bytes up to there */
+  /** @param {number} end  @returns {boolean} whether the memory reaches up to there */
   #reach(end) {
     const missing = Math.ceil((end - this.#memory.buffer.byteLength) / PAGE_BYTES);
     if (missing <= 0) return true;
-    return this.#grow(Math.max(missing, LEAST_GROWTH_PAGES)) || this.#grow(missing);
+    return this.#grow(Math.max(missing, MIN_GROWTH_PAGES)) || this.#grow(missing);
   }
 
   /** @param {number} pages */

@@ -1,24 +1,24 @@
-/** Memory of the kernels that a model's bytes are written into as they come. */
+/** The part of the kernels' memory that a model's bytes are written into as they arrive. */
 
 import { OxiLlamaError } from "../errors.js";
 
 /** @import { KernelPool } from "./pool.js" */
 
-/** For a model whose size nobody told; it doubles as needed. */
+/** The first size for a model of unknown size; it doubles as needed. */
 const FIRST_GUESS_BYTES = 64 * 1024 * 1024;
-/** What 32-bit addresses leave to a model, beside the conversation and work buffers. */
-const MOST_BYTES = 4 * 1024 ** 3 - 192 * 1024 ** 2;
+/** What 32-bit addresses leave for a model beside the conversation and work buffers. */
+const MAX_BYTES = 4 * 1024 ** 3 - 192 * 1024 ** 2;
 
-/** Where a file of a model begins: tensors stay aligned for any vector unit. */
+/** Each file of a model begins at a multiple of this, which keeps tensors aligned for SIMD. */
 const ALIGNMENT = 64;
 
 export class ModelMemory {
   #pool;
   #capacity;
-  /** @type {Map<number, number>} end by start of what came before its time */
+  /** @type {Map<number, number>} parts beyond `received`: their ends by their starts */
   #early = new Map();
 
-  /** Bytes that have come; all before them, too. */
+  /** How many bytes have arrived without a gap from the beginning. */
   received = 0;
 
   /**
@@ -31,7 +31,7 @@ export class ModelMemory {
   /**
    * @param {KernelPool} pool
    * @param {(number | null)[]} sizes  bytes of each file of the model, where known
-   * @param {number} guess  bytes of all of them, if some are not known
+   * @param {number} guess  bytes of all files, if the size of one is not known
    */
   constructor(pool, sizes, guess) {
     this.#pool = pool;
@@ -44,7 +44,7 @@ export class ModelMemory {
     }
     this.#capacity = size ?? (guess || FIRST_GUESS_BYTES);
     this.size = size;
-    if (this.#capacity > MOST_BYTES) throw tooLarge(this.#capacity);
+    if (this.#capacity > MAX_BYTES) throw tooLarge(this.#capacity);
     /** @readonly */
     this.address = pool.allocate(this.#capacity);
     if (this.address === 0) throw noRoom(this.#capacity);
@@ -63,19 +63,19 @@ export class ModelMemory {
   }
 
   /**
-   * The next file comes.
+   * Begin the next file.
    *
    * @param {number} index
-   * @returns {number} where it begins
+   * @returns {number} its offset
    */
   startFile(index) {
     const start = (this.starts[index] ??= aligned(this.received));
-    this.#early.set(this.received, start); // what lies between two files
+    this.#early.set(this.received, start); // the padding between two files
     this.#advance();
     return start;
   }
 
-  /** All has come. */
+  /** All bytes have arrived. */
   finish() {
     this.size = this.received;
   }
@@ -89,8 +89,8 @@ export class ModelMemory {
 
   /** @param {number} end */
   #grow(end) {
-    if (end > MOST_BYTES) throw tooLarge(end);
-    const capacity = Math.min(Math.max(end, 2 * this.#capacity), MOST_BYTES);
+    if (end > MAX_BYTES) throw tooLarge(end);
+    const capacity = Math.min(Math.max(end, 2 * this.#capacity), MAX_BYTES);
     if (!this.#pool.resizeLast(this.address, capacity)) throw noRoom(capacity);
     this.#capacity = capacity;
   }
@@ -106,7 +106,7 @@ function tooLarge(bytes) {
   return new OxiLlamaError({
     code: "out_of_memory",
     message:
-      `the model has ${megabytes(bytes)}, and a tab can hold ${megabytes(MOST_BYTES)} at most; ` +
+      `the model has ${megabytes(bytes)}, and a tab can hold ${megabytes(MAX_BYTES)} at most; ` +
       "choose a smaller model, or the same one with fewer bits a weight",
   });
 }

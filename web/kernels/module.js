@@ -13,7 +13,7 @@ const ABI_VERSION = 9;
 export async function compile(file) {
   const response = await fetch(`${ASSETS}kernels/${file}`);
   if (!response.ok) throw new Error(`${file}: HTTP status ${response.status}`);
-  // a host that does not know the type would have streaming compilation refused
+  // streaming compilation is refused if the host does not know the type
   const typed = response.headers.get("Content-Type")?.startsWith("application/wasm");
   return typed
     ? WebAssembly.compileStreaming(response)
@@ -21,7 +21,7 @@ export async function compile(file) {
 }
 
 /**
- * Raises an error where a module is of another version than these files.
+ * Throw an error if a module has another version than these files.
  *
  * @param {string} file  its name
  * @param {WebAssembly.Exports} exports

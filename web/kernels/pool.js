@@ -1,30 +1,31 @@
 /**
- * The C kernels over a memory of their own, outside of Python's: on several threads where the page
- * is cross-origin isolated, else on one. Python drives it through oxillama_web/backends/kernels/wasm.py.
+ * The C kernels over a memory of their own, outside of Python's: on several threads if the page is
+ * cross-origin isolated, else on one. Python calls them through
+ * oxillama_web/backends/kernels/wasm.py.
  */
 
+import { OxiLlamaError, invalidRequest, reasonOf, toOxiLlamaError } from "../errors.js";
 import { KernelHeap } from "./heap.js";
 import { checkVersion, compile } from "./module.js";
-import { OxiLlamaError } from "../errors.js";
 
-/** @import { ThreadReply, ThreadStart } from "./thread.js" */
 /** @import { StartThreadReply } from "../protocol.js" */
+/** @import { ThreadReply, ThreadStart } from "./thread.js" */
 
-/** 4 GiB, all that a 32-bit address reaches. */
-const MOST_PAGES = 65536;
-const LEAST_PAGES = 4096;
-/** A browser that has no room for all addresses may have some for fewer. */
 const FIRST_PAGES = 16;
+/** 4 GiB, all that a 32-bit address reaches. */
+const MAX_PAGES = 65536;
+/** A browser that has no room for that many addresses may have some for fewer: at least these. */
+const MIN_PAGES = 4096;
 const STACK_BYTES = 1 << 17;
-/** A thread that keeps the others waiting for longer hangs, or is no more. */
-const PATIENCE_MS = 30_000;
-const START_MS = 20_000;
-/** More than that read memory faster than it can give. */
-const MOST_THREADS = 4;
-const BROKEN_POOL = 6;
+/** A thread that keeps the others waiting for longer than this hangs, or has ended. */
+const THREAD_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 20_000;
+/** More threads than this do not help: the memory's bandwidth is the limit. */
+const MAX_USEFUL_THREADS = 4;
+/** ggml's number of the format. */
 const Q4_0 = 2;
 
-/** As RELAXED_DOT in oxillama_web/backends/kernels/library.py. */
+/** RELAXED_DOT of oxillama_web/backends/kernels/library.py. */
 const RELAXED_DOT = new Uint8Array([
   0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01, 0x60, 0x02, 0x7f, 0x7f, 0x01,
   0x7f, 0x03, 0x02, 0x01, 0x00, 0x07, 0x07, 0x01, 0x03, 0x64, 0x6f, 0x74, 0x00, 0x00, 0x0a, 0x16,
@@ -37,7 +38,7 @@ const RELAXED_DOT = new Uint8Array([
  *
  * @typedef {object} Threading
  * @property {number} threads
- * @property {string} note  why there are not more; "" where nothing stands in the way
+ * @property {string} note  why there are not more; "" if nothing prevents it
  */
 
 /**
@@ -48,22 +49,16 @@ export async function openKernels(wanted) {
   try {
     const threading = chooseThreads(wanted);
     const pool = await KernelPool.open(bestVariant(), threading);
-    // a relaxed dot product may give other numbers than those it was chosen for
+    // the kernels check that their relaxed dot product is exact
     if (pool.functions.ox_format_supported(Q4_0)) return await pool.start();
     return await (await KernelPool.open("simd128", threading)).start();
   } catch (error) {
-    if (error instanceof OxiLlamaError) throw error;
-    throw new OxiLlamaError({
-      code: "kernel",
-      message: `this browser cannot run the kernels: ${reasonOf(error)}`,
-      detail: error instanceof Error ? error.stack : "",
-    });
+    throw toOxiLlamaError(error, "kernel", "this browser cannot run the kernels");
   }
 }
 
 /**
- * Whether the relaxed dot product is one instruction of the processor; else the one of pairs is
- * (docs/kernels.md).
+ * Choose by the instruction that the browser makes of a relaxed dot product (docs/kernels.md).
  *
  * @returns {Variant}
  */
@@ -80,22 +75,19 @@ function bestVariant() {
  */
 export function chooseThreads(wanted) {
   if (wanted !== null && !(Number.isInteger(wanted) && wanted >= 1 && wanted <= 64)) {
-    throw new OxiLlamaError({
-      code: "invalid_request",
-      message: `threads is ${wanted}; it must be a whole number, 1 to 64`,
-    });
+    throw invalidRequest(`threads is ${wanted}; it must be a whole number, 1 to 64`);
   }
   if (self.crossOriginIsolated) return { threads: wanted ?? usefulThreads(), note: "" };
   const note =
-    "one thread, for the page is not cross-origin isolated: its server must send the headers " +
+    "one thread, since the page is not cross-origin isolated: its server must send the headers " +
     "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp";
   return { threads: 1, note: wanted === 1 ? "" : note };
 }
 
-/** Two logical processors often are one core. */
+/** Guess the number of cores: two logical processors are often one. */
 function usefulThreads() {
   const processors = navigator.hardwareConcurrency || 1;
-  return processors <= 2 ? processors : Math.min(MOST_THREADS, Math.max(2, processors >> 1));
+  return processors <= 2 ? processors : Math.min(MAX_USEFUL_THREADS, Math.max(2, processors >> 1));
 }
 
 export class KernelPool {
@@ -105,7 +97,7 @@ export class KernelPool {
   #heap;
   /** @type {Promise<void>[]} */
   #endings = [];
-  /** Address of the pool's state; 0 with one thread. */
+  /** Address of the thread pool; 0 with one thread. */
   #pool = 0;
   #closed = false;
 
@@ -148,7 +140,7 @@ export class KernelPool {
     const kernels = /** @type {any} */ (exports);
     this.#kernels = kernels;
     this.#heap = new KernelHeap(memory, kernels.__heap_base.value);
-    /** The kernels that Python calls at load; 64-bit numbers are BigInt in WebAssembly. */
+    /** The kernels that Python calls at load; WebAssembly takes 64-bit numbers as BigInt. */
     this.functions = {
       ox_abi_version: kernels.ox_abi_version,
       ox_format_supported: kernels.ox_format_supported,
@@ -174,15 +166,15 @@ export class KernelPool {
   /**
    * Start the other threads.
    *
-   * @returns {Promise<KernelPool>} itself, once all of them are there
+   * @returns {Promise<KernelPool>} itself, once all of them run
    */
   async start() {
     if (this.threads === 1) return this;
     this.#pool = this.allocate(this.#kernels.ox_pool_bytes());
-    this.#kernels.ox_pool_init(this.#pool, this.threads, PATIENCE_MS);
+    this.#kernels.ox_pool_init(this.#pool, this.threads, THREAD_TIMEOUT_MS);
     try {
       const others = Array.from({ length: this.threads - 1 }, (_, i) => this.#startThread(i + 1));
-      await within(START_MS, Promise.all(others));
+      await within(START_TIMEOUT_MS, Promise.all(others));
     } catch (error) {
       void this.close();
       throw new OxiLlamaError({
@@ -195,16 +187,16 @@ export class KernelPool {
 
   /**
    * @param {number} bytes
-   * @returns {number} the address of zeroed bytes; 0 where there is no room
+   * @returns {number} the address of zeroed bytes; 0 if there is no room
    */
   allocate(bytes) {
     return this.#heap.allocate(bytes);
   }
 
   /**
-   * @param {number} address  of the block that lies last
+   * @param {number} address  of the block with the highest address
    * @param {number} bytes  its new size
-   * @returns {boolean} false where there is no room
+   * @returns {boolean} false if there is no room
    */
   resizeLast(address, bytes) {
     return this.#heap.resizeLast(address, bytes);
@@ -218,7 +210,7 @@ export class KernelPool {
   /**
    * @param {number} address
    * @param {number} bytes
-   * @returns {Uint8Array} the memory itself, until it grows
+   * @returns {Uint8Array} the memory itself, valid until it grows
    */
   view(address, bytes) {
     return new Uint8Array(this.#memory.buffer, address, bytes);
@@ -229,10 +221,10 @@ export class KernelPool {
    * @param {number} batch
    * @param {number} scratch
    * @param {number} scratchBytes
-   * @returns {number} a status of kernels_c/ox.h
+   * @returns {number | undefined} a status of kernels_c/ox.h; undefined: the pool has failed
    */
   forward(model, batch, scratch, scratchBytes) {
-    if (this.failure !== "") return BROKEN_POOL;
+    if (this.failure !== "") return undefined;
     const size = BigInt(scratchBytes);
     try {
       return this.#pool === 0
@@ -240,14 +232,14 @@ export class KernelPool {
         : this.#kernels.ox_pool_forward(this.#pool, model, batch, scratch, size);
     } catch (error) {
       this.#fail(reasonOf(error));
-      return BROKEN_POOL;
+      return undefined;
     }
   }
 
   /**
-   * End the threads and let go of the memory.
+   * End the threads and free the memory.
    *
-   * @returns {Promise<unknown>} once no thread sleeps in a kernel any more
+   * @returns {Promise<unknown>} resolves when no thread is in a kernel any more
    */
   close() {
     this.failure ||= "the model was closed";
@@ -286,8 +278,8 @@ export class KernelPool {
       failures.port1.onmessage = ({ data }) => fail(data);
       const [port, failure] = [channel.port2, failures.port2];
       /** @type {StartThreadReply} */
-      const asking = { type: "startThread", port, failure };
-      self.postMessage(asking, { transfer: [port, failure] });
+      const request = { type: "startThread", port, failure };
+      self.postMessage(request, { transfer: [port, failure] });
       channel.port1.postMessage(start);
     });
   }
@@ -301,11 +293,11 @@ export class KernelPool {
 
 /** @param {boolean} shared */
 function createMemory(shared) {
-  for (let maximum = MOST_PAGES; ; maximum /= 2) {
+  for (let maximum = MAX_PAGES; ; maximum /= 2) {
     try {
       return new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared });
     } catch (error) {
-      if (maximum <= LEAST_PAGES) throw error;
+      if (maximum <= MIN_PAGES) throw error;
     }
   }
 }
@@ -326,9 +318,4 @@ async function within(milliseconds, promise) {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** @param {unknown} error */
-function reasonOf(error) {
-  return error instanceof Error ? error.message : String(error);
 }

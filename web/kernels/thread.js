@@ -1,13 +1,13 @@
 /**
- * One thread of the kernels: a worker that walks plans until its pool ends. The page starts it for
- * kernel_pool.js, and hands it the port over which the two talk.
+ * One thread of the kernels: a worker that runs plans until its pool ends. The page starts it for
+ * pool.js, and hands it a port to that.
  */
 
 /**
  * @typedef {object} ThreadStart
  * @property {WebAssembly.Module} module
  * @property {WebAssembly.Memory} memory  shared by all threads
- * @property {number} stackTop  address: every thread has a stack of its own
+ * @property {number} stackTop  address where its own stack begins
  * @property {number} pool  address of the pool's state
  * @property {number} thread
  *
@@ -32,7 +32,7 @@ async function work(port, { module, memory, stackTop, pool, thread }) {
     kernels.__stack_pointer.value = stackTop;
     breakPool = () => kernels.ox_pool_poison(pool);
     post({ ready: true });
-    // sleeps and works there: this worker reads no message any more
+    // does not return before the pool ends: this worker reads no more messages
     kernels.ox_pool_work(pool, thread);
     post({ ended: true });
   } catch (error) {

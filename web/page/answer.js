@@ -1,22 +1,22 @@
-/** One message on the page; an answer while it is written. */
+/** One message on the page; an answer while it is generated. */
 
 import { make, makeButton } from "./dom.js";
-import { asMarkdown } from "./pretty_json.js";
 import { MarkdownView, copyText } from "./markdown.js";
+import { asMarkdown } from "./pretty_json.js";
 
 /** @import { AnswerStats } from "../protocol.js" */
 
-/** This close to the end, in pixels, the view follows the text. */
+/** The view follows the text if it is this close to the end, in pixels. */
 const FOLLOW_DISTANCE = 80;
 
 /**
- * @typedef {object} MessageActions  what a click on a message's buttons does
+ * @typedef {object} MessageActions  what the buttons of a message do
  * @property {(index: number) => void} edit
  * @property {(index: number) => void} regenerate
  */
 
 /**
- * What the user wrote.
+ * Make the element of what the user wrote.
  *
  * @param {string} text
  * @param {number} index  of the message in its conversation
@@ -31,7 +31,7 @@ export function userMessage(text, index, actions) {
   return element;
 }
 
-/** One answer: grows while it is written, then offers to be copied and to be written anew. */
+/** One answer: it grows while it is generated, and can then be copied or regenerated. */
 export class AnswerView {
   text = "";
   element = messageElement("assistant", "");
@@ -41,8 +41,10 @@ export class AnswerView {
   /** @type {HTMLElement | null} */
   #note = null;
   #frame = 0;
-  #firstPiece = 0;
-  #pieces = 0;
+  /** Tokens of the answer so far, and of those the ones that came first, at `#started`. */
+  #tokens = 0;
+  #firstTokens = 0;
+  #started = 0;
 
   /** @param {HTMLElement} log */
   constructor(log) {
@@ -50,7 +52,7 @@ export class AnswerView {
     this.#markdown = new MarkdownView(
       /** @type {HTMLElement} */ (this.element.querySelector(".text")),
     );
-    // read out once, when the answer is whole
+    // screen readers read it once, when the answer is complete
     this.#stats.setAttribute("aria-live", "off");
     this.element.setAttribute("aria-busy", "true");
     this.element.append(this.#stats);
@@ -62,19 +64,26 @@ export class AnswerView {
    * @param {number} done
    * @param {number} total
    */
-  reading(done, total) {
+  prefill(done, total) {
     if (done < total) this.#stats.textContent = `Reading: ${done} of ${total} tokens`;
+  }
+
+  /** @param {number} tokens  of the answer so far */
+  decode(tokens) {
+    if (this.#firstTokens === 0) {
+      this.#firstTokens = tokens;
+      this.#started = performance.now();
+    }
+    this.#tokens = tokens;
   }
 
   /** @param {string} piece */
   add(piece) {
-    if (this.#pieces === 0) this.#firstPiece = performance.now();
-    this.#pieces += 1;
     this.text += piece;
     this.#frame ||= requestAnimationFrame(() => this.#show());
   }
 
-  /** @param {string} text */
+  /** @param {string} text  to show above the answer */
   note(text) {
     this.#note = make("p", "stats", text);
     this.element.prepend(this.#note);
@@ -90,8 +99,8 @@ export class AnswerView {
     this.#end();
     this.#stats.textContent = stats === null ? "" : summary(stats);
     const copy = makeButton("quiet", "Copy", () => void copyText(this.text, copy));
-    const again = makeButton("quiet", "Write anew", () => actions.regenerate(index));
-    this.element.append(make("div", "tools", copy, again));
+    const regenerate = makeButton("quiet", "Regenerate", () => actions.regenerate(index));
+    this.element.append(make("div", "tools", copy, regenerate));
     if (follows) this.#log.scrollTop = this.#log.scrollHeight;
   }
 
@@ -99,7 +108,7 @@ export class AnswerView {
   fail(message) {
     this.#end();
     this.#stats.remove();
-    this.#note?.remove(); // it told how the answer would be
+    this.#note?.remove(); // it is about the answer, which does not come
     const notice = make("p", "notice", message);
     notice.setAttribute("role", "alert");
     this.element.append(notice);
@@ -116,9 +125,10 @@ export class AnswerView {
     this.#frame = 0;
     const follows = this.#isAtEnd();
     this.#markdown.update(asMarkdown(this.text));
-    if (this.#pieces > 1) {
-      const seconds = (performance.now() - this.#firstPiece) / 1000;
-      this.#stats.textContent = `${((this.#pieces - 1) / seconds).toFixed(1)} tokens/s`;
+    if (this.#tokens > this.#firstTokens) {
+      const seconds = (performance.now() - this.#started) / 1000;
+      const speed = (this.#tokens - this.#firstTokens) / seconds;
+      this.#stats.textContent = `${speed.toFixed(1)} tokens/s`;
     }
     if (follows) this.#log.scrollTop = this.#log.scrollHeight;
   }

@@ -1,11 +1,11 @@
-/** The page: choose a model, load it, talk to it. */
+/** The page: choose a model, load it, and chat with it. */
 
 import { isolatePage } from "../isolation.js";
 import { OxiLlama, OxiLlamaError } from "../oxillama.js";
 import { Chat, describe } from "./chat.js";
 import { ConversationList, ConversationStore, toMarkdown } from "./conversations.js";
 import { element, saveFile, show } from "./dom.js";
-import { Figures } from "./stats.js";
+import { SnapshotKeeper, SnapshotStore } from "./kv_snapshots.js";
 import { LoadView } from "./loading.js";
 import {
   fileName,
@@ -15,27 +15,27 @@ import {
   showKnownModels,
 } from "./models.js";
 import { keepPage } from "./offline.js";
-import { SessionKeeper, SessionStore } from "./kv_snapshots.js";
 import { Settings } from "./settings.js";
+import { StatsBar } from "./stats.js";
 
 /** @import { Source } from "../oxillama.js" */
 
-/** After a model was loaded the page has time to keep itself for visits without a network. */
+/** How long after a model was loaded the page saves itself for visits without a network. */
 const SETTLED_MS = 3_000;
-/** So long a model that is left may take to hand over its conversation. */
+/** How long a model may take to save its conversation before it is disposed of. */
 const LEAVE_MS = 2_000;
 
 const ENCODER =
   "This model compares texts, and cannot write any. Choose another one to chat with.";
 
-/** What is only on the page while a model is loaded. */
+/** The parts of the page that are visible only while a model is loaded. */
 const CHAT_PARTS = ["chat", "new-chat", "change-model", "toggle-sidebar", "sidebar"];
 
 /** @type {OxiLlama | null} */
 let llm = null;
 /** @type {Chat | null} */
 let chat = null;
-/** @type {SessionKeeper | null} */
+/** @type {SnapshotKeeper | null} */
 let keeper = null;
 /** @type {AbortController | null} */
 let loading = null;
@@ -43,14 +43,14 @@ let loading = null;
 const log = element("log", HTMLElement);
 const prompt = element("prompt", HTMLTextAreaElement);
 const sidebarButton = element("toggle-sidebar", HTMLButtonElement);
-/** The list of conversations lies over the chat then. */
+/** The list of conversations then covers the chat. */
 const narrow = matchMedia("(max-width: 900px)");
 const settings = new Settings(element("fields", HTMLElement));
 const settingsDialog = element("settings", HTMLDialogElement);
-const figures = new Figures();
-const sessions = new SessionStore();
+const stats = new StatsBar();
+const snapshots = new SnapshotStore();
 const store = new ConversationStore(
-  () => sessions.clear(),
+  () => snapshots.clear(),
   () => show("forgetful", true),
 );
 const list = new ConversationList(
@@ -60,7 +60,7 @@ const list = new ConversationList(
   (id) => void afterRemoval(id),
 );
 addEventListener("visibilitychange", () => {
-  if (document.hidden) void keeper?.keep(); // there may be no time later
+  if (document.hidden) void keeper?.saveNow(); // there may be no time later
 });
 
 // <meta name="oxillama-isolation" content="off"> leaves the page as its host serves it
@@ -80,7 +80,7 @@ OxiLlama.prepare();
 const requested = new URLSearchParams(location.search).get("model");
 if (requested !== null) void load(requested, fileName(requested));
 
-/** @param {File[]} files  of one model, which may be in parts: their names give the order */
+/** @param {File[]} files  of one model; if there are several, their names give the order */
 function loadFiles(files) {
   const [first, ...others] = files.sort((a, b) => (a.name < b.name ? -1 : 1));
   if (first !== undefined) void load(others.length > 0 ? files : first, first.name);
@@ -239,7 +239,7 @@ async function whileAnswering(answer) {
   }
 }
 
-/** @param {string} text  of a message that is to be written anew */
+/** @param {string} text  of the message to rewrite */
 function edit(text) {
   prompt.value = text;
   prompt.focus();
@@ -274,7 +274,7 @@ function afterOpening() {
 
 /** @param {string} id */
 async function afterRemoval(id) {
-  keeper?.forget(id);
+  keeper?.remove(id);
   if (chat?.conversation.id === id) await newChat();
   else await refreshList();
 }
@@ -294,21 +294,21 @@ function exportConversation() {
 /**
  * @param {OxiLlama} loaded
  * @param {string} name
- * @param {boolean} isKeepable  the model came from a server
+ * @param {boolean} isKeepable  the model came from an address
  */
 function openChat(loaded, name, isKeepable) {
   document.body.dataset.view = "chat";
-  keeper = new SessionKeeper(loaded, sessions, store);
+  keeper = new SnapshotKeeper(loaded, snapshots, store);
   chat = new Chat(loaded, {
     log,
     store,
-    sessions: keeper,
-    figures,
+    snapshots: keeper,
+    stats,
     onSaved: () => void refreshList(),
     onEdit: edit,
     onRegenerate: () => void regenerate(),
   });
-  figures.open(loaded.info);
+  stats.open(loaded.info);
   show("start", false);
   for (const part of CHAT_PARTS) show(part, true);
   showSidebar(!narrow.matches);
@@ -338,7 +338,7 @@ function showSidebar(visible) {
   show("sidebar", visible);
 }
 
-/** @param {string} message  "" takes the last one away */
+/** @param {string} message  "" hides the last one */
 function showError(message) {
   const notice = element("start-error", HTMLElement);
   notice.textContent = message;

@@ -1,4 +1,4 @@
-/** The conversation on the page: its messages, and the answer that is being written. */
+/** The conversation on the page: its messages, and the answer under way. */
 
 import { OxiLlamaError } from "../oxillama.js";
 import { AnswerView, userMessage } from "./answer.js";
@@ -7,18 +7,18 @@ import { newConversation, titleOf } from "./conversations.js";
 /** @import { OxiLlama, GenerateOptions } from "../oxillama.js" */
 /** @import { ChatMessage } from "../protocol.js" */
 /** @import { Conversation, ConversationStore } from "./conversations.js" */
-/** @import { Figures } from "./stats.js" */
 /** @import { MessageActions } from "./answer.js" */
-/** @import { SessionKeeper } from "./kv_snapshots.js" */
+/** @import { SnapshotKeeper } from "./kv_snapshots.js" */
+/** @import { StatsBar } from "./stats.js" */
 
 /**
  * @typedef {object} ChatParts
  * @property {HTMLElement} log
  * @property {ConversationStore} store
- * @property {SessionKeeper} sessions
- * @property {Figures} figures
+ * @property {SnapshotKeeper} snapshots
+ * @property {StatsBar} stats
  * @property {() => void} onSaved
- * @property {(text: string) => void} onEdit  the text of a message that is to be written anew
+ * @property {(text: string) => void} onEdit  receives the text of the message to rewrite
  * @property {() => void} onRegenerate
  */
 
@@ -31,9 +31,8 @@ export class Chat {
   #abort = null;
   /** @type {Promise<void>} */
   #answering = Promise.resolve();
-  /** The model is at this conversation. */
+  /** Resolves when the model is at this conversation. */
   #opened = Promise.resolve();
-  #hasTemplate = true;
 
   /**
    * @param {OxiLlama} llm
@@ -54,7 +53,7 @@ export class Chat {
   }
 
   /**
-   * Show the user's message and stream the model's answer to it. Errors are told in the page.
+   * Show the user's message and stream the model's answer to it. Errors are shown on the page.
    *
    * @param {string} text
    * @param {string} instructions
@@ -72,7 +71,7 @@ export class Chat {
   }
 
   /**
-   * Write the last answer anew.
+   * Generate another answer to the last question.
    *
    * @param {GenerateOptions} options
    * @returns {Promise<void>}
@@ -97,21 +96,21 @@ export class Chat {
     this.#conversation = next;
     this.#show();
     const opened = left.then(async () => {
-      this.#parts.figures.context(0);
+      this.#parts.stats.context(0);
       if (conversation === undefined) return this.#llm.reset();
-      this.#parts.sessions.restore(conversation, (tokens) => {
-        if (this.#conversation === next) this.#parts.figures.context(tokens);
+      this.#parts.snapshots.restore(conversation, (tokens) => {
+        if (this.#conversation === next) this.#parts.stats.context(tokens);
       });
     });
-    this.#opened = opened.catch(() => {}); // told to the caller
+    this.#opened = opened.catch(() => {}); // the caller gets the error
     await opened;
   }
 
-  /** End the answer under way, and keep what there is. */
+  /** End the answer under way, and keep a snapshot. */
   async leave() {
     this.stop();
     await this.#answering;
-    await this.#parts.sessions.keep();
+    await this.#parts.snapshots.saveNow();
   }
 
   /** @type {MessageActions} */
@@ -130,7 +129,7 @@ export class Chat {
   };
 
   /**
-   * Take away the messages from this one on.
+   * Remove this message and those after it.
    *
    * @param {number} index
    */
@@ -172,19 +171,19 @@ export class Chat {
     const conversation = this.#conversation;
     const { messages } = conversation;
     const view = new AnswerView(this.#parts.log);
-    this.#parts.sessions.hold();
+    this.#parts.snapshots.hold();
     await this.#save(conversation);
     await this.#opened;
-    await this.#parts.sessions.free;
+    await this.#parts.snapshots.free;
     try {
-      this.#parts.figures.begin();
+      this.#parts.stats.begin();
       await this.#stream(messages, text, view, options);
       messages.push({ role: "assistant", content: view.text });
       view.finish(this.#llm.stats, messages.length - 1, this.#actions);
-      this.#parts.figures.end(this.#llm.stats);
-      this.#parts.sessions.answered(conversation);
+      this.#parts.stats.end(this.#llm.stats);
+      this.#parts.snapshots.saveWhenIdle(conversation);
     } catch (error) {
-      // the question goes with its answer, so that the next one can be asked
+      // the question is removed with its answer, so that the next one can be asked
       messages.pop();
       view.fail(describe(error));
     }
@@ -198,30 +197,23 @@ export class Chat {
    * @param {GenerateOptions} options
    */
   async #stream(messages, text, view, options) {
-    const onPrefill = (/** @type {number} */ done, /** @type {number} */ total) =>
-      view.reading(done, total);
-    if (this.#hasTemplate) {
-      try {
-        await this.#follow(this.#llm.chat(messages, { ...options, onPrefill }), view);
-        return;
-      } catch (error) {
-        if (!(error instanceof OxiLlamaError && error.code === "chat_template")) throw error;
-        this.#hasTemplate = false;
-        view.note("This model was not trained to chat: it continues your text instead.");
-      }
+    /** @type {GenerateOptions} */
+    const watched = {
+      ...options,
+      onPrefill: (done, total) => view.prefill(done, total),
+      onDecode: (tokens) => {
+        view.decode(tokens);
+        this.#parts.stats.decode(tokens);
+      },
+    };
+    const { hasChatTemplate } = this.#llm.info;
+    if (!hasChatTemplate && !messages.some(({ role }) => role === "assistant")) {
+      view.note("This model was not trained to chat: it continues your text instead.");
     }
-    await this.#follow(this.#llm.generate(text, { ...options, onPrefill }), view);
-  }
-
-  /**
-   * @param {AsyncGenerator<string, void, void>} pieces
-   * @param {AnswerView} view
-   */
-  async #follow(pieces, view) {
-    for await (const piece of pieces) {
-      view.add(piece);
-      this.#parts.figures.tick();
-    }
+    const pieces = hasChatTemplate
+      ? this.#llm.chat(messages, watched)
+      : this.#llm.generate(text, watched);
+    for await (const piece of pieces) view.add(piece);
   }
 
   /** @param {Conversation} conversation */

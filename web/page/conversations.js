@@ -1,7 +1,7 @@
-/** The conversations that the browser keeps, and their list on the page. */
+/** The conversations that the browser stores, and their list on the page. */
 
-import { createStore, del, get, set, values } from "./vendor/idb-keyval.js";
 import { make, makeButton } from "./dom.js";
+import { createStore, del, get, set, values } from "./vendor/idb-keyval.js";
 
 /** @import { ChatMessage } from "../protocol.js" */
 
@@ -16,24 +16,24 @@ import { make, makeButton } from "./dom.js";
 
 const TITLE_LENGTH = 60;
 
-/** Conversations in IndexedDB; where the browser forbids that, as long as the page lasts. */
+/** Conversations in IndexedDB, or in memory if the browser forbids that. */
 export class ConversationStore {
   #store = createStore("oxillama-conversations", "conversations");
   /** @type {Map<string, Conversation> | null} */
   #memory = null;
   #makeRoom;
-  #onForgetful;
+  #onMemoryOnly;
 
   /**
-   * @param {() => Promise<void>} makeRoom  when the browser's storage is full
-   * @param {() => void} onForgetful  from now on they last as long as the page
+   * @param {() => Promise<void>} makeRoom  called when the browser's storage is full
+   * @param {() => void} onMemoryOnly  called when they are only in memory from now on
    */
-  constructor(makeRoom, onForgetful) {
+  constructor(makeRoom, onMemoryOnly) {
     this.#makeRoom = makeRoom;
-    this.#onForgetful = onForgetful;
+    this.#onMemoryOnly = onMemoryOnly;
   }
 
-  /** @returns {Promise<Conversation[]>} the newest first */
+  /** @returns {Promise<Conversation[]>} newest first */
   async list() {
     const all = await this.#attempt(() => values(this.#store), (memory) => [...memory.values()]);
     return /** @type {Conversation[]} */ (all).sort((a, b) => b.updated - a.updated);
@@ -60,7 +60,7 @@ export class ConversationStore {
   /** @param {string} id */
   async remove(id) {
     this.#memory?.delete(id);
-    await del(id, this.#store).catch(() => {}); // there was nothing to remove
+    await del(id, this.#store).catch(() => {}); // there is no database
   }
 
   /**
@@ -75,13 +75,13 @@ export class ConversationStore {
         return await inDatabase();
       } catch {
         this.#memory = await this.#copyAll();
-        this.#onForgetful();
+        this.#onMemoryOnly();
       }
     }
     return inMemory(this.#memory);
   }
 
-  /** @returns {Promise<Map<string, Conversation>>} what can still be read */
+  /** @returns {Promise<Map<string, Conversation>>} those that can still be read */
   async #copyAll() {
     try {
       const all = /** @type {Conversation[]} */ (await values(this.#store));
@@ -98,7 +98,7 @@ export function newConversation() {
 }
 
 /**
- * The first words of the first question.
+ * Return the beginning of the first question.
  *
  * @param {ChatMessage[]} messages
  */
@@ -109,7 +109,7 @@ export function titleOf(messages) {
 }
 
 /**
- * A conversation as a file for people.
+ * Write a conversation for people to read.
  *
  * @param {Conversation} conversation
  */
@@ -142,7 +142,7 @@ export class ConversationList {
     this.#onRemove = onRemove;
   }
 
-  /** @param {string} current  the id of the conversation on the page */
+  /** @param {string} current  id of the conversation on the page */
   async refresh(current) {
     const conversations = await this.#store.list();
     this.#list.replaceChildren(...conversations.map((one) => this.#item(one, one.id === current)));
@@ -161,7 +161,7 @@ export class ConversationList {
   }
 
   /**
-   * The first click asks, the second one deletes.
+   * Ask on the first click, and delete on the second.
    *
    * @param {string} id
    * @param {HTMLButtonElement} button

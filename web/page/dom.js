@@ -1,7 +1,7 @@
-/** Small helpers for the page's elements. */
+/** Helpers for the page's elements. */
 
 /**
- * The element of the page with this id.
+ * Return the element with this id.
  *
  * @template {HTMLElement} T
  * @param {string} id
@@ -54,7 +54,7 @@ export function megabytes(bytes) {
 }
 
 /**
- * Hand a file to the browser's downloads.
+ * Save a file among the browser's downloads.
  *
  * @param {string} name
  * @param {Blob} content

@@ -1,35 +1,36 @@
 /**
- * What the model has read and written of a conversation (its key/value cache), kept in the browser:
- * when the conversation is opened again, the next question reads only its own tokens.
+ * Snapshots of the model's key/value cache, kept in the browser. When a conversation is opened
+ * again, the next question computes only its own tokens.
  */
 
-import { clear, createStore, del, entries, get, set } from "./vendor/idb-keyval.js";
 import { OxiLlamaError } from "../oxillama.js";
+import { clear, createStore, del, entries, get, set } from "./vendor/idb-keyval.js";
 
 /** @import { OxiLlama } from "../oxillama.js" */
 /** @import { Conversation, ConversationStore } from "./conversations.js" */
 
 /**
- * @typedef {object} KeptSession
- * @property {string} model  its name
+ * @typedef {object} KVSnapshot
+ * @property {string} model  the name of the model
  * @property {number} updated  milliseconds since 1970
- * @property {Blob} content  of OxiLlama.saveSession
+ * @property {Blob} content  what OxiLlama.saveConversation returned
  */
 
-/** Of the newest conversations only: they are large, and can be computed again. */
-const MOST_SESSIONS = 4;
-const MOST_BYTES_EACH = 128e6;
-const MOST_BYTES = 256e6;
-/** So long nobody asks anything before the model's time is taken for this. */
+/** Only the newest are kept: they are large, and can be computed again. */
+const MAX_SNAPSHOTS = 4;
+const MAX_BYTES_EACH = 128e6;
+const MAX_BYTES = 256e6;
+/** The model must be idle for this long before a snapshot is saved. */
 const IDLE_MS = 1000;
 
-/** Sessions in IndexedDB. Nothing depends on them: where that fails, there are none. */
-export class SessionStore {
+/** The snapshots in IndexedDB. Nothing depends on them: if that fails, there are none. */
+export class SnapshotStore {
+  // named before snapshots were called so; users have data under this name
   #store = createStore("oxillama-sessions", "sessions");
 
   /**
    * @param {string} id  of the conversation
-   * @returns {Promise<KeptSession | undefined>}
+   * @returns {Promise<KVSnapshot | undefined>}
    */
   load(id) {
     return get(id, this.#store).catch(() => undefined);
@@ -37,14 +38,14 @@ export class SessionStore {
 
   /**
    * @param {string} id
-   * @param {KeptSession} session
+   * @param {KVSnapshot} snapshot
    */
-  async save(id, session) {
+  async save(id, snapshot) {
     try {
-      await set(id, session, this.#store);
-      await this.#drop();
+      await set(id, snapshot, this.#store);
+      await this.#evict();
     } catch {
-      await this.clear(); // the storage is full, and models and conversations need it more
+      await this.clear(); // storage is full, and models and conversations are more important
     }
   }
 
@@ -57,104 +58,104 @@ export class SessionStore {
     return clear(this.#store).catch(() => {});
   }
 
-  /** Take away the oldest ones, as far as there are too many, or too large ones. */
-  async #drop() {
-    const all = /** @type {[string, KeptSession][]} */ (await entries(this.#store));
+  /** Remove the oldest ones if there are too many, or if they are too large together. */
+  async #evict() {
+    const all = /** @type {[string, KVSnapshot][]} */ (await entries(this.#store));
     all.sort(([, a], [, b]) => b.updated - a.updated);
     let bytes = 0;
     for (const [index, [id, { content }]] of all.entries()) {
       bytes += content.size;
-      if (index >= MOST_SESSIONS || bytes > MOST_BYTES) await this.remove(id);
+      if (index >= MAX_SNAPSHOTS || bytes > MAX_BYTES) await this.remove(id);
     }
   }
 }
 
-/** Keeps the sessions of one loaded model while it is idle, and brings them back. */
-export class SessionKeeper {
+/** Saves the snapshots of one loaded model while it is idle, and restores them. */
+export class SnapshotKeeper {
   #llm;
-  #sessions;
+  #snapshots;
   #conversations;
   /**
-   * What the model holds beyond what is kept.
+   * The conversation that has changed since its last snapshot.
    *
    * @type {Conversation | null}
    */
-  #unkept = null;
+  #unsaved = null;
   #timer = 0;
   #bytesPerToken;
-  /** The model is asked for one thing after the other, and so is the store. */
-  #asked = Promise.resolve();
-  #stored = Promise.resolve();
+  /** The last actions of the model and of the store: each waits for the one before. */
+  #modelQueue = Promise.resolve();
+  #storeQueue = Promise.resolve();
 
   /**
    * @param {OxiLlama} llm
-   * @param {SessionStore} sessions
+   * @param {SnapshotStore} snapshots
    * @param {ConversationStore} conversations
    */
-  constructor(llm, sessions, conversations) {
+  constructor(llm, snapshots, conversations) {
     this.#llm = llm;
-    this.#sessions = sessions;
+    this.#snapshots = snapshots;
     this.#conversations = conversations;
-    // until the first one tells: keys and values of float16, in all of the model's width
+    // a guess until the first snapshot: keys and values in float16, as wide as the model
     this.#bytesPerToken = 4 * llm.info.layers * llm.info.hiddenSize;
   }
 
   /**
-   * An answer is complete. It is kept when nothing else was asked for a while.
+   * Save a snapshot of a conversation once the model has been idle for a while.
    *
    * @param {Conversation} conversation
    */
-  answered(conversation) {
-    this.#unkept = conversation;
-    this.#timer = window.setTimeout(() => whenIdle(() => void this.keep()), IDLE_MS);
+  saveWhenIdle(conversation) {
+    this.#unsaved = conversation;
+    this.#timer = window.setTimeout(() => whenIdle(() => void this.saveNow()), IDLE_MS);
   }
 
-  /** A question comes: nothing is kept until it is answered. */
+  /** Save nothing for now: a question comes. */
   hold() {
-    this.#unkept = null;
+    this.#unsaved = null;
     clearTimeout(this.#timer);
   }
 
-  /** Resolves when nothing is being kept or brought back. */
+  /** Resolves when nothing is being saved or restored. */
   get free() {
-    return this.#asked;
+    return this.#modelQueue;
   }
 
-  /** Keep what was not kept yet, now. Resolves when the model is free. */
-  keep() {
-    const conversation = this.#unkept;
+  /** Save the unsaved conversation now. Resolves when the model is free. */
+  saveNow() {
+    const conversation = this.#unsaved;
     this.hold();
-    if (conversation !== null) this.#ask(() => this.#save(conversation.id));
-    return this.#asked;
+    if (conversation !== null) this.#enqueue(() => this.#save(conversation.id));
+    return this.#modelQueue;
   }
 
   /**
-   * Go on from what was kept of this conversation, if that is possible.
+   * Restore the snapshot of a conversation, if there is one.
    *
    * @param {Conversation} conversation
-   * @param {(tokens: number) => void} onRestored  how many of its tokens the model has
+   * @param {(tokens: number) => void} onRestored  receives how many tokens the model has of it
    */
   restore({ id }, onRestored) {
-    this.#ask(() => this.#restore(id, onRestored));
+    this.#enqueue(() => this.#restore(id, onRestored));
   }
 
-  /** @param {string} id  of a conversation that is no more */
-  forget(id) {
-    if (this.#unkept?.id === id) this.#unkept = null;
-    this.#ask(async () => this.#write(() => this.#sessions.remove(id)));
+  /** @param {string} id  of a conversation that was deleted */
+  remove(id) {
+    if (this.#unsaved?.id === id) this.#unsaved = null;
+    this.#enqueue(async () => this.#write(() => this.#snapshots.remove(id)));
   }
 
   /** @param {string} id */
   async #save(id) {
     const tokens = this.#llm.stats?.contextTokens ?? 0;
-    if (tokens * this.#bytesPerToken > MOST_BYTES_EACH) return;
-    const bytes = await this.#llm.saveSession();
+    if (tokens * this.#bytesPerToken > MAX_BYTES_EACH) return;
+    const bytes = await this.#llm.saveConversation();
     if (tokens > 0) this.#bytesPerToken = bytes.length / tokens;
     const model = this.#llm.info.name;
-    const session = { model, updated: Date.now(), content: new Blob([bytes]) };
+    const snapshot = { model, updated: Date.now(), content: new Blob([bytes]) };
     this.#write(async () => {
       const isKnown = (await this.#conversations.load(id)) !== undefined;
-      if (isKnown && bytes.length <= MOST_BYTES_EACH) await this.#sessions.save(id, session);
+      if (isKnown && bytes.length <= MAX_BYTES_EACH) await this.#snapshots.save(id, snapshot);
     });
   }
 
@@ -163,27 +164,28 @@ export class SessionKeeper {
    * @param {(tokens: number) => void} onRestored
    */
   async #restore(id, onRestored) {
-    await this.#stored;
-    const session = await this.#sessions.load(id);
-    if (session?.model !== this.#llm.info.name) return;
+    await this.#storeQueue;
+    const snapshot = await this.#snapshots.load(id);
+    if (snapshot?.model !== this.#llm.info.name) return;
     try {
-      const bytes = new Uint8Array(await session.content.arrayBuffer());
-      onRestored(await this.#llm.loadSession(bytes));
+      const bytes = new Uint8Array(await snapshot.content.arrayBuffer());
+      onRestored(await this.#llm.restoreConversation(bytes));
     } catch (error) {
-      const isLeaving = error instanceof OxiLlamaError && error.code === "disposed";
-      if (!isLeaving) this.#write(() => this.#sessions.remove(id)); // damaged, or of another file
+      const isDisposed = error instanceof OxiLlamaError && error.code === "disposed";
+      // else it is damaged, or of another file
+      if (!isDisposed) this.#write(() => this.#snapshots.remove(id));
     }
   }
 
   /** @param {() => Promise<void>} action */
-  #ask(action) {
-    // a model that is no more tells so when it is asked a question
-    this.#asked = this.#asked.then(action).catch(() => {});
+  #enqueue(action) {
+    // a model that has ended says so when it is asked a question
+    this.#modelQueue = this.#modelQueue.then(action).catch(() => {});
   }
 
   /** @param {() => Promise<void>} action */
   #write(action) {
-    this.#stored = this.#stored.then(action).catch(() => {});
+    this.#storeQueue = this.#storeQueue.then(action).catch(() => {});
   }
 }
 

@@ -1,4 +1,4 @@
-/** How far the loading of a model is. */
+/** The progress of loading a model. */
 
 import { megabytes } from "./dom.js";
 
@@ -6,12 +6,12 @@ import { megabytes } from "./dom.js";
 
 const PHASES = {
   runtime: "Starting Python",
-  download: "Getting the model",
+  download: "Downloading the model",
   read: "Reading the model",
-  load: "Making the model ready",
+  load: "Preparing the model",
 };
 
-/** What the page says while a model loads. Python starts and bytes arrive at the same time. */
+/** What the page shows while a model loads. Python starts while bytes arrive. */
 export class LoadView {
   #bar;
   #detail;

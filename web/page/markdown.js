@@ -1,14 +1,14 @@
-/** Markdown that grows while it is written. */
+/** Markdown that grows while it is generated. */
 
 import DOMPurify from "./vendor/dompurify.js";
 import { marked } from "./vendor/marked.js";
 import { make, makeButton } from "./dom.js";
 
 const COPIED_MS = 1500;
-// a line of a poem is a line
+// the lines of a poem stay lines
 const OPTIONS = { gfm: true, breaks: true };
 
-// No images: the address of one could carry what was written to a stranger.
+// No images: the address of one could carry the conversation to a stranger.
 const SANITIZE = {
   RETURN_DOM_FRAGMENT: /** @type {const} */ (true),
   USE_PROFILES: { html: true },
@@ -23,7 +23,7 @@ DOMPurify.addHook("afterSanitizeAttributes", (node) => {
   }
 });
 
-/** Shows a text as Markdown; `update` touches only what changed, usually the last block. */
+/** Shows a text as Markdown; `update` changes only the blocks that changed, usually the last. */
 export class MarkdownView {
   #container;
   /** @type {string[]} */
@@ -35,7 +35,7 @@ export class MarkdownView {
     container.classList.add("markdown");
   }
 
-  /** @param {string} text  all of it */
+  /** @param {string} text  the whole text */
   update(text) {
     const tokens = marked.lexer(text, OPTIONS);
     tokens.forEach((token, index) => {
@@ -56,7 +56,7 @@ function sanitized(html) {
 }
 
 /**
- * A head with the language and a button that copies.
+ * Give a block of code a head with its language and a button that copies it.
  *
  * @param {Element} code
  */
@@ -66,14 +66,14 @@ function decorate(code) {
   copy.setAttribute("aria-label", `Copy this ${language}`);
   const head = make("div", "code-head", make("span", "", language), copy);
   const pre = /** @type {HTMLElement} */ (code.parentElement);
-  pre.tabIndex = 0; // it scrolls, also by keyboard
+  pre.tabIndex = 0; // so that the keyboard can scroll it
   const block = make("div", "code");
   pre.replaceWith(block);
   block.append(head, pre);
 }
 
 /**
- * Puts a text on the clipboard and says so on the button that asked for it.
+ * Copy a text to the clipboard, and say so on the button that was clicked.
  *
  * @param {string} text
  * @param {HTMLButtonElement} button

@@ -1,4 +1,4 @@
-/** The models that the page offers: the site's own, those kept in the browser, and known ones. */
+/** The models that the page offers: the site's own, those on this device, and well-known ones. */
 
 import { OxiLlama } from "../oxillama.js";
 import { element, make, makeButton, megabytes, show } from "./dom.js";
@@ -7,7 +7,7 @@ import { element, make, makeButton, megabytes, show } from "./dom.js";
  * @typedef {object} KnownModel
  * @property {string} name
  * @property {string} url
- * @property {number} bytes  about
+ * @property {number} bytes  approximately
  * @property {string} licence
  */
 
@@ -63,7 +63,7 @@ export function showKnownModels(onChoose) {
 }
 
 /**
- * What models/models.json lists.
+ * Show what models/models.json lists.
  *
  * @param {OnChoose} onChoose
  */
@@ -74,7 +74,7 @@ export async function showBundledModels(onChoose) {
     if (!response.ok) return;
     models = /** @type {{file: string, bytes: number}[]} */ (await response.json());
   } catch {
-    return; // the page offers its other ways
+    return; // the page offers its other models
   }
   const items = models.map(({ file, bytes }) =>
     make("li", "", modelButton(modelTitle(file), megabytes(bytes), () =>
@@ -85,7 +85,7 @@ export async function showBundledModels(onChoose) {
 }
 
 /**
- * What OxiLlama.cache holds, and how much room it takes.
+ * Show what OxiLlama.cache holds, and how much storage it takes.
  *
  * @param {OnChoose} onChoose
  */
@@ -123,9 +123,9 @@ export function fileName(url) {
 }
 
 /**
- * What people know a model by; the name inside a file is often that of a training run.
+ * Return the name that people know a model by; the one inside a file is often a training run's.
  *
- * @param {string} name  of its file, or its own
+ * @param {string} name  of its file, or the model's
  */
 export function modelTitle(name) {
   return name.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, "");

@@ -1,4 +1,4 @@
-/** The page without a network: its service worker keeps all that it is made of. */
+/** The page without a network: its service worker keeps all its files. */
 
 /**
  * @param {boolean} isolates  whether the service worker also isolates the page (isolation.js)
@@ -9,9 +9,9 @@ export async function keepPage(isolates) {
     await navigator.serviceWorker.register(isolates ? "sw.js" : "sw.js?isolation=off");
     const { active } = await navigator.serviceWorker.ready;
     active?.postMessage("keep");
-    // else the browser may throw models and conversations away when it needs room
+    // or the browser may delete models and conversations when it needs room
     await navigator.storage?.persist?.();
   } catch (error) {
-    console.warn("oxillama: the page cannot be kept for visits without a network:", error);
+    console.warn("oxillama: the page cannot be saved for visits without a network:", error);
   }
 }

@@ -1,12 +1,12 @@
-/** Answers that are JSON: shown as code, one member on each line, also while they are written. */
+/** Answers in JSON: shown as code with one member on each line, even while they are generated. */
 
 const FENCE = "~~~~~~~~";
-// after space: a string, which may not be whole yet; a bracket, comma or colon; a number or word
+// after whitespace: a string, which may be incomplete; a bracket, comma or colon; a number or word
 const TOKEN = /\s*("(?:\\[^]|[^"\\])*(?:"|\\?$)|[{}[\],:]|[^\s{}[\],:"]+)/gy;
 
 /**
  * @param {string} text  of an answer so far
- * @returns {string} the Markdown to show it with: its own, but for a JSON object at its beginning
+ * @returns {string} the text, with a JSON object at its beginning as a block of code in Markdown
  */
 export function asMarkdown(text) {
   if (!/^\s*\{\s*(?:["}]|$)/.test(text)) return text;
@@ -15,10 +15,10 @@ export function asMarkdown(text) {
 }
 
 /**
- * Only the space between tokens changes: numbers stay as they were written.
+ * Indent an object. Only the whitespace between tokens changes: numbers stay as they are.
  *
- * @param {string} text  that begins with an object
- * @returns {{lines: string, end: number}} the object, and where it ends in the text
+ * @param {string} text  begins with an object
+ * @returns {{lines: string, end: number}} the object, and its end in the text
  */
 function indent(text) {
   let [lines, depth, last, end] = ["", 0, "", 0];

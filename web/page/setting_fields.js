@@ -1,17 +1,17 @@
-/** The settings that are numbers: how they are called, and what they do in plain words. */
+/** The settings that are numbers: their names, and what they do in plain words. */
+
+/** @import { NumberOption } from "../client/sampling.js" */
 
 /**
  * @typedef {object} NumberField
- * @property {"maxTokens" | "temperature" | "topK" | "topP" | "minP" | "typicalP"
- *   | "repetitionPenalty" | "repetitionPenaltyWindow" | "frequencyPenalty" | "presencePenalty"
- *   | "dryMultiplier" | "xtcThreshold" | "dynatempRange" | "mirostat" | "seed"} name
+ * @property {"maxTokens" | NumberOption} name
  * @property {"range" | "number"} kind
  * @property {string} label
  * @property {string} hint
  * @property {number} min
  * @property {number} max
  * @property {number} step
- * @property {number | null} initial  null: empty, the engine's own choice
+ * @property {number | null} initial  null: empty, which leaves it to the engine
  */
 
 /** @type {NumberField[]} */

@@ -1,4 +1,4 @@
-/** What the model does just now, in figures: speed, first token, memory, context. */
+/** The statistics below the chat: speed, first token, memory, context. */
 
 import { element, megabytes } from "./dom.js";
 
@@ -9,15 +9,16 @@ const SAMPLE_MS = 250;
 const WIDTH = 120;
 const HEIGHT = 28;
 
-export class Figures {
-  #speed = element("figure-speed", HTMLElement);
-  #first = element("figure-first", HTMLElement);
-  #memory = element("figure-memory", HTMLElement);
-  #context = element("figure-context", HTMLElement);
-  #line = /** @type {SVGPolylineElement} */ (document.querySelector("#figure-chart polyline"));
-  /** @type {number[]} tokens a second, the newest last */
+export class StatsBar {
+  #speed = element("stat-speed", HTMLElement);
+  #first = element("stat-first", HTMLElement);
+  #memory = element("stat-memory", HTMLElement);
+  #context = element("stat-context", HTMLElement);
+  #line = /** @type {SVGPolylineElement} */ (document.querySelector("#stat-chart polyline"));
+  /** @type {number[]} tokens per second, newest last */
   #samples = [];
-  #pieces = 0;
+  /** Tokens of the answer at the last sample, and its time. */
+  #sampled = 0;
   #sampledAt = 0;
   #contextSize = 0;
 
@@ -33,20 +34,20 @@ export class Figures {
 
   /** An answer begins. */
   begin() {
-    this.#pieces = 0;
-    this.#sampledAt = performance.now();
+    this.#sampled = 0;
   }
 
-  /** A piece of the answer came. */
-  tick() {
-    this.#pieces += 1;
-    const elapsed = performance.now() - this.#sampledAt;
-    if (elapsed < SAMPLE_MS) return;
-    this.#add((this.#pieces * 1000) / elapsed);
-    this.begin();
+  /** @param {number} tokens  of the answer so far */
+  decode(tokens) {
+    const now = performance.now();
+    const elapsed = now - this.#sampledAt;
+    if (this.#sampled > 0 && elapsed < SAMPLE_MS) return;
+    if (this.#sampled > 0) this.#add(((tokens - this.#sampled) * 1000) / elapsed);
+    this.#sampled = tokens;
+    this.#sampledAt = now;
   }
 
-  /** @param {AnswerStats | null} stats  of the whole answer */
+  /** @param {AnswerStats | null} stats  of the complete answer */
   end(stats) {
     if (stats === null || stats.tokens === 0) return;
     if (stats.decodeTokensPerSecond > 0) this.#add(stats.decodeTokensPerSecond);
@@ -54,7 +55,7 @@ export class Figures {
     this.context(stats.contextTokens);
   }
 
-  /** @param {number} used  tokens, which the model holds of the conversation */
+  /** @param {number} used  tokens of the conversation that are in the cache */
   context(used) {
     this.#context.textContent = `${used} / ${this.#contextSize}`;
   }

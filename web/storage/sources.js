@@ -98,16 +98,21 @@ export async function readModel(source, write) {
 
 /**
  * @param {FileSource} source
- * @returns {Promise<string>}
+ * @returns {Promise<Uint8Array>} all bytes of a tokenizer
  */
-export async function readText(source) {
-  const decoder = new TextDecoder();
-  let text = "";
-  const reading = source.read((chunk) => {
-    text += decoder.decode(chunk, { stream: true });
+export async function readBytes(source) {
+  let bytes = new Uint8Array(source.guess);
+  const reading = source.read((chunk, offset) => {
+    const end = offset + chunk.length;
+    if (end > bytes.length) {
+      const grown = new Uint8Array(Math.max(end, 2 * bytes.length));
+      grown.set(bytes);
+      bytes = grown;
+    }
+    bytes.set(chunk, offset);
   });
-  await orNetworkError(reading, "the tokenizer");
-  return text + decoder.decode();
+  const size = await orNetworkError(reading, "the tokenizer");
+  return bytes.subarray(0, size);
 }
 
 /**

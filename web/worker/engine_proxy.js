@@ -1,207 +1,122 @@
-/** The JavaScript face of oxillama_web/browser/worker.py: one model in this worker's Python. */
+/** Python's WorkerEngine (oxillama_web/browser/worker.py) for JavaScript. */
 
 import { OxiLlamaError } from "../errors.js";
+import { ANSWERS, METHODS, toSnakeCase } from "../protocol.js";
+import { AnswerMeter } from "./answer_meter.js";
 import { yieldToMessages } from "./yield.js";
 
-/** @import { PyodideAPI } from "pyodide" */
-/** @import { PyProxy } from "pyodide/ffi" */
-/** @import { KernelPool } from "../kernels/pool.js" */
-/** @import { ModelMemory } from "../kernels/model_memory.js" */
-/** @import { AnswerOptions, AnswerStats, ChatMessage, ContextOptions } from "../protocol.js" */
-/** @import { ModelInfo, Reply } from "../protocol.js" */
+/**
+ * @import { PyodideAPI } from "pyodide"
+ * @import { PyBuffer, PyProxy } from "pyodide/ffi"
+ * @import { KernelPool } from "../kernels/pool.js"
+ * @import { ModelMemory } from "../kernels/model_memory.js"
+ * @import { AnswerRequest, AnswerStats, CallRequest, ContextOptions, EngineInfo, Reply,
+ *   TokenLogprobs } from "../protocol.js"
+ * @import { RandomAccessFile } from "../storage/random_access_file.js"
+ */
 
-export class Session {
+/**
+ * @typedef {object} AnswerStep
+ * @property {"prefill" | "decode"} phase
+ * @property {string} text
+ * @property {number} done  tokens of the prompt, or of the answer
+ * @property {number} total
+ * @property {string | null} finishReason  null: the answer goes on
+ * @property {TokenLogprobs | null} logprobs
+ */
+
+export class EngineProxy {
+  /** @type {PyProxy} */
   #python;
   #call;
-  #answer = new Answer();
   /** Bytes of the model that Python waits for. */
   #needed = 0;
 
   /** @param {PyodideAPI} pyodide */
   constructor(pyodide) {
-    const browser = pyodide.pyimport("oxillama_web.browser.worker");
-    /** @type {PyProxy} */
-    this.#python = browser.Session(
-      (
-        /** @type {string} */ phase,
-        /** @type {string} */ text,
-        /** @type {number} */ done,
-        /** @type {number} */ total,
-        /** @type {string} */ finishReason,
-        /** @type {string} */ logprobs,
-      ) => this.#answer.record(phase, text, done, total, finishReason, logprobs),
-    );
+    const module = pyodide.pyimport("oxillama_web.browser.worker");
+    this.#python = module.WorkerEngine();
     this.#call = this.#python.call;
-    browser.destroy();
+    module.destroy();
   }
 
   /**
-   * @param {KernelPool} pool  that the model comes into
-   * @param {string | null} tokenizerJson
+   * @param {KernelPool} pool  into whose memory the model comes
+   * @param {Uint8Array | null} tokenizer  a tokenizer.json
    * @param {ContextOptions} context
    */
-  begin(pool, tokenizerJson, context) {
-    this.#invoke("begin", pool, tokenizerJson ?? undefined, JSON.stringify(context));
+  begin(pool, tokenizer, context) {
+    this.#invoke("begin", pool, tokenizer, context);
   }
 
   /**
-   * Lay the model out and pack it, as far as it has come.
+   * Lay the model out and pack its weights, as far as it has arrived.
    *
    * @param {ModelMemory} memory
    */
   receive({ address, received, size, starts }) {
     if (size === null || received < Math.min(this.#needed, size)) return;
-    this.#needed = this.#invoke("receive", address, received, size, JSON.stringify(starts));
+    this.#needed = this.#invoke("receive", address, received, size, starts);
   }
 
   /**
-   * All of the model was received.
+   * Load the model, all of which was received.
    *
-   * @returns {Pick<ModelInfo, "name" | "architecture" | "isEncoder" | "contextLength" |
-   *   "contextSize" | "layers" | "hiddenSize" | "vocabularySize" | "executor" | "memoryBytes" |
-   *   "kernels">}
+   * @returns {EngineInfo}
    */
   load() {
-    return JSON.parse(this.#invoke("load"));
+    return this.#invoke("load");
   }
 
   /**
-   * A model that stays on the device, but for so many bytes.
+   * Load a model that stays on the device but for `budget` bytes of its weights.
    *
    * @param {KernelPool} pool
-   * @param {import("../storage/random_access_file.js").RandomAccessFile} file
-   * @param {number} budget  bytes
-   * @param {string | null} tokenizerJson
+   * @param {RandomAccessFile} file
+   * @param {number} budget
+   * @param {Uint8Array | null} tokenizer  a tokenizer.json
    * @param {ContextOptions} context
-   * @returns {ReturnType<Session["load"]>}
+   * @returns {EngineInfo}
    */
-  loadPaged(pool, file, budget, tokenizerJson, context) {
-    const vocabulary = tokenizerJson ?? undefined;
-    const options = JSON.stringify(context);
-    return JSON.parse(this.#invoke("load_paged", pool, file, budget, vocabulary, options));
+  loadPaged(pool, file, budget, tokenizer, context) {
+    return this.#invoke("load_paged", pool, file, budget, tokenizer, context);
   }
 
   /**
-   * @param {string} prompt
-   * @param {AnswerOptions} options
+   * @param {CallRequest} request
+   * @returns {unknown} the result of its method
    */
-  startPrompt(prompt, options) {
-    this.#answer = new Answer();
-    this.#invoke("start_prompt", prompt, JSON.stringify(options));
-    this.#answer.cached = this.#invoke("context_tokens");
+  call(request) {
+    return this.#invoke(toSnakeCase(request.type), ...values(request, METHODS[request.type]));
   }
 
   /**
-   * @param {ChatMessage[]} messages
-   * @param {AnswerOptions} options
-   */
-  startChat(messages, options) {
-    this.#answer = new Answer();
-    this.#invoke("start_chat", JSON.stringify(messages), JSON.stringify(options));
-    this.#answer.cached = this.#invoke("context_tokens");
-  }
-
-  /**
-   * Run the answer that was started to its end, posting pieces as they come.
+   * Run an answer to its end, and post its pieces as they come.
    *
-   * @param {number} id
+   * @param {AnswerRequest} request
    * @param {AbortSignal} signal
    * @param {(reply: Reply) => void} post
    * @returns {Promise<AnswerStats>}
    */
-  async answer(id, signal, post) {
+  async answer(request, signal, post) {
+    const { id, type } = request;
+    const meter = new AnswerMeter();
+    meter.cachedTokens = this.#invoke(`start_${type}`, ...values(request, ANSWERS[type]));
     for (;;) {
       await yieldToMessages();
       if (signal.aborted) {
         this.#invoke("stop");
-        return this.#stats("aborted");
+        return meter.stats(this.#invoke("context_tokens"), "aborted");
       }
-      if (!this.#invoke("step")) return this.#stats();
-      const { phase, text, done, total, logprobs } = this.#answer;
+      /** @type {AnswerStep | null} */
+      const step = this.#invoke("step");
+      if (step === null) return meter.stats(this.#invoke("context_tokens"));
+      meter.record(step);
+      const { phase, text, done, total, logprobs } = step;
       if (phase === "prefill") post({ type: "prefill", id, done, total });
-      if (logprobs !== "") post({ type: "logprobs", id, token: JSON.parse(logprobs) });
-      if (text !== "") post({ type: "piece", id, text });
+      if (logprobs !== null) post({ type: "logprobs", id, token: logprobs });
+      if (text !== "") post({ type: "piece", id, text, tokens: done });
     }
-  }
-
-  /** @param {string} text */
-  tokenize(text) {
-    return /** @type {number[]} */ (JSON.parse(this.#invoke("tokenize", text)));
-  }
-
-  /**
-   * @param {ChatMessage[]} messages
-   * @returns {string}
-   */
-  renderChat(messages) {
-    return this.#invoke("render_chat", JSON.stringify(messages));
-  }
-
-  /** @param {ChatMessage[]} messages */
-  countChatTokens(messages) {
-    return /** @type {number} */ (this.#invoke("count_chat_tokens", JSON.stringify(messages)));
-  }
-
-  /**
-   * @param {string[]} texts
-   * @param {import("../protocol.js").EmbedOptions} options
-   * @returns {number[][]}
-   */
-  embed(texts, options) {
-    return JSON.parse(this.#invoke("embed", JSON.stringify(texts), JSON.stringify(options)));
-  }
-
-  /** @returns {Uint8Array<ArrayBuffer>} */
-  saveConversation() {
-    const proxy = /** @type {import("pyodide/ffi").PyBuffer} */ (this.#invoke("save_conversation"));
-    const buffer = proxy.getBuffer("u8");
-    try {
-      return new Uint8Array(buffer.data);
-    } finally {
-      buffer.release();
-      proxy.destroy();
-    }
-  }
-
-  /**
-   * @param {Uint8Array} bytes
-   * @returns {number} tokens in the context
-   */
-  restoreConversation(bytes) {
-    this.#invoke("restore_conversation", bytes);
-    return this.#invoke("context_tokens");
-  }
-
-  /**
-   * @param {Uint8Array} bytes
-   * @param {number} scale
-   */
-  pushLora(bytes, scale) {
-    this.#invoke("push_lora", bytes, scale);
-  }
-
-  clearLoras() {
-    this.#invoke("clear_loras");
-  }
-
-  /** @returns {string} */
-  metrics() {
-    return this.#invoke("metrics");
-  }
-
-  reset() {
-    this.#invoke("reset");
-  }
-
-  /**
-   * @param {string} [finishReason]
-   * @returns {AnswerStats}
-   */
-  #stats(finishReason) {
-    return {
-      ...this.#answer.stats(finishReason),
-      contextTokens: this.#invoke("context_tokens"),
-    };
   }
 
   /**
@@ -210,7 +125,7 @@ export class Session {
    */
   #invoke(method, ...args) {
     try {
-      return this.#call(method, ...args);
+      return decode(this.#call(method, ...args.map(encode)));
     } catch (error) {
       throw this.#translate(error);
     }
@@ -230,66 +145,29 @@ export class Session {
   }
 }
 
-/** What is known of the answer under way. Times are those of performance.now(). */
-class Answer {
-  phase = "";
-  text = "";
-  done = 0;
-  total = 0;
-  logprobs = "";
-  /** Tokens of the prompt that were in the cache already. */
-  cached = 0;
-  #finishReason = "";
-  #tokens = 0;
-  #promptTokens = 0;
-  #started = performance.now();
-  #prefilled = 0;
-  #firstToken = 0;
-  #lastToken = 0;
-
-  /**
-   * @param {string} phase
-   * @param {string} text
-   * @param {number} done
-   * @param {number} total
-   * @param {string} finishReason
-   * @param {string} logprobs  JSON, or ""
-   */
-  record(phase, text, done, total, finishReason, logprobs) {
-    Object.assign(this, { phase, text, done, total, logprobs });
-    this.#finishReason = finishReason;
-    const now = performance.now();
-    if (phase === "prefill") {
-      this.#promptTokens = done;
-      this.#prefilled = now;
-      return;
-    }
-    if (done > 0 && this.#tokens === 0) this.#firstToken = now;
-    if (done > this.#tokens) this.#lastToken = now;
-    this.#tokens = done;
-  }
-
-  /**
-   * @param {string} [finishReason]
-   * @returns {Omit<AnswerStats, "contextTokens">}
-   */
-  stats(finishReason = this.#finishReason) {
-    return {
-      cachedTokens: this.cached,
-      promptTokens: this.#promptTokens,
-      tokens: this.#tokens,
-      prefillTokensPerSecond: rate(this.#promptTokens, this.#prefilled - this.#started),
-      decodeTokensPerSecond: rate(this.#tokens - 1, this.#lastToken - this.#firstToken),
-      timeToFirstToken: this.#tokens > 0 ? this.#firstToken - this.#started : 0,
-      finishReason,
-    };
-  }
+/**
+ * @param {object} request
+ * @param {readonly string[]} names
+ * @returns {unknown[]} the members of these names
+ */
+function values(request, names) {
+  return names.map((name) => /** @type {Record<string, unknown>} */ (request)[name]);
 }
 
-/**
- * @param {number} count
- * @param {number} milliseconds
- */
-function rate(count, milliseconds) {
-  return milliseconds > 0 && count > 0 ? (count * 1000) / milliseconds : 0;
+/** @param {unknown} value  that Python takes as JSON, or as it is if it is not plain data */
+function encode(value) {
+  const isData = typeof value === "string" || Array.isArray(value) || value?.constructor === Object;
+  return isData ? JSON.stringify(value) : (value ?? undefined);
+}
+
+/** @param {string | PyBuffer} result  JSON or bytes */
+function decode(result) {
+  if (typeof result === "string") return JSON.parse(result);
+  const buffer = result.getBuffer("u8");
+  try {
+    return new Uint8Array(buffer.data);
+  } finally {
+    buffer.release();
+    result.destroy();
+  }
 }

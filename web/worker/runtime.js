@@ -101,9 +101,9 @@ async function startFromSnapshot(loadPyodide, options, manifest) {
     const pyodide = await loadPyodide({ ...options, _loadSnapshot: memory });
     // Pyodide holds on to its options, and so to a copy of Python's memory
     (await memory).transfer?.(0);
-    const browser = pyodide.pyimport("oxillama_web.browser.worker");
-    browser.resume_snapshot();
-    browser.destroy();
+    const module = pyodide.pyimport("oxillama_web.browser.memory_snapshot");
+    module.resume();
+    module.destroy();
     return { pyodide, snapshot: true, keep: () => file.keep() };
   } catch (error) {
     console.warn("oxillama: the memory snapshot cannot be used, Python starts without it:", error);

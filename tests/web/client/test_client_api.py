@@ -70,6 +70,7 @@ def test_every_sampling_option_reaches_the_engine(page: Page) -> None:
             const extra = name === "xtcThreshold" ? { xtcProbability: 1 } : {};
             texts[name] = await ask({ [name]: value, ...extra });
         }
+        texts.stages = await ask({ temperature: 0.01, stages: ["top_k"] });
         texts.banned = await ask({ bannedTokens: await llm.tokenize(texts.base) });
         texts.refused = (await caught(ask({ topP: 3 }))).message;
         return texts;
@@ -80,7 +81,60 @@ def test_every_sampling_option_reaches_the_engine(page: Page) -> None:
     assert result.pop("grammar") == "zz"
     assert json.loads(result.pop("jsonSchema")) in (True, False)
     assert "top_p" in result.pop("refused")
+    assert result.pop("stages") == base  # no temperature is applied
     assert base not in result.values(), [name for name, text in result.items() if text == base]
+
+
+def test_an_unknown_option_is_refused_and_nothing_runs(page: Page) -> None:
+    result = run(
+        page,
+        """
+        return [
+            await caught(collect(llm.generate("abc", { temprature: 0 }))),
+            await caught(collect(llm.chat(messages, { max_tokens: 3 }))),
+            await caught(llm.embed(["abc"], { normalise: true })),
+            await caught(llm.loadLora(new Uint8Array(8), { weight: 2 })),
+            await caught(OxiLlama.load({ model: tinyUrl, context: 64 })),
+            llm.stats,
+        ];
+        """,
+        messages=MESSAGES,
+    )
+    assert result.pop() is None
+    assert {error["code"] for error in result} == {"invalid_request"}
+    assert [error["message"] for error in result] == [
+        'generate: unknown option "temprature"; did you mean "temperature"?',
+        'chat: unknown option "max_tokens"; did you mean "maxTokens"?',
+        'embed: unknown option "normalise"; did you mean "normalize"?',
+        'loadLora: unknown option "weight"',
+        'load: unknown option "context"',
+    ]
+
+
+def test_tokens_are_counted_while_they_are_decoded(page: Page) -> None:
+    """Also those whose text is held back, since it may be the beginning of a stop text."""
+    result = run(
+        page,
+        """
+        const counts = [];
+        const onDecode = (tokens) => counts.push(tokens);
+        const ask = async (options) => {
+            counts.length = 0;
+            const pieces = [];
+            const all = { ...greedy, maxTokens: 40, ...options, onDecode };
+            for await (const piece of llm.generate("the fox", all)) pieces.push(piece);
+            await llm.reset();
+            return pieces;
+        };
+        const whole = (await ask({})).join("");
+        const pieces = await ask({ stop: [whole.slice(2, 12) + "\\0"] });
+        return { pieces, counts, whole };
+        """,
+    )
+    assert "".join(result["pieces"]) == result["whole"]
+    counts = result["counts"]
+    assert len(counts) == len(result["pieces"]) < counts[-1] <= 40
+    assert counts == sorted(counts)
 
 
 def test_stop_texts_and_log_probabilities(page: Page, native: InferenceEngine) -> None:
@@ -155,7 +209,7 @@ def test_a_session_goes_on_after_a_reload(page: Page) -> None:
         page,
         """
         const one = await collect(llm.chat(messages, greedy));
-        const bytes = await llm.saveSession();
+        const bytes = await llm.saveConversation();
         const longer = [...messages, { role: "assistant", content: one },
             { role: "user", content: "dog" }];
         const two = await collect(llm.chat(longer, greedy));
@@ -169,12 +223,12 @@ def test_a_session_goes_on_after_a_reload(page: Page) -> None:
         page,
         """
         const bytes = new Uint8Array(JSON.parse(sessionStorage.getItem("saved")));
-        await llm.loadSession(bytes);
+        await llm.restoreConversation(bytes);
         const two = await collect(llm.chat(longer, greedy));
         const { promptTokens } = llm.stats;
         bytes[100] ^= 1;
-        const damaged = await caught(llm.loadSession(bytes));
-        const none = await caught(llm.loadSession(new Uint8Array(5)));
+        const damaged = await caught(llm.restoreConversation(bytes));
+        const none = await caught(llm.restoreConversation(new Uint8Array(5)));
         return { two, promptTokens, damaged, none, after: llm.stats.contextTokens };
         """,
         longer=first["longer"],

@@ -223,8 +223,8 @@ def test_a_thread_that_fails_ends_in_one_clear_error(
     else:
         assert change[0] in thread.read_text()
         thread.write_text(thread.read_text().replace(*change))
-    assert "PATIENCE_MS = 30_000" in pool.read_text()
-    pool.write_text(pool.read_text().replace("PATIENCE_MS = 30_000", "PATIENCE_MS = 1_000"))
+    assert "THREAD_TIMEOUT_MS = 30_000" in pool.read_text()
+    pool.write_text(pool.read_text().replace("_TIMEOUT_MS = 30_000", "_TIMEOUT_MS = 1_000"))
     started = time.monotonic()
     with serving(make_server(copy, tiny_models)) as address:
         page = browser.new_page()

@@ -46,6 +46,26 @@ def test_a_model_without_a_chat_template_continues_the_text(page: Page) -> None:
     assert last_answer(page)
 
 
+def test_a_template_that_refuses_the_instructions_says_so(page: Page, tmp_path: Path) -> None:
+    refusing = tmp_path / "refusing.gguf"
+    template = """{% if messages[0].role == "system" %}
+        {{- raise_exception("System role not supported") }}{% endif %}"""
+    write_tiny_llama(refusing, context_length=4096, chat_template=template + CHAT_TEMPLATE)
+    page.set_input_files("#file", refusing)
+    expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
+    change_settings(page, {"instructions": "Be brief."})
+    for _ in range(2):
+        ask(page, "abc")
+        notice = page.locator(".message.assistant .notice").last
+        expect(notice).to_contain_text("System role not supported", timeout=LOAD_TIMEOUT_MS)
+        assert "not trained to chat" not in (page.locator("#log").text_content() or "")
+    change_settings(page, {"instructions": ""})
+    page.click("#new-chat")
+    ask(page, "abc")
+    assert last_answer(page)
+    expect(page.locator(".message.assistant .notice")).to_have_count(0)
+
+
 def test_a_model_that_cannot_write_says_so_and_another_can_be_chosen(
     page: Page, tmp_path: Path
 ) -> None:
@@ -223,7 +243,7 @@ def test_settings_change_what_is_written(page: Page) -> None:
     whole = last_answer(page).strip()
 
     def again() -> str:
-        page.get_by_role("button", name="Write anew").last.click()
+        page.get_by_role("button", name="Regenerate").last.click()
         return last_answer(page).strip()
 
     change_settings(page, {"stop": f"never there\n{whole[5:7]}"})
@@ -277,7 +297,7 @@ def test_an_answer_in_json_is_shown_as_code(page: Page) -> None:
 @pytest.mark.parametrize("choice", ["stop", "shift"])
 def test_what_happens_when_the_context_is_full(page: Page, tmp_path: Path, choice: str) -> None:
     open_bundled(page)
-    expect(page.locator("#figure-context")).to_have_text("0 / 4096")
+    expect(page.locator("#stat-context")).to_have_text("0 / 4096")
     ask(page, "abc")
     last_answer(page)
     change_settings(page, LONG | {"maxTokens": "300"})
@@ -289,12 +309,12 @@ def test_what_happens_when_the_context_is_full(page: Page, tmp_path: Path, choic
     write_tiny_llama(small, context_length=200, chat_template=CHAT_TEMPLATE, seed=3)
     page.set_input_files("#file", small)
     expect(page.locator("#prompt")).to_be_focused(timeout=LOAD_TIMEOUT_MS)
-    expect(page.locator("#figure-context")).to_have_text("0 / 200")
+    expect(page.locator("#stat-context")).to_have_text("0 / 200")
     ask(page, "abc")
     last_answer(page)
     told = "the model's memory is full" if choice == "stop" else "longest answer reached"
     expect(page.locator(".message.assistant .stats").last).to_contain_text(told)
-    expect(page.locator("#figure-context")).to_have_text(re.compile(r"^\d+ / 200$"))
+    expect(page.locator("#stat-context")).to_have_text(re.compile(r"^\d+ / 200$"))
 
 
 def test_a_value_that_is_folded_away_says_what_is_wrong(page: Page) -> None:

@@ -78,12 +78,12 @@ def test_an_answer_is_written_anew(page: Page) -> None:
     change_settings(page, GREEDY)
     ask(page, "abc")
     first = last_answer(page)
-    page.get_by_role("button", name="Write anew").click()
+    page.get_by_role("button", name="Regenerate").click()
     assert last_answer(page) == first  # greedy
     expect(page.locator(".message")).to_have_count(2)
     ask(page, "cab")
     last_answer(page)
-    page.get_by_role("button", name="Write anew").first.click()
+    page.get_by_role("button", name="Regenerate").first.click()
     last_answer(page)
     expect(page.locator(".message")).to_have_count(2)
 
@@ -151,17 +151,17 @@ def test_hostile_markdown_is_harmless(page: Page) -> None:
 def test_figures_show_what_the_model_does(page: Page) -> None:
     open_bundled(page)
     change_settings(page, {**GREEDY, "maxTokens": "40"})
-    expect(page.locator("#figure-context")).to_have_text("0 / 4096")
+    expect(page.locator("#stat-context")).to_have_text("0 / 4096")
     ask(page, "abc")
     last_answer(page)
-    expect(page.locator("#figure-speed")).to_contain_text("tokens/s")
-    expect(page.locator("#figure-first")).to_contain_text(" s")
-    expect(page.locator("#figure-memory")).to_contain_text("MB")
-    used = int((page.locator("#figure-context").text_content() or "").split(" / ")[0])
+    expect(page.locator("#stat-speed")).to_contain_text("tokens/s")
+    expect(page.locator("#stat-first")).to_contain_text(" s")
+    expect(page.locator("#stat-memory")).to_contain_text("MB")
+    used = int((page.locator("#stat-context").text_content() or "").split(" / ")[0])
     stats = page.locator(".message.assistant .stats").last.text_content() or ""
     written = re.search(r"(\d+) tokens", stats)
     assert written and int(written[1]) <= used < 4096
-    points = page.locator("#figure-chart polyline").get_attribute("points")
+    points = page.locator("#stat-chart polyline").get_attribute("points")
     assert points and all(float(p.split(",")[1]) <= 28 for p in points.split())
 
 

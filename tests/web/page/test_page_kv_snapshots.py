@@ -97,7 +97,7 @@ def test_after_a_reload_only_the_new_tokens_are_read(page: Page) -> None:
 
 def test_leaving_a_conversation_keeps_it_at_once(page: Page) -> None:
     begin(page, "first " + QUESTION)
-    context = page.locator("#figure-context")
+    context = page.locator("#stat-context")
     used = context.text_content() or ""
     assert used.endswith(" / 4096")
     page.click("#new-chat")
@@ -218,9 +218,9 @@ def test_those_of_the_newest_conversations_are_kept(page: Page) -> None:
 def test_large_ones_are_not_kept_together(page: Page) -> None:
     sizes = page.evaluate(
         """async () => {
-            const { SessionStore } = await import("./page/kv_snapshots.js");
+            const { SnapshotStore } = await import("./page/kv_snapshots.js");
             const { createStore, entries } = await import("./page/vendor/idb-keyval.js");
-            const store = new SessionStore();
+            const store = new SnapshotStore();
             const content = new Blob([new Uint8Array(100e6)]);
             for (const [index, id] of ["a", "b", "c"].entries()) {
                 await store.save(id, { model: "m", updated: index, content });
@@ -238,9 +238,9 @@ def test_a_session_that_finds_no_room_takes_the_others_along(page: Page, url: st
     session.send("Storage.overrideQuotaForOrigin", quota)
     sizes = page.evaluate(
         """async () => {
-            const { SessionStore } = await import("./page/kv_snapshots.js");
+            const { SnapshotStore } = await import("./page/kv_snapshots.js");
             const { createStore, entries } = await import("./page/vendor/idb-keyval.js");
-            const store = new SessionStore();
+            const store = new SnapshotStore();
             const sizes = [];
             for (const [id, size] of [["a", 1e6], ["b", 100e6], ["c", 1e6]]) {
                 const content = new Blob([new Uint8Array(size)]);
@@ -305,7 +305,8 @@ def test_a_question_right_after_the_answer_is_not_delayed(page: Page) -> None:
             window.saves = [];
             const post = Worker.prototype.postMessage;
             Worker.prototype.postMessage = function (message, ...rest) {
-                if (["saveSession", "chat"].includes(message.type)) window.saves.push(message.type);
+                const { type } = message;
+                if (["saveConversation", "chat"].includes(type)) window.saves.push(type);
                 return post.call(this, message, ...rest);
             };
         }"""
@@ -315,4 +316,4 @@ def test_a_question_right_after_the_answer_is_not_delayed(page: Page) -> None:
         ask(page, text)
         last_answer(page)
     wait_for_kept(page, "abc")
-    assert page.evaluate("window.saves") == ["chat", "chat", "chat", "saveSession"]
+    assert page.evaluate("window.saves") == ["chat", "chat", "chat", "saveConversation"]

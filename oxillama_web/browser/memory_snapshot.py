@@ -1,0 +1,91 @@
+"""A snapshot of Python's memory with this package imported, from which a page starts.
+
+tools/make_snapshot.mjs makes it, and web/worker/runtime.js resumes it. It holds no file system, so
+the packages' files are kept in memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+# What every page uses sooner or later.
+PRELOADED_MODULES = (
+    "traceback",
+    "oxillama_web.architectures.gemma3",
+    "oxillama_web.architectures.llama",
+    "oxillama_web.architectures.qwen2",
+    "oxillama_web.architectures.qwen3",
+    "oxillama_web.browser.streaming_load",
+    "oxillama_web.browser.worker",
+)
+
+_files: dict[str, bytes] = {}
+
+
+def prepare() -> None:
+    """Import what a page uses, and read the packages' files."""
+    from ..chat.template import render_chat_template
+
+    for name in PRELOADED_MODULES:
+        importlib.import_module(name)
+    # imports jinja2 and fills its caches, which takes a fifth of a second
+    message = {"role": "user", "content": "Hello"}
+    template = "{% for message in messages %}{{ message['content'] | trim }}{% endfor %}"
+    render_chat_template(template, [message], bos_token="", eos_token="")
+    folder = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if not name.endswith(".pyc"):
+                path = os.path.join(parent, name)
+                with open(path, "rb") as file:
+                    _files[path] = file.read()
+    # the path of the script that makes the snapshot
+    os.environ.pop("_", None)
+
+
+def resume() -> None:
+    """Restore what a memory snapshot lacks: files and randomness.
+
+    Python's own files are written when a module is imported that was not yet: to write all of them
+    takes 10 ms, and most answers need none.
+    """
+    write_files([path for path in _files if not path.endswith(".py")])
+    sys.meta_path.append(_LateFinder())
+    random = sys.modules.get("random")
+    if random is not None:
+        # every page would draw the same numbers
+        random.seed()
+
+
+def write_files(paths: Iterable[str] | None = None) -> None:
+    """Write files that are still only in memory; None: all of them."""
+    for path in list(_files) if paths is None else paths:
+        folder = os.path.dirname(path)
+        os.makedirs(folder, exist_ok=True)
+        # Python's listing of this folder is older than its files. importlib.invalidate_caches()
+        # would drop those of all folders and read the standard library's zip again: 130 ms.
+        sys.path_importer_cache.pop(folder, None)
+        with open(path, "wb") as file:
+            file.write(_files.pop(path))
+
+
+class _LateFinder:
+    """Writes the missing files for a module that no other finder knows, and tries again."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not _files:
+            return None
+        write_files()
+        from importlib.machinery import PathFinder
+
+        return PathFinder.find_spec(name, path, target)
