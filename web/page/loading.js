@@ -6,7 +6,7 @@ import { megabytes } from "./dom.js";
 
 const PHASES = {
   runtime: "Starting Python",
-  download: "Downloading the model",
+  download: "Getting the model",
   read: "Reading the model",
   load: "Preparing the model",
 };
