@@ -6,11 +6,11 @@ import inspect
 import json
 import re
 import subprocess
-from pathlib import Path
+
+from paths import ROOT
 
 from oxillama_web.browser.worker import WorkerEngine
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 # Python's names of arguments that are called otherwise there
 IN_PYTHON = {"bytes": "data"}
 

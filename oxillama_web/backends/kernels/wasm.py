@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import OutOfMemoryError
-from .abi import STATUS_BROKEN_POOL
+from .abi import STATUS_POISONED_POOL
 from .library import check_version
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class WasmDevice:
     def forward(self, model: int, batch: int, scratch: Block) -> int:
         """See `Device.forward`."""
         status = self._forward(model, batch, scratch.address, scratch.n_bytes)
-        return STATUS_BROKEN_POOL if status is None else int(status)
+        return STATUS_POISONED_POOL if status is None else int(status)
 
     def close(self) -> None:
         """End the threads and free all of the memory."""

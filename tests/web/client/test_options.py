@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 
 from oxillama_web import SamplerConfig
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 # the annotations in Python of each type in JavaScript
 ANNOTATIONS = {
     "number": {"float", "int", "int | None"},
