@@ -1,20 +1,20 @@
 /**
- * Makes a page cross-origin isolated, as threads need it, where its host cannot send headers.
+ * Makes a page cross-origin isolated, which threads need, if its host cannot send the headers.
  *
- *     await isolatePage(); // first of all: it may load the page anew
+ *     await isolatePage(); // before anything else: it may reload the page
  *
- * An isolated page cannot show what other sites do not offer for it, as images or frames without
- * CORS or CORP. So nothing does this but the page itself.
+ * An isolated page cannot show images or frames of other sites without CORS or CORP. So the library
+ * never does this by itself.
  */
 
 const TRIED = "oxillama: tried to isolate this page";
-const CONTROL_MS = 5_000;
+const CONTROL_TIMEOUT_MS = 5_000;
 
 /**
- * Where the page is not isolated yet: installs the service worker, which adds the headers, and
- * loads the page anew; then the promise stays pending. It tries once a tab.
+ * Isolate the page if it is not yet: install the service worker, which adds the headers, and reload
+ * the page, with the promise still pending. It tries once per tab.
  *
- * @param {string | URL} [serviceWorker]  its address; it works for pages of its own folder
+ * @param {string | URL} [serviceWorker]  its address; it serves the pages in its folder
  * @returns {Promise<boolean>} whether the page is isolated
  */
 export async function isolatePage(serviceWorker = new URL("./sw.js", import.meta.url)) {
@@ -22,7 +22,7 @@ export async function isolatePage(serviceWorker = new URL("./sw.js", import.meta
     sessionStorage.removeItem(TRIED);
     return true;
   }
-  // a framed page is as isolated as the page around it
+  // a framed page depends on the page around it
   const possible = window.isSecureContext && "serviceWorker" in navigator && window.top === window;
   if (!possible || sessionStorage.getItem(TRIED) !== null) return false;
   try {
@@ -37,12 +37,12 @@ export async function isolatePage(serviceWorker = new URL("./sw.js", import.meta
   return new Promise(() => {});
 }
 
-/** @returns {Promise<boolean>} whether a service worker took over in time */
+/** @returns {Promise<boolean>} whether a service worker controls the page in time */
 function isControlled() {
   const { serviceWorker } = navigator;
   if (serviceWorker.controller !== null) return Promise.resolve(true);
   return new Promise((resolve) => {
-    setTimeout(() => resolve(false), CONTROL_MS);
+    setTimeout(() => resolve(false), CONTROL_TIMEOUT_MS);
     serviceWorker.addEventListener("controllerchange", () => resolve(true), { once: true });
   });
 }

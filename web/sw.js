@@ -1,9 +1,9 @@
 /**
- * The page's service worker: adds the headers that threads need where the host does not send them,
- * and serves the page without a network. A page that embeds the library need not have it.
+ * The page's service worker: it adds the headers that threads need if the host does not send them,
+ * and serves the page when there is no network. A page that embeds the library does not need it.
  *
- *     sw.js                  both
- *     sw.js?isolation=off    the page without a network only
+ *     sw.js                  does both
+ *     sw.js?isolation=off    only serves the page when there is no network
  */
 
 /** @typedef {{version: string, files: string[]}} Precache  written by tools/make_site.py */
@@ -11,9 +11,9 @@
 const ISOLATES = new URL(self.location.href).searchParams.get("isolation") !== "off";
 const PRECACHE = loadPrecache();
 const CACHE = `oxillama-site-${PRECACHE.version}`;
-/** The message of a page that wants to be opened without a network, too. */
+/** The message of a page that wants to be kept for visits without a network. */
 const KEEP = "keep";
-/** Changes without the page: the last one that was seen serves. */
+/** It changes independently of the page: the last version that was seen is kept. */
 const MODEL_LIST = "models/models.json";
 
 self.addEventListener("install", () => void worker().skipWaiting());
@@ -25,16 +25,16 @@ self.addEventListener("message", (event) => {
 });
 self.addEventListener("fetch", (event) => {
   const { request, respondWith } = /** @type {any} */ (event);
-  if (isOfThisSite(request) && !isPart(request)) respondWith.call(event, answer(request));
+  if (isOfThisSite(request) && !isPart(request)) respondWith.call(event, respond(request));
 });
 
 /** @param {Request} request */
-async function answer(request) {
-  const response = await fetchOrRecall(request);
+async function respond(request) {
+  const response = await fetchOrKept(request);
   return ISOLATES && needsIsolation(request) ? isolated(response) : response;
 }
 
-// --- without a network
+// --- visits without a network
 
 /** @returns {Precache} */
 function loadPrecache() {
@@ -42,11 +42,11 @@ function loadPrecache() {
     worker().importScripts("./precache.js");
     return worker().PRECACHE;
   } catch {
-    return { version: "none", files: [] }; // a site that was put together in another way
+    return { version: "none", files: [] }; // the site was built in another way
   }
 }
 
-/** All files or none; those of other versions go when these are here. */
+/** Keep all files or none, and then delete those of other versions. */
 async function keepSite() {
   const names = await caches.keys();
   if (PRECACHE.files.length === 0) return;
@@ -60,11 +60,11 @@ async function keepSite() {
 }
 
 /**
- * The network's answer; where there is none, what was kept.
+ * Return the network's response, or else the kept one.
  *
  * @param {Request} request
  */
-async function fetchOrRecall(request) {
+async function fetchOrKept(request) {
   try {
     const response = await fetch(request);
     if (response.ok && request.url.endsWith(MODEL_LIST)) {
@@ -84,7 +84,7 @@ function isOfThisSite({ method, url }) {
 }
 
 /**
- * Parts of files, that is models, come straight to those who asked for them.
+ * Return whether a part of a file is requested. Those are of models, and are not handled here.
  *
  * @param {Request} request
  */
@@ -92,7 +92,7 @@ function isPart({ headers }) {
   return headers.has("Range");
 }
 
-// --- isolation: a page whose headers say so may share memory between threads (HTML standard)
+// --- isolation: with these headers a page may share memory between threads (HTML standard)
 
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -101,7 +101,7 @@ const ISOLATION = {
 };
 
 /**
- * Documents and workers say whether they are isolated; what they fetch from here need not.
+ * Return whether the response needs the headers: those of documents and workers do.
  *
  * @param {Request} request
  */
@@ -111,7 +111,7 @@ function needsIsolation({ destination }) {
 
 /** @param {Response} response */
 function isolated(response) {
-  // a redirect of a navigation is not to be looked into
+  // a redirect of a navigation is opaque
   if (response.type === "opaqueredirect") return response;
   const { body, status, statusText } = response;
   const headers = new Headers(response.headers);
@@ -119,7 +119,7 @@ function isolated(response) {
   return new Response(body, { status, statusText, headers });
 }
 
-/** @returns {any} the global scope, as what it is: TypeScript takes it for a window */
+/** @returns {any} the global scope, which TypeScript takes for a window */
 function worker() {
   return self;
 }

@@ -51,7 +51,7 @@ const stats = new StatsBar();
 const snapshots = new SnapshotStore();
 const store = new ConversationStore(
   () => snapshots.clear(),
-  () => show("forgetful", true),
+  () => show("memory-only", true),
 );
 const list = new ConversationList(
   element("conversations", HTMLElement),

@@ -1,7 +1,7 @@
-/** The settings: their fields in the dialog, and where they are kept. */
+/** The settings: their fields in the dialog, and their values, which the browser stores. */
 
-import { ALL_FIELDS, MORE_FIELDS, USUAL_FIELDS } from "./setting_fields.js";
 import { make } from "./dom.js";
+import { ALL_FIELDS, MORE_FIELDS, USUAL_FIELDS } from "./setting_fields.js";
 
 /** @import { GenerateOptions, LoadOptions } from "../oxillama.js" */
 /** @import { NumberField } from "./setting_fields.js" */
@@ -9,9 +9,9 @@ import { make } from "./dom.js";
 const STORAGE_KEY = "oxillama-settings";
 const THEMES = { system: "As the device", light: "Light", dark: "Dark" };
 const CONTEXT_FULL = { stop: "Stop", shift: "Forget the oldest" };
-/** The instructions are not forgotten: these are tokens, by a generous guess. */
-const KEPT_AT_LEAST = 32;
-const KEPT_AT_MOST = 256;
+/** Bounds of `contextKeep`, in tokens: enough for the instructions, by a generous guess. */
+const MIN_KEPT = 32;
+const MAX_KEPT = 256;
 const LETTERS_PER_TOKEN = 3;
 
 export class Settings {
@@ -23,18 +23,18 @@ export class Settings {
   #contextFull = makeSelect("contextFull", CONTEXT_FULL);
   #theme = makeSelect("theme", THEMES);
 
-  /** @param {HTMLElement} container  the fields go in here */
+  /** @param {HTMLElement} container  for the fields */
   constructor(container) {
     container.append(
       labelled(
         this.#instructions, "Instructions",
-        "What the model is told before the conversation. Takes effect with a new chat.",
+        "The model reads this before the conversation. It takes effect with a new chat.",
       ),
       ...USUAL_FIELDS.map((description) => this.#numberField(description)),
       labelled(
         this.#json, "Answer in JSON",
-        "The answer is one JSON object, for programs to read. Say in your question what is to be " +
-          "in it.",
+        "The answer is one JSON object, for programs to read. Say in your question what it " +
+          "should contain.",
       ),
       make(
         "details", "more",
@@ -42,17 +42,17 @@ export class Settings {
         ...MORE_FIELDS.map((description) => this.#numberField(description)),
         labelled(
           this.#stop, "Stop texts",
-          "One on each line: the answer ends where one of them would come, without it.",
+          "One on each line. The answer ends before the first of them.",
         ),
       ),
       labelled(
         this.#contextFull, "When the context is full",
-        "A model can take in only so much of a conversation. Then its answer stops, or it " +
-          "forgets what was said first and goes on. Takes effect when a model is loaded.",
+        "A model can take in only so much of a conversation. After that its answer stops, or it " +
+          "forgets the oldest part and goes on. It takes effect when a model is loaded.",
       ),
       labelled(this.#theme, "Colours", "Of this page."),
     );
-    // a field cannot say what is wrong with it while it is folded away
+    // a hidden field cannot show what is wrong with it
     const more = /** @type {HTMLDetailsElement} */ (container.querySelector("details.more"));
     more.addEventListener("invalid", () => (more.open = true), { capture: true });
     this.#restore();
@@ -60,7 +60,7 @@ export class Settings {
     container.addEventListener("input", () => this.#store());
   }
 
-  /** @returns {GenerateOptions} what is filled in, and valid */
+  /** @returns {GenerateOptions} the fields that are filled in and valid */
   options() {
     /** @type {GenerateOptions} */
     const options = {};
@@ -77,11 +77,11 @@ export class Settings {
   /** @returns {Pick<LoadOptions, "contextFull" | "contextKeep">} */
   loadOptions() {
     const contextFull = this.#contextFull.value === "shift" ? "shift" : "stop";
-    const tokens = KEPT_AT_LEAST + Math.ceil(this.instructions().length / LETTERS_PER_TOKEN);
-    return { contextFull, contextKeep: Math.min(tokens, KEPT_AT_MOST) };
+    const tokens = MIN_KEPT + Math.ceil(this.instructions().length / LETTERS_PER_TOKEN);
+    return { contextFull, contextKeep: Math.min(tokens, MAX_KEPT) };
   }
 
-  /** @returns {string} what the model is told before the conversation; may be empty */
+  /** @returns {string} what the model reads before the conversation; may be empty */
   instructions() {
     return this.#instructions.value.trim();
   }
@@ -140,7 +140,7 @@ export class Settings {
     try {
       localStorage.setItem(STORAGE_KEY, JSON.stringify(values));
     } catch {
-      // storage is switched off: the settings last as long as the page
+      // storage is switched off: the settings last as long as the page is open
     }
     this.#applyTheme();
   }
@@ -189,7 +189,7 @@ function makeCheckbox(name) {
 
 /**
  * @param {string} name
- * @param {Record<string, string>} choices  what each is called
+ * @param {Record<string, string>} choices  their labels by value
  */
 function makeSelect(name, choices) {
   const select = document.createElement("select");

@@ -1,12 +1,12 @@
-/** How far a load is, and how long it may still take. */
+/** The progress of a load, and an estimate of how long it will still take. */
 
 /** @import { LoadPhase, LoadProgress } from "../protocol.js" */
 
 const INTERVAL_MS = 50;
-/** The speed is that of the last seconds. */
+/** The speed is measured over this time. */
 const WINDOW_MS = 5000;
-/** Before, a guess would jump about. */
-const LEAST_MS = 500;
+/** Before this time an estimate would be too unsteady. */
+const MIN_MS = 500;
 
 export class ProgressReporter {
   #report;
@@ -20,13 +20,13 @@ export class ProgressReporter {
     this.#report = report;
   }
 
-  /** @param {LoadPhase} phase  that begins, and has no bytes to count */
+  /** @param {LoadPhase} phase  begins; it has no bytes to count */
   begin(phase) {
     this.#report({ phase, bytes: 0, total: null, secondsLeft: null });
   }
 
   /**
-   * Bytes of the model came. Not every call is reported.
+   * Count bytes of the model that arrived. Not every call is reported.
    *
    * @param {LoadPhase} phase
    * @param {number} count
@@ -42,7 +42,7 @@ export class ProgressReporter {
     this.#report({ phase, bytes: this.#bytes, total, secondsLeft: this.#secondsLeft(total, now) });
   }
 
-  /** @param {LoadPhase} phase  all of whose bytes came */
+  /** @param {LoadPhase} phase  all of its bytes have arrived */
   end(phase) {
     this.#report({ phase, bytes: this.#bytes, total: this.#bytes, secondsLeft: 0 });
   }
@@ -57,7 +57,7 @@ export class ProgressReporter {
    */
   #secondsLeft(total, now) {
     const { time, bytes } = this.#oldest;
-    if (total === null || now - time < LEAST_MS || this.#bytes === bytes) return null;
+    if (total === null || now - time < MIN_MS || this.#bytes === bytes) return null;
     return ((total - this.#bytes) * (now - time)) / (this.#bytes - bytes) / 1000;
   }
 }

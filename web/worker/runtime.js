@@ -2,7 +2,7 @@
 
 import { InflatedFile } from "../storage/inflated_file.js";
 import { ASSETS } from "../assets.js";
-import { OxiLlamaError } from "../errors.js";
+import { toOxiLlamaError } from "../errors.js";
 import { sharingTinyModules } from "./tiny_modules.js";
 
 /** @import { PyodideAPI, PyodideConfig } from "pyodide" */
@@ -19,8 +19,8 @@ import { sharingTinyModules } from "./tiny_modules.js";
  * @typedef {object} Runtime
  * @property {PyodideAPI} pyodide
  * @property {boolean} snapshot
- * @property {() => Promise<number>} keep  keeps what makes the next start faster, which takes a
- *   moment; how many starts have used it
+ * @property {() => Promise<number>} keep  keeps the memory snapshot for the next start, which takes
+ *   a moment, and returns how many starts have used it
  */
 
 const PYODIDE_URL = `${ASSETS}pyodide/`;
@@ -31,12 +31,7 @@ export async function startRuntime() {
   try {
     return await Promise.race([sharingTinyModules(start), watch.failed]);
   } catch (error) {
-    if (error instanceof OxiLlamaError) throw error;
-    throw new OxiLlamaError({
-      code: "runtime",
-      message: `Python could not be started in this page: ${reasonOf(error)}`,
-      detail: error instanceof Error ? error.stack : "",
-    });
+    throw toOxiLlamaError(error, "runtime", "Python could not be started in this page");
   } finally {
     watch.end();
   }
@@ -44,7 +39,7 @@ export async function startRuntime() {
 
 /** @returns {Promise<Runtime>} */
 async function start() {
-  // all at once: none needs another to begin
+  // in parallel: they do not need each other to begin
   const [manifest, { loadPyodide }] = await Promise.all([
     fetchManifest(),
     importFrom("pyodide.mjs"),
@@ -62,8 +57,8 @@ async function start() {
 }
 
 /**
- * When its WebAssembly module cannot be fetched or compiled, loadPyodide says so on the console and
- * never returns.
+ * Watch for a failure that loadPyodide only writes to the console, before it hangs: its WebAssembly
+ * module cannot be fetched or compiled.
  *
  * @returns {{failed: Promise<never>, end: () => void}}
  */
@@ -74,7 +69,7 @@ function watchModule() {
   const failed = new Promise((_, reject) => {
     console.warn = (...values) => {
       warn(...values);
-      if (hasFailed) reject(values[0]); // the reason comes in a second line
+      if (hasFailed) reject(values[0]); // the second line is the reason
       hasFailed = values[0] === "wasm instantiation failed!";
     };
   });
@@ -83,8 +78,8 @@ function watchModule() {
 }
 
 /**
- * Python as the build left it in memory, with the package imported. Experimental in Pyodide: a
- * failure is no more than a slower start.
+ * Start Python from the memory snapshot of the build, with the package imported. That is
+ * experimental in Pyodide: if it fails, Python starts without it, only more slowly.
  *
  * @param {LoadPyodide} loadPyodide
  * @param {PyodideConfig} options
@@ -95,11 +90,11 @@ async function startFromSnapshot(loadPyodide, options, manifest) {
   if (manifest.snapshot === null) return null;
   try {
     const path = manifest.snapshot;
-    // to inflate it takes longer than to read what it was inflated to
+    // reading an inflated file is faster than inflating it
     const file = new InflatedFile(ASSETS + path, async () => (await fetchFile(path)).blob());
     const memory = file.read();
     const pyodide = await loadPyodide({ ...options, _loadSnapshot: memory });
-    // Pyodide holds on to its options, and so to a copy of Python's memory
+    // Pyodide holds on to its options, and with them to a copy of Python's memory
     (await memory).transfer?.(0);
     const module = pyodide.pyimport("oxillama_web.browser.memory_snapshot");
     module.resume();
@@ -154,9 +149,4 @@ async function fetchFile(path) {
   const response = await fetch(ASSETS + path);
   if (!response.ok) throw new Error(`${path}: HTTP status ${response.status}`);
   return response;
-}
-
-/** @param {unknown} error */
-function reasonOf(error) {
-  return error instanceof Error ? error.message : String(error);
 }

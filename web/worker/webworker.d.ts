@@ -1,4 +1,4 @@
-/** What workers have and TypeScript's library for pages does not know. */
+/** What workers have, but TypeScript's library for pages does not. */
 declare class FileReaderSync {
   readAsArrayBuffer(blob: Blob): ArrayBuffer;
 }

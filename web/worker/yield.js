@@ -1,4 +1,4 @@
-/** Turns of a worker's event loop. */
+/** A way for a worker to handle its messages in between. */
 
 const channel = new MessageChannel();
 /** @type {(() => void)[]} */
@@ -7,7 +7,7 @@ const waiting = [];
 channel.port1.onmessage = () => waiting.shift()?.();
 
 /**
- * Let waiting messages in, at once: a timer would be held back by milliseconds.
+ * Let the event loop handle pending messages. A timer would take milliseconds longer.
  *
  * @returns {Promise<void>}
  */

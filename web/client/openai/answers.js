@@ -1,4 +1,4 @@
-/** Completions while they are made: whole, or in chunks. */
+/** Completions under way, which are returned as a whole or in chunks. */
 
 import { toAPIError } from "./errors.js";
 import { ToolCallParser, parseForcedCall } from "./tool_calls.js";
@@ -15,29 +15,29 @@ import { ToolCallParser, parseForcedCall } from "./tool_calls.js";
  * @property {string} model
  */
 
-/** A chat completion while it is made: whole, or in chunks. */
+/** A chat completion under way. */
 export class ChatAnswer {
   #header;
   #forced;
   #parser;
-  #tellsLogprobs;
+  #wantsLogprobs;
   #content = "";
   /** @type {object[]} */
   #logprobs = [];
-  /** Tokens whose log-probabilities no chunk has told yet. */
-  #told = 0;
+  /** How many of them were in a chunk already. */
+  #reported = 0;
   #hasBegun = false;
 
   /**
    * @param {Header} header
-   * @param {FunctionTool[]} forced  of which one must be called
+   * @param {FunctionTool[]} forced  the tools of which one must be called
    * @param {ChatParams} params
    */
   constructor(header, forced, params) {
     this.#header = header;
     this.#forced = forced;
     this.#parser = new ToolCallParser(params.tools !== undefined && params.tool_choice !== "none");
-    this.#tellsLogprobs = params.logprobs === true;
+    this.#wantsLogprobs = params.logprobs === true;
   }
 
   /** @param {TokenLogprobs} token */
@@ -71,7 +71,10 @@ export class ChatAnswer {
     return [...chunks, this.#chunk({}, finishReason(stats, calls))];
   }
 
-  /** @param {AnswerStats} stats */
+  /**
+   * @param {AnswerStats} stats
+   * @returns {object} the completion as a whole
+   */
   whole(stats) {
     const calls = this.#toolCalls();
     const hasText = this.#content !== "" && this.#forced.length === 0;
@@ -81,7 +84,7 @@ export class ChatAnswer {
       refusal: null,
       ...(calls.length > 0 ? { tool_calls: calls } : {}),
     };
-    const logprobs = this.#tellsLogprobs ? { content: this.#logprobs, refusal: null } : null;
+    const logprobs = this.#wantsLogprobs ? { content: this.#logprobs, refusal: null } : null;
     const choice = { index: 0, message, logprobs, finish_reason: finishReason(stats, calls) };
     return { ...this.#header, choices: [choice], usage: usage(stats) };
   }
@@ -105,15 +108,15 @@ export class ChatAnswer {
   #chunk(delta, reason) {
     const role = this.#hasBegun ? {} : { role: "assistant" };
     this.#hasBegun = true;
-    const content = this.#logprobs.slice(this.#told);
-    this.#told = this.#logprobs.length;
-    const logprobs = this.#tellsLogprobs ? { content, refusal: null } : null;
+    const content = this.#logprobs.slice(this.#reported);
+    this.#reported = this.#logprobs.length;
+    const logprobs = this.#wantsLogprobs ? { content, refusal: null } : null;
     const choice = { index: 0, delta: { ...role, ...delta }, logprobs, finish_reason: reason };
     return { ...this.#header, object: "chat.completion.chunk", choices: [choice] };
   }
 }
 
-/** A text completion while it is made. */
+/** A text completion under way. */
 export class TextAnswer {
   #header;
   #text = "";
@@ -134,7 +137,10 @@ export class TextAnswer {
     return [this.#choice("", finishReason(stats, []))];
   }
 
-  /** @param {AnswerStats} stats */
+  /**
+   * @param {AnswerStats} stats
+   * @returns {object} the completion as a whole
+   */
   whole(stats) {
     return { ...this.#choice(this.#text, finishReason(stats, [])), usage: usage(stats) };
   }

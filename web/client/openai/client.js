@@ -1,11 +1,11 @@
 /**
- * OpenAI's client API over a model of this tab: code that was written for that client runs with
+ * OpenAI's client API over a model in this tab: code that was written for that client only needs
  * another import.
  *
  *     const client = llm.openai;
  *     const answer = await client.chat.completions.create({ messages, stream: false });
  *
- * Shapes: the API reference of OpenAI's platform, chapters chat, completions and embeddings.
+ * The shapes follow OpenAI's API reference: chat, completions and embeddings.
  */
 
 import { ChatAnswer, TextAnswer, respond } from "./answers.js";
@@ -19,7 +19,7 @@ import { forcedTools, format, samplingOptions, toChatMessage } from "./params.js
  *   } from "./params.js"
  */
 
-/** What `llm.openai` is. */
+/** `llm.openai` */
 export class OpenAIClient {
   #llm;
 
@@ -35,7 +35,7 @@ export class OpenAIClient {
        * @param {RequestOptions} [options]
        * @returns {Promise<any>} a chat completion, or with `stream` an async iterable of chunks
        */
-      create: (params, options = {}) => inTheirWords(() => this.#chat(params, options)),
+      create: (params, options = {}) => withAPIErrors(() => this.#chat(params, options)),
     },
   };
 
@@ -45,12 +45,12 @@ export class OpenAIClient {
      * @param {RequestOptions} [options]
      * @returns {Promise<any>} a completion, or with `stream` an async iterable of them
      */
-    create: (params, options = {}) => inTheirWords(() => this.#complete(params, options)),
+    create: (params, options = {}) => withAPIErrors(() => this.#complete(params, options)),
   };
 
   embeddings = {
     /** @param {EmbeddingParams} params */
-    create: (params) => inTheirWords(() => this.#embed(params)),
+    create: (params) => withAPIErrors(() => this.#embed(params)),
   };
 
   models = {
@@ -69,7 +69,7 @@ export class OpenAIClient {
     const forced = forcedTools(params);
     const answer = new ChatAnswer(this.#header("chat.completion", params), forced, params);
     /** @type {ChatOptions} */
-    const asked = {
+    const chatOptions = {
       ...samplingOptions(params),
       ...format(params, forced),
       maxTokens: params.max_completion_tokens ?? params.max_tokens ?? undefined,
@@ -78,7 +78,7 @@ export class OpenAIClient {
       onLogprobs: (token) => answer.addLogprobs(token),
       signal,
     };
-    const pieces = this.#llm.chat(messages.map(toChatMessage), asked);
+    const pieces = this.#llm.chat(messages.map(toChatMessage), chatOptions);
     return respond(answer, pieces, () => this.#llm.stats, params);
   }
 
@@ -91,7 +91,7 @@ export class OpenAIClient {
       throw invalid("prompt", "prompt must be one text");
     }
     const answer = new TextAnswer(this.#header("text_completion", params));
-    const asked = {
+    const textOptions = {
       ...samplingOptions(params),
       maxTokens: params.max_tokens ?? 16, // the API's own default
       signal,
@@ -99,7 +99,7 @@ export class OpenAIClient {
     const llm = this.#llm;
     const pieces = (async function* () {
       await llm.reset();
-      yield* llm.generate(params.prompt, asked);
+      yield* llm.generate(params.prompt, textOptions);
     })();
     return respond(answer, pieces, () => this.#llm.stats, params);
   }
@@ -156,7 +156,7 @@ function toBase64(vector) {
  * @param {() => Promise<T>} work
  * @returns {Promise<T>}
  */
-async function inTheirWords(work) {
+async function withAPIErrors(work) {
   try {
     return await work();
   } catch (error) {

@@ -1,4 +1,4 @@
-/** What requests of OpenAI's API ask for, as the options of OxiLlama. */
+/** The parameters of OpenAI's API, and the options of OxiLlama that they become. */
 
 import { invalid } from "./errors.js";
 import { forcedCallSchema } from "./tool_calls.js";
@@ -15,7 +15,7 @@ import { forcedCallSchema } from "./tool_calls.js";
  * @typedef {{type: "text"} | {type: "json_object"}
  *   | {type: "json_schema", json_schema: {name?: string, schema?: object}}} ResponseFormat
  *
- * @typedef {object} SamplingParams  what is left out is the engine's choice
+ * @typedef {object} SamplingParams  the engine chooses what is left out
  * @property {number | null} [max_tokens]
  * @property {number | null} [temperature]
  * @property {number | null} [top_p]
@@ -64,7 +64,7 @@ export function samplingOptions(params) {
 }
 
 /**
- * The tools of which one must be called; none: the model may choose.
+ * Return the tools of which one must be called; an empty list leaves the choice to the model.
  *
  * @param {ChatParams} params
  * @returns {FunctionTool[]}
@@ -74,7 +74,7 @@ export function forcedTools({ tools = [], tool_choice: choice = "auto" }) {
   const name = choice === "required" ? null : choice.function.name;
   const forced = tools.filter((tool) => name === null || tool.function.name === name);
   if (forced.length === 0) {
-    throw invalid("tool_choice", `there is no tool ${name ?? "at all"} that could be called`);
+    throw invalid("tool_choice", `there is no tool ${name === null ? "" : `${name} `}to call`);
   }
   return forced;
 }
@@ -84,11 +84,11 @@ export function forcedTools({ tools = [], tool_choice: choice = "auto" }) {
  * @param {FunctionTool[]} forced
  * @returns {ChatOptions}
  */
-export function format({ response_format: asked }, forced) {
+export function format({ response_format: wanted }, forced) {
   if (forced.length > 0) return { jsonSchema: forcedCallSchema(forced) };
-  if (asked === undefined || asked.type === "text") return {};
-  if (asked.type === "json_object") return { jsonSchema: { type: "object" } };
-  return { jsonSchema: asked.json_schema.schema ?? {} };
+  if (wanted === undefined || wanted.type === "text") return {};
+  if (wanted.type === "json_object") return { jsonSchema: { type: "object" } };
+  return { jsonSchema: wanted.json_schema.schema ?? {} };
 }
 
 /**
@@ -121,6 +121,6 @@ function withParsedArguments(call) {
     const { name, arguments: text } = call.function;
     return { ...call, function: { name, arguments: JSON.parse(text) } };
   } catch {
-    throw invalid("messages", `the arguments of the tool call ${call.id} are no JSON`);
+    throw invalid("messages", `the arguments of the tool call ${call.id} are not JSON`);
   }
 }

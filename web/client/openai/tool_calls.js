@@ -13,7 +13,7 @@
 const OPEN = "<tool_call>";
 const CLOSE = "</tool_call>";
 
-/** Takes tool calls out of a text that comes in pieces. */
+/** Extracts tool calls from a text that comes in pieces. */
 export class ToolCallParser {
   /** @type {ToolCall[]} */
   calls = [];
@@ -27,7 +27,7 @@ export class ToolCallParser {
 
   /**
    * @param {string} piece
-   * @returns {string} what is certainly not part of a call
+   * @returns {string} the text that is certainly not part of a call
    */
   push(piece) {
     if (!this.#isOn) return piece;
@@ -52,7 +52,7 @@ export class ToolCallParser {
     }
   }
 
-  /** @returns {string} the rest; a call that was not closed counts if it is whole */
+  /** @returns {string} the rest; a call without its end mark counts if it is complete */
   finish() {
     const rest = this.#held;
     this.#held = "";
@@ -61,7 +61,7 @@ export class ToolCallParser {
 
   /**
    * @param {string} source
-   * @returns {string} nothing, or the text again if it is no call
+   * @returns {string} nothing, or the text again if it is not a call
    */
   #take(source) {
     const call = parseCall(source);
@@ -72,7 +72,7 @@ export class ToolCallParser {
 }
 
 /**
- * What an answer must be that calls one of the tools.
+ * Return a JSON Schema for an answer that calls one of the tools.
  *
  * @param {FunctionTool[]} tools
  */
@@ -112,7 +112,7 @@ function parseCall(source) {
 }
 
 /**
- * How many of the last letters of a text begin a mark.
+ * Return how many letters at the end of a text are the beginning of a mark.
  *
  * @param {string} text
  * @param {string} mark
