@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from get_test_wheels import MICROPIP, PACKAGING, get_test_wheels
-from paths import ROOT
+from paths import HELPERS, ROOT
 
 # release to its folder in node_modules
 PYODIDES = {"314": "pyodide", "0.27": "pyodide-0.27"}
@@ -35,7 +35,7 @@ def run_in_node(
         "files": {target: str(path) for target, path in files.items()},
         "code": code,
     }
-    command = ["node", str(ROOT / "tests" / "install_wheel.mjs"), json.dumps(job)]
+    command = ["node", str(HELPERS / "install_wheel.mjs"), json.dumps(job)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout.rstrip("\n")
