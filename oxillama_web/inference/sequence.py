@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from .speculation import Drafter
 
 # Tokens of a prompt's first chunk, where the time that a chunk may take is limited.
-FIRST_CHUNK = 32
+_FIRST_CHUNK = 32
 # Tokens. Computing fewer is no slower than copying a page of the cache.
-MIN_SHARED_PREFIX = 16
+_MIN_SHARED_PREFIX = 16
 
 
 class TokenSequence:
@@ -75,7 +75,7 @@ class TokenSequence:
             self.model.checked_token(token)
         max_chunk = self._config.prefill_chunk_size or len(tokens)
         seconds = self._config.prefill_seconds
-        n_chunk, n_done = min(max_chunk, FIRST_CHUNK) if seconds else max_chunk, 0
+        n_chunk, n_done = min(max_chunk, _FIRST_CHUNK) if seconds else max_chunk, 0
         while n_done < len(tokens):
             chunk = tokens[n_done : n_done + n_chunk]
             started = time.perf_counter()
@@ -181,7 +181,7 @@ class TokenSequence:
         for other in self._siblings:
             shared = other.tokens[: other.n_keep if other.discarded else None]
             length = min(_common_prefix(shared, tokens), longest)
-            if length >= n_cached + MIN_SHARED_PREFIX:
+            if length >= n_cached + _MIN_SHARED_PREFIX:
                 self.cache, n_cached = other.cache.fork(length), length
                 self.tokens = other.tokens[:length]
         self.truncate(n_cached)

@@ -13,7 +13,7 @@ from . import abi
 from .memory import align
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ...gguf.reader import TensorInfo
     from ...gguf.source import ModelSource
@@ -29,6 +29,7 @@ class Weights:
     Args:
         addresses: where the plan's weights are, in its order, or will be once they arrive.
         owner: keeps that memory alive.
+        packed: names of the weights that are packed already.
 
     Raises:
         UnsupportedModelError: a tensor's format has no kernel.
@@ -40,6 +41,7 @@ class Weights:
         plan: Plan,
         addresses: Sequence[int],
         owner: object,
+        packed: Collection[str] = (),
     ) -> None:
         _check_formats(device, plan)
         infos = list(plan.weights.values())
@@ -48,12 +50,17 @@ class Weights:
         self._infos = infos
         self._owner = owner
         self._tensors = (abi.Tensor * len(infos))(*map(_tensor, infos, addresses))
+        self._ends = [info.offset + info.nbytes for info in infos]
+        self._unpacked: list[int] = []
+        for index, (name, tensor) in enumerate(zip(plan.weights, self._tensors, strict=True)):
+            if name in packed:
+                tensor.packed = _has_panels(tensor)
+            else:
+                self._unpacked.append(index)
+        # the next one to pack is the last
+        self._unpacked.sort(key=self._ends.__getitem__, reverse=True)
         self._table = device.allocate(ctypes.sizeof(self._tensors))
         self._table.write(0, self._tensors)
-        ends = [info.offset + info.nbytes for info in infos]
-        # the next one to pack is the last
-        self._unpacked = sorted(range(len(infos)), key=ends.__getitem__, reverse=True)
-        self._ends = ends
 
     @property
     def address(self) -> int:
@@ -85,14 +92,8 @@ class Weights:
             block.write(0, adapters[name].data(info))
             blocks.append(block)
             addresses.append(block.address)
-        weights = Weights(self._device, plan, addresses, (self, blocks))
-        for index, name in enumerate(plan.weights):
-            if name not in adapters:
-                weights._tensors[index].packed = self._tensors[own[name]].packed
-                weights._unpacked.remove(index)
-        weights._table.write(0, weights._tensors)
-        weights._pack(weights._unpacked)
-        weights._unpacked = []
+        weights = Weights(self._device, plan, addresses, (self, blocks), packed=own)
+        weights.pack(math.inf)
         return weights
 
     def with_pager(self, plan: Plan, pager: LayerPager) -> Weights:
@@ -104,7 +105,7 @@ class Weights:
         """
         raise loaded_whole()
 
-    def pack(self, n_received: int) -> int | None:
+    def pack(self, n_received: float) -> int | None:
         """Pack the tensors that are complete now that the file's first bytes have arrived.
 
         Returns:
@@ -125,7 +126,7 @@ class Weights:
         one = self._device.allocate(stride)
         for index in indices:
             tensor = self._tensors[index]
-            if tensor.n_out < abi.PANEL_ROWS:
+            if not _has_panels(tensor):
                 continue
             for matrix in _matrices(self._infos[index], tensor):
                 one.write(0, matrix)
@@ -187,6 +188,11 @@ def _tensor(info: TensorInfo, address: int) -> abi.Tensor:
         n_in=info.shape[0],
         n_out=math.prod(info.shape[1:]),
     )
+
+
+def _has_panels(tensor: abi.Tensor) -> bool:
+    """Return whether a tensor has enough rows to be packed."""
+    return bool(tensor.n_out >= abi.PANEL_ROWS)
 
 
 def _matrices(info: TensorInfo, tensor: abi.Tensor) -> list[abi.Tensor]:
