@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import KernelError
 from ..plan.weight_chunks import split_large_products
+from .kernels.abi import PANEL_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,8 @@ class Backend(NamedTuple):
 
 def split_for(plan: Plan, pager: LayerPager) -> Plan:
     """Return the plan with the products split whose weights are too large for a segment."""
-    return split_large_products(plan, max(pager.policy.segment_bytes, _MIN_SPLIT_BYTES))
+    limit = max(pager.policy.segment_bytes, _MIN_SPLIT_BYTES)
+    return split_large_products(plan, limit, PANEL_ROWS)
 
 
 def local_backend(config: EngineConfig) -> Backend:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..backends.kernels.abi import PANEL_ROWS
 from .operations import Embed, Linear
 
 if TYPE_CHECKING:
@@ -41,11 +40,14 @@ class Segment:
         return max(layers, default=None)
 
 
-def split_large_products(plan: Plan, limit: int) -> Plan:
+def split_large_products(plan: Plan, limit: int, panel_rows: int) -> Plan:
     """The plan with each linear operation of more than `limit` bytes split into rows.
 
     The parts write one after the other into the same buffer; together they compute the same. The
     token embedding gets a name of its own, because its rows come and go.
+
+    Args:
+        panel_rows: the rows that a backend interleaves; each part but the last has a multiple.
     """
     result = replace(plan, ops=[], weights=dict(plan.weights))
     for index, op in enumerate(plan.ops):
@@ -54,7 +56,7 @@ def split_large_products(plan: Plan, limit: int) -> Plan:
             info = plan.weights[op.weight]
             op = replace(op, weight=f"{op.weight} by rows")
             result.weights[op.weight] = info._replace(name=op.weight)
-        parts = _parts(plan, op, limit) if isinstance(op, Linear) else {}
+        parts = _parts(plan, op, limit, panel_rows) if isinstance(op, Linear) else {}
         if isinstance(op, Linear) and len(parts) > 1:
             column = op.column
             for info in parts.values():
@@ -110,13 +112,13 @@ def _segment(first: int, end: int, weights: dict[str, int]) -> Segment:
     return Segment(first, end - first, tuple(weights), sum(weights.values()))
 
 
-def _parts(plan: Plan, op: Operation, limit: int) -> dict[str, TensorInfo]:
+def _parts(plan: Plan, op: Operation, limit: int, panel_rows: int) -> dict[str, TensorInfo]:
     """Rows of a linear operation's weight, in parts of whole panels."""
     assert isinstance(op, Linear)
     info = plan.weights[op.weight]
     n_rows = info.shape[-1]
     row_bytes = info.nbytes // n_rows
-    step = max(limit // row_bytes // PANEL_ROWS, 1) * PANEL_ROWS
+    step = max(limit // row_bytes // panel_rows, 1) * panel_rows
     if info.nbytes <= limit or len(info.shape) != 2:
         return {}
     parts = {}

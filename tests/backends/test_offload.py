@@ -21,6 +21,7 @@ from oxillama_web import (
     UnsupportedModelError,
 )
 from oxillama_web.architectures import build_model
+from oxillama_web.backends.kernels.abi import PANEL_ROWS
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.plan.weight_chunks import cut, paged_weights, split_large_products
 
@@ -205,7 +206,7 @@ def test_a_file_that_goes_short_is_one_error_and_leaves_no_thread(
 @settings(max_examples=30, deadline=None)
 def test_segments_cover_the_plan_once(llama: Path, limit: int) -> None:
     gguf = GGUFFile(llama.read_bytes())
-    plan = split_large_products(build_model(gguf)[1], limit)
+    plan = split_large_products(build_model(gguf)[1], limit, PANEL_ROWS)
     paged = paged_weights(plan, ())
     segments = cut(plan, paged, limit)
     assert [s.first_op for s in segments] == [

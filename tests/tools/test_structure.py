@@ -68,6 +68,14 @@ def test_python_modules_that_import_each_other(tree: Path, text: str) -> None:
     ]
 
 
+def test_folders_that_import_each_other(tree: Path) -> None:
+    write(tree, "oxillama_web/plan/lora.py", "from ..backends.api import A\n")
+    write(tree, "oxillama_web/backends/api.py", "")
+    assert list(check(tree)) == [
+        "folders of oxillama_web import each other: backends -> plan -> backends"
+    ]
+
+
 def test_c_units_that_include_each_other(tree: Path) -> None:
     write(tree, "kernels_c/run/graph.c", '#include "run/graph.h"\n')
     write(tree, "kernels_c/run/graph.h", '#include "ops/rope.h"\n')
