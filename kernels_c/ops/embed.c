@@ -12,7 +12,7 @@ static void dequantize_column(const ox_format f, const uint8_t *column, uint32_t
     const uint32_t v = row / VF, lane = row % VF;
     for (uint32_t sub = 0; sub < format_sub_blocks(f); sub++, tile += ready_tile_bytes(f)) {
         for (int group = 0; group < 8; group++) {
-            const uint32_t part = sub * f.halves + (f.halves == 2 ? (uint32_t)group / 4 : 0);
+            const uint32_t part = sub * f.n_scales + (f.n_scales == 2 ? (uint32_t)group / 4 : 0);
             const float d = scales.d[part][row];
             const float m = format_has_min(f) ? scales.m[part][row] : 0.0f;
             uint8_t u[4 * VF];
@@ -32,7 +32,7 @@ static void dequantize_row(const ox_format f, const ox_tensor *tensor, uint32_t 
     const uint64_t row_bytes = format_row_bytes(f, tensor->n_in);
     const uint32_t panel = row / PANEL;
     const int packed = tensor->packed && panel < tensor->n_out / PANEL;
-    uint8_t column[PANEL * OX_LARGEST_BLOCK];
+    uint8_t column[PANEL * OX_MAX_BLOCK_BYTES];
     for (uint32_t c = 0; c < tensor->n_in / f.block; c++) {
         if (packed) {
             const uint8_t *at = data + panel * PANEL * row_bytes;
@@ -62,9 +62,9 @@ static void float_row(const ox_tensor *tensor, uint32_t row, float scale, float 
 }
 
 static void any_row(const ox_tensor *tensor, uint32_t row, float scale, float *to) {
-    ox_format format;
-    if (ox_find_format(tensor->format, &format)) {
-        dequantize_row(format, tensor, row, scale, to);
+    const ox_format *format = ox_find_format(tensor->format);
+    if (format) {
+        dequantize_row(*format, tensor, row, scale, to);
     } else {
         float_row(tensor, row, scale, to);
     }

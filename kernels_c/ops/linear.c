@@ -6,12 +6,10 @@
 #include "quant/repack.h"
 
 uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
-    ox_format format;
-    if (!ox_find_format(weight->format, &format))
-        return ox_linear_float_local_bytes(weight, n_rows);
-    const uint64_t panel = PANEL * format_row_bytes(format, weight->n_in);
-    const uint64_t unpacked =
-        n_rows > OX_GEMV_TOKENS ? ox_unpacked_bytes(&format, weight->n_in) : 0;
+    const ox_format *format = ox_find_format(weight->format);
+    if (!format) return ox_linear_float_local_bytes(weight, n_rows);
+    const uint64_t panel = PANEL * format_row_bytes(*format, weight->n_in);
+    const uint64_t unpacked = n_rows > OX_GEMV_TOKENS ? ox_unpacked_bytes(format, weight->n_in) : 0;
     return ox_align64(panel) + unpacked;
 }
 
@@ -107,14 +105,14 @@ static void multiply_quantized(const ox_run *run, ox_queue *queue, const ox_prod
 
 void ox_multiply(const ox_run *run, ox_queue *queue, const ox_product *product,
                  uint8_t *quantized) {
-    ox_format format;
-    if (!ox_find_format(product->weight->format, &format)) {
+    const ox_format *format = ox_find_format(product->weight->format);
+    if (!format) {
         ox_linear_float(run, queue, product);
         return;
     }
     const ox_activations acts =
         ox_activations_at(quantized, product->weight->n_in, product->n_rows);
-    multiply_quantized(run, queue, product, &format, &acts);
+    multiply_quantized(run, queue, product, format, &acts);
 }
 
 /* dst[t][column .. column + n_out) = weight @ src[t] (+ bias) */

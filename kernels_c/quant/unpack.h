@@ -4,12 +4,18 @@
 
 #include "quant/formats.h"
 
-/* The u of four consecutive weights, a byte each, of vector v's rows. */
+static const uint8_t IQ4_VALUES[16] = {129, 152, 173, 191, 207, 221, 234, 246,
+                                       1,   13,  25,  38,  53,  69,  89,  113}; /* int8 */
+
+/* 12 + 2 x, for the E2M1 floats 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives */
+static const uint8_t FP4_VALUES[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
+/* The q of four consecutive weights, a byte each, of the rows of vector v. */
 V_INLINE vu8 tile_group(const ox_format f, const uint8_t *tile, int group, int v) {
     const uint8_t *t = tile + v * (GROUP_BYTES / VECTORS);
     const vu8 nibble = vb_splat(0x0f);
     if (f.bits == 8) return vb_load(t + GROUP_BYTES * group);
-    if (f.bits == 1) { /* -1 or 1, with the offset 0 or 2 */
+    if (f.bits == 1) { /* 0 or 2; -1 or 1 after the offset is subtracted */
         const vu8 plane = vb_load(t);
         return vb_and(group >= 1 ? vb_shr(plane, group - 1) : vb_shl(plane, 1), vb_splat(0x02));
     }
@@ -24,8 +30,8 @@ V_INLINE vu8 tile_group(const ox_format f, const uint8_t *tile, int group, int v
     }
     const vu8 pair = vb_load(t + GROUP_BYTES * (group & 3));
     const vu8 low = vb_and(group >= 4 ? vb_shr(pair, 4) : pair, nibble);
-    if (f.codes == CODES_IQ4) return vb_lookup16(low, IQ4_VALUES);
-    if (f.codes == CODES_FP4) return vb_lookup16(low, FP4_VALUES);
+    if (f.coding == CODING_IQ4) return vb_lookup16(low, IQ4_VALUES);
+    if (f.coding == CODING_FP4) return vb_lookup16(low, FP4_VALUES);
     if (f.bits == 4) return low;
     if (f.bits == 5) {
         const vu8 plane = vb_load(t + 4 * GROUP_BYTES);
@@ -38,15 +44,15 @@ V_INLINE vu8 tile_group(const ox_format f, const uint8_t *tile, int group, int v
     return vb_or(low, vb_and(high, vb_splat(0x30)));
 }
 
-/* The scales of a whole block of a panel: d[i] and m[i] for the i-th part (32 or 16 weights). */
+/* The scales of a column of a panel: d[i] and m[i] for the i-th 32 or 16 weights. */
 typedef struct ox_panel_scales {
     float d[16][PANEL];
-    float m[16][PANEL];
+    float m[16][PANEL]; /* added to d * q */
 } ox_panel_scales;
 
-/* Six-bit factors of Q4_K and Q5_K, as in ggml's get_scale_min_k4. */
-V_INLINE void unpack_k_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL],
-                               uint8_t (*mn)[PANEL]) {
+/* 6-bit sub-scales and sub-minima of Q4_K and Q5_K, as in ggml's get_scale_min_k4. */
+V_INLINE void unpack_k_scales(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL],
+                              uint8_t (*mn)[PANEL]) {
     for (int j = 0; j < 4; j++) {
         for (int r = 0; r < PANEL; r++) {
             sc[j][r] = q[j][r] & 63;
@@ -57,7 +63,7 @@ V_INLINE void unpack_k_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL],
     }
 }
 
-V_INLINE void unpack_q3_k_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL]) {
+V_INLINE void unpack_q3_k_scales(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL]) {
     for (int j = 0; j < 4; j++) {
         for (int r = 0; r < PANEL; r++) {
             const int a = q[j][r], b = q[j + 4][r], high = q[j + 8][r];
@@ -70,7 +76,7 @@ V_INLINE void unpack_q3_k_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL
 }
 
 /* bytes: scales_h (2), scales_l (4) */
-V_INLINE void unpack_iq4_xs_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL]) {
+V_INLINE void unpack_iq4_xs_scales(const uint8_t (*q)[PANEL], uint8_t (*sc)[PANEL]) {
     for (int j = 0; j < 2; j++) {
         for (int r = 0; r < PANEL; r++) {
             const int high = q[j][r], a = q[2 + 2 * j][r], b = q[3 + 2 * j][r];
@@ -82,7 +88,7 @@ V_INLINE void unpack_iq4_xs_factors(const uint8_t (*q)[PANEL], uint8_t (*sc)[PAN
     }
 }
 
-/* 2^(exponent - 128): halved, because the values of MXFP4 are doubled. */
+/* 2^(exponent - 128): half the scale, because the values of MXFP4 are doubled. */
 V_INLINE void load_e8m0_panel(const uint8_t *exponents, vf32 *d) {
     uint32_t bits[PANEL];
     for (int r = 0; r < PANEL; r++) {
@@ -92,9 +98,9 @@ V_INLINE void load_e8m0_panel(const uint8_t *exponents, vf32 *d) {
     for (int v = 0; v < VECTORS; v++) d[v] = v_load((const float *)(const void *)(bits + v * VF));
 }
 
-/* A float of 4 exponent and 3 mantissa bits; 0x7f, no number, is zero, and the highest bit means
- * nothing. Multiplying moves the exponent's bias from 7 to 127, and halves, because the values of
- * NVFP4 are doubled. */
+/* A float of 4 exponent and 3 mantissa bits. NaN, 0x7f, is read as 0, and the highest bit has no
+ * meaning. The multiplication changes the exponent's bias from 7 to 127, and halves the value,
+ * because those of NVFP4 are doubled. */
 V_INLINE void load_e4m3_panel(const uint8_t *codes, vf32 *d) {
     float values[PANEL];
     for (int r = 0; r < PANEL; r++) {
@@ -104,7 +110,7 @@ V_INLINE void load_e4m3_panel(const uint8_t *codes, vf32 *d) {
     for (int v = 0; v < VECTORS; v++) d[v] = v_load(values + v * VF);
 }
 
-/* d of IQ1_M: its nibbles are the highest of four words. */
+/* d of IQ1_M, whose nibbles are the highest ones of four words. */
 V_INLINE void load_iq1_m_panel(const uint8_t (*bytes)[PANEL], vf32 *d) {
     uint16_t halves[PANEL];
     for (int r = 0; r < PANEL; r++) {
@@ -114,7 +120,7 @@ V_INLINE void load_iq1_m_panel(const uint8_t (*bytes)[PANEL], vf32 *d) {
     v_load_f16_panel((const uint8_t *)halves, d);
 }
 
-/* d of a panel's 16 rows. */
+/* d of the 16 rows of a column. */
 V_INLINE void load_d(const ox_format f, const uint8_t *column, vf32 *d) {
     if (f.scales == SCALES_F32) {
         for (int v = 0; v < VECTORS; v++)
@@ -126,9 +132,28 @@ V_INLINE void load_d(const ox_format f, const uint8_t *column, vf32 *d) {
     } else {
         v_load_f16_panel(column, d);
     }
-    const float unit = f.scales == SCALES_ODD_4 ? 0.25f : 0.125f;
     if (f.scales < SCALES_ODD_4) return;
+    const float unit = f.scales == SCALES_ODD_4 ? 0.25f : 0.125f;
     for (int v = 0; v < VECTORS; v++) d[v] = v_mul(d[v], v_splat(unit));
+}
+
+/* The sub-scales of a column, [i] for the i-th 32 or 16 weights, and in the same way sub-minima.
+ * bytes: as they are stored. Returns the sub-scales, which may need no unpacking into sc. */
+V_INLINE const uint8_t (*unpack_sub_scales(const ox_format f, const uint8_t (*bytes)[PANEL],
+                                           uint8_t (*sc)[PANEL], uint8_t (*mn)[PANEL])) [PANEL] {
+    if (f.scales == SCALES_Q6_K) return bytes;
+    if (f.scales == SCALES_K) unpack_k_scales(bytes, sc, mn);
+    if (f.scales == SCALES_Q3_K) unpack_q3_k_scales(bytes, sc);
+    if (f.scales == SCALES_IQ4_XS) unpack_iq4_xs_scales(bytes, sc);
+    if (f.scales == SCALES_Q2_K) {
+        for (int j = 0; j < 16; j++) {
+            for (int r = 0; r < PANEL; r++) {
+                sc[j][r] = bytes[j][r] & 15;
+                mn[j][r] = bytes[j][r] >> 4;
+            }
+        }
+    }
+    return (const uint8_t (*)[PANEL])sc;
 }
 
 V_INLINE void panel_scales(const ox_format f, const uint8_t *column, ox_panel_scales *out) {
@@ -144,27 +169,18 @@ V_INLINE void panel_scales(const ox_format f, const uint8_t *column, ox_panel_sc
     v_load_f16_panel(column + (format_has_min(f) ? 2 * PANEL : 0), m);
     const uint8_t (*bytes)[PANEL] =
         (const uint8_t (*)[PANEL])(column + (format_has_min(f) ? 4 : 2) * PANEL);
-    uint8_t sc[16][PANEL], mn[16][PANEL];
-    const int n = f.block / 32 * f.halves;
-    if (f.scales == SCALES_K) unpack_k_factors(bytes, sc, mn);
-    if (f.scales == SCALES_Q6_K) __builtin_memcpy(sc, bytes, sizeof sc);
-    if (f.scales == SCALES_Q3_K) unpack_q3_k_factors(bytes, sc);
-    if (f.scales == SCALES_IQ4_XS) unpack_iq4_xs_factors(bytes, sc);
-    if (f.scales == SCALES_Q2_K) {
-        for (int j = 0; j < 16; j++) {
-            for (int r = 0; r < PANEL; r++) {
-                sc[j][r] = bytes[j][r] & 15;
-                mn[j][r] = bytes[j][r] >> 4;
-            }
-        }
-    }
+    uint8_t room[16][PANEL], mn[16][PANEL];
+    const uint8_t (*sc)[PANEL] = unpack_sub_scales(f, bytes, room, mn);
+    const int n = f.block / 32 * f.n_scales;
+    const int is_signed =
+        f.scales == SCALES_Q6_K || f.scales == SCALES_Q3_K || f.scales == SCALES_IQ4_XS;
     for (int i = 0; i < n; i++) {
         for (int v = 0; v < VECTORS; v++) {
             vf32 di = d[v], mi = m[v];
             if (f.scales == SCALES_K || f.scales == SCALES_Q2_K) {
                 di = v_mul(di, v_load_u8(sc[i] + v * VF));
                 mi = v_sub(v_zero(), v_mul(mi, v_load_u8(mn[i] + v * VF)));
-            } else if (f.scales >= SCALES_Q6_K) {
+            } else if (is_signed) {
                 di = v_mul(di, v_load_i8(sc[i] + v * VF));
             }
             v_store(out->d[i] + v * VF, di);
