@@ -91,7 +91,7 @@ typedef struct ox_model {
     uint32_t n_ops;
     uint32_t n_kv_layers;
     uint32_t page_tokens; /* positions in a page, a power of two, at least OX_KEY_TILE */
-    uint32_t kv_format;   /* ggml type number: 0 F32, 1 F16, 8 Q8_0 */
+    uint32_t kv_format;   /* ggml type number: F32, F16 or Q8_0 */
     uint32_t reserved;
     uint64_t page_bytes;
 } ox_model;

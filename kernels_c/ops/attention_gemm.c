@@ -105,18 +105,18 @@ V_INLINE void multiply_rows(const ox_tile_product *p, const int rows, const int 
             NAME##_4(p);                                                                           \
         }                                                                                          \
     }
-X(multiply_f32, CACHED_F32)
-X(multiply_f16, CACHED_F16)
-X(multiply_q8_0, CACHED_Q8_0)
+X(multiply_f32, OX_F32)
+X(multiply_f16, OX_F16)
+X(multiply_q8_0, OX_Q8_0)
 #undef X
 #undef NOINLINE_ROWS
 
 void ox_multiply_tile(const ox_tile_product *p, uint32_t format) {
     switch (format) {
-    case CACHED_F32:
+    case OX_F32:
         multiply_f32(p);
         break;
-    case CACHED_F16:
+    case OX_F16:
         multiply_f16(p);
         break;
     default:
@@ -135,13 +135,13 @@ V_INLINE void load_all(const uint8_t *from, uint32_t n, const uint32_t format, f
 
 void ox_load_cached(const uint8_t *from, uint32_t n, uint32_t format, float *to) {
     switch (format) {
-    case CACHED_F32:
-        load_all(from, n, CACHED_F32, to);
+    case OX_F32:
+        load_all(from, n, OX_F32, to);
         break;
-    case CACHED_F16:
-        load_all(from, n, CACHED_F16, to);
+    case OX_F16:
+        load_all(from, n, OX_F16, to);
         break;
     default:
-        load_all(from, n, CACHED_Q8_0, to);
+        load_all(from, n, OX_Q8_0, to);
     }
 }

@@ -20,7 +20,7 @@ typedef struct ox_tile_product {
     int add;
 } ox_tile_product;
 
-/* A row's result does not depend on how many rows there are. format: CACHED_F32 ... */
+/* A row's result does not depend on how many rows there are. format: OX_F32 ... */
 void ox_multiply_tile(const ox_tile_product *product, uint32_t format);
 
 /* n cached values as float32, as load_cached gives them. */

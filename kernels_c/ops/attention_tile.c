@@ -213,17 +213,17 @@ void ox_attend_keys(const ox_attention_tile *t, uint32_t first_key, uint32_t n_k
     uint8_t *keys = key_tile_at(model, layer, t->sequence, t->kv_head, first_key);
     uint8_t *values = value_tile_at(model, layer, t->sequence, t->kv_head, first_key);
     const uint8_t *k_scales = NULL, *v_scales = NULL;
-    if (format == CACHED_Q8_0) {
+    if (format == OX_Q8_0) {
         k_scales = cached_scales(keys, layer->k_dim);
         v_scales = cached_scales(values, layer->v_dim);
     }
     prefetch(values, (size_t)n_keys * layer->v_dim * bytes);
-    const int straight = t->n_rows <= MAX_STRAIGHT_ROWS || format == CACHED_F32;
+    const int straight = t->n_rows <= MAX_STRAIGHT_ROWS || format == OX_F32;
     if (straight) {
         multiply_keys(t, first_key, keys, k_scales, format);
     } else {
         ox_load_cached(keys, layer->k_dim * KEYS, format, t->keys);
-        multiply_keys(t, first_key, (const uint8_t *)t->keys, k_scales, CACHED_F32);
+        multiply_keys(t, first_key, (const uint8_t *)t->keys, k_scales, OX_F32);
     }
     for (uint32_t r = 0; r < t->n_rows; r++) online_softmax(t, r, first_key);
     if (next_key) {
@@ -234,7 +234,6 @@ void ox_attend_keys(const ox_attention_tile *t, uint32_t first_key, uint32_t n_k
         multiply_values(t, first_key, values, t->v_stride, v_scales, format);
     } else {
         load_values(t, values, n_keys, format);
-        multiply_values(t, first_key, (const uint8_t *)t->values, t->v_stride, v_scales,
-                        CACHED_F32);
+        multiply_values(t, first_key, (const uint8_t *)t->values, t->v_stride, v_scales, OX_F32);
     }
 }

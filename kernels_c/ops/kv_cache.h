@@ -8,19 +8,19 @@
 #define OX_KV_CACHE_H
 
 #include "internal.h"
-#include "simd/simd.h"
+#include "quant/formats.h"
 
-enum { CACHED_F32 = 0, CACHED_F16 = 1, CACHED_Q8_0 = 8, CACHED_BLOCK = 32, KEYS = OX_KEY_TILE };
+enum { CACHED_BLOCK = 32, KEYS = OX_KEY_TILE };
 
 static inline uint32_t cached_value_bytes(uint32_t format) {
-    return format == CACHED_F32 ? 4 : format == CACHED_F16 ? 2 : 1;
+    return format == OX_F32 ? 4 : format == OX_F16 ? 2 : 1;
 }
 
 /* Bytes of a tile: KEYS positions of one head, dim values each. */
 static inline uint64_t cached_tile_bytes(uint32_t format, uint32_t dim) {
     const uint64_t values = (uint64_t)KEYS * dim * cached_value_bytes(format);
     const uint64_t blocks = ((uint64_t)dim + CACHED_BLOCK - 1) / CACHED_BLOCK;
-    return format == CACHED_Q8_0 ? values + 2 * KEYS * blocks : values;
+    return format == OX_Q8_0 ? values + 2 * KEYS * blocks : values;
 }
 
 /* The tile of a head that contains a position, dim values wide. offset: of the layer's keys or
@@ -59,14 +59,14 @@ static inline uint8_t *cached_scales(uint8_t *tile, uint32_t dim) { return tile 
 /* Cached values as float32, in multiples of cached_unit; the integers of Q8_0. float16 values are
  * finite and never subnormal (see kv_store.c), so v_load_f16_rescaled is exact. */
 V_INLINE vf32 load_cached(const uint8_t *p, const uint32_t format) {
-    if (format == CACHED_Q8_0) return v_load_i8(p);
-    return format == CACHED_F16 ? v_load_f16_rescaled(p) : v_load((const float *)(const void *)p);
+    if (format == OX_Q8_0) return v_load_i8(p);
+    return format == OX_F16 ? v_load_f16_rescaled(p) : v_load((const float *)(const void *)p);
 }
-V_INLINE float cached_unit(uint32_t format) { return format == CACHED_F16 ? V_F16_RESCALE : 1.0f; }
+V_INLINE float cached_unit(uint32_t format) { return format == OX_F16 ? V_F16_RESCALE : 1.0f; }
 
 V_INLINE float load_cached_one(const uint8_t *p, const uint32_t format) {
-    if (format == CACHED_Q8_0) return (float)(int8_t)*p;
-    return format == CACHED_F16 ? v_f16_to_f32(v_load_u16(p)) : v_float_of_bits(v_load_u32(p));
+    if (format == OX_Q8_0) return (float)(int8_t)*p;
+    return format == OX_F16 ? v_f16_to_f32(v_load_u16(p)) : v_float_of_bits(v_load_u32(p));
 }
 
 #endif

@@ -19,7 +19,7 @@ static void load_key(uint8_t *tile, uint32_t position, uint32_t dim, uint32_t fo
     const uint32_t bytes = cached_value_bytes(format);
     for (uint32_t i = 0; i < dim; i++) {
         key[i] = load_cached_one(tile + value_at(position, i, dim, KEYS) * bytes, format);
-        if (format == CACHED_Q8_0) {
+        if (format == OX_Q8_0) {
             key[i] *= v_f16_to_f32(v_load_u16(scale_at(tile, position, i, dim)));
         }
     }
@@ -34,7 +34,7 @@ static void move_cached(uint8_t *from, uint32_t from_position, uint8_t *to, uint
                           from + value_at(from_position, i, dim, stride) * bytes,
                           (size_t)run * bytes);
     }
-    if (format != CACHED_Q8_0) return;
+    if (format != OX_Q8_0) return;
     for (uint32_t i = 0; i < dim; i += CACHED_BLOCK) {
         __builtin_memcpy(scale_at(to, to_position, i, dim), scale_at(from, from_position, i, dim),
                          2);

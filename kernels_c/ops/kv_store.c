@@ -50,7 +50,7 @@ void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t for
                      uint32_t position, uint8_t *tile) {
     const uint32_t in_tile = position % KEYS, first = stride == 1 ? in_tile * dim : in_tile;
     uint8_t *to = tile + (size_t)first * cached_value_bytes(format);
-    if (format == CACHED_Q8_0) {
+    if (format == OX_Q8_0) {
         uint8_t *scales = cached_scales(tile, dim) + 2 * in_tile;
         for (uint32_t i = 0; i < dim; i += CACHED_BLOCK, scales += 2 * KEYS) {
             const uint32_t n = dim - i < CACHED_BLOCK ? dim - i : CACHED_BLOCK;
@@ -58,7 +58,7 @@ void ox_store_cached(const float *x, uint32_t dim, uint32_t stride, uint32_t for
         }
         return;
     }
-    if (format == CACHED_F16) {
+    if (format == OX_F16) {
         store_f16(x, dim, stride, to);
         return;
     }

@@ -3,6 +3,7 @@
 #define OX_OPERANDS_H
 
 #include "ops/ops.h"
+#include "quant/formats.h"
 
 /* Reads the operands of an operation as the struct of its kind, and tells how many they are. */
 #define OX_OPERANDS(NAME)                                                                          \
@@ -72,7 +73,7 @@ static inline int32_t ox_is_divided(const ox_buffer *dst) { return dst && !dst->
 
 /* A float32 vector of n values. */
 static inline int32_t ox_is_vector(const ox_tensor *tensor, uint32_t n) {
-    return tensor && tensor->format == 0 && tensor->n_out == 1 && tensor->n_in == n &&
+    return tensor && tensor->format == OX_F32 && tensor->n_out == 1 && tensor->n_in == n &&
            tensor->bytes == (uint64_t)n * sizeof(float) && tensor->data != 0;
 }
 

@@ -6,7 +6,7 @@
 static int32_t check_kv_layout(const ox_model *model) {
     const uint32_t format = model->kv_format;
     if (model->n_kv_layers == 0) return 1;
-    if (format != CACHED_F32 && format != CACHED_F16 && format != CACHED_Q8_0) return 0;
+    if (format != OX_F32 && format != OX_F16 && format != OX_Q8_0) return 0;
     if (model->page_tokens < OX_KEY_TILE || model->page_tokens > 1u << 16 ||
         (model->page_tokens & (model->page_tokens - 1)) || model->page_bytes > 1ull << 48) {
         return 0;
