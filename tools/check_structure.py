@@ -32,8 +32,11 @@ CODE_FOLDERS = (PACKAGE, "kernels_c", "web", "tests", "tools", "bench")
 CODE_SUFFIXES = (".py", ".c", ".h", ".js", ".mjs", ".css", ".html", ".sh")
 # Files that may be longer, and why.
 LONG_FILES: dict[str, str] = {}
-# What rewrites plans looks for some operations.
-PASSES = {f"{PACKAGE}/plan/{name}.py" for name in ("barriers", "kv_shift", "lora", "weight_chunks")}
+# What rewrites plans, or runs parts of them, looks for some operations.
+PASSES = [
+    *(f"{PACKAGE}/plan/{name}.py" for name in ("barriers", "kv_shift", "lora", "weight_chunks")),
+    f"{PACKAGE}/backends/kernels/paging.py",
+]
 # Formats that more files name: those of floats, those that the cache has too, the one by which a
 # library is tested, and those whose vectors are in codebooks.
 COMMON_FORMATS = re.compile(r"I\d+|B?F\d+|Q8_0|Q4_0|IQ[123]_.*")
