@@ -83,6 +83,7 @@ model: $(STAMPS)/venv
 test-data: model
 	@$(PYTHON) -m oxillama_web fetch gemma-3-270m >/dev/null
 	@$(PYTHON) tools/get_test_wheels.py >/dev/null
+	@$(PYTHON) tools/get_pyodide_build.py >/dev/null || true
 	@$(PYTHON) tools/get_test_tokenizers.py >/dev/null
 	@$(PYTHON) tools/get_test_vocabularies.py >/dev/null
 

@@ -85,7 +85,9 @@ pyodide_base_wheel() {
       "run ./build_wasm.sh without --pyodide-build to make the same wheel" >&2
     exit 1
   fi
-  OXILLAMA_KERNELS_BUILD=skip pyodide build . --outdir "$BASE"
+  # ziglang compiles the kernels, so Emscripten need not be here; .pyodide_build is its scratch folder
+  OXILLAMA_KERNELS_BUILD=skip SKIP_EMSCRIPTEN_VERSION_CHECK=1 pyodide build . --outdir "$BASE" >&2
+  rm -rf .pyodide_build
 }
 
 runtime() {

@@ -6,10 +6,14 @@ import base64
 import csv
 import hashlib
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import get_pyodide_build
 import pytest
 from browser_helpers import TINY, serving
 from get_test_wheels import MICROPIP, NUMPY, PACKAGING, get_test_wheels
@@ -49,6 +53,37 @@ def test_the_wheel_holds_the_package_and_its_kernels(wheel: Path) -> None:
     # micropip would look for what is required unconditionally, and a page has no NumPy
     required = re.findall(r"^Requires-Dist: (.*)$", metadata, re.MULTILINE)
     assert [r for r in required if "extra ==" not in r and "emscripten" not in r] == []
+
+
+@pytest.mark.slow
+def test_pyodide_build_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    python = get_pyodide_build.find_python()
+    if python is None:
+        pytest.skip("pyodide-build needs a newer Python than those that are here")
+    environment = get_pyodide_build.get_pyodide_build(python)
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    for name in files.stdout.decode().split("\0")[:-1]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "node_modules").symlink_to(ROOT / "node_modules")
+    # nothing is compiled or downloaded twice
+    for name in ("wasm-kernels", "pool-kernels", "template-wheels", "snapshots"):
+        shutil.copytree(ROOT / "build" / name, tmp_path / "build" / name)
+    done = subprocess.run(
+        ["./build_wasm.sh", "--pyodide-build"],
+        cwd=tmp_path,
+        env={**environment, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (other,) = (tmp_path / "dist").iterdir()
+    assert other.name == wheel.name
+    with zipfile.ZipFile(wheel) as ours, zipfile.ZipFile(other) as theirs:
+        assert sorted(ours.namelist()) == sorted(theirs.namelist())
+        for name in ours.namelist():
+            assert ours.read(name) == theirs.read(name), name
 
 
 def test_the_record_matches_the_files(wheel: Path) -> None:
