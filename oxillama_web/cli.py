@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ChatTemplateError, InvalidRequestError, OxiLlamaError
+from .sampling import SamplerConfig
 
 if TYPE_CHECKING:
     from .config import EngineConfig
     from .engine import InferenceEngine
     from .inference.generation import GenerationEvent
-    from .sampling import SamplerConfig
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -146,11 +146,9 @@ def _model_path(model: str) -> Path:
 
 
 def _sampler(options: argparse.Namespace) -> SamplerConfig:
-    from .sampling import SamplerConfig
-
     schema = _text(options.json_schema)
     return SamplerConfig(
-        **{name: getattr(options, name) for name, *_ in _SAMPLING},
+        **{name: getattr(options, name) for name in _SAMPLING},
         stop=tuple(options.stop),
         grammar=_text(options.grammar),
         json_schema=schema or ({"type": "object"} if options.json else None),
@@ -266,7 +264,9 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     form.add_argument("--json-schema", metavar="FILE", help="the answer follows the schema")
     form.add_argument("--grammar", metavar="FILE", help="the answer follows this GBNF grammar")
     sampling = command.add_argument_group("which token comes next", "docs/sampling.md tells more")
-    for name, value, explanation in _SAMPLING:
+    defaults = SamplerConfig()
+    for name, explanation in _SAMPLING.items():
+        value = getattr(defaults, name)
         sampling.add_argument(
             f"--{name.replace('_', '-')}",
             type=type(value),
@@ -276,22 +276,22 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
         )
 
 
-# Fields of SamplerConfig with its defaults: --help is faster without importing it.
-_SAMPLING: tuple[tuple[str, float, str], ...] = (
-    ("temperature", 0.7, "higher varies more; 0 takes the most probable token"),
-    ("top_k", 40, "keep this many of the most probable; 0 keeps all"),
-    ("top_p", 0.9, "keep the most probable that sum to this; 1 keeps all"),
-    ("min_p", 0.0, "keep those this fraction as probable as the first; 0 keeps all"),
-    ("typical_p", 1.0, "keep those of about the expected surprisal; 1 keeps all"),
-    ("repetition_penalty", 1.1, "against recent tokens; 1 is off"),
-    ("repetition_penalty_window", 64, "how many tokens are recent"),
-    ("frequency_penalty", 0.0, "against recent tokens, for each occurrence; 0 is off"),
-    ("presence_penalty", 0.0, "against recent tokens, once; 0 is off"),
-    ("dry_multiplier", 0.0, "against repeated phrases, about 0.8; 0 is off"),
-    ("xtc_threshold", 0.0, "drop all but the last of those this probable; 0 is off"),
-    ("xtc_probability", 0.5, "how often"),
-    ("dynatemp_range", 0.0, "let the temperature vary by this much; 0 is off"),
-    ("mirostat", 0, "1 or 2 keep the surprisal even, instead of filters; 0 is off"),
-    ("mirostat_tau", 5.0, "the target surprisal, in bits"),
-    ("mirostat_eta", 0.1, "the learning rate"),
-)
+# Fields of SamplerConfig, and what they do.
+_SAMPLING = {
+    "temperature": "higher varies more; 0 takes the most probable token",
+    "top_k": "keep this many of the most probable; 0 keeps all",
+    "top_p": "keep the most probable that sum to this; 1 keeps all",
+    "min_p": "keep those this fraction as probable as the first; 0 keeps all",
+    "typical_p": "keep those of about the expected surprisal; 1 keeps all",
+    "repetition_penalty": "against recent tokens; 1 is off",
+    "repetition_penalty_window": "how many tokens are recent",
+    "frequency_penalty": "against recent tokens, for each occurrence; 0 is off",
+    "presence_penalty": "against recent tokens, once; 0 is off",
+    "dry_multiplier": "against repeated phrases, about 0.8; 0 is off",
+    "xtc_threshold": "drop all but the last of those this probable; 0 is off",
+    "xtc_probability": "how often",
+    "dynatemp_range": "let the temperature vary by this much; 0 is off",
+    "mirostat": "1 or 2 keep the surprisal even, instead of filters; 0 is off",
+    "mirostat_tau": "the target surprisal, in bits",
+    "mirostat_eta": "the learning rate",
+}
