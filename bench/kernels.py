@@ -25,40 +25,21 @@ from kernels_c import build
 from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels.lowering import row_format
 from oxillama_web.backends.kernels.memory import Memory
+from oxillama_web.gguf.types import GGMLType
 from oxillama_web.plan.operations import Linear, Quantize
 from tools.chromium import FLAGS, find_chromium
 
-# ggml type, weights in a block, bytes in a block, where its scales have their highest bits
-FORMATS: dict[str, tuple[int, int, int, list[int]]] = {
-    "Q4_0": (2, 32, 18, [1]),
-    "Q4_1": (3, 32, 20, [1, 3]),
-    "Q5_0": (6, 32, 22, [1]),
-    "Q5_1": (7, 32, 24, [1, 3]),
-    "Q8_0": (8, 32, 34, [1]),
-    "Q2_K": (10, 256, 84, [81, 83]),
-    "Q3_K": (11, 256, 110, [109]),
-    "Q4_K": (12, 256, 144, [1, 3]),
-    "Q5_K": (13, 256, 176, [1, 3]),
-    "Q6_K": (14, 256, 210, [209]),
-    "IQ4_NL": (20, 32, 18, [1]),
-    "IQ4_XS": (23, 256, 136, [1]),
-    "IQ1_S": (19, 256, 50, [1]),
-    "IQ1_M": (29, 256, 56, [55]),
-    "IQ2_XXS": (16, 256, 66, [1]),
-    "IQ2_XS": (17, 256, 74, [1]),
-    "IQ2_S": (22, 256, 82, [1]),
-    "IQ3_XXS": (18, 256, 98, [1]),
-    "IQ3_S": (21, 256, 110, [1]),
-    "TQ1_0": (34, 256, 54, [53]),
-    "TQ2_0": (35, 256, 66, [65]),
-    "MXFP4": (39, 32, 17, [0]),
-    "NVFP4": (40, 64, 36, [0, 1, 2, 3]),
-    "Q1_0": (41, 128, 18, [1]),
-    "Q8_1": (9, 32, 36, [1, 3]),
-    "Q8_K": (15, 256, 292, [3]),
-    "F32": (0, 1, 4, []),
-    "F16": (1, 1, 2, []),
-    "BF16": (30, 1, 2, []),
+FORMATS = {
+    known.name: known
+    for known in GGMLType
+    if known.block_size > 1 or known.name in ("F32", "F16", "BF16")
+}
+# the bytes of a block that hold the highest bits of its scales, where that is not byte 1 alone
+SCALES = {
+    **{"Q4_1": [1, 3], "Q5_1": [1, 3], "Q8_1": [1, 3], "Q4_K": [1, 3], "Q5_K": [1, 3]},
+    **{"Q2_K": [81, 83], "Q3_K": [109], "Q6_K": [209], "Q8_K": [3], "IQ1_M": [55]},
+    **{"TQ1_0": [53], "TQ2_0": [65], "MXFP4": [0], "NVFP4": [0, 1, 2, 3]},
+    **{"F32": [], "F16": [], "BF16": []},
 }
 SHAPES = [(576, 576), (1536, 576), (576, 1536), (49152, 576)]  # n_out, n_in
 SECONDS = 0.15  # for each figure
@@ -98,7 +79,7 @@ def _heading(tokens: list[int]) -> str:
 
 def _width(name: str, shape: tuple[int, int]) -> tuple[int, int]:
     """Rows that blocks of 256 don't divide become a little shorter."""
-    block = FORMATS[name][1]
+    block = FORMATS[name].block_size
     return shape[0], shape[1] // block * block
 
 
@@ -125,11 +106,10 @@ def _measure_natively(isa: str, name: str, cases: list[Case]) -> list[float]:
 
 def _measure_case(library: ctypes.CDLL, name: str, case: Case) -> float:
     (n_out, n_in), n_tokens = case
-    number, block, block_bytes, scales = FORMATS[name]
-    row_bytes = n_in // block * block_bytes
-    weight = Memory(n_out * row_bytes)
-    weight.view[:] = _row(row_bytes, block_bytes, scales) * n_out
-    tensor = abi.Tensor(weight.address, weight.n_bytes, number, 0, n_in, n_out)
+    row = _row(name, n_in)
+    weight = Memory(n_out * len(row))
+    weight.view[:] = row * n_out
+    tensor = abi.Tensor(weight.address, weight.n_bytes, FORMATS[name].value, 0, n_in, n_out)
     scratch = Memory(library.ox_pack_scratch_bytes(ctypes.byref(tensor)) or 64)
     arguments = [ctypes.c_void_p(scratch.address), ctypes.c_uint64(scratch.n_bytes)]
     assert library.ox_pack(ctypes.byref(tensor), 0, n_out // abi.PANEL_ROWS, *arguments) == 0
@@ -142,7 +122,7 @@ def _measure_case(library: ctypes.CDLL, name: str, case: Case) -> float:
         abi.Buffer(target.address, n_tokens, n_out, 0, 0),
     )
     repeats = _repeats(case)
-    rows = _operations(block) * repeats
+    rows = _operations(FORMATS[name].block_size) * repeats
     operations = ctypes.create_string_buffer(rows, len(rows))
     model = abi.Model(
         tensors=ctypes.addressof(tensor),
@@ -167,8 +147,10 @@ def _measure_case(library: ctypes.CDLL, name: str, case: Case) -> float:
     return n_out * n_in * n_tokens * repeats / best * 1e-9
 
 
-def _row(row_bytes: int, block_bytes: int, scales: list[int]) -> bytes:
-    """Some bits, but scales that are numbers."""
+def _row(name: str, n_in: int) -> bytes:
+    """A row of n_in weights: some bits, but scales that are small numbers."""
+    block_bytes, scales = FORMATS[name].block_bytes, SCALES.get(name, [1])
+    row_bytes = n_in // FORMATS[name].block_size * block_bytes
     row = bytearray(i * 37 % 251 for i in range(row_bytes))
     for block in range(0, row_bytes, block_bytes):
         for offset in scales:
@@ -188,15 +170,14 @@ def _pool_module(isa: str) -> str:
 def _measure_in_chromium(isa: str, name: str, cases: list[Case]) -> list[float]:
     from playwright.sync_api import sync_playwright
 
-    number, block, block_bytes, scales = FORMATS[name]
+    number = FORMATS[name].value
     jobs = []
     for case in cases:
         (n_out, n_in), n_tokens = case
-        row_bytes = n_in // block * block_bytes
-        row = list(_row(row_bytes, block_bytes, scales))
+        row = list(_row(name, n_in))
         jobs.append(
             {"number": number, "row": row, "nOut": n_out, "nIn": n_in, "nTokens": n_tokens}
-            | {"operations": list(_operations(block))}
+            | {"operations": list(_operations(FORMATS[name].block_size))}
             | {"repeats": 5 * _repeats(case), "milliseconds": WASM_SECONDS * 1000}
         )
     source = (Path(__file__).parent / "pages" / "kernels.js").read_text()

@@ -18,6 +18,7 @@ from oxillama_web.backends.kernels import library as executors_library
 from oxillama_web.backends.kernels.lowering import arguments
 from oxillama_web.backends.kernels.memory import Memory
 from oxillama_web.gguf.dequantize import dequantize
+from oxillama_web.gguf.types import GGMLType
 from oxillama_web.plan.operations import Embed, Linear, Quantize
 from oxillama_web.plan.plan import Operation, Role
 
@@ -46,19 +47,10 @@ KERNEL_TESTS = [
 # All threads wait for each other before an operation, whatever the pass.
 EVERY_PASS = abi.BARRIER_MANY | abi.BARRIER_ONE
 
-FLOAT_FORMATS = {"F32": 0, "F16": 1, "BF16": 30}
-QUANTIZED_FORMATS = {
-    name: FORMAT_BY_NAME[name].value
-    for name in (
-        *("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1"),
-        *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K"),
-        *("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS"),
-        *("TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0"),
-    )
-}
-# where a block's float16 scales stand
+FLOAT_FORMATS = {known.name: known.value for known in (GGMLType.F32, GGMLType.F16, GGMLType.BF16)}
+QUANTIZED_FORMATS = {known.name: known.value for known in GGMLType if known.block_size > 1}
+# the bytes of a block at which its float16 scales begin, where that is not the first
 SCALE_OFFSETS = {
-    **{name: (0,) for name in QUANTIZED_FORMATS},
     **{"Q4_1": (0, 2), "Q5_1": (0, 2), "Q8_1": (0, 2), "Q4_K": (0, 2), "Q5_K": (0, 2)},
     **{"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,), "TQ1_0": (52,), "TQ2_0": (64,)},
 }
@@ -147,7 +139,7 @@ def random_weight(
     known = FORMAT_BY_NAME[format_name]
     n_blocks = n_out * n_in // known.block_size
     blocks = rng.integers(0, 256, (n_blocks, known.block_bytes), dtype=np.uint8)
-    for which in range(len(SCALE_OFFSETS[format_name])):
+    for which in range(len(SCALE_OFFSETS.get(format_name, (0,)))):
         put_scale(blocks, format_name, rng.normal(0, scale, n_blocks), which)
     return Weight(format_name, n_out, n_in, blocks)
 
@@ -171,7 +163,7 @@ def put_scale(blocks: np.ndarray, format_name: str, scales: np.ndarray, which: i
                 nibble = (halves.view("<u2") >> 4 * word & 15).astype(np.uint8)
                 blocks[:, 49 + 2 * word] = blocks[:, 49 + 2 * word] & 15 | nibble << 4
         else:
-            offset = SCALE_OFFSETS[format_name][which]
+            offset = SCALE_OFFSETS.get(format_name, (0,))[which]
             blocks[:, offset : offset + 2] = halves[:, None].view(np.uint8)
 
 
