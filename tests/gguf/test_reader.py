@@ -435,7 +435,7 @@ def test_a_broken_header_is_told_before_the_whole_file_is_there(name: str) -> No
                 raise error
             return
         assert model is None
-    raise AssertionError(f"{name} was told by the last byte only")
+    raise AssertionError(f"{name} was found only at the last byte")
 
 
 def test_a_prefix_of_a_file_said_to_be_shorter_is_refused() -> None:

@@ -44,8 +44,8 @@ def test_strings_of_any_kind_are_decoded(
     monkeypatch.setattr(gguf_strings, "_WINDOW_BYTES", n_window_bytes)
     strings = [f"token {i}".encode() for i in range(MANY)]
     strings.insert(MANY // 2, odd)
-    data = b"before" + encoded(strings) + b"behind"
-    view, end = memoryview(data), len(data) - len("behind")
+    data = b"before" + encoded(strings) + b"after"
+    view, end = memoryview(data), len(data) - len("after")
     assert skip(view, 6, len(strings), kernels) == (len(strings), end)
     expected = [string.decode(errors="surrogateescape") for string in strings]
     assert decode(view, 6, end, len(strings), kernels) == expected
@@ -67,14 +67,14 @@ def test_an_impossible_length_ends_the_walk(length: int, kernels: StringKernels 
     assert skip(memoryview(data), 0, 2**40, kernels) == (MANY, 11 * MANY)
 
 
-@given(strings=STRINGS, behind=st.binary(max_size=20), more=st.integers(0, 2**64 - 21))
-@example(strings=[], behind=b"", more=1)
-@example(strings=[b"a"], behind=b"\xff" * 8, more=2)
-@example(strings=[b"a"], behind=b"\xf0" + b"\xff" * 7 + b"xyz", more=1)
+@given(strings=STRINGS, after=st.binary(max_size=20), more=st.integers(0, 2**64 - 21))
+@example(strings=[], after=b"", more=1)
+@example(strings=[b"a"], after=b"\xff" * 8, more=2)
+@example(strings=[b"a"], after=b"\xf0" + b"\xff" * 7 + b"xyz", more=1)
 def test_the_kernel_walks_as_far_as_strings_are_whole(
-    library: ctypes.CDLL, strings: list[bytes], behind: bytes, more: int
+    library: ctypes.CDLL, strings: list[bytes], after: bytes, more: int
 ) -> None:
-    data = encoded(strings) + behind
+    data = encoded(strings) + after
     count, position = 0, 0
     while count < len(strings) + more and position + 8 <= len(data):
         (length,) = struct.unpack_from("<Q", data, position)

@@ -1,4 +1,4 @@
-"""GGUF files whose headers lie: one number of the header is another one."""
+"""GGUF files with a wrong header: one of its numbers is changed."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def random_answer(
     likes: dict[int, float] | None = None,
     **fields: object,
 ) -> bytes | None:
-    """What random logits write; None if it has no end after so many tokens.
+    """Return what random logits write; None if it has no end after `max_tokens`.
 
     `likes`: added to the logits of some tokens.
     """

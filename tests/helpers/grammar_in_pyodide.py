@@ -68,7 +68,7 @@ def compare(engine: InferenceEngine, fields: dict[str, float]) -> dict[str, obje
 
 
 def decode(engine: InferenceEngine, sampler: SamplerConfig) -> tuple[float, float]:
-    """Milliseconds a token, of which so many for sampling; the prompt is not counted."""
+    """Return milliseconds a token, and how many of them sampling takes, without the prompt."""
     engine.reset()
     engine.metrics.reset()
     TimedSampler.seconds = 0.0

@@ -159,7 +159,7 @@ def test_top_p_of_anything(logits: list[float], p: float, temperature: float) ->
 
 
 def test_top_k_finds_the_last_ones(library: ctypes.CDLL) -> None:
-    """Every place in a group of sixteen, and behind the last whole group."""
+    """Every place in a group of sixteen, and after the last whole group."""
     for n in (64, 65, 79, 95):
         for place in range(n):
             logits = np.zeros(n, np.float32)

@@ -37,7 +37,7 @@ def neutral(**changes: object) -> SamplerConfig:
 
 
 def expect(counts: Counter[int], probabilities: dict[int, float]) -> None:
-    """Each token's share lies within five standard deviations; no other token was drawn."""
+    """Each token's share is within five standard deviations; no other token was drawn."""
     n = counts.total()
     assert set(counts) <= set(probabilities)
     for token, p in probabilities.items():

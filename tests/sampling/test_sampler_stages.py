@@ -125,7 +125,7 @@ STAGES: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], list[float]]]
     "eta_cutoff": (by_eta, [3e-4, 0.02, 0.3]),
     "xtc_threshold": (by_xtc, [0.02, 0.1, 0.3]),
 }
-# no two tokens alike: what lies exactly on a bound may fall to either side
+# No two tokens are alike: one exactly at a bound could be kept or dropped.
 VOCABULARIES = {
     "small": np.log(np.array([0.41, 0.04, 0.23, 0.0021, 0.12, 0.0779, 0.07, 0.05])),
     "peaked": np.random.default_rng(1).standard_normal(49_152) * 3.5,
