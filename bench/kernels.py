@@ -26,7 +26,7 @@ from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels.lowering import row_format
 from oxillama_web.backends.kernels.memory import Memory
 from oxillama_web.gguf.types import GGMLType
-from oxillama_web.plan.operations import Linear, Quantize
+from oxillama_web.plan.operations.linear import Linear, Quantize
 from tools.chromium import FLAGS, find_chromium
 
 FORMATS = {

@@ -16,6 +16,7 @@
  * to float32 first.
  */
 #include "ops/attention_tile.h"
+#include "ops/operands.h"
 #include "simd/vmath.h"
 
 enum {
@@ -26,6 +27,17 @@ enum {
 
 static uint32_t max_rows(uint32_t group) { return group > MAX_ROWS ? group : MAX_ROWS; }
 
+/* dst = softmax(scale * q k^T) v over a layer of the cache of the token's own sequence. A token
+ * sees itself and the positions before it. */
+typedef struct attention_args {
+    int32_t queries; /* a buffer */
+    int32_t layer;
+    int32_t n_heads; /* of the queries */
+    float scale;
+    int32_t window; /* > 0: it sees only so many positions, its own included */
+    float softcap;  /* > 0: scores become softcap * tanh(score / softcap) before the softmax */
+    int32_t causal; /* 0: it sees its sequence to the end of the batch; then window is 0 */
+} attention_args;
 OX_OPERANDS(attention)
 
 int32_t ox_check_attention(const ox_model *model, const ox_op *op) {
@@ -65,10 +77,13 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
     const uint32_t group = (uint32_t)args.n_heads / layer->n_heads, rows = max_rows(group);
     ox_attention_tile t = {
         .run = run,
-        .args = args,
-        .queries_buffer = ox_buffer_at(run, args.queries),
+        .src = ox_buffer_at(run, args.queries),
         .dst = ox_buffer_at(run, op->dst),
         .layer = layer,
+        .scale = args.scale,
+        .softcap = args.softcap,
+        .window = (uint32_t)args.window,
+        .is_causal = args.causal,
         .group = group,
     };
     t.k_stride = pad(layer->k_dim, 2 * VF);
@@ -100,7 +115,7 @@ static size_t head_of(const ox_attention_tile *t, uint32_t row) {
 /* The first position that a token does not see. */
 static uint32_t visible_end_of(const ox_attention_tile *t, uint32_t token) {
     const ox_sequence *sequence = t->sequence;
-    if (!t->args.causal) return sequence->position + sequence->n_tokens;
+    if (!t->is_causal) return sequence->position + sequence->n_tokens;
     return ox_position(sequence, token) + 1;
 }
 
@@ -119,9 +134,9 @@ static void load_queries(ox_attention_tile *t, uint32_t first, uint32_t last) {
     t->n_rows = last - first;
     for (uint32_t r = 0; r < t->n_rows; r++) {
         const uint32_t row = first + r;
-        const float *from = ox_row(t->queries_buffer, token_of(t, row)) + head_of(t, row) * dim;
+        const float *from = ox_row(t->src, token_of(t, row)) + head_of(t, row) * dim;
         float *to = t->queries + (size_t)r * t->k_stride;
-        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->args.scale;
+        for (uint32_t i = 0; i < dim; i++) to[i] = from[i] * t->scale;
         for (uint32_t i = dim; i < t->k_stride; i++) to[i] = 0.0f;
         t->factors[r] = 1.0f;
         if (unit != 1.0f) {
@@ -175,7 +190,7 @@ static void merge_split(float max, float sum, const float *acc, uint32_t n, floa
 
 /* The keys that some row of the tile sees, rounded down to the start of a tile of keys. */
 static void visible_keys(const ox_attention_tile *t, uint32_t *first_key, uint32_t *end_key) {
-    const uint32_t window = (uint32_t)t->args.window, end = t->visible_end[0];
+    const uint32_t window = t->window, end = t->visible_end[0];
     *first_key = window && end > window ? (end - window) / KEYS * KEYS : 0;
     *end_key = t->visible_end[t->n_rows - 1];
 }
@@ -223,7 +238,7 @@ static void merge_head(const ox_attention_tile *t, uint32_t head, uint32_t n_spl
 /* One token whose splits are divided between the threads. */
 static void attend_splits(ox_attention_tile *t, ox_queue *queue, uint32_t n_splits) {
     const ox_run *run = t->run;
-    const uint32_t n_kv_heads = t->layer->n_heads, n_heads = (uint32_t)t->args.n_heads;
+    const uint32_t n_kv_heads = t->layer->n_heads, n_heads = n_kv_heads * t->group;
     const uint32_t group = t->group;
     uint32_t i;
     while (ox_next_chunk(queue, n_splits * n_kv_heads, &i)) {
@@ -250,7 +265,7 @@ static void attend_splits(ox_attention_tile *t, ox_queue *queue, uint32_t n_spli
 
 /* How many splits the only token of a batch sees. */
 static uint32_t count_splits(const ox_attention_tile *t) {
-    const uint32_t position = t->sequence->position, window = (uint32_t)t->args.window;
+    const uint32_t position = t->sequence->position, window = t->window;
     const uint32_t first = window && position >= window ? position - window + 1 : 0;
     return position / SPLIT - first / SPLIT + 1;
 }

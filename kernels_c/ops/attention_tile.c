@@ -13,7 +13,7 @@ typedef struct key_range {
 
 /* The keys that a row sees. */
 static key_range seen_keys(const ox_attention_tile *t, uint32_t r, uint32_t first_key) {
-    const uint32_t end = t->visible_end[r], window = (uint32_t)t->args.window;
+    const uint32_t end = t->visible_end[r], window = t->window;
     const uint32_t first = window && end > window ? end - window : 0;
     const uint32_t from = first > first_key ? first - first_key : 0;
     const uint32_t to = end > first_key ? end - first_key : 0;
@@ -166,7 +166,7 @@ static void online_softmax(const ox_attention_tile *t, uint32_t r, uint32_t firs
     const key_range seen = seen_keys(t, r, first_key);
     for (uint32_t j = 0; j < KEYS; j += VF)
         v_store(scores + j, v_mul(v_load(scores + j), v_splat(t->factors[r])));
-    if (t->args.softcap > 0.0f) softcap_scores(scores, t->args.softcap);
+    if (t->softcap > 0.0f) softcap_scores(scores, t->softcap);
     for (uint32_t j = 0; j < seen.first; j++) scores[j] = NEGATIVE_INFINITY;
     for (uint32_t j = seen.end; j < KEYS; j++) scores[j] = NEGATIVE_INFINITY;
     vf32 lanes = v_load(scores);

@@ -3,28 +3,19 @@
 #define OX_ATTENTION_TILE_H
 
 #include "ops/kv_cache.h"
-#include "ops/operands.h"
-
-/* dst = softmax(scale * q k^T) v over a layer of the cache of the token's own sequence. A token
- * sees itself and the positions before it. */
-typedef struct attention_args {
-    int32_t queries; /* a buffer */
-    int32_t layer;
-    int32_t n_heads; /* of the queries */
-    float scale;
-    int32_t window; /* > 0: it sees only so many positions, its own included */
-    float softcap;  /* > 0: scores become softcap * tanh(score / softcap) before the softmax */
-    int32_t causal; /* 0: it sees its sequence to the end of the batch; then window is 0 */
-} attention_args;
 
 /* The work of one thread on one tile of rows. Strides are multiples of two vectors. */
 typedef struct ox_attention_tile {
     const ox_run *run;
-    attention_args args;
-    const ox_buffer *queries_buffer, *dst;
+    const ox_buffer *src; /* the queries */
+    const ox_buffer *dst;
     const ox_kv_layer *layer;
     const ox_sequence *sequence;
-    uint32_t group; /* query heads of each key head */
+    float scale;       /* of the scores */
+    float softcap;     /* > 0: scores become softcap * tanh(score / softcap) */
+    uint32_t window;   /* > 0: a token sees only so many positions, its own included */
+    int32_t is_causal; /* 0: a token sees its sequence to the end of the batch */
+    uint32_t group;    /* query heads of each key head */
     uint32_t kv_head;
     uint32_t n_rows;
     uint32_t k_stride, v_stride;

@@ -23,47 +23,47 @@ static void sin_cos(double x, float *sine, float *cosine) {
     *cosine = (float)cosines[n & 3];
 }
 
-/* dst[t] = m * (cos a, then sin a) with angles a = position[t] * inverse_frequencies */
+/* dst[t] = factor * (cos a, then sin a) with angles a = position[t] * frequencies */
 typedef struct rope_table_args {
-    int32_t inverse_frequencies; /* a constant: half as many values as dst is wide */
-    int32_t magnitudes; /* a constant: m of the position divided by run_length, or the last */
-    int32_t run_length;
+    int32_t frequencies;       /* a constant: half as many values as dst is wide */
+    int32_t attention_factors; /* a constant: one for each interval, the last for all after those */
+    int32_t interval;          /* in positions */
 } rope_table_args;
 OX_OPERANDS(rope_table)
 
 int32_t ox_check_rope_table(const ox_model *model, const ox_op *op) {
     const rope_table_args args = rope_table_args_of(op);
     const ox_buffer *dst = ox_find_buffer(model, op->dst);
-    const ox_tensor *frequencies = ox_find_constant(model, args.inverse_frequencies);
-    const ox_tensor *magnitudes = ox_find_constant(model, args.magnitudes);
-    return ox_model_status(ox_is_batch(dst) && dst->width % 2 == 0 &&
-                           ox_is_vector(frequencies, dst->width / 2) && magnitudes &&
-                           magnitudes->n_in > 0 && ox_is_vector(magnitudes, magnitudes->n_in) &&
-                           args.run_length > 0);
+    const ox_tensor *frequencies = ox_find_constant(model, args.frequencies);
+    const ox_tensor *factors = ox_find_constant(model, args.attention_factors);
+    return ox_model_status(
+        ox_is_batch(dst) && dst->width % 2 == 0 && ox_is_vector(frequencies, dst->width / 2) &&
+        factors && factors->n_in > 0 && ox_is_vector(factors, factors->n_in) && args.interval > 0);
 }
 
 void ox_rope_table(const ox_run *run, const ox_op *op) {
     const rope_table_args args = rope_table_args_of(op);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
-    const ox_tensor *runs = ox_constant_at(run, args.magnitudes);
+    const ox_tensor *factors = ox_constant_at(run, args.attention_factors);
     const uint8_t *frequencies =
-        (const uint8_t *)(uintptr_t)ox_constant_at(run, args.inverse_frequencies)->data;
-    const uint8_t *magnitudes = (const uint8_t *)(uintptr_t)runs->data;
-    const uint32_t half = dst->width / 2, last_run = runs->n_in - 1;
+        (const uint8_t *)(uintptr_t)ox_constant_at(run, args.frequencies)->data;
+    const uint8_t *factor_bytes = (const uint8_t *)(uintptr_t)factors->data;
+    const uint32_t half = dst->width / 2, last_interval = factors->n_in - 1;
     uint32_t first, last;
     ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t t = first; t < last; t++) {
         const uint32_t position = ox_position(ox_sequence_of(run, t), t);
-        const uint32_t n = position / (uint32_t)args.run_length, r = n < last_run ? n : last_run;
-        const float magnitude = v_float_of_bits(v_load_u32(magnitudes + 4 * (size_t)r));
+        const uint32_t n = position / (uint32_t)args.interval,
+                       i = n < last_interval ? n : last_interval;
+        const float factor = v_float_of_bits(v_load_u32(factor_bytes + 4 * (size_t)i));
         float *row = ox_row(dst, t);
         for (uint32_t j = 0; j < half; j++) {
             const double angle =
                 (double)position * v_float_of_bits(v_load_u32(frequencies + 4 * j));
             float sine = 0.0f, cosine = 1.0f;
             if (angle > -1e8 && angle < 1e8) sin_cos(angle, &sine, &cosine);
-            row[j] = magnitude * cosine;
-            row[half + j] = magnitude * sine;
+            row[j] = factor * cosine;
+            row[half + j] = factor * sine;
         }
     }
 }

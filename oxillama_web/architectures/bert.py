@@ -4,6 +4,7 @@ Devlin et al. 2018, https://arxiv.org/abs/1810.04805: learned positions, GELU, a
 every residual sum.
 """
 
+from ..plan.operations.elementwise import AddBias
 from .model_builder import ModelBuilder
 
 ARCHITECTURE = "bert"
@@ -34,4 +35,4 @@ def add_token_type(model: ModelBuilder) -> None:
         return
     n_types = model.hparams.gguf.tensors[TOKEN_TYPES].shape[-1]
     model.plan.split_rows(TOKEN_TYPES, {f"token_types.{n}.weight": 1 for n in range(n_types)})
-    model.plan.add_bias("x", "x", "token_types.0.weight")
+    AddBias.append(model.plan, "x", "x", "token_types.0.weight")

@@ -20,6 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from ..plan.builder import PlanBuilder
+from ..plan.operations.attention import Attention
+from ..plan.operations.elementwise import GLU, Activate, Add, Scale, SelectRows, Softcap
+from ..plan.operations.embedding import Embed, PositionEmbed
+from ..plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
+from ..plan.operations.linear import Linear
+from ..plan.operations.norms import LayerNorm, RMSNorm
+from ..plan.operations.rope import Rope, RopeTable
 from ..plan.plan import Plan
 from .hyperparameters import (
     TOKEN_EMBEDDING,
@@ -33,7 +40,9 @@ from .rope import RopeParameters, scaled_rope
 if TYPE_CHECKING:
     from ..config import ModelConfig
     from ..gguf.reader import GGUFFile
-    from ..plan.operations import Activation, ExpertWeighting, RopeStyle
+    from ..plan.operations.elementwise import Activation
+    from ..plan.operations.experts import ExpertWeighting
+    from ..plan.operations.rope import RopeStyle
 
 Norm = Literal["rms", "layer"]
 
@@ -64,16 +73,17 @@ class Steps:
 
     def rms_norm(self, name: str, src: str = "x", dst: str = "h") -> None:
         """Normalize rows, or each head where the tensor `name`.weight is as long as a head."""
-        self.plan.rms_norm(dst, src, f"{self.prefix}{name}.weight", self.config.norm_eps)
+        RMSNorm.append(self.plan, dst, src, f"{self.prefix}{name}.weight", self.config.norm_eps)
 
     def layer_norm(self, name: str, src: str = "x", dst: str = "h") -> None:
         """Normalize with `name`.weight and, where the file holds it, `name`.bias."""
         weight, bias = f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias"
-        self.plan.layer_norm(dst, src, weight, self.config.norm_eps, bias)
+        LayerNorm.append(self.plan, dst, src, weight, self.config.norm_eps, bias)
 
     def linear(self, name: str, src: str, dst: str) -> None:
         """Multiply by `name`.weight and, where the file holds it, add `name`.bias."""
-        self.plan.linear(dst, src, f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias")
+        weight, bias = f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias"
+        Linear.append(self.plan, dst, src, weight, bias)
 
 
 class ModelBuilder(Steps):
@@ -113,7 +123,7 @@ class ModelBuilder(Steps):
 
     def embed(self, scale: float = 1.0) -> None:
         """Look up the tokens' embeddings, into "x"."""
-        self.plan.embed("x", TOKEN_EMBEDDING, scale)
+        Embed.append(self.plan, "x", TOKEN_EMBEDDING, scale)
 
     def learned_positions(self) -> None:
         """Add a learned vector for each position to "x".
@@ -121,7 +131,7 @@ class ModelBuilder(Steps):
         Raises:
             InvalidRequestError: the context is to be longer than the positions that were learned.
         """
-        self.plan.position_embed("positions", POSITION_EMBEDDING)
+        PositionEmbed.append(self.plan, "positions", POSITION_EMBEDDING)
         n_positions = self._tensors[POSITION_EMBEDDING].shape[1]
         if self.config.context_length > n_positions:
             raise ModelFormatError(
@@ -133,12 +143,12 @@ class ModelBuilder(Steps):
                 f"context_size is {self.config.context_size}; this model has learned {n_positions} "
                 f"positions"
             )
-        self.plan.add("x", "x", "positions")
+        Add.append(self.plan, "x", "x", "positions")
 
     def rope_table(self, dst: str = "rope", rope: RopeParameters | None = None) -> None:
         """Compute the cosines and sines of the positions; None: as the file's metadata says."""
         rope = rope or scaled_rope(self.hparams, self.config)
-        self.plan.rope_table(dst, rope.frequencies, rope.attention_factors, rope.interval)
+        RopeTable.append(self.plan, dst, *rope)
 
     def logits(self, norm: Norm, *, scale: float | None = None, softcap: float = 0.0) -> None:
         """Normalize "x" where logits were asked for, and multiply by the vocabulary.
@@ -150,25 +160,25 @@ class ModelBuilder(Steps):
             scale: of the logits.
             softcap: if above 0, bounds them to -softcap .. softcap by tanh.
         """
-        self.plan.select_rows("last", "x")
+        SelectRows.append(self.plan, "last", "x")
         self.norm(norm, "output_norm", "last", "last")
         weight = OUTPUT_HEAD if self.has(OUTPUT_HEAD) else TOKEN_EMBEDDING
-        self.plan.linear("logits", "last", weight, "output.bias")
+        Linear.append(self.plan, "logits", "last", weight, "output.bias")
         if scale is not None:
-            self.plan.scale("logits", "logits", scale)
+            Scale.append(self.plan, "logits", "logits", scale)
         if softcap:
-            self.plan.softcap("logits", "logits", softcap)
+            Softcap.append(self.plan, "logits", "logits", softcap)
         self._output = "logits"
 
     def hidden_states(self) -> None:
         """End an encoder, which gives "x" where it was asked for and no logits."""
-        self.plan.select_rows("hidden", "x")
+        SelectRows.append(self.plan, "hidden", "x")
         self._output = "hidden"
 
     def finish(self) -> tuple[ModelConfig, Plan]:
         """Return the sizes and the plan, after `logits` or `hidden_states`."""
-        build = self.plan.build_encoder if self._output == "hidden" else self.plan.build
-        return self.config, build(self._output)
+        hidden = "last" if self._output == "logits" else None
+        return self.config, self.plan.build(self._output, hidden)
 
 
 class Layer(Steps):
@@ -185,7 +195,7 @@ class Layer(Steps):
 
     def add_residual(self, src: str = "delta", scale: float = 1.0) -> None:
         """Add scale * src to "x"."""
-        self.plan.add("x", "x", src, scale)
+        Add.append(self.plan, "x", "x", src, scale)
 
     def qkv(self, src: str = "h") -> None:
         """Project queries, keys and values into "q", "k" and "v", by one matrix or by three."""
@@ -216,7 +226,7 @@ class Layer(Steps):
     ) -> None:
         """Rotate queries and keys by their positions."""
         for name in names:
-            self.plan.rope(name, table, self.config.head_dim, style)
+            Rope.append(self.plan, name, table, self.config.head_dim, style)
 
     def attention(
         self,
@@ -234,7 +244,8 @@ class Layer(Steps):
             softcap: if above 0, bounds the scores to -softcap .. softcap by tanh.
             causal: whether a token sees only what comes before it.
         """
-        self.plan.attention(
+        Attention.append(
+            self.plan,
             "attended",
             "q",
             "k",
@@ -251,7 +262,7 @@ class Layer(Steps):
     def feed_forward(self, activation: Activation, src: str = "h") -> None:
         """Compute down(activation(up(src))) into "delta"."""
         self.linear("ffn_up", src, "up")
-        self.plan.activate("up", "up", activation)
+        Activate.append(self.plan, "up", "up", activation)
         self.linear("ffn_down", "up", "delta")
 
     def gated_feed_forward(self, activation: Activation, src: str = "h") -> None:
@@ -264,7 +275,7 @@ class Layer(Steps):
             self._split("ffn_up", {"ffn_gate": n, "ffn_up": n})
         self.linear("ffn_gate", src, "gate")
         self.linear("ffn_up", src, "up")
-        self.plan.glu("gate", "gate", "up", activation)
+        GLU.append(self.plan, "gate", "gate", "up", activation)
         self.linear("ffn_down", "gate", "delta")
 
     def mixture_of_experts(self, weighting: ExpertWeighting, src: str = "h") -> None:
@@ -285,13 +296,14 @@ class Layer(Steps):
                 "April 2024: get a newer file of this model"
             )
         plan, prefix = self.plan, self.prefix
-        plan.linear("router", src, prefix + "ffn_gate_inp.weight")
-        plan.select_experts("routes", "router", self.model.n_experts_used, weighting)
-        plan.expert_linear("expert_gate", src, "routes", prefix + "ffn_gate_exps.weight")
-        plan.expert_linear("expert_up", src, "routes", prefix + "ffn_up_exps.weight")
-        plan.glu("expert_gate", "expert_gate", "expert_up", "silu")
-        plan.expert_linear("expert_out", "expert_gate", "routes", prefix + "ffn_down_exps.weight")
-        plan.expert_sum("delta", "expert_out", "routes")
+        Linear.append(plan, "router", src, prefix + "ffn_gate_inp.weight")
+        SelectExperts.append(plan, "routes", "router", self.model.n_experts_used, weighting)
+        for dst, name in (("expert_gate", "ffn_gate_exps"), ("expert_up", "ffn_up_exps")):
+            ExpertLinear.append(plan, dst, src, "routes", f"{prefix}{name}.weight")
+        GLU.append(plan, "expert_gate", "expert_gate", "expert_up", "silu")
+        down = f"{prefix}ffn_down_exps.weight"
+        ExpertLinear.append(plan, "expert_out", "expert_gate", "routes", down)
+        ExpertSum.append(plan, "delta", "expert_out", "routes")
 
     def add_shared_expert(self, src: str = "h") -> None:
         """Add sigmoid(router(src)) * SwiGLU(src) to "delta": an expert that every token uses.
@@ -299,14 +311,14 @@ class Layer(Steps):
         Yang et al. 2024 (Qwen 2), https://arxiv.org/abs/2407.10671.
         """
         plan = self.plan
-        plan.dot("shared_router", src, self.prefix + "ffn_gate_inp_shexp.weight")
-        plan.select_experts("shared_route", "shared_router", 1, "sigmoid")
+        Linear.append_dot(plan, "shared_router", src, f"{self.prefix}ffn_gate_inp_shexp.weight")
+        SelectExperts.append(plan, "shared_route", "shared_router", 1, "sigmoid")
         self.linear("ffn_gate_shexp", src, "gate")
         self.linear("ffn_up_shexp", src, "up")
-        plan.glu("gate", "gate", "up", "silu")
+        GLU.append(plan, "gate", "gate", "up", "silu")
         self.linear("ffn_down_shexp", "gate", "shared_out")
-        plan.expert_sum("shared", "shared_out", "shared_route")
-        plan.add("delta", "delta", "shared")
+        ExpertSum.append(plan, "shared", "shared_out", "shared_route")
+        Add.append(plan, "delta", "delta", "shared")
 
     def _split(self, merged: str, sizes: dict[str, int]) -> None:
         """Name rows of a merged matrix, and of its bias, as tensors of their own, if there is one.

@@ -2,7 +2,7 @@
 
 A rotary embedding turns a key by its position: moving it back by n positions turns it back by n
 times its frequencies, whatever its position is (Su et al. 2021, https://arxiv.org/abs/2104.09864).
-A magnitude that the rotation also multiplies by (YaRN) is in the cached key already.
+An attention factor that the rotation also multiplies by (YaRN) is in the cached key already.
 """
 
 from __future__ import annotations
@@ -10,20 +10,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from .operations import (
-    Attention,
-    ExpertLinear,
-    KVStore,
-    Linear,
-    PositionEmbed,
-    Rope,
-    RopeTable,
-)
+from .operations.attention import Attention, KVStore
+from .operations.embedding import PositionEmbed
+from .operations.experts import ExpertLinear
+from .operations.linear import Linear
+from .operations.rope import Rope, RopeTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .operations import RopeStyle
+    from .operations.rope import RopeStyle
     from .plan import Plan
 
 
@@ -38,8 +34,8 @@ def key_rotations(plan: Plan) -> list[KeyRotation] | None:
     """Each layer's rotation of keys.
 
     Returns:
-        None where positions are in more than that: in learned vectors, in magnitudes that change,
-        or in keys that were changed after the rotation.
+        None where positions are in more than that: in learned vectors, in attention factors that
+        change, or in keys that were changed after the rotation.
     """
     tables: dict[str, RopeTable] = {}
     # buffers that hold rotated values; None: values that were changed after it
@@ -74,6 +70,6 @@ def turned_back(frequencies: Sequence[float], n: int) -> list[float]:
 
 
 def _rotation(table: RopeTable, op: Rope) -> KeyRotation | None:
-    if len(table.magnitudes) > 1:
+    if len(table.attention_factors) > 1:
         return None
-    return KeyRotation(table.inverse_frequencies, op.style)
+    return KeyRotation(table.frequencies, op.style)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from ..gguf.reader import GGUFFile
-from .operations import Add, Embed, Linear
+from .operations.elementwise import Add
+from .operations.embedding import Embed
+from .operations.linear import Linear
 from .plan import Buffer, Plan
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .operations import Embed, Linear
+from .operations.embedding import Embed
+from .operations.linear import Linear
 
 if TYPE_CHECKING:
     from ..gguf.reader import TensorInfo
@@ -73,9 +74,14 @@ def split_large_products(plan: Plan, limit: int, panel_rows: int) -> Plan:
     return result
 
 
+def embedded_weights(plan: Plan) -> set[str]:
+    """The weights of which rows are looked up by token."""
+    return {op.weight for op in plan.ops if isinstance(op, Embed)}
+
+
 def paged_weights(plan: Plan, kept: Sequence[str]) -> set[str]:
     """Names of the weights that come and go: matrices of some size, but embeddings are by rows."""
-    embedded = {op.weight for op in plan.ops if isinstance(op, Embed)}
+    embedded = embedded_weights(plan)
     multiplied = {name for op in plan.ops if not isinstance(op, Embed) for name in op.weights}
     return {
         name

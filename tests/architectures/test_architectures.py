@@ -34,7 +34,7 @@ from oxillama_web import EngineConfig, InferenceEngine, architectures
 from oxillama_web.architectures import build_model, supported_architectures
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.reader import GGUFFile
-from oxillama_web.plan.operations import Attention
+from oxillama_web.plan.operations.attention import Attention
 
 GOLDEN = GOLDEN_FOLDER / "architectures"
 

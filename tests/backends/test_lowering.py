@@ -11,7 +11,12 @@ from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels.lowering import LoweredPlan, lower
 from oxillama_web.errors import ModelFormatError
 from oxillama_web.plan.builder import PlanBuilder
-from oxillama_web.plan.operations import ExpertLinear, GatherExperts, Linear, Quantize
+from oxillama_web.plan.operations.attention import Attention
+from oxillama_web.plan.operations.elementwise import Add
+from oxillama_web.plan.operations.embedding import Embed
+from oxillama_web.plan.operations.experts import ExpertLinear, GatherExperts, SelectExperts
+from oxillama_web.plan.operations.linear import Linear, Quantize
+from oxillama_web.plan.operations.norms import RMSNorm
 from oxillama_web.plan.plan import Plan
 
 
@@ -62,36 +67,36 @@ def test_choices_become_their_places_and_absent_weights_minus_one() -> None:
 @pytest.mark.parametrize("eps", [1e300, 2.0**128])
 def test_numbers_that_no_float32_holds_are_refused(eps: float) -> None:
     plan = builder(embedding=(8, 50), norm=(8,))
-    plan.embed("x", "embedding")
-    plan.rms_norm("x", "x", "norm", eps)
+    Embed.append(plan, "x", "embedding")
+    RMSNorm.append(plan, "x", "x", "norm", eps)
     with pytest.raises(ModelFormatError, match=r"RMSNorm.*32 bits"):
-        lower(plan.build_encoder("x"), 1)
+        lower(plan.build("x"), 1)
 
 
 def test_integers_that_have_more_than_32_bits_are_refused() -> None:
     plan = builder(embedding=(8, 50))
-    plan.embed("q", "embedding")
+    Embed.append(plan, "q", "embedding")
     sizes = {"n_heads": 1, "n_kv_heads": 1, "scale": 1.0}
-    plan.attention("x", "q", "q", "q", window=2**31, **sizes)
+    Attention.append(plan, "x", "q", "q", "q", window=2**31, **sizes)
     with pytest.raises(ModelFormatError, match=r"Attention.*32 bits"):
-        lower(plan.build_encoder("x"), 1)
+        lower(plan.build("x"), 1)
 
 
 def small_plan(**shapes: tuple[int, ...]) -> PlanBuilder:
     plan = builder(embedding=(32, 50), a=(32, 32), b=(32, 32), float=(32, 32), norm=(32,), **shapes)
-    plan.embed("x", "embedding")
+    Embed.append(plan, "x", "embedding")
     return plan
 
 
 def test_an_input_is_quantized_once_for_all_products_that_follow() -> None:
     plan = small_plan()
-    plan.linear("y", "x", "a")
-    plan.linear("z", "x", "b")
-    plan.linear("w", "x", "float")
-    plan.add("y", "y", "z")
-    plan.linear("v", "x", "b")
-    plan.linear("z", "y", "b")
-    plan.linear("y", "x", "a")
+    Linear.append(plan, "y", "x", "a")
+    Linear.append(plan, "z", "x", "b")
+    Linear.append(plan, "w", "x", "float")
+    Add.append(plan, "y", "y", "z")
+    Linear.append(plan, "v", "x", "b")
+    Linear.append(plan, "z", "y", "b")
+    Linear.append(plan, "y", "x", "a")
     built = plan.build("y")
     built.weights["float"].format = 1
     assert prepared(built) == [
@@ -102,16 +107,16 @@ def test_an_input_is_quantized_once_for_all_products_that_follow() -> None:
 
 def test_an_input_that_has_changed_is_quantized_again() -> None:
     plan = small_plan()
-    plan.linear("y", "x", "a")
-    plan.rms_norm("x", "x", "norm", 1e-5)
-    plan.linear("y", "x", "a")
+    Linear.append(plan, "y", "x", "a")
+    RMSNorm.append(plan, "x", "x", "norm", 1e-5)
+    Linear.append(plan, "y", "x", "a")
     assert prepared(plan.build("y")) == ["quantize x", "y", "quantize x", "y"]
 
 
 def test_nothing_is_prepared_before_the_start_of_a_part() -> None:
     plan = small_plan()
-    plan.linear("y", "x", "a")
-    plan.linear("z", "x", "b")
+    Linear.append(plan, "y", "x", "a")
+    Linear.append(plan, "z", "x", "b")
     built = plan.build("z")
     assert prepared(built) == ["quantize x", "y", "z"]
     assert prepared(built, starts=(2,)) == ["quantize x", "y", "quantize x", "z"]
@@ -123,11 +128,11 @@ def test_nothing_is_prepared_before_the_start_of_a_part() -> None:
 def test_inputs_of_experts_are_gathered_in_the_form_that_their_weights_take() -> None:
     experts = dict.fromkeys(("gate", "up", "float_up"), (32, 32, 4))
     plan = small_plan(router=(32, 4), **experts)
-    plan.linear("router", "x", "router")
-    plan.select_experts("routes", "router", 2, "sigmoid")
+    Linear.append(plan, "router", "x", "router")
+    SelectExperts.append(plan, "routes", "router", 2, "sigmoid")
     for name in ("gate", "up", "float_up"):
-        plan.expert_linear(name, "x", "routes", name)
-    plan.linear("last", "x", "a")
+        ExpertLinear.append(plan, name, "x", "routes", name)
+    Linear.append(plan, "last", "x", "a")
     built = plan.build("last")
     built.weights["float_up"].format = 30
     assert prepared(built) == [

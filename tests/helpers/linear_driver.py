@@ -19,11 +19,12 @@ from oxillama_web.backends.kernels.lowering import arguments
 from oxillama_web.backends.kernels.memory import Memory
 from oxillama_web.gguf.dequantize import dequantize
 from oxillama_web.gguf.types import GGMLType
-from oxillama_web.plan.operations import Embed, Linear, Quantize
 from oxillama_web.plan.plan import Operation, Role
 
 sys.path.insert(0, str(ROOT / "kernels_c"))
 import build
+from oxillama_web.plan.operations.embedding import Embed
+from oxillama_web.plan.operations.linear import Linear, Quantize
 
 SANITIZE = "OXILLAMA_TEST_SANITIZE" in os.environ
 # a folder of libraries that are there already, for where nothing can be compiled

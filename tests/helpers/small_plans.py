@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oxillama_web.plan.builder import PlanBuilder
+from oxillama_web.plan.operations.attention import Attention
+from oxillama_web.plan.operations.elementwise import GLU, Add, SelectRows
+from oxillama_web.plan.operations.embedding import Embed
+from oxillama_web.plan.operations.linear import Linear
+from oxillama_web.plan.operations.norms import RMSNorm
+from oxillama_web.plan.operations.rope import Rope, RopeTable
 from oxillama_web.plan.plan import Plan
 
 
@@ -23,22 +29,22 @@ def one_layer() -> Plan:
         embedding=(8, 50), norm=(8,), q=(8, 8), k=(8, 4), v=(8, 4), o=(8, 8), up=(8, 12),
         gate=(8, 12), down=(12, 8),
     )  # fmt: skip
-    plan.embed("x", "embedding")
-    plan.rope_table("rope", [1.0, 0.5])
-    plan.rms_norm("h", "x", "norm", 1e-5)
+    Embed.append(plan, "x", "embedding")
+    RopeTable.append(plan, "rope", [1.0, 0.5])
+    RMSNorm.append(plan, "h", "x", "norm", 1e-5)
     for name in "qkv":
-        plan.linear(name, "h", name)
-    plan.rope("q", "rope", 4, "neox")
-    plan.rope("k", "rope", 4, "neox")
-    plan.attention("attended", "q", "k", "v", n_heads=2, n_kv_heads=1, scale=0.5)
-    plan.linear("delta", "attended", "o")
-    plan.add("x", "x", "delta")
-    plan.rms_norm("h", "x", "norm", 1e-5)
-    plan.linear("gate", "h", "gate")
-    plan.linear("up", "h", "up")
-    plan.glu("gate", "gate", "up", "silu")
-    plan.linear("delta", "gate", "down")
-    plan.add("x", "x", "delta")
-    plan.select_rows("last", "x")
-    plan.linear("logits", "last", "embedding")
-    return plan.build("logits")
+        Linear.append(plan, name, "h", name)
+    Rope.append(plan, "q", "rope", 4, "neox")
+    Rope.append(plan, "k", "rope", 4, "neox")
+    Attention.append(plan, "attended", "q", "k", "v", n_heads=2, n_kv_heads=1, scale=0.5)
+    Linear.append(plan, "delta", "attended", "o")
+    Add.append(plan, "x", "x", "delta")
+    RMSNorm.append(plan, "h", "x", "norm", 1e-5)
+    Linear.append(plan, "gate", "h", "gate")
+    Linear.append(plan, "up", "h", "up")
+    GLU.append(plan, "gate", "gate", "up", "silu")
+    Linear.append(plan, "delta", "gate", "down")
+    Add.append(plan, "x", "x", "delta")
+    SelectRows.append(plan, "last", "x")
+    Linear.append(plan, "logits", "last", "embedding")
+    return plan.build("logits", "last")

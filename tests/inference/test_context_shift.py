@@ -19,9 +19,10 @@ from oxillama_web import (
     PromptLookup,
     SamplerConfig,
 )
-from oxillama_web.backends.numpy.executor import NumpyKVCache
+from oxillama_web.backends.numpy.kv_cache import NumpyKVCache
 from oxillama_web.inference.snapshots import KVSnapshot
-from oxillama_web.plan.operations import KVStore, Rope, RopeTable
+from oxillama_web.plan.operations.attention import KVStore
+from oxillama_web.plan.operations.rope import Rope, RopeTable
 
 GREEDY = SamplerConfig.greedy()
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
@@ -75,7 +76,7 @@ def turned_in_float64(engine: InferenceEngine, n: int, keep: int, context: int) 
     rotations = []
     for op in executor._plan.ops:
         if isinstance(op, RopeTable):
-            tables[op.dst] = op.inverse_frequencies
+            tables[op.dst] = op.frequencies
         elif isinstance(op, Rope):
             last = op
         elif isinstance(op, KVStore):

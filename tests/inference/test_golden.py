@@ -11,7 +11,7 @@ from golden_in_pyodide import CLEAR_MARGIN, divergence
 from paths import GOLDEN
 
 from oxillama_web import EngineConfig, InferenceEngine
-from oxillama_web.backends.numpy import executor as numpy_executor
+from oxillama_web.backends.numpy import operations as numpy_operations
 
 MODELS = {"smollm2": "smollm2-135m-instruct", "gemma3": "gemma-3-270m"}
 CASES = [(model, case) for model in MODELS for case in range(4)]
@@ -76,13 +76,13 @@ def test_numpy_executor_computes_the_exact_logits_of_gemma3(engines, index: int)
 def test_a_float16_gelu_table_explains_the_difference_on_gemma3(engines, monkeypatch) -> None:
     case = golden_case("gemma3", 0)
     exact = all_logits(engines("gemma3", "numpy"), case["ids"][:1])
-    gelu = numpy_executor._gelu
+    gelu = numpy_operations._gelu
 
     def tabled_gelu(x: np.ndarray) -> np.ndarray:
         rounded = gelu(x.astype(np.float16).astype(np.float32)).astype(np.float16)
         return np.where(np.abs(x) < 10, rounded.astype(np.float32), gelu(x))
 
-    monkeypatch.setattr(numpy_executor, "_gelu", tabled_gelu)
+    monkeypatch.setattr(numpy_operations, "_gelu", tabled_gelu)
     tabled = all_logits(engines("gemma3", "numpy"), case["ids"][:1])
     assert largest_error(tabled, case) < 5e-4 < largest_error(exact, case)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import importlib
+import pkgutil
 import re
 import subprocess
 from pathlib import Path
@@ -17,8 +19,10 @@ from oxillama_web import KernelError
 from oxillama_web.backends.kernels import abi, library
 from oxillama_web.backends.kernels.library import load_library
 from oxillama_web.backends.kernels.lowering import arguments
-from oxillama_web.plan import operations as operations_module
-from oxillama_web.plan.operations import Activation, ExpertWeighting, RopeStyle
+from oxillama_web.plan import operations as operations_package
+from oxillama_web.plan.operations.elementwise import Activation
+from oxillama_web.plan.operations.experts import ExpertWeighting
+from oxillama_web.plan.operations.rope import RopeStyle
 from oxillama_web.plan.plan import Operation, Role
 
 HEADER = (ROOT / "kernels_c" / "ox.h").read_text()
@@ -54,9 +58,15 @@ def test_numbers_are_those_of_the_header() -> None:
 
 def test_operations_have_the_operands_that_c_gives_them() -> None:
     functions = load_library().functions
-    named = [getattr(operations_module, name) for name in operations_module.__all__]
+    modules = [
+        importlib.import_module(f"{operations_package.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(operations_package.__path__)
+    ]
     operations = {
-        kind.kind: kind for kind in named if isinstance(kind, type) and issubclass(kind, Operation)
+        found.kind: found
+        for module in modules
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, Operation) and hasattr(found, "kind")
     }
     words = {kind: functions.ox_op_words(kind) for kind in range(len(operations) + 2)}
     assert {kind for kind, n in words.items() if n >= 0} == set(operations)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from linear_driver import libraries, load
 from ops_driver import F16, F32, Q8_0, KernelPlan, Pool
 
-from oxillama_web.backends.numpy.executor import _attention
-from oxillama_web.plan.operations import Attention, KVStore
+from oxillama_web.backends.numpy.operations import attention
+from oxillama_web.plan.operations.attention import Attention, KVStore
 
 
 @pytest.fixture(scope="module", params=libraries())
@@ -297,9 +297,9 @@ def test_numpy_keeps_what_is_no_number_from_rows_that_do_not_see_it(
 ) -> None:
     case = Case(20, n_heads=4, n_kv_heads=2, window=window, causal=causal)
     op = Attention("dst", "q", 0, 4, float(case.scale), window, 0.0, causal)
-    clean = _attention(case.q.reshape(20, -1), case.k, case.v, op)
+    clean = attention(case.q.reshape(20, -1), case.k, case.v, op)
     case.v[12] = np.nan
-    result = _attention(case.q.reshape(20, -1), case.k, case.v, op)
+    result = attention(case.q.reshape(20, -1), case.k, case.v, op)
     spoiled = slice(12 if causal else 0, 17 if window else 20)
     assert np.isnan(result[spoiled]).all()
     result[spoiled] = clean[spoiled]

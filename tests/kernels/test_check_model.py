@@ -12,24 +12,12 @@ from ops_driver import F16, KernelPlan, Pool
 
 from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels.lowering import arguments
-from oxillama_web.plan.operations import (
-    GLU,
-    Activate,
-    Add,
-    Attention,
-    Embed,
-    KVStore,
-    LayerNorm,
-    Linear,
-    PositionEmbed,
-    Quantize,
-    RMSNorm,
-    Rope,
-    RopeTable,
-    Scale,
-    SelectRows,
-    Softcap,
-)
+from oxillama_web.plan.operations.attention import Attention, KVStore
+from oxillama_web.plan.operations.elementwise import GLU, Activate, Add, Scale, SelectRows, Softcap
+from oxillama_web.plan.operations.embedding import Embed, PositionEmbed
+from oxillama_web.plan.operations.linear import Linear, Quantize
+from oxillama_web.plan.operations.norms import LayerNorm, RMSNorm
+from oxillama_web.plan.operations.rope import Rope, RopeTable
 from oxillama_web.plan.plan import Role
 
 BAD_MODEL, BAD_FORMAT, BAD_BATCH, BAD_TOKEN, BAD_SCRATCH = 1, 2, 3, 4, 5
@@ -67,9 +55,9 @@ class TinyModel:
         plan.op(
             RopeTable,
             dst=table,
-            inverse_frequencies=frequencies,
-            magnitudes=frequencies,
-            run_length=1,
+            frequencies=frequencies,
+            attention_factors=frequencies,
+            interval=1,
         )
         plan.op(RMSNorm, src=x, dst=h, weight=norm, group=64, eps=1e-5)
         plan.op(Quantize, src=h)
@@ -176,10 +164,10 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
         (Q, "column", -1),
         (Q, "column", 1),
         (K, "bias", 6),  # of 64 values for 32
-        (TABLE, "inverse_frequencies", 1),  # of 64 values
-        (TABLE, "magnitudes", -1),
-        (TABLE, "magnitudes", 2),  # no vector
-        (TABLE, "run_length", 0),
+        (TABLE, "frequencies", 1),  # of 64 values
+        (TABLE, "attention_factors", -1),
+        (TABLE, "attention_factors", 2),  # no vector
+        (TABLE, "interval", 0),
         (TABLE, "dst", 6),
         (EMBED, "dst", 3),
         (EMBED, "dst", 6),

@@ -24,8 +24,8 @@ from linear_driver import (
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.backends.kernels import abi
-from oxillama_web.backends.numpy import experts as numpy_experts
-from oxillama_web.plan.operations import (
+from oxillama_web.backends.numpy import operations as numpy_operations
+from oxillama_web.plan.operations.experts import (
     ExpertLinear,
     ExpertSum,
     ExpertWeighting,
@@ -61,7 +61,7 @@ class Experts:
 
 def routes_of(n_tokens: int, n_experts: int, n_used: int, seed: int = 0) -> np.ndarray:
     logits = np.random.default_rng(seed).normal(0, 1, (n_tokens, n_experts)).astype(np.float32)
-    return numpy_experts.select_experts(logits, n_used, "softmax_of_used")
+    return numpy_operations.select_experts(logits, n_used, "softmax_of_used")
 
 
 def gather(plan: KernelPlan, experts: Experts, src: int, routes: int) -> None:
@@ -154,7 +154,7 @@ def test_numpy_multiplies_the_same(library: ctypes.CDLL) -> None:
     for width in (32, 64):
         x = np.random.default_rng(width).normal(0, 1, (10, width)).astype(np.float32)
         expected = expected_linear(library, experts, x, routes)
-        found = numpy_experts.expert_linear(x, routes, weight)
+        found = numpy_operations.expert_linear(x, routes, weight)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
@@ -194,7 +194,7 @@ def test_selection(data: st.DataObject) -> None:
         found = select(load(isa), logits, n_used, weighting)
         np.testing.assert_array_equal(found[:, :n_used], order[:, :n_used])
         np.testing.assert_allclose(found[:, n_used:], used / total, rtol=2e-6)
-    found = numpy_experts.select_experts(logits, n_used, weighting)
+    found = numpy_operations.select_experts(logits, n_used, weighting)
     np.testing.assert_array_equal(found[:, :n_used], order[:, :n_used])
     np.testing.assert_allclose(found[:, n_used:], used / total, rtol=2e-6)
 
@@ -203,7 +203,7 @@ def test_logits_that_are_no_numbers_come_last(library: ctypes.CDLL) -> None:
     logits = np.array([[np.nan, 1, np.nan, -np.inf, 5], [np.nan] * 5], np.float32)
     for found in (
         select(library, logits, 5, "softmax_of_used"),
-        numpy_experts.select_experts(logits, 5, "softmax_of_used"),
+        numpy_operations.select_experts(logits, 5, "softmax_of_used"),
     ):
         np.testing.assert_array_equal(found[:, :5], [[4, 1, 3, 0, 2], [0, 1, 2, 3, 4]])
 
@@ -239,7 +239,7 @@ def test_sum(library: ctypes.CDLL, width: int) -> None:
         with Pool(library, n_threads) as pool:
             assert plan.run(library, 5, pool=pool) == 0
         np.testing.assert_allclose(plan.read(dst), expected, atol=1e-6)
-    np.testing.assert_allclose(numpy_experts.expert_sum(x, routes), expected, atol=1e-6)
+    np.testing.assert_allclose(numpy_operations.expert_sum(x, routes), expected, atol=1e-6)
 
 
 # buffers: logits of 6 experts, routes of 2 a token, inputs, gate, output, output rows, other width

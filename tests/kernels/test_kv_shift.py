@@ -14,9 +14,7 @@ from ops_driver import F16, F32, Q8_0, KernelPlan
 from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels.kv_layout import tile_bytes
 from oxillama_web.plan.kv_shift import turned_back
-from oxillama_web.plan.operations import (
-    KVStore,
-)
+from oxillama_web.plan.operations.attention import KVStore
 
 BAD_MODEL, BAD_BATCH, BAD_SCRATCH = 1, 3, 5
 KINDS = {F32: "f32", F16: "f16", Q8_0: "q8_0"}

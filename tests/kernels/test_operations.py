@@ -12,21 +12,18 @@ from linear_driver import libraries, load, random_weight, set_operand
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.backends.kernels import abi
-from oxillama_web.plan.operations import (
+from oxillama_web.plan.operations.elementwise import (
     GLU,
     Activate,
     Add,
     AddBias,
-    Embed,
-    LayerNorm,
-    PositionEmbed,
-    RMSNorm,
-    Rope,
-    RopeTable,
     Scale,
     SelectRows,
     Softcap,
 )
+from oxillama_web.plan.operations.embedding import Embed, PositionEmbed
+from oxillama_web.plan.operations.norms import LayerNorm, RMSNorm
+from oxillama_web.plan.operations.rope import Rope, RopeTable
 
 
 @pytest.fixture(scope="module", params=libraries())
@@ -185,36 +182,36 @@ def rope_table(
     frequencies: np.ndarray,
     position: int,
     n_tokens: int,
-    magnitudes: list[float],
-    run_length: int = 1,
+    attention_factors: list[float],
+    interval: int = 1,
 ) -> np.ndarray:
     plan = KernelPlan()
     dst = plan.buffer(n_tokens, 2 * len(frequencies))
     plan.op(
         RopeTable,
         dst=dst,
-        inverse_frequencies=plan.constant(frequencies),
-        magnitudes=plan.constant(magnitudes),
-        run_length=run_length,
+        frequencies=plan.constant(frequencies),
+        attention_factors=plan.constant(attention_factors),
+        interval=interval,
     )
     forward(plan, library, n_tokens, position=position)
     return plan.read(dst)
 
 
 @pytest.mark.parametrize("position", [0, 1, 1000, 131_000, 999_990])
-@pytest.mark.parametrize("magnitude", [1.0, 1.5])
-def test_rope_table(library: ctypes.CDLL, position: int, magnitude: float) -> None:
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_rope_table(library: ctypes.CDLL, position: int, factor: float) -> None:
     """To the last bit but one of float32, for angles up to a million."""
     frequencies = (10000.0 ** (-np.arange(33) / 33)).astype(np.float32)
-    table = rope_table(library, frequencies, position, 10, [magnitude])
+    table = rope_table(library, frequencies, position, 10, [factor])
     angles = (position + np.arange(10))[:, None] * frequencies.astype(np.float64)
-    expected = magnitude * np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-    np.testing.assert_allclose(table, expected, rtol=2e-7, atol=2e-9 * magnitude)
+    expected = factor * np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+    np.testing.assert_allclose(table, expected, rtol=2e-7, atol=2e-9 * factor)
 
 
-def test_rope_table_with_magnitudes_of_runs(library: ctypes.CDLL) -> None:
-    """Three positions have one, the next three another, all behind the last."""
-    table = rope_table(library, np.float32([0.0]), 1, 10, [1.0, 1.5, 2.0], run_length=3)
+def test_rope_table_with_attention_factors_of_intervals(library: ctypes.CDLL) -> None:
+    """Three positions have one, the next three another, all after those the last."""
+    table = rope_table(library, np.float32([0.0]), 1, 10, [1.0, 1.5, 2.0], interval=3)
     np.testing.assert_array_equal(table[:, 0], [1, 1, 1.5, 1.5, 1.5, 2, 2, 2, 2, 2])
     assert not table[:, 1].any()
 
@@ -409,9 +406,9 @@ def all_operations(n_tokens: int, width: int) -> tuple[KernelPlan, list[int]]:
     plan.op(
         RopeTable,
         dst=table,
-        inverse_frequencies=frequencies,
-        magnitudes=one,
-        run_length=1,
+        frequencies=frequencies,
+        attention_factors=one,
+        interval=1,
         barrier=0,
     )
     plan.op(Rope, table=table, dst=normed, head_dim=width // 3, n_rot=4, style=1)

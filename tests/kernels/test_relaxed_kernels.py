@@ -15,7 +15,7 @@ from test_linear import assert_product, random_input
 from wasmtime import Config, Engine, Func, Instance, Limits, Memory, MemoryType, Module, Store
 
 from oxillama_web.backends.kernels import abi
-from oxillama_web.plan.operations import Linear, Quantize
+from oxillama_web.plan.operations.linear import Linear, Quantize
 
 STACK_AND_DATA = 1 << 20  # the module's own memory lies below
 

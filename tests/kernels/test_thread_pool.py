@@ -16,11 +16,8 @@ from linear_driver import EVERY_PASS, Block, libraries, load
 from ops_driver import KernelPlan, Pool
 
 from oxillama_web.backends.kernels import abi
-from oxillama_web.plan.operations import (
-    Add,
-    RMSNorm,
-    Scale,
-)
+from oxillama_web.plan.operations.elementwise import Add, Scale
+from oxillama_web.plan.operations.norms import RMSNorm
 
 WIDTH = 96
 ALL_BUSY = "import time\nend = time.time() + 120\nwhile time.time() < end: pass"

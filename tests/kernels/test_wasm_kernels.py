@@ -23,7 +23,8 @@ from test_attention import Case, assert_attention
 from test_linear import assert_product, random_input
 
 from oxillama_web.backends.kernels.kv_layout import tile_bytes
-from oxillama_web.plan.operations import Attention, KVStore, Linear, Quantize
+from oxillama_web.plan.operations.attention import Attention, KVStore
+from oxillama_web.plan.operations.linear import Linear, Quantize
 
 pytest_plugins = ["browser_fixtures"]
 

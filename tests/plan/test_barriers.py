@@ -8,7 +8,11 @@ from small_plans import builder, one_layer
 from oxillama_web.backends.kernels import abi
 from oxillama_web.backends.kernels.lowering import lower
 from oxillama_web.plan.barriers import replicated_buffers
-from oxillama_web.plan.operations import Quantize
+from oxillama_web.plan.operations.elementwise import Add, Scale
+from oxillama_web.plan.operations.embedding import Embed
+from oxillama_web.plan.operations.linear import Linear, Quantize
+from oxillama_web.plan.operations.norms import RMSNorm
+from oxillama_web.plan.operations.rope import Rope, RopeTable
 from oxillama_web.plan.plan import Plan
 
 
@@ -45,10 +49,10 @@ def test_in_passes_of_one_token_each_thread_does_quick_work_by_itself() -> None:
 
 def test_products_with_float_weights_need_no_quantized_input() -> None:
     plan = builder(embedding=(8, 50), matrix=(8, 8))
-    plan.embed("x", "embedding")
-    plan.linear("y", "x", "matrix")
-    plan.linear("z", "x", "matrix")
-    plan.add("x", "y", "z")
+    Embed.append(plan, "x", "embedding")
+    Linear.append(plan, "y", "x", "matrix")
+    Linear.append(plan, "z", "x", "matrix")
+    Add.append(plan, "x", "y", "z")
     built = plan.build("x")
     built.weights["matrix"].format = 0
     assert named(built, abi.BARRIER_MANY) == ["Linear y", "Add x"]
@@ -57,20 +61,20 @@ def test_products_with_float_weights_need_no_quantized_input() -> None:
 
 def test_a_buffer_that_a_product_writes_is_not_replicated() -> None:
     plan = builder(embedding=(8, 50), matrix=(8, 8), norm=(8,))
-    plan.embed("x", "embedding")
-    plan.linear("y", "x", "matrix")
-    plan.rms_norm("y", "y", "norm", 1e-5)
-    plan.add("x", "x", "y")
+    Embed.append(plan, "x", "embedding")
+    Linear.append(plan, "y", "x", "matrix")
+    RMSNorm.append(plan, "y", "y", "norm", 1e-5)
+    Add.append(plan, "x", "x", "y")
     assert replicated_buffers(built := plan.build("x")) == {"x"}
     assert named(built, abi.BARRIER_ONE) == ["RMSNorm y", "Add x"]
 
 
 def test_what_threads_share_is_complete_before_one_reads_all_of_it() -> None:
     plan = builder(embedding=(8, 50), matrix=(8, 8))
-    plan.embed("x", "embedding")
-    plan.linear("y", "x", "matrix")
-    plan.scale("y", "y", 2.0)
-    plan.add("x", "x", "y")
+    Embed.append(plan, "x", "embedding")
+    Linear.append(plan, "y", "x", "matrix")
+    Scale.append(plan, "y", "y", 2.0)
+    Add.append(plan, "x", "x", "y")
     built = plan.build("x")
     assert named(built, abi.BARRIER_ONE) == ["Scale y", "Add x"]
     # scaled and added by the same threads
@@ -80,11 +84,11 @@ def test_what_threads_share_is_complete_before_one_reads_all_of_it() -> None:
 @pytest.mark.parametrize(("group", "meets"), [(4, False), (2, True), (8, True)])
 def test_threads_that_have_the_same_heads_need_not_meet(group: int, meets: bool) -> None:
     plan = builder(embedding=(8, 50), matrix=(8, 8), norm=(group,))
-    plan.embed("x", "embedding")
-    plan.rope_table("rope", [1.0, 0.5])
-    plan.linear("q", "x", "matrix")
-    plan.rms_norm("q", "q", "norm", 1e-5)
-    plan.rope("q", "rope", 4, "neox")
+    Embed.append(plan, "x", "embedding")
+    RopeTable.append(plan, "rope", [1.0, 0.5])
+    Linear.append(plan, "q", "x", "matrix")
+    RMSNorm.append(plan, "q", "q", "norm", 1e-5)
+    Rope.append(plan, "q", "rope", 4, "neox")
     built = plan.build("q")
     for passes in (abi.BARRIER_MANY, abi.BARRIER_ONE):
         assert ("Rope q" in named(built, passes)) == meets

@@ -8,7 +8,10 @@ from small_plans import builder, one_layer
 from oxillama_web.errors import ModelFormatError
 from oxillama_web.gguf.reader import TensorInfo
 from oxillama_web.plan.builder import PlanBuilder
-from oxillama_web.plan.operations import LayerNorm, Linear
+from oxillama_web.plan.operations.attention import Attention
+from oxillama_web.plan.operations.embedding import Embed
+from oxillama_web.plan.operations.linear import Linear
+from oxillama_web.plan.operations.norms import LayerNorm, RMSNorm
 from oxillama_web.plan.plan import KVLayer
 
 
@@ -36,8 +39,8 @@ def test_rows_of_a_merged_tensor_are_weights_of_their_own() -> None:
     plan = PlanBuilder(tensors)
     plan.split_rows("qkv", {"q": 8, "k": 2, "v": 2})
     plan.split_rows("bias", {"q.bias": 8, "k.bias": 2, "v.bias": 2})
-    plan.embed("x", "embedding")
-    plan.linear("y", "x", "k", "k.bias")
+    Embed.append(plan, "x", "embedding")
+    Linear.append(plan, "y", "x", "k", "k.bias")
     weights = plan.build("y").weights
     assert weights["k"] == TensorInfo("k", (32, 2), 8, 4096 + 8 * 34, 2 * 34)
     assert weights["k.bias"] == TensorInfo("k.bias", (2,), 0, 8192 + 32, 8)
@@ -49,45 +52,45 @@ def test_rows_of_a_merged_tensor_are_weights_of_their_own() -> None:
 
 def test_norms_of_heads_with_a_weight_each() -> None:
     plan = builder(embedding=(12, 50), heads=(4, 3), bias=(12,), wrong=(5,))
-    plan.embed("x", "embedding")
-    plan.layer_norm("y", "x", "heads", 1e-5, "bias")
-    norm = plan.build_encoder("y").ops[1]
+    Embed.append(plan, "x", "embedding")
+    LayerNorm.append(plan, "y", "x", "heads", 1e-5, "bias")
+    norm = plan.build("y").ops[1]
     assert isinstance(norm, LayerNorm)
     assert (norm.group, norm.bias) == (4, "bias")
     with pytest.raises(ModelFormatError, match=r"wrong.*row of 12"):
-        plan.layer_norm("y", "x", "wrong", 1e-5)
+        LayerNorm.append(plan, "y", "x", "wrong", 1e-5)
     with pytest.raises(ModelFormatError, match=r"wrong.*12 values of 'heads'"):
-        plan.layer_norm("y", "x", "heads", 1e-5, "wrong")
+        LayerNorm.append(plan, "y", "x", "heads", 1e-5, "wrong")
 
 
 def test_what_does_not_fit_is_refused_by_name() -> None:
     plan = builder(embedding=(8, 50), narrow=(4, 8), vector=(3,), cube=(8, 8, 2))
-    plan.embed("x", "embedding")
+    Embed.append(plan, "x", "embedding")
     with pytest.raises(ModelFormatError, match="missing"):
-        plan.linear("y", "x", "missing")
+        Linear.append(plan, "y", "x", "missing")
     with pytest.raises(ModelFormatError, match=r"narrow.*4 inputs.*8"):
-        plan.linear("y", "x", "narrow")
+        Linear.append(plan, "y", "x", "narrow")
     with pytest.raises(ModelFormatError, match=r"cube.*matrix"):
-        plan.linear("y", "x", "cube")
+        Linear.append(plan, "y", "x", "cube")
     with pytest.raises(ModelFormatError, match=r"vector.*3 values.*8"):
-        plan.rms_norm("y", "x", "vector", 1e-5)
+        RMSNorm.append(plan, "y", "x", "vector", 1e-5)
     with pytest.raises(ModelFormatError, match="attention of 3 query"):
-        plan.attention("y", "x", "x", "x", n_heads=3, n_kv_heads=2, scale=1.0)
+        Attention.append(plan, "y", "x", "x", "x", n_heads=3, n_kv_heads=2, scale=1.0)
 
 
 def test_layers_of_different_sizes_are_refused() -> None:
     plan = builder(embedding=(8, 50), small=(8, 4), large=(8, 6))
-    plan.embed("x", "embedding")
-    plan.linear("q", "x", "small")
+    Embed.append(plan, "x", "embedding")
+    Linear.append(plan, "q", "x", "small")
     with pytest.raises(ModelFormatError, match="layers differ"):
-        plan.linear("q", "x", "large")
+        Linear.append(plan, "q", "x", "large")
 
 
 def test_a_bias_that_the_file_lacks_is_left_out() -> None:
     plan = builder(embedding=(8, 50), q=(8, 8), bias=(8,))
-    plan.embed("x", "embedding")
-    plan.linear("a", "x", "q", "bias")
-    plan.linear("b", "x", "q", "no_such_bias")
+    Embed.append(plan, "x", "embedding")
+    Linear.append(plan, "a", "x", "q", "bias")
+    Linear.append(plan, "b", "x", "q", "no_such_bias")
     with_bias, without_bias = plan.build("b").ops[1:]
     assert isinstance(with_bias, Linear)
     assert isinstance(without_bias, Linear)

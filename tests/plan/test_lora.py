@@ -21,6 +21,8 @@ from oxillama_web.gguf.dequantize import dequantize
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.plan.builder import PlanBuilder
 from oxillama_web.plan.lora import AppliedLora, LoraAdapter, apply_loras
+from oxillama_web.plan.operations.embedding import Embed
+from oxillama_web.plan.operations.linear import Linear
 from oxillama_web.plan.plan import Plan
 
 TOKENS = [5, 9, 200, 31, 7, 7, 90]
@@ -274,10 +276,10 @@ def test_a_merged_tensor_that_the_plan_splits(model: GGUFFile, tmp_path: Path, k
 
     def split_plan() -> Plan:
         builder = PlanBuilder(model.tensors)
-        builder.embed("x", "token_embd.weight")
+        Embed.append(builder, "x", "token_embd.weight")
         builder.split_rows(name, {"first": 24, "second": n_out - 24})
-        builder.linear("a", "x", "first")
-        builder.linear("b", "x", "second")
+        Linear.append(builder, "a", "x", "first")
+        Linear.append(builder, "b", "x", "second")
         return builder.build("b")
 
     def split_executor(model: GGUFFile) -> Executor:

@@ -12,8 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...errors import InvalidRequestError, OutOfMemoryError
-from ...plan.operations import Embed
-from ...plan.weight_chunks import cut, paged_weights
+from ...plan.weight_chunks import cut, embedded_weights, paged_weights
 from ..offload import no_adapters
 from . import abi
 from .memory import ALIGNMENT, align
@@ -52,7 +51,7 @@ class PagedWeights(Weights):
         self._source = source
         self._plan = plan
         self._index = {name: index for index, name in enumerate(plan.weights)}
-        embedded = {op.weight for op in plan.ops if isinstance(op, Embed)}
+        embedded = embedded_weights(plan)
         self._by_rows = set() if policy.pin_embeddings else embedded
         kept = embedded if policy.pin_embeddings else ()
         self.paged = paged_weights(plan, tuple(kept)) - self._by_rows

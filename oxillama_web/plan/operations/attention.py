@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..plan import CacheRead, CacheWrite, Operation, Partition, Plan, Read, Write
+from ...errors import ModelFormatError
+from ..builder import PlanBuilder
+from ..plan import CacheRead, CacheWrite, KVLayer, Operation, Partition, Plan, Read, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,38 @@ class Attention(Operation):
     window: int
     softcap: float
     causal: bool
+
+    @classmethod
+    def append(
+        cls,
+        plan: PlanBuilder,
+        dst: str,
+        queries: str,
+        keys: str,
+        values: str,
+        *,
+        n_heads: int,
+        n_kv_heads: int,
+        scale: float,
+        window: int = 0,
+        softcap: float = 0.0,
+        causal: bool = True,
+    ) -> None:
+        """Store keys and values in a layer of the cache, then attend over it.
+
+        All layers that are not causal use one layer of the cache: what such a layer stores is not
+        needed after it, for its sequence must come in one batch.
+        """
+        k_dim, k_rest = divmod(plan.width(keys), n_kv_heads)
+        v_dim, v_rest = divmod(plan.width(values), n_kv_heads)
+        if k_rest or v_rest or plan.width(queries) != n_heads * k_dim or n_heads % n_kv_heads:
+            raise ModelFormatError(
+                f"attention of {n_heads} query and {n_kv_heads} key heads does not fit rows of "
+                f"{plan.width(queries)}, {plan.width(keys)} and {plan.width(values)} values"
+            )
+        if window and not causal:
+            raise ModelFormatError("attention with a window must be causal")
+        layer = plan.cache_layer(KVLayer(n_kv_heads, k_dim, v_dim), shared=not causal)
+        plan.declare(dst, n_heads * v_dim, like=queries)
+        plan.append(KVStore(keys, values, layer))
+        plan.append(cls(dst, queries, layer, n_heads, scale, window, softcap, causal))

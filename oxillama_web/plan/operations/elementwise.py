@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ...errors import ModelFormatError
+from ..builder import PlanBuilder
 from ..plan import Operation, Partition, Plan, Read, Vector, Write
 
 Activation = Literal["silu", "gelu"]
@@ -19,7 +21,10 @@ class _Elementwise(Operation):
 
 @dataclass(frozen=True, slots=True)
 class GLU(_Elementwise):
-    """dst = activation(gate) * up. Shazeer 2020, https://arxiv.org/abs/2002.05202."""
+    """dst = activation(gate) * up: a gated linear unit.
+
+    Shazeer 2020, https://arxiv.org/abs/2002.05202.
+    """
 
     kind = 8
 
@@ -27,6 +32,14 @@ class GLU(_Elementwise):
     gate: Read
     up: Read
     activation: Activation
+
+    @classmethod
+    def append(
+        cls, plan: PlanBuilder, dst: str, gate: str, up: str, activation: Activation
+    ) -> None:
+        """Multiply by an activated gate."""
+        plan.declare(dst, plan.same_width(gate, up), like=gate)
+        plan.append(cls(dst, gate, up, activation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,12 @@ class Activate(_Elementwise):
     src: Read
     activation: Activation
 
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, activation: Activation) -> None:
+        """Apply a function to each value."""
+        plan.declare(dst, plan.width(src), like=src)
+        plan.append(cls(dst, src, activation))
+
 
 @dataclass(frozen=True, slots=True)
 class Scale(_Elementwise):
@@ -50,6 +69,12 @@ class Scale(_Elementwise):
     dst: Write
     src: Read
     factor: float
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, factor: float) -> None:
+        """Multiply each value."""
+        plan.declare(dst, plan.width(src), like=src)
+        plan.append(cls(dst, src, factor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +89,12 @@ class Add(_Elementwise):
     b: Read
     scale: float
 
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, a: str, b: str, scale: float = 1.0) -> None:
+        """Add scale * b to a, as in a residual connection."""
+        plan.declare(dst, plan.same_width(a, b), like=a)
+        plan.append(cls(dst, a, b, scale))
+
 
 @dataclass(frozen=True, slots=True)
 class Softcap(_Elementwise):
@@ -74,6 +105,12 @@ class Softcap(_Elementwise):
     dst: Write
     src: Read
     cap: float
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, cap: float) -> None:
+        """Bound values smoothly."""
+        plan.declare(dst, plan.width(src), like=src)
+        plan.append(cls(dst, src, cap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +123,15 @@ class AddBias(Operation):
     dst: Write
     src: Read
     bias: Vector
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, bias: str) -> None:
+        """Add one vector to every row."""
+        width = plan.width(src)
+        if plan.vector(bias) != width:
+            raise ModelFormatError(f"tensor {bias!r} does not fit a row of {width}")
+        plan.declare(dst, width, like=src)
+        plan.append(cls(dst, src, bias))
 
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: by rows."""
@@ -101,6 +147,12 @@ class SelectRows(Operation):
 
     dst: Write
     src: Read
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str) -> None:
+        """Drop the tokens whose logits nobody asked for."""
+        plan.declare(dst, plan.width(src), rows="output")
+        plan.append(cls(dst, src))
 
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: the rows that are selected."""

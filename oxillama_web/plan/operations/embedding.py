@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..builder import PlanBuilder
 from ..plan import Matrix, Operation, Partition, Plan, Write
 
 
@@ -15,6 +16,13 @@ class Embed(Operation):
     dst: Write
     weight: Matrix
     scale: float
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, weight: str, scale: float = 1.0) -> None:
+        """Look up each token's row."""
+        n_in, _ = plan.matrix(weight)
+        plan.declare(dst, n_in)
+        plan.append(cls(dst, weight, scale))
 
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: by rows."""
@@ -30,6 +38,13 @@ class PositionEmbed(Operation):
 
     dst: Write
     weight: Matrix
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, weight: str) -> None:
+        """Look up each position's row."""
+        n_in, _ = plan.matrix(weight)
+        plan.declare(dst, n_in)
+        plan.append(cls(dst, weight))
 
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: by rows."""

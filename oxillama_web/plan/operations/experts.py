@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ...errors import ModelFormatError
+from ..builder import PlanBuilder
 from ..plan import PREPARED, Matrix, Operation, Plan, Read, Write
 from .linear import is_quantized
 
@@ -23,6 +25,16 @@ class SelectExperts(Operation):
     n_used: int
     weighting: ExpertWeighting
 
+    @classmethod
+    def append(
+        cls, plan: PlanBuilder, dst: str, src: str, n_used: int, weighting: ExpertWeighting
+    ) -> None:
+        """Choose each token's experts by their logits."""
+        if not 0 < n_used <= plan.width(src):
+            raise ModelFormatError(f"a token cannot use {n_used} of {plan.width(src)} experts")
+        plan.declare(dst, 2 * n_used, like=src)
+        plan.append(cls(dst, src, n_used, weighting))
+
 
 @dataclass(frozen=True, slots=True)
 class ExpertLinear(Operation):
@@ -35,6 +47,26 @@ class ExpertLinear(Operation):
     routes: Read
     weight: Matrix
     n_experts: int
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, routes: str, weight: str) -> None:
+        """Multiply by the matrices of each token's experts: rows of n_used results.
+
+        The tensor is [n_experts, n_out, n_in]; `src` has n_in values, or those for each expert.
+        """
+        selection = plan.writer(routes)
+        assert isinstance(selection, SelectExperts)
+        shape = plan.whole_shape(weight)
+        n_experts, n_used = plan.width(selection.src), selection.n_used
+        if len(shape) != 3 or shape[2] != n_experts:
+            raise ModelFormatError(
+                f"tensor {weight!r} has shape {shape}; it must hold a matrix for each of "
+                f"{n_experts} experts"
+            )
+        if plan.width(src) != n_used * shape[0]:
+            plan.check_inputs(weight, shape[0], src)
+        plan.declare(dst, n_used * shape[1], like=src)
+        plan.append(cls(dst, src, routes, weight, n_experts))
 
     def prepared_by(self, plan: Plan) -> Operation | None:
         """See `Operation.prepared_by`: the tokens of an expert are multiplied together."""
@@ -73,3 +105,10 @@ class ExpertSum(Operation):
     dst: Write
     src: Read
     routes: Read
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, routes: str) -> None:
+        """Add up the results of each token's experts by their weights."""
+        n_used = plan.width(routes) // 2
+        plan.declare(dst, plan.width(src) // n_used, like=src)
+        plan.append(cls(dst, src, routes))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ...gguf.types import FORMATS
+from ..builder import PlanBuilder
 from ..plan import PREPARED, Matrix, Operation, OptionalVector, Plan, Read, Write
 
 
@@ -20,6 +21,24 @@ class Linear(Operation):
     weight: Matrix
     bias: OptionalVector
     column: int = 0
+
+    @classmethod
+    def append(
+        cls, plan: PlanBuilder, dst: str, src: str, weight: str, bias: str | None = None
+    ) -> None:
+        """Multiply by a matrix, and add a bias tensor where the file holds one of that name."""
+        _, n_out = plan.matrix(weight, src)
+        bias = plan.bias_of(weight, n_out, bias)
+        plan.declare(dst, n_out, like=src)
+        plan.append(cls(dst, src, weight, bias))
+
+    @classmethod
+    def append_dot(cls, plan: PlanBuilder, dst: str, src: str, weight: str) -> None:
+        """Multiply by one row, which the file holds as a vector: one value a token."""
+        plan.check_inputs(weight, plan.vector(weight), src)
+        plan.as_row(weight)
+        plan.declare(dst, 1, like=src)
+        plan.append(cls(dst, src, weight, None))
 
     def prepared_by(self, plan: Plan) -> Operation | None:
         """See `Operation.prepared_by`: quantized weights take a quantized input."""

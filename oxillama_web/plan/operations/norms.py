@@ -1,7 +1,10 @@
 """Norms of rows, or of heads."""
 
+import math
 from dataclasses import dataclass
 
+from ...errors import ModelFormatError
+from ..builder import PlanBuilder
 from ..plan import Operation, OptionalVector, Partition, Plan, Read, Vector, Write
 
 
@@ -20,6 +23,17 @@ class RMSNorm(Operation):
     weight: Vector
     group: int
     eps: float
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, weight: str, eps: float) -> None:
+        """Normalize rows, or heads where the weight is as long as one head."""
+        group, width = plan.vector(weight), plan.width(src)
+        if group == 0 or width % group:
+            raise ModelFormatError(
+                f"tensor {weight!r} has {group} values, which do not divide a row of {width}"
+            )
+        plan.declare(dst, width, like=src)
+        plan.append(cls(dst, src, weight, group, eps))
 
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: by groups."""
@@ -43,6 +57,30 @@ class LayerNorm(Operation):
     bias: OptionalVector
     group: int
     eps: float
+
+    @classmethod
+    def append(
+        cls,
+        plan: PlanBuilder,
+        dst: str,
+        src: str,
+        weight: str,
+        eps: float,
+        bias: str | None = None,
+    ) -> None:
+        """Normalize rows, or heads where the weight's first dimension is as long as one head.
+
+        A bias tensor is added where the file holds one of that name.
+        """
+        shape, width = plan.shape(weight), plan.width(src)
+        n_values = math.prod(shape)
+        if len(shape) > 2 or n_values == 0 or width % n_values:
+            raise ModelFormatError(
+                f"tensor {weight!r} has shape {shape}, which does not fit a row of {width}"
+            )
+        bias = plan.bias_of(weight, n_values, bias)
+        plan.declare(dst, width, like=src)
+        plan.append(cls(dst, src, weight, bias, shape[0], eps))
 
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: by groups."""

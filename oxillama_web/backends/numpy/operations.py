@@ -1,0 +1,331 @@
+"""The operations of a plan in NumPy: one function each, found by the operation's class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InvalidRequestError
+from ...plan.operations.attention import Attention, KVStore
+from ...plan.operations.elementwise import (
+    GLU,
+    Activate,
+    Add,
+    AddBias,
+    Scale,
+    SelectRows,
+    Softcap,
+)
+from ...plan.operations.embedding import Embed, PositionEmbed
+from ...plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
+from ...plan.operations.linear import Linear
+from ...plan.operations.norms import LayerNorm, RMSNorm
+from ...plan.operations.rope import Rope, RopeTable
+from ...plan.plan import Operation
+from .kv_cache import NumpyKVCache, rotated
+from .weights import PagedArrays
+
+if TYPE_CHECKING:
+    from ...plan.operations.elementwise import Activation
+    from ...plan.operations.experts import ExpertWeighting
+    from ...plan.plan import Plan
+    from ..api import Batch, Outputs
+
+Array = NDArray[np.float32]
+
+_Op = TypeVar("_Op", bound=Operation)
+_Function = Callable[[_Op, "ForwardPass"], Array | None]
+
+
+class ForwardPass:
+    """What the operations of one pass compute with: buffers, weights and the batch.
+
+    Attributes:
+        plan: the plan that is executed.
+        weights: float32, the fastest dimension of a tensor last.
+        tokens: int64 [rows].
+        positions: int64 [rows], of the tokens in their sequences.
+        outputs: int64, the rows whose logits were asked for.
+        sequences: each sequence's cache, and its rows in the batch.
+    """
+
+    def __init__(
+        self, plan: Plan, weights: dict[str, Array] | PagedArrays, batch: Batch, outputs: Outputs
+    ) -> None:
+        self.plan = plan
+        self.weights = weights
+        self.sequences: list[tuple[NumpyKVCache, slice]] = []
+        self._buffers: dict[str, Array] = {}
+        ids: list[int] = []
+        positions: list[int] = []
+        for cache, tokens in batch:
+            assert isinstance(cache, NumpyKVCache)
+            self.sequences.append((cache, slice(len(ids), len(ids) + len(tokens))))
+            ids.extend(tokens)
+            positions.extend(range(cache.length, cache.length + len(tokens)))
+        self.tokens, self.positions = np.array(ids, np.int64), np.array(positions, np.int64)
+        last_rows = [rows.stop - 1 for _, rows in self.sequences]
+        self.outputs = np.array(last_rows if outputs == "last" else range(len(ids)))
+
+    def __getitem__(self, buffer: str) -> Array:
+        return self._buffers[buffer]
+
+    def execute(self, op: Operation) -> None:
+        """Compute one operation."""
+        result = _FUNCTIONS[type(op)](op, self)
+        if result is not None:
+            self._buffers[op.writes] = result
+
+
+_FUNCTIONS: dict[type[Operation], _Function[Any]] = {}
+
+
+def _computes(kind: type[_Op]) -> Callable[[_Function[_Op]], _Function[_Op]]:
+    """Register the function that computes what an operation writes to its buffer."""
+
+    def register(function: _Function[_Op]) -> _Function[_Op]:
+        _FUNCTIONS[kind] = function
+        return function
+
+    return register
+
+
+@_computes(Embed)
+def _embed(op: Embed, run: ForwardPass) -> Array:
+    n_rows = run.plan.weights[op.weight].shape[-1]
+    if run.tokens.min() < 0 or run.tokens.max() >= n_rows:
+        raise InvalidRequestError(f"a token is outside of 0..{n_rows - 1}")
+    if isinstance(run.weights, PagedArrays):
+        rows = run.weights.rows(op.weight, run.tokens)
+    else:
+        rows = run.weights[op.weight][run.tokens]
+    return rows * np.float32(op.scale)
+
+
+@_computes(PositionEmbed)
+def _position_embed(op: PositionEmbed, run: ForwardPass) -> Array:
+    table = run.weights[op.weight]
+    if run.positions.max() >= len(table):
+        raise InvalidRequestError(f"the model knows {len(table)} positions")
+    return table[run.positions]
+
+
+@_computes(RMSNorm)
+def _rms_norm(op: RMSNorm, run: ForwardPass) -> Array:
+    x = run[op.src]
+    groups = x.reshape(len(x), -1, op.group)
+    mean_square = np.mean(groups * groups, axis=-1, keepdims=True)
+    normed: Array = groups / np.sqrt(mean_square + np.float32(op.eps)) * run.weights[op.weight]
+    return normed.reshape(x.shape)
+
+
+@_computes(LayerNorm)
+def _layer_norm(op: LayerNorm, run: ForwardPass) -> Array:
+    x, weight = run[op.src], run.weights[op.weight]
+    groups = x.reshape(len(x), -1, op.group)
+    centered = groups - groups.mean(axis=-1, keepdims=True)
+    variance = np.mean(centered * centered, axis=-1, keepdims=True)
+    normed = (centered / np.sqrt(variance + np.float32(op.eps))).reshape(len(x), -1, weight.size)
+    weighted = normed * weight.reshape(-1)
+    if op.bias is not None:
+        weighted += run.weights[op.bias]
+    return _as_float32(weighted.reshape(x.shape))
+
+
+@_computes(Linear)
+def _linear(op: Linear, run: ForwardPass) -> Array:
+    product: Array = run[op.src] @ run.weights[op.weight].T
+    if op.bias is not None:
+        product += run.weights[op.bias]
+    width = run.plan.buffers[op.dst].width
+    if product.shape[1] == width:
+        return product
+    whole = run[op.dst] if op.column else np.empty((len(product), width), np.float32)
+    whole[:, op.column : op.column + product.shape[1]] = product
+    return whole
+
+
+@_computes(RopeTable)
+def _rope_table(op: RopeTable, run: ForwardPass) -> Array:
+    angles = run.positions[:, None] * np.asarray(op.frequencies, np.float64)
+    factors = np.asarray(op.attention_factors)
+    table = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+    table *= factors[np.minimum(run.positions // op.interval, len(factors) - 1), None]
+    return table.astype(np.float32)
+
+
+@_computes(Rope)
+def _rope(op: Rope, run: ForwardPass) -> Array:
+    x = run[op.buffer]
+    heads = x.reshape(len(x), -1, op.head_dim)
+    return rotated(heads, run[op.table], op.style).reshape(x.shape)
+
+
+@_computes(KVStore)
+def _kv_store(op: KVStore, run: ForwardPass) -> None:
+    for cache, rows in run.sequences:
+        cache.store(op.layer, run[op.keys][rows], run[op.values][rows])
+
+
+@_computes(Attention)
+def _attention(op: Attention, run: ForwardPass) -> Array:
+    attended = []
+    for cache, rows in run.sequences:
+        queries = run[op.queries][rows]
+        attended.append(attention(queries, *cache.read(op.layer, len(queries)), op))
+    return np.concatenate(attended)
+
+
+def attention(queries: Array, keys: Array, values: Array, op: Attention) -> Array:
+    """Attention of one sequence's last tokens.
+
+    Args:
+        queries: float32 [tokens, n_heads * k_dim].
+        keys: float32 [positions, n_kv_heads, k_dim], those of the tokens last.
+        values: float32 [positions, n_kv_heads, v_dim].
+
+    Returns:
+        float32 [tokens, n_heads * v_dim].
+    """
+    n_tokens, n_keys = len(queries), len(keys)
+    group = op.n_heads // keys.shape[1]
+    queries = queries.reshape(n_tokens, op.n_heads, -1).transpose(1, 0, 2)
+    keys = np.repeat(keys.transpose(1, 2, 0), group, axis=0)
+    values = np.repeat(values.transpose(1, 0, 2), group, axis=0)
+    scores = queries @ keys * np.float32(op.scale)
+    if op.softcap > 0:
+        scores = op.softcap * np.tanh(scores / np.float32(op.softcap))
+    query_position = np.arange(n_keys - n_tokens, n_keys)[:, None]
+    key_position = np.arange(n_keys)[None, :]
+    visible = key_position <= (query_position if op.causal else n_keys)
+    if op.window > 0:
+        visible &= key_position > query_position - op.window
+    scores = np.where(visible, scores, np.float32(-np.inf))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    if np.isfinite(values).all():
+        attended = weights @ values
+    else:
+        # a weight of 0 times NaN or an infinity is NaN, so each row takes what it sees only
+        seen = np.broadcast_to(visible, (n_tokens, n_keys))
+        rows = [weights[:, t][:, None, v] @ values[:, v] for t, v in enumerate(seen)]
+        attended = np.concatenate(rows, axis=1)
+    return _as_float32(attended.transpose(1, 0, 2).reshape(n_tokens, -1))
+
+
+@_computes(GLU)
+def _glu(op: GLU, run: ForwardPass) -> Array:
+    return _activated(run[op.gate], op.activation) * run[op.up]
+
+
+@_computes(Activate)
+def _activate(op: Activate, run: ForwardPass) -> Array:
+    return _activated(run[op.src], op.activation)
+
+
+def _activated(x: Array, activation: Activation) -> Array:
+    return _silu(x) if activation == "silu" else _gelu(x)
+
+
+def _silu(x: Array) -> Array:
+    return _as_float32(x / (1.0 + np.exp(-np.clip(x, -80, None))))
+
+
+def _gelu(x: Array) -> Array:
+    # the tanh form: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415
+    inner = np.float32(0.7978845608028654) * (x + np.float32(0.044715) * x * x * x)
+    return _as_float32(0.5 * x * (1.0 + np.tanh(inner)))
+
+
+@_computes(Scale)
+def _scale(op: Scale, run: ForwardPass) -> Array:
+    scaled: Array = np.float32(op.factor) * run[op.src]
+    return scaled
+
+
+@_computes(Add)
+def _add(op: Add, run: ForwardPass) -> Array:
+    return run[op.a] + np.float32(op.scale) * run[op.b]
+
+
+@_computes(AddBias)
+def _add_bias(op: AddBias, run: ForwardPass) -> Array:
+    return run[op.src] + run.weights[op.bias]
+
+
+@_computes(SelectRows)
+def _select_rows(op: SelectRows, run: ForwardPass) -> Array:
+    selected: Array = run[op.src][run.outputs]
+    return selected
+
+
+@_computes(Softcap)
+def _softcap(op: Softcap, run: ForwardPass) -> Array:
+    cap = np.float32(op.cap)
+    bounded: Array = cap * np.tanh(run[op.src] / cap)
+    return bounded
+
+
+@_computes(SelectExperts)
+def _select_experts(op: SelectExperts, run: ForwardPass) -> Array:
+    return select_experts(run[op.src], op.n_used, op.weighting)
+
+
+def select_experts(logits: Array, n_used: int, weighting: ExpertWeighting) -> Array:
+    """The experts of each token and their weights, as float32 [rows, 2 * n_used]."""
+    experts = np.argsort(-logits, axis=-1, kind="stable")[:, :n_used]  # NaN comes last
+    used = np.take_along_axis(logits, experts, axis=-1)
+    if weighting == "sigmoid":
+        weights = 1 / (1 + np.exp(-used))
+    else:
+        weights = np.exp(used - used[:, :1])
+        among = weights if weighting == "softmax_of_used" else np.exp(logits - used[:, :1])
+        weights = weights / among.sum(axis=-1, keepdims=True)
+    return np.concatenate([experts.astype(np.float32), weights.astype(np.float32)], axis=-1)
+
+
+@_computes(ExpertLinear)
+def _expert_linear(op: ExpertLinear, run: ForwardPass) -> Array:
+    return expert_linear(run[op.src], run[op.routes], run.weights[op.weight])
+
+
+def expert_linear(x: Array, routes: Array, weight: Array) -> Array:
+    """Each token's products with the matrices of its experts.
+
+    Args:
+        x: float32 [rows, n_in], or [rows, n_used * n_in]: an input for each expert.
+        routes: from `select_experts`.
+        weight: float32 [n_experts, n_out, n_in].
+
+    Returns:
+        float32 [rows, n_used * n_out].
+    """
+    _, n_out, n_in = weight.shape
+    n_used = routes.shape[1] // 2
+    experts = routes[:, :n_used].astype(np.int64).reshape(-1)
+    inputs = x.reshape(-1, n_in) if x.shape[1] != n_in else np.repeat(x, n_used, axis=0)
+    result = np.empty((len(experts), n_out), np.float32)
+    for expert in np.unique(experts):
+        rows = experts == expert
+        result[rows] = inputs[rows] @ weight[expert].T
+    return result.reshape(len(x), -1)
+
+
+@_computes(ExpertSum)
+def _expert_sum(op: ExpertSum, run: ForwardPass) -> Array:
+    return expert_sum(run[op.src], run[op.routes])
+
+
+def expert_sum(x: Array, routes: Array) -> Array:
+    """The weighted sum of each token's experts: [rows, n_used * width] to [rows, width]."""
+    n_used = routes.shape[1] // 2
+    weights = routes[:, n_used:, None]
+    total: Array = (x.reshape(len(x), n_used, -1) * weights).sum(axis=1)
+    return total
+
+
+def _as_float32(x: NDArray[np.floating]) -> Array:
+    return x.astype(np.float32, copy=False)
