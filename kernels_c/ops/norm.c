@@ -92,7 +92,7 @@ OX_OPERANDS(layer_norm)
 
 /* A float32 vector or matrix of whole groups that divide a row. */
 static int32_t is_group_weight(const ox_tensor *tensor, uint32_t group, uint32_t width) {
-    if (!tensor || tensor->format != 0 || tensor->data == 0) return 0;
+    if (!tensor || tensor->format != OX_F32 || tensor->data == 0) return 0;
     const uint64_t n = (uint64_t)tensor->n_in * tensor->n_out;
     return n > 0 && n <= width && width % n == 0 && n % group == 0 && tensor->bytes == n * 4;
 }

@@ -132,19 +132,15 @@ def apply_loras(
             )
         _check_weights(adapter, plan, tensors)
     writer = _Writer(plan, tensors, stack)
-    for index, op in enumerate(plan.ops):
+    for index, op in enumerate(plan.ops, 1):
+        writer.take(op)
         if index == plan.n_hidden_ops:
             writer.end_hidden()
-        writer.take(op)
     return writer.finish()
 
 
 class _Writer:
-    """Copies a plan and puts changes behind the operations whose weights they change.
-
-    Linear operations on the same input stay together, because they share its quantized form: the
-    changes wait until the last of them.
-    """
+    """Copies a plan and puts changes after the operations whose weights they change."""
 
     def __init__(
         self, plan: Plan, tensors: Mapping[str, TensorInfo], stack: Sequence[AppliedLora]
@@ -159,38 +155,29 @@ class _Writer:
             hidden=plan.hidden,
         )
         self._adapters: dict[str, LoraAdapter] = {}
-        self._waiting: list[Linear] = []
 
     def take(self, op: Operation) -> None:
-        if self._waiting and not (isinstance(op, Linear) and op.src == self._waiting[0].src):
-            self._change_linears()
         self._plan.ops.append(op)
         if isinstance(op, Linear):
-            self._waiting.append(op)
+            self._change_linear(op)
         elif isinstance(op, Embed):
             self._change_embedding(op)
 
     def end_hidden(self) -> None:
-        """The output head comes next."""
-        self._change_linears()
+        """The output head comes next, or nothing."""
         self._plan.n_hidden_ops = len(self._plan.ops)
 
     def finish(self) -> tuple[Plan, dict[str, LoraAdapter]]:
-        self._change_linears()
-        # an encoder ends with its hidden states
-        self._plan.n_hidden_ops = self._plan.n_hidden_ops or len(self._plan.ops)
         # buffers are numbered in the order of their first use
         written = dict.fromkeys(op.writes for op in self._plan.ops)
         buffers = self._plan.buffers
         self._plan.buffers = {name: buffers[name] for name in written if name in buffers}
         return self._plan, self._adapters
 
-    def _change_linears(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for op in waiting:
-            for low, change in self._changes(op.weight, like=op.src):
-                self._plan.ops.append(Linear(low, op.src, change.a, None))
-                self._add_change(op.dst, low, change)
+    def _change_linear(self, op: Linear) -> None:
+        for low, change in self._changes(op.weight, like=op.src):
+            self._plan.ops.append(Linear(low, op.src, change.a, None))
+            self._add_change(op.dst, low, change)
 
     def _change_embedding(self, op: Embed) -> None:
         for low, change in self._changes(op.weight, like=op.dst):
