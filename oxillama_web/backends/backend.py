@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import KernelError
-from ..plan.weight_chunks import split_large_products
-from .kernels.abi import PANEL_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +77,9 @@ class Backend(NamedTuple):
 
 def split_for(plan: Plan, pager: LayerPager) -> Plan:
     """Return the plan with the products split whose weights are too large for a segment."""
+    from ..plan.weight_chunks import split_large_products  # few models need it
+    from .kernels.abi import PANEL_ROWS
+
     limit = max(pager.policy.segment_bytes, _MIN_SPLIT_BYTES)
     return split_large_products(plan, limit, PANEL_ROWS)
 
@@ -114,19 +115,3 @@ def kernel_backend(library: Library, n_threads: int) -> Backend:
 
     new_device = partial(LocalDevice, library, n_threads)
     return Backend(new_device, KernelLogitsOps(library), KernelStrings(library))
-
-
-def page_backend(pool: Any) -> Backend:
-    """Return the kernels of a page: on `pool`, the KernelPool of web/kernels/pool.js.
-
-    Logits and strings are in Python's memory, so the same kernels are opened over that, too.
-
-    Raises:
-        KernelError: they cannot be loaded.
-    """
-    from .kernels.library import load_library
-    from .kernels.wasm import WasmDevice
-
-    return kernel_backend(load_library(pool.variant), 1)._replace(
-        new_device=partial(WasmDevice, pool)
-    )

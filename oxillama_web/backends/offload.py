@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from threading import Lock
 from typing import Literal
 
 from ..errors import InvalidRequestError, UnsupportedModelError
@@ -105,6 +104,8 @@ class LayerPager:
         """Make a pager; raise InvalidRequestError if the policy has no budget."""
         if not policy.has_budget:
             raise InvalidRequestError("a layer pager needs a policy with a budget")
+        from threading import Lock  # a page starts sooner without it
+
         self.policy = policy
         self._lock = Lock()  # one thread computes, another one prefetches
         self.reset()

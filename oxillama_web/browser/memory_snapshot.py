@@ -23,6 +23,8 @@ PRELOADED_MODULES = (
     "oxillama_web.architectures.llama",
     "oxillama_web.architectures.qwen2",
     "oxillama_web.architectures.qwen3",
+    "oxillama_web.backends.kernels.executor",
+    "oxillama_web.backends.kernels.weights",
     "oxillama_web.browser.streaming_load",
     "oxillama_web.browser.worker",
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..backends.backend import page_backend
 from ..backends.offload import LayerPager, OffloadPolicy
 from ..engine import InferenceEngine
 from ..gguf.source import ModelSource
 from ..inference.loading import load_model
+from .page_backend import page_backend
 
 if TYPE_CHECKING:
     from ..config import EngineConfig

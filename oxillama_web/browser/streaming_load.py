@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..backends.backend import page_backend
 from ..engine import InferenceEngine
 from ..gguf.source import ModelSource, NotHereYetError
 from ..inference.loading import load_model
+from .page_backend import page_backend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 from abc import ABC, abstractmethod
 from itertools import pairwise
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ModelFormatError
@@ -148,6 +147,8 @@ class FileSource(ModelSource):
             ModelFormatError: it is empty.
             OSError: it cannot be opened.
         """
+        from threading import Lock  # a page starts sooner without it
+
         self._file = path.open("rb", buffering=0)
         self._lock = Lock()
         self.n_bytes = self.n_received = path.stat().st_size
