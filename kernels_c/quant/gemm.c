@@ -155,10 +155,10 @@ V_INLINE void store_sums(const vf32 *sums, const int n_tokens, const int n_vecto
     }
 }
 
-/* Processors read ahead by themselves, but only up to the end of a page of memory. Where loads have
- * to do it, a few at the beginning of each page are the fastest: the processor goes on from there.
- * It can do little else until a load has its value, so those of four pages wait together: a page at
- * a time is up to a tenth slower. All distances are measured ones. */
+/* Processors prefetch by themselves, but only up to the end of a page of memory. In WebAssembly
+ * loads have to do it. A few at the beginning of each page are the fastest, because the processor
+ * goes on from there. It can do little else while it waits for a load, so the loads of four pages
+ * wait together: a page at a time is up to a tenth slower. All distances have been measured. */
 V_INLINE void prefetch(const uint8_t *column, uint32_t n_bytes, const uint8_t *end) {
     const uintptr_t first = (uintptr_t)column + PREFETCH_DISTANCE, last = first + n_bytes;
     if (last > (uintptr_t)end) return;
@@ -175,76 +175,35 @@ V_INLINE void prefetch(const uint8_t *column, uint32_t n_bytes, const uint8_t *e
 #endif
 }
 
-/* The scales of a column of 32 weights. */
-V_INLINE void load_column_scales(const ox_format f, const uint8_t *column, const int normal,
-                                 vf32 *d, vf32 *m) {
-    if (normal) {
-        v_load_f16_normal(column, d);
-        if (format_has_min(f)) v_load_f16_normal(column + 2 * PANEL, m);
-    } else {
-        load_d(f, column, d);
-        if (format_has_min(f)) v_load_f16_panel(column + 2 * PANEL, m);
-    }
-}
-
-/* Whether it pays to look at a column for whether its scales are ordinary, as most are. */
-V_INLINE int may_be_normal(const ox_format f, const int n_tokens) {
-    const int are_f16 = f.scales == SCALES_D || f.scales == SCALES_DM;
-    return V_F16_NORMAL && n_tokens == 1 && f.block == 32 && are_f16;
-}
-
-typedef struct panel_part {
-    const uint8_t *panel; /* its next column */
-    const uint8_t *end;
-    const ox_act_block *acts;
-    uint32_t n_columns;
-} panel_part;
-
-/* Adds columns to sums: one, or all up to the first whose scales are not ordinary. One token leaves
- * registers for all vectors of a panel at once; more take a few at a time. */
-V_INLINE panel_part add_columns(const ox_format f, panel_part part, const int n_tokens,
-                                const int normal, vf32 *sums) {
+/* A product with few tokens, straight from the packed weights. One token leaves registers for all
+ * vectors of a panel at once; more tokens take a few vectors at a time. */
+V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, const uint8_t *end,
+                   uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
     const int n_vectors = n_tokens == 1 ? VECTORS : V_TILE_VECTORS;
-    for (; part.n_columns > 0; part.n_columns--) {
-        const uint8_t *tile = part.panel + format_header_bytes(f);
+    vf32 sums[V_TILE_TOKENS * VECTORS];
+    clear_sums(sums, n_tokens);
+    for (uint32_t c = 0; c < n_columns; c++, panel += format_column_bytes(f)) {
+        const uint8_t *tile = panel + format_header_bytes(f);
         uint8_t expanded[EXPANDED_BYTES];
         ox_panel_scales scales;
-        if (normal && !v_are_f16_normal(part.panel, format_has_min(f) ? 2 * PANEL : PANEL)) break;
-        prefetch(part.panel, format_column_bytes(f), part.end);
-        if (f.block > 32) tile = ready_column(f, part.panel, expanded, &scales);
-        for (uint32_t sub = 0; sub < format_sub_blocks(f); sub++) {
+        prefetch(panel, format_column_bytes(f), end);
+        if (f.block > 32) tile = ready_column(f, panel, expanded, &scales);
+        for (uint32_t sub = 0; sub < format_sub_blocks(f); sub++, tile += ready_tile_bytes(f)) {
             vf32 d[2 * VECTORS], m[2 * VECTORS];
             if (f.block > 32) {
-                load_scales(f, scales.d + sub * f.n_scales, scales.m + sub * f.n_scales, VECTORS, d,
-                            m);
+                const uint32_t first = sub * f.n_scales;
+                load_scales(f, scales.d + first, scales.m + first, VECTORS, d, m);
             } else {
-                load_column_scales(f, part.panel, normal, d, m);
+                load_d(f, panel, d);
+                if (format_has_min(f)) v_load_f16_panel(panel + 2 * PANEL, m);
             }
             V_UNROLL
             for (int v0 = 0; v0 < VECTORS; v0 += n_vectors) {
-                block_product(f, 0, tile + v0 * VECTOR_BYTES, part.acts, n_tokens, n_vectors,
-                              d + v0, m + v0, sums + v0);
+                block_product(f, 0, tile + v0 * VECTOR_BYTES, acts, n_tokens, n_vectors, d + v0,
+                              m + v0, sums + v0);
             }
-            tile += ready_tile_bytes(f);
-            part.acts += n_tokens;
+            acts += n_tokens;
         }
-        part.panel += format_column_bytes(f);
-        if (!normal && may_be_normal(f, n_tokens)) {
-            part.n_columns--;
-            break;
-        }
-    }
-    return part;
-}
-
-V_INLINE void gemv(const ox_format f, const int n_tokens, const uint8_t *panel, const uint8_t *end,
-                   uint32_t n_columns, const ox_act_block *acts, float (*out)[PANEL]) {
-    vf32 sums[V_TILE_TOKENS * VECTORS];
-    panel_part part = {panel, end, acts, n_columns};
-    clear_sums(sums, n_tokens);
-    while (part.n_columns > 0) {
-        if (may_be_normal(f, n_tokens)) part = add_columns(f, part, n_tokens, 1, sums);
-        part = add_columns(f, part, n_tokens, 0, sums);
     }
     store_sums(sums, n_tokens, VECTORS, out[0]);
 }

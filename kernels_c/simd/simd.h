@@ -46,8 +46,6 @@
  *   vacc_to_f32(acc)
  *   v_load_u8(p) v_load_i8(p)         VF bytes as float32
  *   v_load_f16_panel(p, out)          16 float16 values as 16 / VF vectors
- *   v_are_f16_normal(p, n)            1 if none of n <= 16 values is zero, subnormal, infinite or NaN
- *   v_load_f16_normal(p, out)         v_load_f16_panel for such values; may be faster
  *   v_load_f16_panel_rescaled(p, out) v_load_f16_panel times 2^-112, if V_RESCALES_F16; wrong for
  *                                     infinities and NaNs
  *
@@ -187,16 +185,6 @@ V_INLINE void v_store_upto(float *p, size_t n, vf32 a) {
 
 #ifndef V_RESCALES_F16
 V_INLINE void v_load_f16_panel_rescaled(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
-#endif
-
-#ifndef V_F16_NORMAL
-#define V_F16_NORMAL 0
-V_INLINE int v_are_f16_normal(const uint8_t *p, const int n) {
-    (void)p;
-    (void)n;
-    return 0;
-}
-V_INLINE void v_load_f16_normal(const uint8_t *p, vf32 *out) { v_load_f16_panel(p, out); }
 #endif
 
 #ifndef V_F16_RESCALE

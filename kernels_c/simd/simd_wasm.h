@@ -280,23 +280,22 @@ V_INLINE vf32 rescaled_f16(v128_t wide) {
     return wasm_v128_and(wasm_i32x4_shl(wide, 13), v_hoisted_i32((int32_t)0x8fffe000));
 }
 
-/* The scales of 16 rows. Few are zero, subnormal, infinite or NaN; all others only need another
- * exponent bias. */
-#define V_F16_NORMAL 1
-V_INLINE int v_are_f16_normal(const uint8_t *p, const int n) {
+/* 1 if none of 16 float16 values is zero, subnormal, infinite or NaN. */
+V_INLINE int are_f16_normal(const uint8_t *p) {
     /* the sign is shifted out, then the smallest normal value is subtracted: values that are not
      * normal become 0xf000 or more */
     const v128_t smallest = v_hoisted(wasm_u16x8_const_splat(0x800));
     v128_t max = wasm_i16x8_const_splat(0);
     V_UNROLL
-    for (int i = 0; i < n; i += 8) {
+    for (int i = 0; i < 16; i += 8) {
         const v128_t doubled = wasm_i16x8_shl(wasm_v128_load(p + 2 * i), 1);
         max = wasm_u16x8_max(max, wasm_i16x8_sub(doubled, smallest));
     }
     const v128_t rare = wasm_u16x8_ge(max, v_hoisted(wasm_u16x8_const_splat(0xf000)));
     return !wasm_v128_any_true(rare);
 }
-V_INLINE void v_load_f16_normal(const uint8_t *p, vf32 *out) {
+/* Values that are all normal only need another exponent bias. */
+V_INLINE void load_f16_normal(const uint8_t *p, vf32 *out) {
     V_UNROLL
     for (int v = 0; v < 4; v += 2) {
         const v128_t halves = wasm_v128_load(p + 8 * v);
@@ -308,9 +307,10 @@ V_INLINE void v_load_f16_normal(const uint8_t *p, vf32 *out) {
         }
     }
 }
+/* Of scales, few are not normal. */
 V_INLINE void v_load_f16_panel(const uint8_t *p, vf32 *out) {
-    if (v_are_f16_normal(p, 16)) {
-        v_load_f16_normal(p, out);
+    if (are_f16_normal(p)) {
+        load_f16_normal(p, out);
     } else {
         for (int v = 0; v < 4; v++) out[v] = v_load_f16(p + 8 * v);
     }
