@@ -28,6 +28,18 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}assistant: {% endif %}"
 )
 
+# what scripts for `call` begin with, and options of their answers
+GREEDY = "{ temperature: 0, repetitionPenalty: 1, maxTokens: 12 }"
+# an answer that lasts: the tiny models' end of text, token 2, never comes
+LONG = "temperature: 1, bannedTokens: [2], maxTokens: 2000"
+COLLECT = """
+    const collect = async (stream) => {
+        let text = "";
+        for await (const piece of stream) text += piece;
+        return text;
+    };
+"""
+
 
 class serving:  # noqa: N801 - reads as a statement
     """Runs a server in a thread while the block lasts; the value is its address."""

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
-
 import pytest
 from browser_helpers import (
+    COLLECT,
+    GREEDY,
     LARGER,
+    LONG,
     TINY_BASE,
     assert_workers_end,
     call,
-    serving,
-    take_gz_for_an_encoding,
 )
-from playwright.sync_api import Browser, Page
-from serve import make_server
+from playwright.sync_api import Page
 
 pytest_plugins = ["browser_fixtures"]
-
-GREEDY = "{ temperature: 0, repetitionPenalty: 1, maxTokens: 12 }"
-# an answer that lasts: the tiny models' end of text, token 2, never comes
-LONG = "temperature: 1, bannedTokens: [2], maxTokens: 2000"
-COLLECT = """
-    const collect = async (stream) => {
-        let text = "";
-        for await (const piece of stream) text += piece;
-        return text;
-    };
-"""
 
 
 def test_a_prompt_streams_in_pieces_and_leaves_statistics(page: Page) -> None:
@@ -312,31 +297,6 @@ def test_a_bad_file_is_told_in_words(page: Page, script: str, code: str) -> None
         assert "Traceback" in result["detail"]
 
 
-def test_a_failed_load_leaves_no_worker_behind(page: Page) -> None:
-    result = call(page, "await OxiLlama.load({ model: new Blob(['no model']) });")
-    assert result["code"] == "not_gguf"
-    assert_workers_end(page)
-
-
-def test_dispose_ends_the_worker_and_rejects_what_waits(page: Page) -> None:
-    result = call(
-        page,
-        f"""
-        const llm = await OxiLlama.load({{ model: tinyUrl }});
-        const stream = llm.generate("abc", {{ {LONG} }});
-        await stream.next();
-        llm.dispose();
-        const codes = [];
-        const caught = async (promise) => promise.catch((error) => codes.push(error.code));
-        await caught((async () => {{ for await (const piece of stream); }})());
-        await caught(llm.tokenize("abc"));
-        return codes;
-        """,
-    )
-    assert result == ["disposed", "disposed"]
-    assert_workers_end(page)
-
-
 def test_answers_wait_for_their_turn(page: Page) -> None:
     result = call(
         page,
@@ -448,151 +408,3 @@ def test_a_prompt_past_the_context_is_refused(page: Page) -> None:
     )
     assert result["code"] == "context_length"
     assert " 8" in result["message"]
-
-
-def test_a_worker_that_dies_is_noticed(page: Page) -> None:
-    result = call(
-        page,
-        """
-        const original = Worker.prototype.postMessage;
-        let worker;
-        Worker.prototype.postMessage = function (...args) {
-            worker ??= this; // the first message is for the model's worker
-            return original.apply(this, args);
-        };
-        const llm = await OxiLlama.load({ model: tinyUrl });
-        worker.postMessage(null); // the worker's own code fails on it, outside of any request
-        await llm.generate("abc", { maxTokens: 60 }).next();
-        await llm.tokenize("abc");
-        """,
-    )
-    assert result["code"] == "worker_died"
-
-
-@pytest.mark.parametrize("when", ["start", "load", "idle", "answer"])
-def test_a_worker_that_is_killed_is_noticed_and_the_page_goes_on(
-    page: Page, faults: str, when: str
-) -> None:
-    """Nothing tells a page that its worker was terminated."""
-    result = call(
-        page,
-        COLLECT
-        + f"""
-        (await OxiLlama.load({{ model: tinyUrl }})).dispose(); // uses the page's spare worker up
-        const workers = [];
-        const Original = Worker;
-        window.Worker = class extends Original {{
-            constructor(...args) {{
-                super(...args);
-                workers.push(this);
-            }}
-        }};
-        const rejected = (promise) => promise.then(() => null, ({{ code, message, detail }}) =>
-            ({{ code, message, detail }}));
-        const errors = [];
-        if (when === "start" || when === "load") {{
-            const first = when === "start" ? "runtime" : "download";
-            const onProgress = ({{ phase }}) => {{
-                if (phase === first) workers[0].terminate();
-            }};
-            errors.push(await rejected(OxiLlama.load({{ model: address, onProgress }})));
-        }} else {{
-            const llm = await OxiLlama.load({{ model: tinyUrl }});
-            const stream = llm.generate("abc", {{ {LONG} }});
-            if (when === "answer") await stream.next();
-            workers[0].terminate();
-            if (when === "idle") await new Promise((resolve) => setTimeout(resolve, 300));
-            errors.push(await rejected(collect(stream)));
-            errors.push(await rejected(llm.tokenize("abc")));
-        }}
-        const again = await OxiLlama.load({{ model: tinyUrl }});
-        const text = await collect(again.generate("abc", {GREEDY}));
-        again.dispose();
-        return {{ errors, text }};
-        """,
-        when=when,
-        address=faults + "endless",
-    )
-    assert result.get("code") is None, result
-    assert result["text"]
-    for error in result["errors"]:
-        assert error["code"] == "worker_died"
-        assert "load the model again" in error["message"]
-        assert "the browser ended it" in error["detail"]
-
-
-@pytest.mark.parametrize(
-    ("snapshot", "isolate"),
-    [("missing", True), ("broken", True), ("none", True), ("whole", False), ("encoded", True)],
-)
-def test_the_page_works_without_snapshot_or_isolation(
-    browser: Browser, site: Path, tiny_models: Path, tmp_path: Path, snapshot: str, isolate: bool
-) -> None:
-    copy = tmp_path / "site"
-    shutil.copytree(site, copy)
-    manifest = json.loads((copy / "manifest.json").read_text())
-    if snapshot == "missing":
-        (copy / manifest["snapshot"]).unlink()
-    elif snapshot == "broken":
-        (copy / manifest["snapshot"]).write_bytes(b"\x1f\x8b broken")
-    elif snapshot == "none":
-        (copy / "manifest.json").write_text(json.dumps({**manifest, "snapshot": None}))
-    server = make_server(copy, tiny_models, isolate=isolate)
-    if snapshot == "encoded":
-        take_gz_for_an_encoding(server)
-    with serving(server) as address:
-        page = browser.new_page(service_workers="block")  # which would isolate it
-        page.goto(address)
-        assert page.evaluate("crossOriginIsolated") is isolate
-        result = call(
-            page,
-            COLLECT
-            + f"""
-            const llm = await OxiLlama.load({{ model: tinyUrl }});
-            const text = await collect(llm.generate("abc", {GREEDY}));
-            const {{ snapshot }} = llm.info.startup;
-            llm.dispose();
-            return {{ text, snapshot }};
-            """,
-        )
-        page.close()
-    assert result.get("code") is None, result
-    assert result["text"]
-    assert result["snapshot"] is (snapshot in ("whole", "encoded"))
-
-
-def test_a_missing_runtime_is_told_in_words(
-    browser: Browser, site: Path, tiny_models: Path, tmp_path: Path
-) -> None:
-    copy = tmp_path / "site"
-    shutil.copytree(site, copy)
-    (copy / "pyodide" / "pyodide.mjs").unlink()
-    with serving(make_server(copy, tiny_models)) as address:
-        page = browser.new_page()
-        page.goto(address)
-        result = call(page, "await OxiLlama.load({ model: tinyUrl });")
-        page.close()
-    assert result["code"] == "runtime"
-    assert "Python could not be started" in result["message"]
-
-
-@pytest.mark.slow
-def test_the_model_lies_outside_of_pythons_memory(
-    browser: Browser, site: Path, smollm2_path: Path
-) -> None:
-    with serving(make_server(site, smollm2_path.parent)) as address:
-        page = browser.new_page()
-        page.goto(address)
-        result = call(
-            page,
-            """
-            const llm = await OxiLlama.load({ model: "models/" + file, contextSize: 256 });
-            const { heapBytes, memoryBytes } = llm.info;
-            llm.dispose();
-            return { heapBytes, memoryBytes };
-            """,
-            file=smollm2_path.name,
-        )
-        page.close()
-    assert result["heapBytes"] < 64e6
-    assert result["memoryBytes"] > 90e6
