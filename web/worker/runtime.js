@@ -3,7 +3,6 @@
 import { InflatedFile } from "../storage/inflated_file.js";
 import { ASSETS } from "../assets.js";
 import { toOxiLlamaError } from "../errors.js";
-import { sharingTinyModules } from "./tiny_modules.js";
 
 /** @import { PyodideAPI, PyodideConfig } from "pyodide" */
 
@@ -29,7 +28,7 @@ const PYODIDE_URL = `${ASSETS}pyodide/`;
 export async function startRuntime() {
   const watch = watchModule();
   try {
-    return await Promise.race([sharingTinyModules(start), watch.failed]);
+    return await Promise.race([start(), watch.failed]);
   } catch (error) {
     throw toOxiLlamaError(error, "runtime", "Python could not be started in this page");
   } finally {
