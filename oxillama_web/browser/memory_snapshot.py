@@ -9,12 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
 
 # What every page uses sooner or later.
 PRELOADED_MODULES = (
@@ -54,40 +48,17 @@ def prepare() -> None:
 
 
 def resume() -> None:
-    """Restore what a memory snapshot lacks: files and randomness.
-
-    Python's own files are written when a module is imported that was not yet: to write all of them
-    takes 10 ms, and most answers need none.
-    """
-    write_files([path for path in _files if not path.endswith(".py")])
-    sys.meta_path.append(_LateFinder())
-    random = sys.modules.get("random")
-    if random is not None:
-        # every page would draw the same numbers
-        random.seed()
-
-
-def write_files(paths: Iterable[str] | None = None) -> None:
-    """Write files that are still only in memory; None: all of them."""
-    for path in list(_files) if paths is None else paths:
+    """Restore what a memory snapshot lacks: files and randomness."""
+    for path, data in _files.items():
         folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
         # Python's listing of this folder is older than its files. importlib.invalidate_caches()
         # would drop those of all folders and read the standard library's zip again: 130 ms.
         sys.path_importer_cache.pop(folder, None)
         with open(path, "wb") as file:
-            file.write(_files.pop(path))
-
-
-class _LateFinder:
-    """Writes the missing files for a module that no other finder knows, and tries again."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if not _files:
-            return None
-        write_files()
-        from importlib.machinery import PathFinder
-
-        return PathFinder.find_spec(name, path, target)
+            file.write(data)
+    _files.clear()
+    random = sys.modules.get("random")
+    if random is not None:
+        # every page would draw the same numbers
+        random.seed()

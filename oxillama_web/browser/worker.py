@@ -17,7 +17,6 @@ from .. import errors
 from ..config import EngineConfig
 from ..engine import InferenceEngine
 from ..sampling import SamplerConfig
-from . import memory_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -282,7 +281,6 @@ def describe(error: BaseException) -> dict[str, str]:
     import traceback
 
     code = next((code for kind, code in ERROR_CODES if isinstance(error, kind)), "internal")
-    memory_snapshot.write_files()  # for the lines of the traceback
     return {
         "code": code,
         "type": type(error).__name__,

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from gguf_files import write_tiny_llama
 from native_pool import Download, NativePool
-from paths import HELPERS
 
 from oxillama_web import InvalidRequestError, errors
-from oxillama_web.browser import memory_snapshot
 from oxillama_web.browser.worker import PREFILL_CHUNK_SIZE, WorkerEngine, describe
 
 OPTIONS = {"max_tokens": 5, "sampler": {"temperature": 0, "repetition_penalty": 1}}
@@ -202,60 +195,3 @@ def test_a_context_that_is_full_slides_if_the_page_asks_for_it(model: bytes) -> 
         Page().load(model, context_full="roll")
     with pytest.raises(InvalidRequestError, match="context_keep is 15"):
         Page().load(model, context_size=16, context_full="shift", context_keep=15)
-
-
-def test_source_files_come_back_when_a_module_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = ModuleType("resumed_package")
-    package.__path__ = [str(tmp_path / "resumed_package")]
-    source, kernels = tmp_path / "resumed_package/late.py", tmp_path / "resumed_package/kernels.so"
-    frozen = {str(source): b"answer = 42\n", str(kernels): b"code"}
-    monkeypatch.setattr(memory_snapshot, "_files", frozen)
-    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    monkeypatch.setitem(sys.modules, "resumed_package", package)
-    memory_snapshot.resume()
-    assert kernels.read_bytes() == b"code"
-    assert not source.exists()
-    try:
-        assert importlib.import_module("resumed_package.late").answer == 42
-    finally:
-        sys.modules.pop("resumed_package.late", None)
-    assert frozen == {}
-    with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("resumed_package.later")
-
-
-AFTER_THE_SNAPSHOT = """
-import os, sys
-os.walk = lambda folder: ()
-from oxillama_web.browser import memory_snapshot
-memory_snapshot.prepare()
-before = set(sys.modules)
-from native_pool import Download, NativePool
-from oxillama_web.browser.worker import WorkerEngine
-engine, pool, data = WorkerEngine(), NativePool(), open(sys.argv[1], "rb").read()
-download = Download(pool, data)
-engine.call("begin", pool, None, "{}")
-for end in (len(data) // 2, len(data)):
-    download.go_on(end)
-    engine.call("receive", download.address, end, len(data), "[0]")
-engine.call("load")
-messages, sampler = '[{"role": "user", "content": "hello"}]', '{"temperature": 0.5}'
-engine.call("start_chat", messages, '{"max_tokens": 5, "sampler": ' + sampler + "}")
-while engine.call("step") != "null":
-    pass
-print(sorted(name for name in set(sys.modules) - before if name.startswith("oxillama_web")))
-"""
-
-
-def test_all_that_a_first_answer_needs_is_in_the_memory_snapshot(
-    model: bytes, tmp_path: Path
-) -> None:
-    """Importing in a page is slow: it writes the files of all packages first."""
-    (tmp_path / "model.gguf").write_bytes(model)
-    command = [sys.executable, "-c", AFTER_THE_SNAPSHOT, str(tmp_path / "model.gguf")]
-    path = os.pathsep.join([str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
