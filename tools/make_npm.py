@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TSC = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
 # what of the site belongs to the library, beside the modules that have an address of their own
 FOLDERS = ("pyodide", "wheels", "kernels")
-FILES = ("manifest.json",)
+FILES = ("manifest.json", "warm_up.gguf")
 OTHERS = {
     "docs/javascript.md": "README.md",
     "LICENSE": "LICENSE",

@@ -17,6 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from warm_up_model import warm_up_model
+
 WEB = Path(__file__).resolve().parent.parent / "web"
 ROLLDOWN = WEB.parent / "node_modules" / "rolldown" / "bin" / "cli.mjs"
 MAKE_SNAPSHOT = Path(__file__).resolve().parent / "make_snapshot.mjs"
@@ -85,6 +87,7 @@ def make_site(
         shutil.copy(path, out / "wheels" / path.name)
     for name in KERNELS:
         shutil.copy(kernels / name, out / "kernels" / name)
+    (out / "warm_up.gguf").write_bytes(warm_up_model())
     write_model_list(out / "models")
     manifest = {
         "version": wheel.name.split("-")[1],

@@ -54,7 +54,7 @@ export class InflatedFile {
   /**
    * Keep the inflated file, and delete all other versions of it.
    *
-   * @returns {Promise<number>} how often it was used by now; 0: it cannot be kept
+   * @returns {Promise<number>} how many starts have used it; 0: it cannot be kept
    */
   async keep() {
     await this.#write();

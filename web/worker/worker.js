@@ -4,8 +4,8 @@ import { OxiLlamaError, invalidRequest, toOxiLlamaError } from "../errors.js";
 import { openKernels } from "../kernels/pool.js";
 import { ANSWERS, METHODS, PROTOCOL_VERSION } from "../protocol.js";
 import { ModelLoader } from "./model_loader.js";
-import { rehearse } from "./rehearsal.js";
 import { startRuntime } from "./runtime.js";
+import { warmUp } from "./warm_up.js";
 
 /**
  * @import { KernelPool } from "../kernels/pool.js"
@@ -149,7 +149,7 @@ async function load(request, signal) {
 async function prepareNextStart() {
   try {
     const { pyodide } = await runtime;
-    if (kernels !== null) await rehearse(pyodide, kernels, await kept, whenIdle);
+    if (kernels !== null) await warmUp(pyodide, kernels, await kept, whenIdle);
   } catch (error) {
     console.warn("oxillama: the next start will not be faster:", error);
   }

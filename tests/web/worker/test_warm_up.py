@@ -1,4 +1,4 @@
-"""The small start that has a browser optimize what the next visit begins with."""
+"""The warm-up, which makes a browser optimize what the next visit begins with."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from chromium import FLAGS, find_chromium
 from gguf_files import write_tiny_llama
 from native_pool import Download, NativePool
 from playwright.sync_api import Browser, Page
+from warm_up_model import warm_up_model
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
-from oxillama_web.browser.rehearsal import rehearse, tiny_model
 from oxillama_web.browser.streaming_load import ArrivingModel
+from oxillama_web.browser.warm_up import warm_up
 
 pytest_plugins = ["browser_fixtures"]
 
@@ -25,7 +26,7 @@ GREEDY = SamplerConfig.greedy()
 @pytest.mark.parametrize("executor", ["kernels", "numpy"])
 def test_its_model_is_one_like_any_other(executor: str) -> None:
     engine = InferenceEngine(EngineConfig(executor=executor))
-    engine.load_model_from_bytes(tiny_model())
+    engine.load_model_from_bytes(warm_up_model().replace(b"ROUND", b"00000"))
     text = "The quick brown fox"
     tokens = engine.tokenize(text)
     assert len(tokens) < len(text)
@@ -38,7 +39,7 @@ def test_nothing_remains_of_it() -> None:
     pool = NativePool()
     free = pool.n_free
     for number in range(2):
-        rehearse(pool, number)
+        warm_up(pool, warm_up_model(), number)
         gc.collect()
         assert pool.n_free == free
     assert not pool.closed
@@ -48,7 +49,7 @@ def test_a_model_that_is_there_does_not_notice(tmp_path: Path) -> None:
     write_tiny_llama(tmp_path / "tiny.gguf")
     data = (tmp_path / "tiny.gguf").read_bytes()
 
-    def answer(pool: NativePool, *, rehearsing: bool) -> list[str]:
+    def answer(pool: NativePool, *, warming_up: bool) -> list[str]:
         arriving = ArrivingModel(pool, EngineConfig(), None)
         download = Download(pool, data)
         download.go_on(len(data))
@@ -56,25 +57,26 @@ def test_a_model_that_is_there_does_not_notice(tmp_path: Path) -> None:
         pieces = []
         for piece in arriving.engine.stream("abc abc", 12, sampler=GREEDY):
             pieces.append(piece)
-            if rehearsing:
-                rehearse(pool, len(pieces))
+            if warming_up:
+                warm_up(pool, warm_up_model(), len(pieces))
         return pieces
 
-    assert answer(NativePool(), rehearsing=True) == answer(NativePool(), rehearsing=False)
+    assert answer(NativePool(), warming_up=True) == answer(NativePool(), warming_up=False)
 
 
 @pytest.mark.browser
-def test_the_first_two_starts_rehearse(page: Page) -> None:
+def test_the_first_two_starts_warm_up(page: Page) -> None:
     rounds = call(
         page,
         """
-        const { rehearse } = await import("./worker/rehearsal.js");
+        const { warmUp } = await import("./worker/warm_up.js");
         const rounds = async (starts, end = Infinity) => {
             const pool = { failure: "" };
             let count = 0, pauses = 0, destroyed = 0;
             const module = {
-                rehearse: (given, number) => {
+                warm_up: (given, model, number) => {
                     if (given !== pool || number !== count) throw new Error(`round ${number}`);
+                    if (model[0] !== "G".charCodeAt(0)) throw new Error("no model");
                     count += 1;
                 },
                 destroy: () => (destroyed += 1),
@@ -83,7 +85,7 @@ def test_the_first_two_starts_rehearse(page: Page) -> None:
                 pauses += 1;
                 if (pauses === end) pool.failure = "closed";
             };
-            await rehearse({ pyimport: () => module }, pool, starts, pause);
+            await warmUp({ pyimport: () => module }, pool, starts, pause);
             return [count, pauses, destroyed];
         };
         const all = [];
@@ -122,7 +124,7 @@ def test_answers_are_the_same_while_it_runs(page: Page) -> None:
 def test_short_visits_leave_pythons_optimized_code(
     browser: Browser, url: str, tmp_path: Path
 ) -> None:
-    """Without a rehearsal Chromium mostly keeps that of ox-checksum.wasm, 2 KB, and no other."""
+    """Without a warm-up Chromium mostly keeps that of ox-checksum.wasm, 2 KB, and no other."""
 
     def kept() -> int:
         files = (tmp_path / "Default" / "Code Cache" / "wasm").glob("*_0")
