@@ -1,9 +1,9 @@
-"""Assembles build/npm, the npm package `oxillama-web`: modules, type declarations, worker, runtime.
+"""Assemble build/npm, the npm package `oxillama-web`: modules, types, worker and runtime.
 
     python tools/make_npm.py --site build/site --out build/npm
 
-No build step is needed to use it: the modules are the site's own. integrity.json has the SHA-384 of
-each file in the form of Subresource Integrity.
+It needs no build step: the modules are the site's own. integrity.json has the SHA-384 of each file
+in the format of Subresource Integrity.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TSC = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
-# what of the site belongs to the library, beside the modules that have an address of their own
+# parts of the site that belong to the library, beside the modules at its top
 FOLDERS = ("pyodide", "wheels", "kernels")
 FILES = ("manifest.json", "warm_up.gguf")
 OTHERS = {
@@ -31,11 +31,11 @@ ENTRY_POINTS = ("oxillama", "isolation")
 
 
 def make_npm(site: Path, out: Path) -> None:
-    """Fills the folder `out`, which is emptied before."""
+    """Fill the folder `out`, which is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for folder in FOLDERS:
-        # what the modules in there do is in worker.js
+        # worker.js contains the modules in there
         shutil.copytree(site / folder, out / folder, ignore=shutil.ignore_patterns("*.js"))
     for path in [*sorted(site.glob("*.js")), *(site / name for name in FILES)]:
         if path.name != "precache.js":
@@ -68,7 +68,7 @@ def package(version: str) -> dict[str, object]:
 
 
 def make_declarations(out: Path) -> None:
-    """TypeScript's declarations, from the JSDoc types."""
+    """Write TypeScript's declarations, made from the JSDoc types."""
     sources = [str(ROOT / "web" / f"{name}.js") for name in ENTRY_POINTS]
     options = (
         "--allowJs --declaration --emitDeclarationOnly --target ES2023 --module ESNext "

@@ -1,6 +1,6 @@
-"""Assembles build/site: everything a static server needs, and nothing from anywhere else.
+"""Assemble build/site: everything that a static server needs, with nothing from elsewhere.
 
-GGUF files in build/site/models/ are offered by the page; they stay there between runs.
+The page offers the GGUF files in build/site/models/, which stay there between runs.
 
     python tools/make_site.py --wheel dist/x.whl --wheels build/wheels \\
         --kernels build/pool-kernels --pyodide node_modules/pyodide \\
@@ -22,20 +22,20 @@ from warm_up_model import warm_up_model
 WEB = Path(__file__).resolve().parent.parent / "web"
 ROLLDOWN = WEB.parent / "node_modules" / "rolldown" / "bin" / "cli.mjs"
 MAKE_SNAPSHOT = Path(__file__).resolve().parent / "make_snapshot.mjs"
-# What has an address of its own: modules that are bundled with all that they import.
+# Modules with an address of their own, which are bundled with everything that they import.
 BUNDLES = {
     "oxillama.js": "oxillama.js",
     "worker.js": "worker/worker.js",
     "kernel_thread.js": "kernels/thread.js",
 }
 WEB_SUFFIXES = (".html", ".css", ".js", ".svg", ".png", ".webmanifest")
-# ES modules of npm packages, for the demo page
+# ES modules of npm packages, for the page
 PAGE_MODULES = {
     "marked.js": "marked/lib/marked.esm.js",
     "dompurify.js": "dompurify/dist/purify.es.mjs",
     "idb-keyval.js": "idb-keyval/dist/index.js",
 }
-# web/kernels/pool.js opens one of the others
+# web/kernels/pool.js opens one of the last six
 KERNELS = (
     "ox-checksum.wasm",
     *(
@@ -46,22 +46,22 @@ KERNELS = (
 )
 RUNTIME_MODULES = ("pyodide.mjs", "pyodide.asm.mjs")
 RUNTIME_DATA = ("pyodide.asm.wasm", "python_stdlib.zip")
-# A line for V8 (https://v8.dev/blog/explicit-compile-hints): every function is compiled at once. Of
-# what compiles later Chromium keeps nothing, so that each start compiled some 600 functions again.
+# A hint for V8 to compile every function at once (https://v8.dev/blog/explicit-compile-hints).
+# Chromium does not keep what is compiled later, so each start would compile some 600 functions.
 COMPILE_ALL = "//# allFunctionsCalledOnLoad\n"
 
 
 def make_site(
     wheel: Path, extra_wheels: list[Path], kernels: Path, pyodide: Path, snapshots: Path, out: Path
 ) -> None:
-    """Fills the folder `out`; what the last run left there goes, except models/.
+    """Fill the folder `out`; what the last run left there is removed, except models/.
 
     Args:
-        wheel: the package, with its kernels.
-        extra_wheels: what chat templates need: jinja2 and markupsafe, pure Python.
-        kernels: a folder of the kernels as standalone modules.
+        wheel: the package with its kernels.
+        extra_wheels: what chat templates need: jinja2 and markupsafe in pure Python.
+        kernels: a folder with the kernels as standalone modules.
         pyodide: the unpacked npm package.
-        snapshots: a folder where the memory snapshot is kept between runs.
+        snapshots: a folder that keeps the memory snapshot between runs.
         out: the folder to fill.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def make_site(
 
 
 def copy_web(out: Path) -> None:
-    """Copies all of web/, folder by folder."""
+    """Copy web/ with its folders."""
     for path in sorted(WEB.rglob("*")):
         if path.suffix in WEB_SUFFIXES:
             target = out / path.relative_to(WEB)
@@ -114,15 +114,17 @@ def copy_web(out: Path) -> None:
 
 
 def bundle(module: Path, target: Path) -> None:
-    """One file of a module and what it imports: fetched one after the other they begin some
-    hundredths of a second later."""
+    """Write one file with a module and everything that it imports.
+
+    Fetched one after the other, they would start some hundredths of a second later.
+    """
     options = ["--file", str(target), "--format", "esm", "--platform", "browser"]
     command = ["node", str(ROLLDOWN), str(module), *options]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def write_model_list(folder: Path) -> None:
-    """Tells the page which GGUF files someone put into the folder."""
+    """List the GGUF files in the folder for the page."""
     folder.mkdir(exist_ok=True)
     models = [{"file": f.name, "bytes": f.stat().st_size} for f in sorted(folder.glob("*.gguf"))]
     (folder / "models.json").write_text(json.dumps(models) + "\n")
@@ -133,7 +135,7 @@ def write_manifest(out: Path, manifest: dict[str, object]) -> None:
 
 
 def write_precache(out: Path) -> None:
-    """What the service worker keeps for visits without a network: all but the models."""
+    """List what the service worker keeps for visits without a network: all but the models."""
     files = [path for path in sorted(out.rglob("*")) if path.is_file()]
     names = [path.relative_to(out).as_posix() for path in files]
     kept = [
@@ -149,7 +151,7 @@ def write_precache(out: Path) -> None:
 
 
 def fingerprint(files: list[Path], manifest: dict[str, object]) -> str:
-    """Changes whenever the memory snapshot would."""
+    """Return a key that changes whenever the memory snapshot would."""
     digest = hashlib.sha256(json.dumps(manifest).encode())
     for path in files:
         digest.update(path.read_bytes())
@@ -157,7 +159,7 @@ def fingerprint(files: list[Path], manifest: dict[str, object]) -> str:
 
 
 def make_snapshot(site: Path, snapshots: Path, key: str) -> Path:
-    """The memory snapshot of Python with the site's wheels imported; made once for each key."""
+    """Return the memory snapshot of Python with the site's wheels, which is made once per key."""
     path = snapshots / f"snapshot-{key}.bin.gz"
     if not path.is_file():
         shutil.rmtree(snapshots, ignore_errors=True)
@@ -169,7 +171,7 @@ def make_snapshot(site: Path, snapshots: Path, key: str) -> Path:
 
 
 def empty_lock(pyodide: Path) -> dict[str, object]:
-    """Pyodide's lock without packages: it would fetch those from elsewhere, and none is needed."""
+    """Return Pyodide's lock file without packages: it would fetch them, and none is needed."""
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     return {"info": lock["info"], "packages": {}}
 
@@ -177,10 +179,10 @@ def empty_lock(pyodide: Path) -> dict[str, object]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wheel", type=Path, required=True, help="the package's browser wheel")
-    parser.add_argument("--wheels", type=Path, required=True, help="folder of the other wheels")
-    parser.add_argument("--kernels", type=Path, required=True, help="folder of the kernel modules")
+    parser.add_argument("--wheels", type=Path, required=True, help="folder with the other wheels")
+    parser.add_argument("--kernels", type=Path, required=True, help="folder with the kernels")
     parser.add_argument("--pyodide", type=Path, required=True, help="the npm package, unpacked")
-    parser.add_argument("--snapshots", type=Path, required=True, help="cache of memory snapshots")
+    parser.add_argument("--snapshots", type=Path, required=True, help="folder for memory snapshots")
     parser.add_argument("--out", type=Path, required=True, help="folder to fill")
     arguments = parser.parse_args()
     extra_wheels = list(arguments.wheels.glob("*.whl"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Copies what the worker needs into a folder that a web application serves:
+// Copies what the worker needs to a folder that a web application serves:
 //
 //     npx oxillama-web public/oxillama
 
