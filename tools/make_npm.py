@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TSC = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
 # parts of the site that belong to the library, beside the modules at its top
 FOLDERS = ("pyodide", "wheels", "kernels")
-FILES = ("manifest.json", "warm_up.gguf")
+FILES = ("manifest.json", "warm_up_model.bin")
 OTHERS = {
     "docs/javascript.md": "README.md",
     "LICENSE": "LICENSE",

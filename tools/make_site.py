@@ -87,7 +87,7 @@ def make_site(
         shutil.copy(path, out / "wheels" / path.name)
     for name in KERNELS:
         shutil.copy(kernels / name, out / "kernels" / name)
-    (out / "warm_up.gguf").write_bytes(warm_up_model())
+    (out / "warm_up_model.bin").write_bytes(warm_up_model())
     write_model_list(out / "models")
     manifest = {
         "version": wheel.name.split("-")[1],

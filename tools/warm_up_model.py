@@ -1,6 +1,6 @@
 """The tiny model of web/worker/warm_up.js: one layer of the llama family, whose weights are zeros.
 
-tools/make_site.py writes it to the site as warm_up.gguf.
+tools/make_site.py writes it to the site as warm_up_model.bin.
 """
 
 from __future__ import annotations

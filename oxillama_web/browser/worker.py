@@ -160,7 +160,7 @@ class WorkerEngine:
         """Compute one chunk of the prompt or one token; None once nothing is left.
 
         Returns:
-            The AnswerStep of web/worker/engine_proxy.js.
+            The AnswerStep of web/worker/answer_meter.js.
         """
         event = None if self._events is None else next(self._events, None)
         if event is None:

@@ -1,7 +1,7 @@
 /** One file of the cache, in a worker: checked while it is read, or written while it arrives. */
 
 import { reasonOf } from "../errors.js";
-import { yieldToMessages } from "../worker/yield.js";
+import { yieldToMessages } from "../yield.js";
 import {
   BLOCK_BYTES, acquireLock, entryName, openFolder, readRecord, removeFiles, writeRecord,
 } from "./cache.js";

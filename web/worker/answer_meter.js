@@ -1,7 +1,16 @@
 /** Counts the tokens of an answer under way, and measures their times. */
 
-/** @import { AnswerStats } from "../protocol.js" */
-/** @import { AnswerStep } from "./engine_proxy.js" */
+/** @import { AnswerStats, TokenLogprobs } from "../protocol.js" */
+
+/**
+ * @typedef {object} AnswerStep
+ * @property {"prefill" | "decode"} phase
+ * @property {string} text
+ * @property {number} done  tokens of the prompt, or of the answer
+ * @property {number} total
+ * @property {string | null} finishReason  null: the answer goes on
+ * @property {TokenLogprobs | null} logprobs
+ */
 
 /** Times are those of performance.now(), in milliseconds. */
 export class AnswerMeter {

@@ -2,27 +2,18 @@
 
 import { OxiLlamaError } from "../errors.js";
 import { ANSWERS, METHODS, toSnakeCase } from "../protocol.js";
+import { yieldToMessages } from "../yield.js";
 import { AnswerMeter } from "./answer_meter.js";
-import { yieldToMessages } from "./yield.js";
 
 /**
  * @import { PyodideAPI } from "pyodide"
  * @import { PyBuffer, PyProxy } from "pyodide/ffi"
  * @import { KernelPool } from "../kernels/pool.js"
  * @import { ModelMemory } from "../kernels/model_memory.js"
- * @import { AnswerRequest, AnswerStats, CallRequest, ContextOptions, EngineInfo, Reply,
- *   TokenLogprobs } from "../protocol.js"
+ * @import { AnswerRequest, AnswerStats, CallRequest, ContextOptions, EngineInfo, Reply
+ *   } from "../protocol.js"
  * @import { RandomAccessFile } from "../storage/random_access_file.js"
- */
-
-/**
- * @typedef {object} AnswerStep
- * @property {"prefill" | "decode"} phase
- * @property {string} text
- * @property {number} done  tokens of the prompt, or of the answer
- * @property {number} total
- * @property {string | null} finishReason  null: the answer goes on
- * @property {TokenLogprobs | null} logprobs
+ * @import { AnswerStep } from "./answer_meter.js"
  */
 
 export class EngineProxy {

@@ -25,7 +25,7 @@ const PAUSE_MS = 250;
  */
 export async function warmUp(pyodide, pool, starts, whenIdle) {
   if (starts === 0 || starts > STARTS) return;
-  const model = new Uint8Array(await (await fetch(`${ASSETS}warm_up.gguf`)).arrayBuffer());
+  const model = new Uint8Array(await (await fetch(`${ASSETS}warm_up_model.bin`)).arrayBuffer());
   const module = pyodide.pyimport("oxillama_web.browser.warm_up");
   try {
     for (let round = 0; round < ROUNDS; round++) {
