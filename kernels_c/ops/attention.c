@@ -34,7 +34,7 @@ typedef struct attention_args {
     int32_t layer;
     int32_t n_heads; /* of the queries */
     float scale;
-    int32_t window; /* > 0: it sees only so many positions, its own included */
+    int32_t window; /* > 0: it sees only this many positions, its own included */
     float softcap;  /* > 0: scores become softcap * tanh(score / softcap) before the softmax */
     int32_t causal; /* 0: it sees its sequence to the end of the batch; then window is 0 */
 } attention_args;

@@ -13,7 +13,7 @@ typedef struct ox_attention_tile {
     const ox_sequence *sequence;
     float scale;       /* of the scores */
     float softcap;     /* > 0: scores become softcap * tanh(score / softcap) */
-    uint32_t window;   /* > 0: a token sees only so many positions, its own included */
+    uint32_t window;   /* > 0: a token sees only this many positions, its own included */
     int32_t is_causal; /* 0: a token sees its sequence to the end of the batch */
     uint32_t group;    /* query heads of each key head */
     uint32_t kv_head;

@@ -32,7 +32,7 @@ ox_activations ox_activations_at(uint8_t *memory, uint32_t n_in, uint32_t n_rows
                             .group = group};
 }
 
-/* Adding 1.5 * 2^23 rounds to an integer, and leaves it in the low bits. */
+/* Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits. */
 #define ROUND 0x1.8p23f
 
 /* 0 for NaN. */
@@ -41,18 +41,18 @@ static int32_t rounded_integer(float x) {
     return (int32_t)(v_bits_of_float(x + ROUND) - v_bits_of_float(ROUND));
 }
 
-static float largest_of_block(const float *x) {
-    vf32 largest = v_zero();
-    for (int i = 0; i < 32; i += VF) largest = v_max(largest, v_abs(v_load(x + i)));
-    return v_hmax(largest);
+static float max_of_block(const float *x) {
+    vf32 max = v_zero();
+    for (int i = 0; i < 32; i += VF) max = v_max(max, v_abs(v_load(x + i)));
+    return v_hmax(max);
 }
 
 static float inverse_scale(float max) { return max > 0x1p-100f ? 127.0f / max : 0.0f; }
 
-/* scale = max|x| / 127, q = round(x / scale) to nearest even. A block with a NaN or an infinity
- * gets a NaN scale; one too small to divide by becomes zero. */
+/* scale = max|x| / 127, q = round(x / scale) to nearest even. The scale of a block with a NaN or an
+ * infinity is NaN. A block too small to divide by becomes zero. */
 static void quantize_block(const float *x, ox_act_block *to) {
-    const float max = largest_of_block(x), inverse = inverse_scale(max);
+    const float max = max_of_block(x), inverse = inverse_scale(max);
     const vf32 round = v_splat(ROUND), factor = v_splat(inverse);
     float rounded[32], half_sum[2];
     for (int h = 0; h < 2; h++) {
@@ -65,7 +65,7 @@ static void quantize_block(const float *x, ox_act_block *to) {
         half_sum[h] = v_hsum(sum);
     }
     for (int i = 0; i < 32; i++) to->q[i] = (int8_t)v_bits_of_float(rounded[i]);
-    const float sum = half_sum[0] + half_sum[1]; /* NaN where x has one, or an infinity */
+    const float sum = half_sum[0] + half_sum[1]; /* NaN if x has a NaN or an infinity */
     const float scale = (inverse > 0.0f ? max / 127.0f : 0.0f) + sum * 0.0f;
     to->scale = scale;
     to->scaled_sum = scale * sum;
@@ -77,9 +77,9 @@ static void quantize_block(const float *x, ox_act_block *to) {
     to->reserved = 0;
 }
 
-/* Quantizes what the rounding of a block has left over. */
+/* Quantizes the residual of a block: what its rounding has left over. */
 static void quantize_residual(const float *x, float scale, ox_act_block *to) {
-    const vf32 round = v_splat(ROUND), factor = v_splat(inverse_scale(largest_of_block(x)));
+    const vf32 round = v_splat(ROUND), factor = v_splat(inverse_scale(max_of_block(x)));
     float rest[32];
     for (int i = 0; i < 32; i += VF) {
         const vf32 q = v_sub(v_add(v_mul(v_load(x + i), factor), round), round);
@@ -88,8 +88,8 @@ static void quantize_residual(const float *x, float scale, ox_act_block *to) {
     quantize_block(rest, to);
 }
 
-/* A block whose squared scale is more than five times the mean over its token is refined: some 4 %
- * of the blocks, which make half of the error and more. */
+/* A block has a residual if its squared scale is more than five times the mean over its token: some
+ * 4 % of the blocks, which make half of the error and more. */
 static float residual_threshold(const ox_act_block *blocks, uint32_t n_blocks, uint32_t stride) {
     float sum = 0.0f;
     for (uint32_t b = 0; b < n_blocks; b++) {
@@ -98,8 +98,8 @@ static float residual_threshold(const ox_act_block *blocks, uint32_t n_blocks, u
     return 5.0f * sum / (float)n_blocks;
 }
 
-/* Refinements of a group; a block that one token refines has a place for every token, which is zero
- * for the others. */
+/* The residuals of a group. If one token needs the residual of a block, every token has a place for
+ * it, which is zero for the others. */
 static void quantize_residuals(const ox_activations *to, uint32_t g, const float *const *rows,
                                uint32_t n_tokens) {
     const uint32_t n_blocks = to->n_blocks, group = to->group;

@@ -7,24 +7,24 @@
 
 /* 32 consecutive values of one token: x = scale * q, q in -127 .. 127. */
 typedef struct ox_act_block {
-    act_t q[32]; /* each four in the order of v_act_order */
+    act_t q[32]; /* each four of them in the order of v_act_order */
     float scale;
     float scaled_sum;         /* scale * sum(q) */
-    float scaled_half_sum[2]; /* the same for the first and the last 16 */
+    float scaled_half_sum[2]; /* the same for the first 16 and the last 16 */
     int32_t sum;
     int32_t half_sum[2];
     int32_t reserved;
 } ox_act_block;
 
-/* Up to so many tokens are multiplied straight from the packed weights. */
+/* At most this many tokens are multiplied straight from the packed weights. */
 enum { OX_GEMV_TOKENS = 3 };
 
-/* Tokens stand in groups of `group`, and a group's blocks lie together: block b of token t is
+/* Tokens are in groups of `group`, and the blocks of a group are together: block b of token t is
  * blocks[(t / group * n_blocks + b) * group + t % group].
  *
  * A few blocks hold values far larger than the others of their token, and rounding those makes most
- * of a product's error. What their rounding left over is quantized again: refinement e of a group
- * belongs to block refined[e] and stands where block e would. */
+ * of the error of a product. Their residuals, what the rounding has left over, are quantized too:
+ * residual e of a group belongs to block residual_blocks[e], and is where block e would be. */
 typedef struct ox_activations {
     ox_act_block *blocks;
     ox_act_block *residuals;

@@ -1,11 +1,11 @@
-/* The codebooks of the IQ formats: which vectors of small numbers their blocks may name.
+/* The codebooks of the IQ formats: the vectors of small numbers that their blocks may refer to.
  *
- * An entry is written as its number among all vectors of its length, the first place counting up
- * fastest: eight places with three levels, or four with eight. The choices are ggml's
- * (ggml-common.h, MIT licence): they were found by search and follow from no formula.
+ * An entry is written as its number among all vectors of its length, in which the first place
+ * counts up fastest: eight places with three levels, or four places with eight. The selection is
+ * ggml's (ggml-common.h, MIT licence). It was found by search and follows from no formula.
  *
- * In memory an entry has a byte for each of four places, with the level in the low nibble, and in
- * the high one that of the place four later.
+ * In memory an entry has a byte for each of four places. Its low nibble is the level of that place,
+ * its high nibble the level of the place four later.
  */
 #ifndef OX_CODEBOOKS_H
 #define OX_CODEBOOKS_H
@@ -24,7 +24,7 @@
 #define R8(a, b, c, d, e, f, g, h, ...)                                                            \
     OX_EIGHT(OX_ENTRY8, a, b, c, d, e, f, g, h), OX_EIGHT(OX_ENTRY8, __VA_ARGS__)
 
-/* where a format's entries begin */
+/* where the entries of a format begin */
 enum {
     BOOK_IQ2_XXS = 0,
     BOOK_IQ2_XS = 256,

@@ -303,7 +303,7 @@ V_INLINE ox_format expanded(const ox_format *format, const uint8_t n_scales,
                        .scales = SCALES_D};
 }
 
-/* 1 if sums of values of so many bits must be widened sooner than those of 4 bits. */
+/* 1 if sums of values of value_bits bits must be widened sooner than those of 4 bits. */
 #define IS_WIDE(value_bits) (V_I16_DEPTH(value_bits) < V_I16_DEPTH(4))
 
 V_INLINE void gemv_of_expanded(const ox_format *format, const int more, const uint8_t *panel,

@@ -5,14 +5,15 @@
 #include "quant/activations.h"
 #include "quant/formats.h"
 
-/* out[t][r] = row r of the panel times token t, for tokens 0 .. n_tokens - 1 of the group at acts,
- * with n_tokens <= OX_GEMV_TOKENS and the group just as large: straight from the packed weights.
- * end: of what may be read, and soon will be, from the panel on. */
+/* out[t][r] = row r of the panel times token t, for the n_tokens <= OX_GEMV_TOKENS tokens of the
+ * group at acts, straight from the packed weights. end: of the weights after the panel that are
+ * prefetched.
+ */
 void ox_panel_gemv(const ox_format *format, const uint8_t *panel, const uint8_t *end,
                    uint32_t n_columns, const ox_act_block *acts, uint32_t n_tokens,
                    float (*out)[PANEL]);
 
-/* A panel unpacked for many tokens. */
+/* Unpacks a panel for many tokens. */
 uint64_t ox_unpacked_bytes(const ox_format *format, uint32_t n_in);
 void ox_panel_unpack(const ox_format *format, const uint8_t *panel, uint32_t n_columns,
                      uint8_t *unpacked);

@@ -1,4 +1,4 @@
-/* Interleaving of rows. */
+/* Packing: the interleaving of rows. */
 #ifndef OX_REPACK_H
 #define OX_REPACK_H
 
