@@ -20,35 +20,38 @@ from serve import SITE, cache_directory, make_server
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-READ_INTERVAL_MS = 50
+FOLLOW = """() => document.addEventListener("answerpiece", ({ detail }) => showPiece(detail))"""
 
 
 def ask(page: Page, question: str, timeout: float) -> str:
-    """Types a question, prints the answer while it grows, and returns the line about its speed.
+    """Types a question, prints the answer as it comes, and returns the line about its speed.
+
+    What is printed is the answer itself, as the page's Copy button gives it: the text that the page
+    shows is rendered Markdown, whose end changes while it grows.
 
     Raises:
-        SystemExit: the page told of an error, or the answer took longer than `timeout` seconds.
+        SystemExit: the page reported an error, or the answer took longer than `timeout` seconds.
     """
+    pieces: list[str] = []
+
+    def show_piece(piece: str) -> None:
+        pieces.append(piece)
+        print(piece, end="", flush=True)
+
+    page.expose_function("showPiece", show_piece)
+    page.evaluate(FOLLOW)
     page.fill("#prompt", question)
     page.press("#prompt", "Enter")
     answer = page.locator(".message.assistant").last
-    printed = ""
-    deadline = time.monotonic() + timeout
-    while True:
-        # first whether it is over, then the text: the other way round could miss the end
-        over = answer.get_attribute("aria-busy") == "false"
-        text = answer.locator(".text").text_content() or ""
-        print(text[len(printed) :], end="", flush=True)
-        printed = text
-        if over:
-            break
-        if time.monotonic() > deadline:
-            raise SystemExit(f"\nno end of the answer within {timeout:.0f} s")
-        page.wait_for_timeout(READ_INTERVAL_MS)
+    try:
+        ended = page.locator(".message.assistant[aria-busy=false]")
+        ended.wait_for(timeout=timeout * 1000)
+    except Exception as error:
+        raise SystemExit(f"\nno end of the answer within {timeout:.0f} s") from error
     notice = answer.locator(".notice")
     if notice.count():
         raise SystemExit(f"\nthe page says: {notice.text_content()}")
-    if not printed:
+    if not pieces:
         raise SystemExit("the answer is empty")
     return answer.locator(".stats").last.text_content() or ""
 

@@ -80,6 +80,8 @@ export class AnswerView {
   /** @param {string} piece */
   add(piece) {
     this.text += piece;
+    // for programs that follow an answer, as tools/demo_once.py does
+    this.element.dispatchEvent(new CustomEvent("answerpiece", { detail: piece, bubbles: true }));
     this.#frame ||= requestAnimationFrame(() => this.#show());
   }
 
