@@ -5,14 +5,16 @@
     python kernels_c/build.py pool --out DIR
     python kernels_c/build.py arm --out DIR
 
-`native` writes libox-<isa> shared libraries into oxillama_web/kernels/, with $CC, gcc, cc, clang or
-ziglang's clang, whichever is there first. `wasm` writes libox-<isa>.so for each of WASM_ISAS, side
-modules that Pyodide opens with ctypes, and `pool` the same kernels as standalone modules that
-import their memory: ox-shared-<isa>.wasm a shared one, for a pool of workers, and
-ox-single-<isa>.wasm another, for one thread; and ox-checksum.wasm, which has a memory of its own
-and nothing but the checksum. `arm` writes what `native` does on 64-bit Arm with Linux, wherever it
-runs. These three with ziglang from PyPI. A library whose sources and flags are unchanged is left
-alone.
+`native` writes libox-<isa> shared libraries into oxillama_web/kernels/, with the first of $CC, gcc,
+cc, clang and ziglang's clang that is installed. The others use ziglang from PyPI:
+
+- `wasm` writes libox-<isa>.so for each of WASM_ISAS, side modules that Pyodide opens with ctypes.
+- `pool` writes the same kernels as standalone modules that import their memory: a shared one,
+  ox-shared-<isa>.wasm, for a pool of workers, or one for a single thread, ox-single-<isa>.wasm; and
+  ox-checksum.wasm, which has a memory of its own and nothing but the checksum.
+- `arm` writes what `native` writes on 64-bit Arm with Linux.
+
+A library whose sources and flags have not changed is left alone.
 """
 
 from __future__ import annotations
@@ -35,14 +37,12 @@ SANITIZED = SOURCES.parent / "build" / "sanitize"
 ZIG = "ziglang==0.17.1"
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni".split()
 NATIVE_ISAS = {
     "x86_64": {
         "portable": ["-O2"],
         "avx2": ["-O3", *AVX2],
-        "avx512": [
-            *["-O3", *AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"],
-            "-mprefer-vector-width=512",
-        ],
+        "avx512": ["-O3", *AVX2, *AVX512, "-mprefer-vector-width=512"],
     },
     "arm64": {"portable": ["-O2"], "neon": ["-O3", "-march=armv8.2-a+dotprod"]},
     "other": {"portable": ["-O2"]},
@@ -59,15 +59,14 @@ POOL_STACK_BYTES = 1 << 17
 
 # Products and sums are fused only where the sources say so: every compiler gives the same results.
 COMMON_FLAGS = [
-    *["-std=c11", "-g0", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno"],
-    *["-Wall", "-Wextra", f"-I{SOURCES}"],
+    *"-std=c11 -g0 -fvisibility=hidden -ffp-contract=off -fno-math-errno -Wall -Wextra".split(),
+    f"-I{SOURCES}",
 ]
-# Lines, but no variables, in reports: what gcc writes of those takes half of its time.
+# Reports have line numbers, but no variables: to write those takes gcc half of its time.
 SANITIZE_FLAGS = {
-    "sanitize": [
-        *["-O2", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-        "-fno-omit-frame-pointer",
-    ],
+    "sanitize": (
+        "-O2 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+    ).split(),
     "races": ["-O1", "-g1", "-fsanitize=thread"],
 }
 
@@ -79,13 +78,17 @@ class BuildError(Exception):
 def build_native(
     out: Path | None = None, isas: Iterable[str] | None = None, sanitizer: str = ""
 ) -> list[Path]:
-    """Builds the libraries for this machine and returns their paths.
+    """Build the libraries for this machine and return their paths.
 
-    out: directory; by default the package's, or build/sanitize/.
-    isas: names from NATIVE_ISAS; by default all that this processor's family can have.
-    sanitizer: a key of SANITIZE_FLAGS, which becomes part of the name: libox-<isa>-sanitize has
-        AddressSanitizer and UndefinedBehaviorSanitizer, libox-<isa>-races has ThreadSanitizer.
-    Raises BuildError."""
+    Args:
+        out: the folder; by default the package's, or build/sanitize/.
+        isas: keys of NATIVE_ISAS; by default all for this processor's family.
+        sanitizer: a key of SANITIZE_FLAGS, which becomes part of the name: libox-<isa>-sanitize has
+            AddressSanitizer and UndefinedBehaviorSanitizer, libox-<isa>-races has ThreadSanitizer.
+
+    Raises:
+        BuildError: a compiler is missing or has failed, or there is no such instruction set.
+    """
     out = out or (SANITIZED if sanitizer else KERNELS)
     known = NATIVE_ISAS[machine()]
     names = list(known if isas is None else isas)
@@ -96,7 +99,7 @@ def build_native(
 
 
 def build_wasm(out: Path) -> list[Path]:
-    """Builds the side modules for Pyodide and returns their paths. Raises BuildError."""
+    """Build the side modules for Pyodide and return their paths. Raises BuildError."""
     compile_flags = ["--target=wasm32-emscripten", "-fPIC"]
     link_flags = ["-shared", "--experimental-pic", "--export-dynamic"]
     return [
@@ -106,9 +109,10 @@ def build_wasm(out: Path) -> list[Path]:
 
 
 def build_arm(out: Path) -> list[Path]:
-    """Builds the libraries for 64-bit Arm with Linux and returns their paths. Raises BuildError.
+    """Build the libraries for 64-bit Arm with Linux and return their paths. Raises BuildError.
 
-    They are not linked with a C library: whoever opens them has it."""
+    They are not linked with a C library: the process that opens them has one.
+    """
     compile_command = [*zig("cc"), "--target=aarch64-linux-gnu", *COMMON_FLAGS, "-fPIC", "-pthread"]
     link_command = [*zig("ld.lld"), "-shared", "--strip-all"]
     return [
@@ -120,16 +124,14 @@ def build_arm(out: Path) -> list[Path]:
 
 
 def build_pool(out: Path) -> list[Path]:
-    """Builds standalone modules, which but for the checksum's import a memory, shared or not.
+    """Build the standalone modules and return their paths. Raises BuildError.
 
-    Raises BuildError. Each instance over a shared memory must set its own __stack_pointer before it
-    enters a kernel.
+    All but the checksum's import a memory, shared or not. Each instance over a shared memory must
+    set a __stack_pointer of its own before it enters a kernel.
     """
     compile_flags = ["--target=wasm32-freestanding"]
-    link_flags = [
-        *["--no-entry", "--export-dynamic", "--export=__heap_base"],
-        *["--stack-first", "-z", f"stack-size={POOL_STACK_BYTES}"],
-    ]
+    link_flags = "--no-entry --export-dynamic --export=__heap_base --stack-first -z".split()
+    link_flags.append(f"stack-size={POOL_STACK_BYTES}")
     checksum = _build_wasm_library(
         out / "ox-checksum.wasm", compile_flags, link_flags, [SOURCES / "text" / "checksum.c"]
     )
@@ -150,7 +152,7 @@ def build_pool(out: Path) -> list[Path]:
 
 
 def machine() -> str:
-    """The processor's family: a key of NATIVE_ISAS."""
+    """Return the processor's family, a key of NATIVE_ISAS."""
     name = platform.machine().lower()
     if name in ("x86_64", "amd64"):
         return "x86_64"
@@ -158,13 +160,14 @@ def machine() -> str:
 
 
 def library_suffix() -> str:
+    """Return how the name of a shared library ends on this system."""
     if sys.platform == "win32":
         return ".dll"
     return ".dylib" if sys.platform == "darwin" else ".so"
 
 
 def find_compiler() -> list[str]:
-    """The command of a C compiler for this machine. Raises BuildError."""
+    """Return the command of a C compiler for this machine. Raises BuildError."""
     for name in (os.environ.get("CC"), "gcc", "cc", "clang"):
         if name and shutil.which(name.split()[0]):
             return name.split()
@@ -172,7 +175,7 @@ def find_compiler() -> list[str]:
 
 
 def zig(tool: str) -> list[str]:
-    """The command of one of ziglang's tools. Raises BuildError."""
+    """Return the command of one of ziglang's tools. Raises BuildError."""
     command = [sys.executable, "-m", "ziglang"]
     if subprocess.run([*command, "version"], capture_output=True, check=False).returncode:
         raise BuildError(f"a C compiler is missing; to get one: python -m pip install {ZIG}")
@@ -180,7 +183,7 @@ def zig(tool: str) -> list[str]:
 
 
 def _zig_flags(flags: list[str]) -> list[str]:
-    """Flags of gcc and clang as zig calls them."""
+    """Return the flags of gcc and clang under zig's names."""
     return [ZIG_NAMES.get(flag, flag) for flag in flags]
 
 
@@ -206,10 +209,8 @@ def _build_wasm_library(
     link_flags: list[str],
     sources: list[Path] | None = None,
 ) -> Path:
-    compile_command = [
-        *[*zig("cc"), *COMMON_FLAGS, "-O3", "-ffreestanding", "-mbulk-memory"],
-        *["-mnontrapping-fptoint", *compile_flags],
-    ]
+    freestanding = ["-O3", "-ffreestanding", "-mbulk-memory", "-mnontrapping-fptoint"]
+    compile_command = [*zig("cc"), *COMMON_FLAGS, *freestanding, *compile_flags]
     link_command = [*zig("wasm-ld"), *link_flags, "--strip-all"]
     return _build_from_objects(target, compile_command, link_command, sources)
 
@@ -240,7 +241,7 @@ def _c_files() -> list[Path]:
 
 
 class _Stamp:
-    """Remembers beside a library what it was built from, and puts a new one in place at once."""
+    """Records beside a library what it was built from, and replaces the library at once."""
 
     def __init__(self, target: Path, command: list[str]) -> None:
         digest = hashlib.sha256("\0".join(command).encode())
