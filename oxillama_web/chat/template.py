@@ -1,7 +1,7 @@
-"""Renders a model's chat template: messages to the prompt that the model was trained on.
+"""Renders a model's chat template: from messages to the prompt that the model was trained on.
 
 Templates are Jinja2, rendered as Hugging Face transformers does (`apply_chat_template`). They come
-with the model file, so they are not trusted: chat_sandbox.py bounds what they can reach and use.
+with the model file and are not trusted: sandbox.py bounds what they can reach and use.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ..errors import ChatTemplateError
 if TYPE_CHECKING:
     from .sandbox import Sandbox
 
-# the longest known templates have some 60,000 characters
-_MOST_TEMPLATE_CHARS = 500_000
-_DEEPEST = 64
+# The longest known templates have some 60,000 characters.
+MAX_TEMPLATE_CHARS = 500_000
+MAX_DEPTH = 64
 
 
 def render_chat_template(
@@ -29,19 +29,19 @@ def render_chat_template(
     tools: Sequence[Mapping[str, Any]] | None = None,
     **extra: Any,
 ) -> str:
-    """The prompt for a conversation.
+    """Return the prompt for a conversation.
 
     Args:
         template: Jinja2 source, from the model file.
         messages: each with "role" and "content"; plain data (dicts, lists, text, numbers).
-        add_generation_prompt: end with the start of the assistant's turn.
-        bos_token, eos_token: texts of these tokens; most templates write them themselves.
+        add_generation_prompt: whether to end with the start of the assistant's turn.
+        bos_token, eos_token: the texts of these tokens; most templates write them.
         tools: descriptions of functions as JSON Schema, for models that call tools.
         extra: further variables of the template, such as enable_thinking; plain data.
 
     Raises:
-        ChatTemplateError: jinja2 is missing; the template is broken, refuses the messages, reaches
-            for what it must not, or uses too much time or memory.
+        ChatTemplateError: jinja2 is missing; or the template is broken, refuses the messages,
+            reaches for what it must not, or uses too much time or memory.
     """
     variables = {
         "messages": list(messages),
@@ -58,9 +58,9 @@ def render_chat_template(
 
 @lru_cache(maxsize=4)
 def _sandbox(template: str) -> Sandbox:
-    if len(template) > _MOST_TEMPLATE_CHARS:
+    if len(template) > MAX_TEMPLATE_CHARS:
         raise ChatTemplateError(
-            f"the chat template has {len(template)} characters; {_MOST_TEMPLATE_CHARS} are the most"
+            f"the chat template has {len(template)} characters; {MAX_TEMPLATE_CHARS} are the most"
         )
     try:
         from .sandbox import Sandbox
@@ -73,9 +73,9 @@ def _sandbox(template: str) -> Sandbox:
 
 
 def _plain(value: Any, name: str, depth: int) -> Any:
-    """A copy made of dicts, lists, text, numbers: no object with methods reaches the template."""
-    if depth > _DEEPEST:
-        raise ChatTemplateError(f"{name} is nested more than {_DEEPEST} deep")
+    """Copy into dicts, lists, text and numbers: no object of the caller reaches the template."""
+    if depth > MAX_DEPTH:
+        raise ChatTemplateError(f"{name} is nested more than {MAX_DEPTH} deep")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ def plain_jinja(template: str, **variables: Any) -> str:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
-    environment.filters["tojson"] = lambda value, indent=None: json.dumps(
-        value, ensure_ascii=False, indent=indent
+    environment.filters["tojson"] = lambda value, **options: json.dumps(
+        value, ensure_ascii=False, **options
     )
     # {% generation %} is an extension of transformers that shows its content
     template = template.replace("{% generation %}", "{% if true %}")
@@ -205,6 +206,117 @@ def test_hostile_templates_end_soon(template: str) -> None:
     with pytest.raises(ChatTemplateError):
         render_chat_template(template, MESSAGES)
     assert time.process_time() - started < 5
+
+
+DOUBLED = (
+    "{% set n = namespace(x=[1]) %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+)
+LONG_LIST = (
+    "{% set n = namespace(x=[1]) %}{% for i in range(16) %}{% set n.x = n.x + n.x %}{% endfor %}"
+)
+LONG_TEXT = (
+    "{% set n = namespace(x='ab ') %}{% for i in range(19) %}{% set n.x = n.x ~ n.x %}{% endfor %}"
+)
+HOSTILE_VALUES = [
+    # each holds itself many times over
+    *(
+        DOUBLED + operation
+        for operation in (
+            "{{ n.x == n.x[:] }}",
+            "{{ {(n.x,): 1} }}",
+            "{{ n.x in [n.x, n.x] }}",
+            "{{ [n.x, n.x]|sort }}",
+            "{{ [n.x]|groupby(0) }}",
+            "{{ n.x|upper }}",
+            "{{ n.x|replace('1', '2') }}",
+            "{{ n.x|tojson }}",
+            "{{ n.x|sum(start=[]) }}",
+            "{{ '%s' % (n.x,) }}",
+            "{{ '{}'.format(n.x) }}",
+        )
+    ),
+    # a single operation that takes a while, many times
+    *(
+        LONG_LIST + "{% for i in range(99999) %}" + operation + "{% endfor %}"
+        for operation in (
+            "{{ n.x|sort|length }}",
+            "{{ n.x|groupby(0)|length }}",
+            "{% if n.x == n.x[:] %}{% endif %}",
+            "{% if 2 in n.x %}{% endif %}",
+            "{{ n.x|slice(99999)|list }}",
+            "{{ n.x|tojson(indent=99) }}",
+        )
+    ),
+    *(
+        LONG_TEXT + "{% for i in range(99999) %}" + operation + "{% endfor %}"
+        for operation in (
+            "{{ n.x.split() }}",
+            "{{ n.x.rfind('b' ~ n.x) }}",
+            "{{ n.x.translate({97: n.x}) }}",
+            "{{ n.x.expandtabs(99999) }}",
+            "{{ n.x|striptags }}",
+            "{{ (n.x|safe).striptags() }}",
+            "{{ n.x.encode() }}",
+        )
+    ),
+    "{{ (5).to_bytes(1000000000) }}",
+    "{{ '{0:>{1[0]}}'.format('a', [1000000000]) }}",
+    "{% set x = 'x' * 999999 %}{{ ('{0}' * 999).format(x) }}",
+    "{{ ('a' * 99999) | replace(new='b' * 99999, old='') }}",
+    "{{ range(99999)|batch(1)|sum(none, []) }}",
+    "{{ dict.fromkeys(range(0, 99999999999999999999999, 2305843009213693951)) }}",
+    "{% for i in range(99999) %}" + "x" * 400_000 + "{% endfor %}",
+    "{% macro m() %}{% for i in range(99999) %}" + "x" * 400_000 + "{% endfor %}{% endmacro %}"
+    "{% set y = m() %}",
+    "{% for i in range(999) %}{% filter replace('a', 'b' * 9999) %}" + "a" * 999 + "{% endfilter %}"
+    "{% endfor %}",
+    "{% set n = namespace(x=[]) %}{% set t = 'ab ' * 99999 %}{% for i in range(9999) %}"
+    "{% set n.x = n.x + [t.split()] %}{% endfor %}",
+    "{% set n = namespace() %}{% set n.x = [n] %}",
+    "{% block a %}{{ self.a() }}{% endblock %}",
+    "{{ ('{0.__class__}'|safe).format('') }}",
+    "{{ namespace.__init__.__globals__ }}",
+    "{% for i in [1] %}{{ loop._iterator }}{% endfor %}",
+]
+
+
+@pytest.mark.parametrize("template", HOSTILE_VALUES, ids=range(len(HOSTILE_VALUES)))
+def test_hostile_values_end_soon(template: str) -> None:
+    test_hostile_templates_end_soon(template)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if messages | selectattr('role', 'eq', 'nobody') %}a generator is true{% endif %}",
+        "{{ messages | map(attribute='role') | map('upper') | list }}",
+        "{{ 'abc'.center(9) }}|{{ 'a-b-c'.rsplit('-', 1) }}|{{ 'x'.zfill(3) }}|{{ '%5.1f' % 2 }}",
+        "{{ '%s: %d' | format('a', 1) }} {{ '{:>5}{:.1f}'.format('a', 2.55) }} {{ 2 ** 10 * 1.5 }}",
+        "{{ messages | tojson(indent=2) }}{{ tools | tojson(separators=(',', ':')) }}",
+        "{{ [3, 1, 2] | sort | join('-') }} {{ [1, 2, 3] | sum }} {{ range(5, 0, -2) | list }}",
+        "{{ dict(a=1, **{'b': 2}) }} {{ {'a': 1}.items() | list }} {{ 'a' 'b' ~ 1 }} {{ 7 % 4 }}",
+        "{% set x %}a{{ 1 }}{% endset %}{{ x * 3 }}{{ 2 * [x] }}{{ x | indent(2, true) }}",
+        "{% for x in [1, [2, [3]]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}",
+        "{% for k, v in {'a': 1}.items() if v %}{{ k }}{{ loop.last }}{% else %}-{% endfor %}",
+        "{% macro m(x, y=[1]) %}{{ x }}{{ y }}{{ caller() }}{% endmacro %}"
+        "{% call m('a') %}b{% endcall %}",
+        "{% filter upper %}a{% endfilter %}{{ undefined_name }}{{ messages[0].nothing }}",
+    ],
+)
+def test_what_a_template_computes_is_what_jinja_does(template: str) -> None:
+    expected = plain_jinja(template, messages=MESSAGES, tools=TOOLS)
+    assert render_chat_template(template, MESSAGES, tools=TOOLS) == expected
+
+
+def test_threads_render_one_template() -> None:
+    template = "{% for i in range(2000) %}{{ messages[0].content }}{{ i }};{% endfor %}"
+    texts = [f"thread {n} " for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        rendered = pool.map(
+            lambda text: render_chat_template(template, [{"role": "user", "content": text}]), texts
+        )
+        for text, found in zip(texts, rendered, strict=True):
+            assert found == "".join(f"{text}{i};" for i in range(2000))
 
 
 def test_a_trace_function_of_others_is_kept() -> None:
