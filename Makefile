@@ -3,7 +3,7 @@
 # make test        set everything up, then lint and the whole test suite
 #
 # make setup       all that the tests need, and no test
-# make lint        format, lint and types of Python, C and JavaScript
+# make lint        format, lint, types and structure of Python, C and JavaScript
 # make kernels     the kernels of this machine, in oxillama_web/kernels/
 # make wheel       the browser's wheel in dist/ and the page in build/site/
 # make npm         the npm package in build/npm
@@ -48,6 +48,7 @@ lint: $(STAMPS)/venv $(STAMPS)/node
 	$(PYTHON) -m mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $$(find kernels_c -name "*.[ch]")
 	npm run --silent check
+	$(PYTHON) tools/check_structure.py
 
 kernels: $(STAMPS)/venv
 	$(PYTHON) kernels_c/build.py native
