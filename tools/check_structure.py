@@ -132,14 +132,16 @@ def long_files(root: Path) -> Iterator[str]:
 
 def operations_in_many_files(root: Path) -> Iterator[str]:
     """Operations of a plan, wherever anything but an architecture or a pass names them."""
-    package = root / PACKAGE
-    operations = [
-        operation
-        for path in _files(package / "plan" / "operations", ".py")
-        for operation in _subclasses(path, "Operation")
-    ]
+    paths = _files(root / PACKAGE / "plan" / "operations", ".py")
+    operations = [name for path in paths for name in _subclasses(path, "Operation")]
+    graph = module_graph(root)
+    for path in _files(root / PACKAGE, ".py"):
+        imported = graph[_short(_module(path, root))]
+        # other modules may have classes of the same name
+        if any(module.startswith("plan.operations") for module in imported):
+            paths.append(path)
     files = [
-        *(path for path in _files(package, ".py") if path.parent.name != "architectures"),
+        *(path for path in dict.fromkeys(paths) if path.parent.name != "architectures"),
         *_files(root / "kernels_c", ".c", ".h"),
     ]
     files = [path for path in files if _name(path, root) not in PASSES]
@@ -299,7 +301,7 @@ def _in_many_files(
 
 
 def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def _classes(path: Path) -> Iterator[ast.ClassDef]:
@@ -307,7 +309,12 @@ def _classes(path: Path) -> Iterator[ast.ClassDef]:
 
 
 def _subclasses(path: Path, base: str) -> list[str]:
-    return [c.name for c in _classes(path) if base in [ast.unparse(b) for b in c.bases]]
+    """Return the public classes of a module that derive from a class, also indirectly."""
+    derived = [base]
+    for found in _classes(path):
+        if not {ast.unparse(b) for b in found.bases}.isdisjoint(derived):
+            derived.append(found.name)
+    return [name for name in derived[1:] if not name.startswith("_")]
 
 
 def _members(path: Path, name: str) -> list[str]:

@@ -13,7 +13,8 @@ TREE = {
     "oxillama_web/engine.py": "from .plan import builder\nfrom .plan.builder import Plan\n",
     "oxillama_web/plan/builder.py": "import math\n\n\ndef add():\n    return math.pi\n",
     "oxillama_web/plan/operations/__init__.py": "",
-    "oxillama_web/plan/operations/rope.py": "class RopeTable(Operation):\n    kind = 1\n",
+    "oxillama_web/plan/operations/rope.py": "class _Rope(Operation):\n    pass\n\n\n"
+    "class RopeTable(_Rope):\n    kind = 1\n",
     "oxillama_web/backends/numpy.py": "from ..plan.operations.rope import RopeTable\n",
     "oxillama_web/architectures/llama.py": 'ARCHITECTURE = "llama"\n',
     "oxillama_web/architectures/qwen2.py": 'from . import llama\nARCHITECTURE = "qwen2"\n',
