@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
-# Encodes a text, without BOS and EOS. Arguments: the text, and whether control tokens in it are
-# read as tokens.
-HFBackend = Callable[[str, bool], list[int]]
+# Encodes a text, without BOS and EOS; returns None if the package fails. Arguments: the text, and
+# whether control tokens in it are read as tokens.
+HFBackend = Callable[[str, bool], list[int] | None]
+
+T = TypeVar("T")
 
 
 def find_hf_backend(tokenizer_json: str | bytes) -> HFBackend | None:
@@ -15,17 +18,39 @@ def find_hf_backend(tokenizer_json: str | bytes) -> HFBackend | None:
         from tokenizers import Tokenizer
     except ImportError:
         return None
-    text = tokenizer_json if isinstance(tokenizer_json, str) else tokenizer_json.decode()
-    try:
-        library = Tokenizer.from_str(text)
-        library.no_truncation()
-        library.no_padding()
-    except Exception:  # what it raises is of no class of its own
+    library = _result(lambda: _loaded(Tokenizer, tokenizer_json))
+    if library is None:
         return None
 
-    def encode(text: str, parse_special: bool) -> list[int]:
-        library.encode_special_tokens = not parse_special
-        ids: list[int] = library.encode(text, add_special_tokens=False).ids
-        return ids
+    def encode(text: str, parse_special: bool) -> list[int] | None:
+        def call() -> list[int]:
+            library.encode_special_tokens = not parse_special
+            ids: list[int] = library.encode(text, add_special_tokens=False).ids
+            return ids
+
+        return _result(call)
 
     return encode
+
+
+def _loaded(library_class: Any, tokenizer_json: str | bytes) -> Any:
+    text = tokenizer_json if isinstance(tokenizer_json, str) else tokenizer_json.decode()
+    library = library_class.from_str(text)
+    library.no_truncation()
+    library.no_padding()
+    return library
+
+
+def _result(call: Callable[[], T]) -> T | None:
+    """Return what a call of the library returns; None if it fails.
+
+    What it raises is of no class of its own, and its panics are not even Exceptions.
+    """
+    try:
+        return call()
+    except Exception:
+        return None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        return None

@@ -96,15 +96,18 @@ class Tokenizer:
         if not text.isascii():
             text = _well_formed(text)
         ids = self._around(add_bos, self.add_bos, self._prefix_ids, self.bos_id, "BOS")
-        if self.hf_backend is not None:
-            ids += self.hf_backend(text, parse_special)
-        else:
-            for index, part in enumerate(self._split_special(text, parse_special)):
-                if isinstance(part, SpecialToken):
-                    ids.append(part.id)
-                else:
-                    ids += self._encode_text(part, index == 0, parse_special)
+        found = None if self.hf_backend is None else self.hf_backend(text, parse_special)
+        ids += self._encode(text, parse_special) if found is None else found
         ids += self._around(add_eos, self.add_eos, self._suffix_ids, self.eos_id, "EOS")
+        return ids
+
+    def _encode(self, text: str, parse_special: bool) -> list[int]:
+        ids: list[int] = []
+        for index, part in enumerate(self._split_special(text, parse_special)):
+            if isinstance(part, SpecialToken):
+                ids.append(part.id)
+            else:
+                ids += self._encode_text(part, index == 0, parse_special)
         return ids
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:

@@ -24,6 +24,8 @@ Spec = Mapping[str, Any]
 # words to token ids
 _Model = Callable[[Iterable[str]], list[int]]
 
+# Ids may have gaps, but none is greater than twice the number of tokens and this.
+_MAX_GAPS = 1 << 16
 # most likely first; used where the file's template and the caller name none
 _BOS_NAMES = ("<|begin_of_text|>", "<bos>", "<s>", "<|startoftext|>", "<｜begin▁of▁sentence｜>")
 _EOS_NAMES = (
@@ -63,7 +65,7 @@ def _build(spec: Spec, bos_id: int | None, eos_id: int | None) -> Tokenizer:
     normalize = build_normalizer(spec.get("normalizer"))
     normalized = [token._replace(text=normalize(token.text)) for token in added if token.normalized]
     return Tokenizer(
-        _by_id(ids | {token.text: token.id for token in normalized}),
+        _by_id(vocabulary, [*added, *normalized]),
         encode_text=_text_encoder(normalize, spec.get("pre_tokenizer"), model, normalized),
         text_to_bytes=decoder.to_bytes,
         special_tokens=added,
@@ -206,11 +208,23 @@ def _template(spec: Spec | None) -> tuple[list[int], list[int]]:
     return sides
 
 
-def _by_id(ids: Mapping[str, int]) -> list[str]:
-    tokens = [""] * (max(ids.values(), default=-1) + 1)
-    for text, token in ids.items():
-        tokens[token] = text
-    return tokens
+def _by_id(ids: Mapping[str, int], added: Iterable[SpecialToken]) -> list[str]:
+    """Return the text of each id; an id that no token has is an empty text.
+
+    Args:
+        ids: the model's vocabulary, text to id.
+        added: added tokens; the last one with an id is the one that counts. The library decodes
+            those that are matched in normalized text to their normalized text.
+    """
+    texts = {token: text for text, token in ids.items()}
+    texts |= {token.id: token.text for token in added}
+    last = max(texts, default=-1)
+    if last >= 2 * len(texts) + _MAX_GAPS:
+        raise TokenizerError(
+            "the tokenizer.json is broken or incomplete: the id of the token "
+            f"{texts[last]!r}, {last}, is too great for {len(texts)} tokens"
+        )
+    return [texts.get(token, "") for token in range(last + 1)]
 
 
 def _first_known(names: Iterable[str], ids: Mapping[str, int]) -> int | None:

@@ -21,7 +21,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 from oxillama_web.errors import TokenizerError
 from oxillama_web.gguf import reader
 from oxillama_web.gguf.reader import GGUFFile
-from oxillama_web.tokenizer import Tokenizer, load_tokenizer_json
+from oxillama_web.tokenizer import Tokenizer, hf_backend, load_tokenizer_json
 from oxillama_web.tokenizer.gguf_pre_tokenizers import gguf_pre_tokenizer
 
 CORPUS = [
@@ -338,3 +338,72 @@ def test_without_the_library_our_own_code_encodes(monkeypatch: pytest.MonkeyPatc
     ours = load_tokenizer_json(text, use_library=True)
     assert ours.hf_backend is None
     assert ours.encode("Hello, wörld 123") == theirs.encode("Hello, wörld 123").ids
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "added", "text"),
+    [
+        (
+            normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
+            "he",
+            "the he her",
+        ),
+        (normalizers.Lowercase(), "X", "axe"),
+        (normalizers.NFC(), "e\u0301", "é e\u0301"),
+    ],
+)
+def test_an_added_token_leaves_the_text_of_others_alone(
+    normalizer: Any, added: str, text: str
+) -> None:
+    """Its normalized text may be that of another token, which keeps it."""
+    tokens = ["<unk>", "▁", *"abcdefghijklmnopqrstuvwxyzé", "he", "▁he"]
+    ids = {token: number for number, token in enumerate(tokens)}
+    merges = [("h", "e"), ("▁", "he")]
+    theirs = hf.Tokenizer(models.BPE(vocab=ids, merges=merges, unk_token="<unk>"))
+    theirs.normalizer = normalizer
+    theirs.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    theirs.add_tokens([hf.AddedToken(added, single_word=True)])
+    ours = load_tokenizer_json(theirs.to_str())
+    encoded = theirs.encode(text, add_special_tokens=False).ids
+    assert ours.encode(text, add_bos=False, add_eos=False) == encoded
+    for token in [[number] for number in range(theirs.get_vocab_size())] + [encoded]:
+        expected = theirs.decode(token, skip_special_tokens=False)
+        assert ours.decode(token, skip_special=False) == expected
+
+
+@pytest.mark.parametrize("token", [10**7, 1 << 40, 10**30])
+def test_a_huge_id_is_an_error_that_names_its_token(token: int) -> None:
+    spec = json.loads(pair(gpt2)[0].to_str())
+    spec["added_tokens"][0]["id"] = token
+    with pytest.raises(TokenizerError, match=r"'<s>'.*too great"):
+        load_tokenizer_json(json.dumps(spec))
+
+
+def test_where_the_library_fails_our_own_code_encodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A panic of the library is a BaseException, and no reason to end a program."""
+
+    class PanicException(BaseException):
+        """As pyo3 raises it."""
+
+    class Panicking:
+        def encode(self, *_: Any, **__: Any) -> Any:
+            raise PanicException("index out of bounds")
+
+    text = pair(gpt2)[0].to_str()
+    expected = pair(gpt2)[1].encode("Hello, wörld 123")
+    monkeypatch.setattr(hf_backend, "_loaded", lambda *_: Panicking())
+    ours = load_tokenizer_json(text, use_library=True)
+    assert ours.hf_backend is not None
+    assert ours.encode("Hello, wörld 123") == expected
+    monkeypatch.setattr(Panicking, "encode", lambda *_, **__: sys.exit(1))
+    with pytest.raises(SystemExit):
+        ours.encode("Hello")
+
+
+def test_a_file_that_is_not_utf8_is_encoded_by_our_own_code() -> None:
+    data = pair(gpt2)[0].to_str().encode("utf-16")
+    ours = load_tokenizer_json(data, use_library=True)
+    assert ours.hf_backend is None
+    assert ours.encode("Hello") == pair(gpt2)[1].encode("Hello")
