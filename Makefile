@@ -3,6 +3,7 @@
 # make test        set everything up, then lint and the whole test suite
 #
 # make setup       all that the tests need, and no test
+# make fuzz        broken files of all kinds for SECONDS=60, which must be refused with clear errors
 # make lint        format, lint, types and structure of Python, C and JavaScript
 # make kernels     the kernels of this machine, in oxillama_web/kernels/
 # make wheel       the browser's wheel in dist/ and the page in build/site/
@@ -24,8 +25,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMPS := build/stamps
 PORT ?= 8000
+SECONDS ?= 60
 
-.PHONY: help demo demo-once test setup lint kernels wheel npm bench clean
+.PHONY: help demo demo-once test setup fuzz lint kernels wheel npm bench clean
 .PHONY: system chromium firefox model test-data
 
 help:
@@ -41,6 +43,9 @@ test: setup lint
 	@tools/test.sh $(PYTHON)
 
 setup: chromium firefox kernels wheel test-data $(STAMPS)/arm64
+
+fuzz: $(STAMPS)/venv
+	$(PYTHON) tests/fuzz/run.py --seconds $(SECONDS)
 
 lint: $(STAMPS)/venv $(STAMPS)/node
 	$(VENV)/bin/ruff check .

@@ -35,9 +35,4 @@ def load_tokenizer_json(
     """
     from .tokenizer_json import load  # its parts are needed by few, and cost time to import
 
-    tokenizer = load(text, bos_id, eos_id)
-    if use_library:
-        from .hf_backend import find_hf_backend
-
-        tokenizer.hf_backend = find_hf_backend(text)
-    return tokenizer
+    return load(text, bos_id, eos_id, use_library=use_library)

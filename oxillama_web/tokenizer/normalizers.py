@@ -2,90 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import cache, partial
+from math import prod
+from typing import Literal, NamedTuple
 
-from ..errors import TokenizerError
 from .byte_level import text_to_byte_chars
+from .growth import MAX_INSERTED, MAX_STEPS, check_length, length_limit
+from .json_node import Node
+from .replacement import Replacement
 from .unicode_regex import WHITE_SPACE, UnicodeRegex
 
-Normalizer = Callable[[str], str]
-Spec = Mapping[str, Any]
+_WHAT = "normalizer"
 
 
-def build_normalizer(spec: Spec | None) -> Normalizer:
-    """The function that a "normalizer" object describes.
+class Step(NamedTuple):
+    """One step of a normalizer.
 
-    Raises:
-        TokenizerError: its type is not supported.
+    Attributes:
+        apply: what is done to a text; the second argument is how long it may become.
+        growth: how many times as long as before it can make a text.
+        regex: a pattern of the file, if the step has one.
     """
-    if spec is None:
-        return lambda text: text
-    kind = spec["type"]
-    if kind not in _BUILDERS:
-        raise TokenizerError(
-            f"the normalizer {kind!r} is not supported; supported are: {', '.join(_BUILDERS)}"
-        )
-    return _BUILDERS[kind](spec)
+
+    apply: Callable[[str, int], str]
+    growth: float = 1.0
+    regex: UnicodeRegex | None = None
 
 
-def build_replacement(spec: Spec) -> Normalizer:
-    """Replaces a text or a pattern by "content"."""
-    content = spec["content"]
-    pattern = spec["pattern"]
-    if "String" in pattern:
-        old = pattern["String"]
-        return lambda text: text.replace(old, content)
-    regex = UnicodeRegex(pattern["Regex"])
-    return lambda text: regex.replace(text, content)
+class Normalizer:
+    """Changes texts before they are split.
 
+    Attributes:
+        growth: how many times as long as before it can make a text.
+        regexes: the patterns of the file.
+    """
 
-def _sequence(spec: Spec) -> Normalizer:
-    steps = [build_normalizer(step) for step in spec["normalizers"]]
+    def __init__(self, steps: list[Step]) -> None:
+        self._steps = [step.apply for step in steps]
+        self.growth = prod(step.growth for step in steps)
+        self.regexes = [step.regex for step in steps if step.regex is not None]
 
-    def normalize(text: str) -> str:
-        for step in steps:
-            text = step(text)
+    def __call__(self, text: str) -> str:
+        """Return the text after all steps.
+
+        Raises:
+            TokenizerError: it would become absurdly long.
+        """
+        limit = length_limit(len(text))
+        for step in self._steps:
+            text = step(text, limit)
+            check_length(len(text), limit, _WHAT)
         return text
 
-    return normalize
+
+def build_normalizer(node: Node | None) -> Normalizer:
+    """Return what a "normalizer" object describes.
+
+    Raises:
+        TokenizerError: it is broken, or its type is not supported.
+    """
+    steps = [] if node is None else _steps(node)
+    if node is not None and len(steps) > MAX_STEPS:
+        raise node.error(f"has more than {MAX_STEPS} steps")
+    return Normalizer(steps)
 
 
-def _unicode_form(spec: Spec) -> Normalizer:
-    return _form(spec["type"])
+def _steps(node: Node) -> list[Step]:
+    return node.choice("type", _BUILDERS, _WHAT)(node)
 
 
-def _form(name: Literal["NFC", "NFD", "NFKC", "NFKD"]) -> Normalizer:
-    """A Unicode normalization form. Hugging Face's tables are those of Unicode 9: characters that
-    came later stay as they are, and where they are."""
-    newer = UnicodeRegex(r"\p{unnormalized}")
-
-    def normalize(text: str) -> str:
-        if text.isascii():
-            return text
-        import unicodedata
-
-        parts = newer.split(text)
-        parts[::2] = [unicodedata.normalize(name, part) for part in parts[::2]]
-        return "".join(parts)
-
-    return normalize
+def _sequence(node: Node) -> list[Step]:
+    return [step for item in node.items("normalizers") for step in _steps(item)]
 
 
-def _prepend(spec: Spec) -> Normalizer:
-    prefix = spec["prepend"]
-    return lambda text: prefix + text if text else text
+def _replace(node: Node) -> list[Step]:
+    replacement = Replacement(node, _WHAT)
+    return [Step(replacement, replacement.growth, replacement.regex)]
 
 
-def _strip(spec: Spec) -> Normalizer:
-    left, right = spec.get("strip_left", True), spec.get("strip_right", True)
+def _simple(function: Callable[[str], str], growth: float = 1.0) -> list[Step]:
+    return [Step(lambda text, _: function(text), growth)]
 
-    def normalize(text: str) -> str:
+
+def _form(name: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
+    """Return a Unicode normalization form.
+
+    Hugging Face's tables are those of Unicode 9: characters that came later stay as they are, and
+    where they are.
+    """
+    if text.isascii():
+        return text
+    import unicodedata
+
+    parts = _pattern(r"\p{unnormalized}").split(text)
+    parts[::2] = [unicodedata.normalize(name, part) for part in parts[::2]]
+    return "".join(parts)
+
+
+@cache
+def _pattern(pattern: str) -> UnicodeRegex:
+    return UnicodeRegex(pattern)
+
+
+def _prepend(node: Node) -> list[Step]:
+    prefix = node.text("prepend", max_length=MAX_INSERTED)
+    return _simple(lambda text: prefix + text if text else text)
+
+
+def _strip(node: Node) -> list[Step]:
+    left, right = node.flag("strip_left", True), node.flag("strip_right", True)
+
+    def strip(text: str) -> str:
         if left:
             text = text.lstrip(WHITE_SPACE)
         return text.rstrip(WHITE_SPACE) if right else text
 
-    return normalize
+    return _simple(strip)
 
 
 def _lowercase(text: str) -> str:
@@ -101,29 +134,27 @@ def _lower(char: str) -> str:
     return char.lower()
 
 
-def _strip_accents(_: Spec) -> Normalizer:
-    accents = UnicodeRegex(r"\p{stripped_accent}")
-    return lambda text: text if text.isascii() else accents.replace(text, "")
+def _strip_accents(text: str) -> str:
+    if text.isascii():
+        return text
+    return _pattern(r"\p{stripped_accent}").replace(text, "")
 
 
 def _nmt(text: str) -> str:
-    """As SentencePiece's nmt rules: controls go, odd spaces become plain ones."""
+    """Remove controls and replace odd spaces by plain ones, as SentencePiece's nmt rules do."""
     removed = [*range(1, 9), 0x0B, *range(0x0E, 0x20), 0x7F, 0x8F, 0x9F]
     spaces = [0x09, 0x0A, 0x0C, 0x0D, 0x1680, *range(0x200B, 0x2010), 0x2028, 0x2029, 0x2581]
     spaces += [0xFEFF, 0xFFFD]
     return text.translate({**dict.fromkeys(removed), **dict.fromkeys(spaces, " ")})
 
 
-def _bert(spec: Spec) -> Normalizer:
-    lowercase = spec.get("lowercase", True)
-    strip_accents = spec.get("strip_accents")
-    if strip_accents is None:
-        strip_accents = lowercase
-    clean_text = spec.get("clean_text", True)
-    handle_chinese_chars = spec.get("handle_chinese_chars", True)
-    cleaned, space = UnicodeRegex(r"\p{cleaned_by_bert}"), UnicodeRegex(r"\s")
-    chinese = UnicodeRegex(CHINESE)
-    decompose, accents = _form("NFD"), UnicodeRegex(r"\p{stripped_by_bert}")
+def _bert(node: Node) -> list[Step]:
+    lowercase = node.flag("lowercase", True)
+    strip_accents = node.flag("strip_accents", lowercase)
+    clean_text = node.flag("clean_text", True)
+    handle_chinese_chars = node.flag("handle_chinese_chars", True)
+    cleaned, space = _pattern(r"\p{cleaned_by_bert}"), _pattern(r"\s")
+    chinese, accents = _pattern(CHINESE), _pattern(r"\p{stripped_by_bert}")
 
     def normalize(text: str) -> str:
         if clean_text:
@@ -134,17 +165,18 @@ def _bert(spec: Spec) -> Normalizer:
             parts[1::2] = [f" {char} " for char in parts[1::2]]
             text = "".join(parts)
         if strip_accents and not text.isascii():
-            text = accents.replace(decompose(text), "")
+            text = accents.replace(_form("NFD", text), "")
         return _lowercase(text) if lowercase else text
 
-    return normalize
+    return _simple(normalize, growth=4)
 
 
 CHINESE = (
     r"[\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
     r"\x{2B740}-\x{2B81F}\x{2B920}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}]"
 )
-# capitals of Unicode 16 and 17, which Python may be too old to know: first, last, to the small one
+# capitals of Unicode 16 and 17, which Python may be too old to know: the first, the last, and the
+# distance to the small one
 _NEW_CAPITALS = (
     (0x1C89, 0x1C89, 1),
     (0xA7CB, 0xA7CB, 0x264 - 0xA7CB),
@@ -158,18 +190,18 @@ _NEW_CAPITALS = (
     (0x16EA0, 0x16EB8, 0x1B),
 )
 _FIRST_NEW_CAPITAL = "\u1c89"
-_BUILDERS: dict[str, Callable[[Spec], Normalizer]] = {
+_BUILDERS: dict[str, Callable[[Node], list[Step]]] = {
     "Sequence": _sequence,
-    "Replace": build_replacement,
+    "Replace": _replace,
     "Prepend": _prepend,
-    "NFC": _unicode_form,
-    "NFD": _unicode_form,
-    "NFKC": _unicode_form,
-    "NFKD": _unicode_form,
+    "NFC": lambda _: _simple(partial(_form, "NFC"), growth=3),
+    "NFD": lambda _: _simple(partial(_form, "NFD"), growth=4),
+    "NFKC": lambda _: _simple(partial(_form, "NFKC"), growth=18),
+    "NFKD": lambda _: _simple(partial(_form, "NFKD"), growth=18),
     "Strip": _strip,
-    "StripAccents": _strip_accents,
-    "Lowercase": lambda _: _lowercase,
-    "Nmt": lambda _: _nmt,
+    "StripAccents": lambda _: _simple(_strip_accents),
+    "Lowercase": lambda _: _simple(_lowercase, growth=3),
+    "Nmt": lambda _: _simple(_nmt),
     "BertNormalizer": _bert,
-    "ByteLevel": lambda _: text_to_byte_chars,
+    "ByteLevel": lambda _: _simple(text_to_byte_chars, growth=4),
 }

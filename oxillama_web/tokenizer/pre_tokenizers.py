@@ -1,88 +1,137 @@
-"""The "pre_tokenizer" of a tokenizer.json: how text is split into words."""
+"""The "pre_tokenizer" of a tokenizer.json: how text is split into pre-tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from itertools import groupby
+from math import prod
+from typing import NamedTuple
 
-from ..errors import TokenizerError
 from .byte_level import text_to_byte_chars
+from .growth import MAX_STEPS, check_length, length_limit
+from .json_node import Node
+from .replacement import pattern_of
 from .unicode_regex import UnicodeRegex
 
-Spec = Mapping[str, Any]
+_WHAT = "pre-tokenizer"
 # (pieces, whether the first one starts the whole text) to smaller pieces
-PreTokenizer = Callable[[list[str], bool], list[str]]
+_Apply = Callable[[list[str], bool], list[str]]
+# a text to what lies between matches (even indices) and the matches (odd indices)
 _Split = Callable[[str], list[str]]
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _PUNCTUATION = r"\p{punctuation}"
 _SPACES = r"\s"
 _WORDS = r"\p{word_of_rust}+|[^\p{word_of_rust}\s]+"
+_DIGIT = r"\p{numeric}"
 
 
-def build_pre_tokenizer(spec: Spec | None) -> PreTokenizer:
-    """The function that a "pre_tokenizer" object describes.
+class Step(NamedTuple):
+    """One step of a pre-tokenizer.
 
-    Raises:
-        TokenizerError: its type is not supported.
+    Attributes:
+        apply: splits pieces into smaller ones.
+        growth: how many times as long as before it can make a text.
+        regex: a pattern of the file, if the step has one.
     """
-    if spec is None:
-        return lambda pieces, _: pieces
-    kind = spec["type"]
-    if kind not in _BUILDERS:
-        raise TokenizerError(
-            f"the pre-tokenizer {kind!r} is not supported; supported are: {', '.join(_BUILDERS)}"
-        )
-    return _BUILDERS[kind](spec)
+
+    apply: _Apply
+    growth: float = 1.0
+    regex: UnicodeRegex | None = None
 
 
-def _sequence(spec: Spec) -> PreTokenizer:
-    steps = [build_pre_tokenizer(step) for step in spec["pretokenizers"]]
+class PreTokenizer:
+    """Splits texts into pre-tokens.
 
-    def pre_tokenize(pieces: list[str], at_start: bool) -> list[str]:
-        for step in steps:
+    Attributes:
+        growth: how many times as long as before it can make a text.
+        regexes: the patterns of the file.
+    """
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._steps = [step.apply for step in steps]
+        self.growth = prod(step.growth for step in steps)
+        self.regexes = [step.regex for step in steps if step.regex is not None]
+
+    def __call__(self, text: str, at_start: bool) -> list[str]:
+        """Return the pre-tokens of a text.
+
+        Args:
+            text: what to split.
+            at_start: whether it starts the whole text.
+
+        Raises:
+            TokenizerError: the text would become absurdly long.
+        """
+        limit = length_limit(len(text))
+        pieces = [text]
+        for step in self._steps:
             pieces = step(pieces, at_start)
+            check_length(sum(map(len, pieces)), limit, _WHAT)
         return pieces
 
-    return pre_tokenize
+
+def build_pre_tokenizer(node: Node | None) -> PreTokenizer:
+    """Return what a "pre_tokenizer" object describes.
+
+    Raises:
+        TokenizerError: it is broken, or its type is not supported.
+    """
+    steps = [] if node is None else _steps(node)
+    if node is not None and len(steps) > MAX_STEPS:
+        raise node.error(f"has more than {MAX_STEPS} steps")
+    return PreTokenizer(steps)
 
 
-def _split(spec: Spec) -> PreTokenizer:
-    pattern = spec["pattern"]
-    regex = UnicodeRegex(pattern["Regex"]) if "Regex" in pattern else None
-    alternate = regex.split if regex else _literal_splitter(pattern["String"])
-    return _splitting(alternate, spec["behavior"], bool(spec.get("invert")))
+def _steps(node: Node) -> list[Step]:
+    return node.choice("type", _BUILDERS, _WHAT)(node)
 
 
-def _byte_level(spec: Spec) -> PreTokenizer:
-    add_prefix_space = spec.get("add_prefix_space", True)
-    regex = UnicodeRegex(_GPT2) if spec.get("use_regex", True) else None
+def _sequence(node: Node) -> list[Step]:
+    return [step for item in node.items("pretokenizers") for step in _steps(item)]
 
-    def pre_tokenize(pieces: list[str], at_start: bool) -> list[str]:
+
+def _split(node: Node) -> list[Step]:
+    pattern = node.member("pattern")
+    arrange = node.choice("behavior", _BEHAVIORS, "split behavior")
+    text = pattern.text("String") if "String" in pattern else ""
+    if text:
+        return [_splitting(_literal_splitter(text), arrange, node.flag("invert"))]
+    regex = pattern_of(pattern)
+    step = _splitting(regex.split, arrange, node.flag("invert"))
+    return [step._replace(regex=regex)]
+
+
+def _byte_level(node: Node) -> list[Step]:
+    add_prefix_space = node.flag("add_prefix_space", True)
+    regex = UnicodeRegex(_GPT2) if node.flag("use_regex", True) else None
+
+    def apply(pieces: list[str], _: bool) -> list[str]:
         if add_prefix_space:
             pieces = [piece if piece.startswith(" ") else " " + piece for piece in pieces]
         if regex:
             pieces = [part for piece in pieces for part in regex.split(piece) if part]
         return list(map(text_to_byte_chars, pieces))
 
-    return pre_tokenize
+    return [Step(apply, growth=4)]
 
 
-def _digits(spec: Spec) -> PreTokenizer:
-    regex = UnicodeRegex(r"\p{numeric}" if spec.get("individual_digits") else r"\p{numeric}+")
-    return _splitting(regex.split, "Isolated")
+def _digits(node: Node) -> list[Step]:
+    pattern = _DIGIT if node.flag("individual_digits") else _DIGIT + "+"
+    return [_splitting(UnicodeRegex(pattern).split, _isolated)]
 
 
-def _metaspace(spec: Spec) -> PreTokenizer:
-    mark = spec.get("replacement", "▁")
-    scheme = spec.get("prepend_scheme")
-    if scheme is None:
-        scheme = "always" if spec.get("add_prefix_space", True) else "never"
-    scheme = str(scheme).lower()
-    splits = spec.get("split", True)
-    split = _splitting(_literal_splitter(mark), "MergedWithNext")
+def _metaspace(node: Node) -> list[Step]:
+    mark = node.text("replacement", "▁")
+    if len(mark) != 1:
+        raise node.member("replacement").error("is not one character")
+    default = "always" if node.flag("add_prefix_space", True) else "never"
+    schemes = {name: name for name in ("always", "first", "never")}
+    scheme = node.choice("prepend_scheme", schemes, "prepend scheme", default)
+    splits = node.flag("split", True)
+    split = _splitting(_literal_splitter(mark), _merged_with_next).apply
 
-    def pre_tokenize(pieces: list[str], at_start: bool) -> list[str]:
+    def apply(pieces: list[str], at_start: bool) -> list[str]:
         marked = []
         for index, piece in enumerate(pieces):
             piece = piece.replace(" ", mark)
@@ -90,37 +139,37 @@ def _metaspace(spec: Spec) -> PreTokenizer:
             marked.append(mark + piece if wanted and not piece.startswith(mark) else piece)
         return split(marked, at_start) if splits else marked
 
-    return pre_tokenize
+    return [Step(apply, growth=2)]
 
 
-def _bert(_: Spec) -> PreTokenizer:
-    spaces = _splitting(UnicodeRegex(_SPACES).split, "Removed")
-    punctuation = _splitting(UnicodeRegex(_PUNCTUATION).split, "Isolated")
-    return lambda pieces, at_start: punctuation(spaces(pieces, at_start), at_start)
+def _pattern(pattern: str, arrange: _Arrange, invert: bool = False) -> list[Step]:
+    """Return the step that splits by a pattern of ours."""
+    return [_splitting(UnicodeRegex(pattern).split, arrange, invert)]
 
 
-def _splitting(alternate: _Split, behavior: str, invert: bool = False) -> PreTokenizer:
-    """Splits each piece at matches; `alternate` gives non-matches and matches in turn."""
-    if behavior not in _BEHAVIORS:
-        raise TokenizerError(
-            f"the split behavior {behavior!r} is not supported; supported are: "
-            f"{', '.join(_BEHAVIORS)}"
-        )
-    arrange = _BEHAVIORS[behavior]
+def _char_delimiter(node: Node) -> list[Step]:
+    delimiter = node.text("delimiter")
+    if len(delimiter) != 1:
+        raise node.member("delimiter").error("is not one character")
+    return [_splitting(_literal_splitter(delimiter), _removed)]
 
-    def pre_tokenize(pieces: list[str], _: bool) -> list[str]:
-        if behavior == "Isolated":
-            return [part for piece in pieces for part in alternate(piece) if part]
+
+def _splitting(split: _Split, arrange: _Arrange, invert: bool = False) -> Step:
+    def apply(pieces: list[str], _: bool) -> list[str]:
+        if arrange is _isolated:
+            return [part for piece in pieces for part in split(piece) if part]
         result = []
         for piece in pieces:
-            parts = alternate(piece)
-            flags = [bool(index % 2) != invert for index in range(len(parts))]
-            result += arrange(
-                [(part, flag) for part, flag in zip(parts, flags, strict=True) if part]
-            )
+            # an empty match counts; between matches, nothing is nothing
+            parts = [
+                (part, bool(index % 2) != invert)
+                for index, part in enumerate(split(piece))
+                if part or index % 2
+            ]
+            result += [part for part in arrange(parts) if part]
         return result
 
-    return pre_tokenize
+    return Step(apply)
 
 
 def _literal_splitter(pattern: str) -> _Split:
@@ -135,6 +184,7 @@ def _literal_splitter(pattern: str) -> _Split:
 # the functions below take parts and whether each is a match
 
 _Parts = list[tuple[str, bool]]
+_Arrange = Callable[[_Parts], list[str]]
 
 
 def _removed(parts: _Parts) -> list[str]:
@@ -170,35 +220,31 @@ def _merged_with_next(parts: _Parts) -> list[str]:
 
 
 def _contiguous(parts: _Parts) -> list[str]:
-    merged: list[str] = []
-    was_match = False
-    for part, is_match in parts:
-        if is_match == was_match and merged:
-            merged[-1] += part
-        else:
-            merged.append(part)
-        was_match = is_match
-    return merged
+    groups = groupby(parts, key=lambda part: part[1])
+    return ["".join(part for part, _ in group) for _, group in groups]
 
 
-_BEHAVIORS: dict[str, Callable[[_Parts], list[str]]] = {
+_BEHAVIORS: dict[str, _Arrange] = {
     "Removed": _removed,
     "Isolated": _isolated,
     "MergedWithPrevious": _merged_with_previous,
     "MergedWithNext": _merged_with_next,
     "Contiguous": _contiguous,
 }
-_BUILDERS: dict[str, Callable[[Spec], PreTokenizer]] = {
+_BUILDERS: dict[str, Callable[[Node], list[Step]]] = {
     "Sequence": _sequence,
     "Split": _split,
     "ByteLevel": _byte_level,
     "Digits": _digits,
     "Metaspace": _metaspace,
-    "Whitespace": lambda _: _splitting(UnicodeRegex(_WORDS).split, "Removed", invert=True),
-    "WhitespaceSplit": lambda _: _splitting(UnicodeRegex(_SPACES).split, "Removed"),
-    "Punctuation": lambda spec: _splitting(
-        UnicodeRegex(_PUNCTUATION).split, spec.get("behavior", "Isolated")
+    "Whitespace": lambda _: _pattern(_WORDS, _removed, invert=True),
+    "WhitespaceSplit": lambda _: _pattern(_SPACES, _removed),
+    "Punctuation": lambda node: _pattern(
+        _PUNCTUATION, node.choice("behavior", _BEHAVIORS, "split behavior", "Isolated")
     ),
-    "BertPreTokenizer": _bert,
-    "CharDelimiterSplit": lambda spec: _splitting(_literal_splitter(spec["delimiter"]), "Removed"),
+    "BertPreTokenizer": lambda _: [
+        *_pattern(_SPACES, _removed),
+        *_pattern(_PUNCTUATION, _isolated),
+    ],
+    "CharDelimiterSplit": _char_delimiter,
 }

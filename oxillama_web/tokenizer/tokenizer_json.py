@@ -1,32 +1,28 @@
 """Tokenizers from Hugging Face's tokenizer.json, as the `tokenizers` library runs them.
 
-Text is cut at added tokens, normalized, split into words, and each word goes through the model:
-byte-pair encoding, Unigram or WordPiece. The format: https://github.com/huggingface/tokenizers.
+Text is cut at added tokens, normalized and split into pre-tokens, and each pre-token goes through
+the model: byte-pair encoding, Unigram or WordPiece. The format:
+https://github.com/huggingface/tokenizers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from ..errors import TokenizerError
-from .bpe import bpe_encoder, byte_token_ids, rank_cost
 from .decoders import build_decoder
-from .metaspace import METASPACE, pre_token_splitter
+from .json_models import MAX_ID, Model, build_model
+from .json_node import Node, read_json
 from .normalizers import Normalizer, build_normalizer
-from .pre_tokenizers import build_pre_tokenizer
+from .pre_tokenizers import PreTokenizer, build_pre_tokenizer
 from .special_tokens import SpecialToken, SpecialTokenSplitter, end_of_generation_ids
 from .tokenizer import TextEncoder, Tokenizer
-from .unigram import UnigramModel
-from .word_piece import WordPieceModel
 
-Spec = Mapping[str, Any]
-# words to token ids
-_Model = Callable[[Iterable[str]], list[int]]
-
-# Ids may have gaps, but none is greater than twice the number of tokens and this.
+# Ids may have gaps, but there are at most so many more than tokens, or twice as many.
 _MAX_GAPS = 1 << 16
-# most likely first; used where the file's template and the caller name none
+# The HF tokenizers backend gets no file that makes a text longer than this many times.
+_MAX_BACKEND_GROWTH = 100
+# most likely first; used if neither the caller nor the file's template names any
 _BOS_NAMES = ("<|begin_of_text|>", "<bos>", "<s>", "<|startoftext|>", "<｜begin▁of▁sentence｜>")
 _EOS_NAMES = (
     "<eos>",
@@ -38,35 +34,33 @@ _EOS_NAMES = (
 )
 
 
-def load(text: str | bytes, bos_id: int | None = None, eos_id: int | None = None) -> Tokenizer:
+def load(
+    text: str | bytes,
+    bos_id: int | None = None,
+    eos_id: int | None = None,
+    *,
+    use_library: bool = False,
+) -> Tokenizer:
     """See load_tokenizer_json in __init__.py."""
-    import json
-
-    try:
-        spec = json.loads(text)
-        return _build(spec, bos_id, eos_id)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError, RecursionError) as error:
-        raise TokenizerError(
-            f"the tokenizer.json is broken or incomplete: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _build(spec: Spec, bos_id: int | None, eos_id: int | None) -> Tokenizer:
-    vocabulary, model = _build_model(spec["model"])
-    added = [_added_token(token) for token in spec.get("added_tokens") or []]
-    ids = vocabulary | {token.text: token.id for token in added}
+    root = read_json(text)
+    model = build_model(root.member("model"))
+    added = [_added_token(token) for token in root.items("added_tokens")]
+    normalizer = build_normalizer(_part(root, "normalizer"))
+    normalized = [
+        token._replace(text=normalizer(token.text)) for token in added if token.normalized
+    ]
+    tokens = _by_id(model.ids, [*added, *normalized])
     control_ids = {token.text: token.id for token in added if token.is_control}
-    prefix_ids, suffix_ids = _template(spec.get("post_processor"))
+    prefix_ids, suffix_ids = _template(_part(root, "post_processor"), len(tokens))
     if bos_id is None:
         bos_id = prefix_ids[0] if prefix_ids else _first_known(_BOS_NAMES, control_ids)
     if eos_id is None:
         eos_id = suffix_ids[-1] if suffix_ids else _first_known(_EOS_NAMES, control_ids)
-    decoder = build_decoder(spec.get("decoder"))
-    normalize = build_normalizer(spec.get("normalizer"))
-    normalized = [token._replace(text=normalize(token.text)) for token in added if token.normalized]
-    return Tokenizer(
-        _by_id(vocabulary, [*added, *normalized]),
-        encode_text=_text_encoder(normalize, spec.get("pre_tokenizer"), model, normalized),
+    decoder = build_decoder(_part(root, "decoder"))
+    pre_tokenizer = build_pre_tokenizer(_part(root, "pre_tokenizer"))
+    tokenizer = Tokenizer(
+        tokens,
+        encode_text=_text_encoder(normalizer, pre_tokenizer, model, normalized),
         text_to_bytes=decoder.to_bytes,
         special_tokens=added,
         longest_first=False,
@@ -74,84 +68,34 @@ def _build(spec: Spec, bos_id: int | None, eos_id: int | None) -> Tokenizer:
         eos_id=eos_id,
         prefix_ids=prefix_ids,
         suffix_ids=suffix_ids,
-        eog_ids=end_of_generation_ids(ids, (eos_id,)),
+        eog_ids=end_of_generation_ids(
+            {**model.ids, **{token.text: token.id for token in added}}, (eos_id,)
+        ),
         leading_spaces=decoder.leading_spaces,
     )
+    if use_library and _suits_library(normalizer, pre_tokenizer):
+        from .hf_backend import find_hf_backend
+
+        tokenizer.hf_backend = find_hf_backend(text, added)
+    return tokenizer
 
 
-def _build_model(spec: Spec) -> tuple[dict[str, int], _Model]:
-    """The vocabulary (text to id) and the function that encodes words."""
-    # files from before the field existed hold byte-pair encoding, the only one with merges
-    kind = spec.get("type", "BPE" if "merges" in spec else None)
-    if kind == "BPE":
-        return dict(spec["vocab"]), _bpe_model(spec)
-    if kind == "Unigram":
-        scores = {text: float(score) for text, score in spec["vocab"]}
-        ids = {text: token for token, (text, _) in enumerate(spec["vocab"])}
-        byte_fallback = bool(spec.get("byte_fallback"))
-        return ids, UnigramModel(ids, scores, spec.get("unk_id"), byte_fallback).encode
-    if kind == "WordPiece":
-        ids = dict(spec["vocab"])
-        prefix = spec.get("continuing_subword_prefix", "##")
-        max_length = spec.get("max_input_chars_per_word", 100)
-        unknown_id = ids[spec.get("unk_token", "[UNK]")]
-        return ids, WordPieceModel(ids, unknown_id, prefix, max_length).encode
-    raise TokenizerError(
-        f"the model {kind!r} is not supported; supported are: BPE, Unigram, WordPiece"
-    )
+def _suits_library(normalizer: Normalizer, pre_tokenizer: PreTokenizer) -> bool:
+    """Return whether no text becomes much longer, for the library has no limits."""
+    return normalizer.growth * pre_tokenizer.growth <= _MAX_BACKEND_GROWTH
 
 
-def _bpe_model(spec: Spec) -> _Model:
-    if spec.get("continuing_subword_prefix"):
-        raise TokenizerError("a BPE model with continuing_subword_prefix is not supported")
-    ids: dict[str, int] = spec["vocab"]
-    suffix = spec.get("end_of_word_suffix") or ""
-    unknown = spec.get("unk_token")
-    byte_fallback = bool(spec.get("byte_fallback"))
-    fuse_unknown = bool(spec.get("fuse_unk"))
-    ignore_merges = bool(spec.get("ignore_merges"))
-    merges = spec["merges"]
-    if merges and not isinstance(merges[0], str):
-        # symbols may hold spaces, so another character stands between them
-        cost = rank_cost(map("\0".join, merges), "\0")
-    else:
-        cost = rank_cost(merges)
-
-    def to_symbols(word: str) -> list[str]:
-        symbols: list[str] = list(word)
-        if symbols:
-            symbols[-1] += suffix
-        if all(symbol in ids for symbol in symbols):
-            return symbols
-        known: list[str] = []
-        was_unknown = False
-        for symbol in symbols:
-            is_unknown = False
-            if symbol in ids:
-                known.append(symbol)
-            elif byte_fallback and byte_token_ids(ids, symbol):
-                known += [f"<0x{byte:02X}>" for byte in symbol.encode()]
-            elif unknown is not None:
-                is_unknown = True
-                if not (fuse_unknown and was_unknown):
-                    known.append(unknown)
-            was_unknown = is_unknown
-        return known
-
-    encoder = bpe_encoder(
-        to_symbols, cost, lambda symbol: [ids[symbol]], ids if ignore_merges else None
-    )
-    if METASPACE not in ids or suffix or ignore_merges:
-        return encoder.encode
-    split = pre_token_splitter(ids)
-    return lambda pieces: encoder.encode(part for piece in pieces for part in split(piece))
+def _part(root: Node, key: str) -> Node | None:
+    return root.member(key) if key in root else None
 
 
 def _text_encoder(
-    normalize: Normalizer, pre_tokenizer: Spec | None, model: _Model, tokens: list[SpecialToken]
+    normalizer: Normalizer,
+    pre_tokenizer: PreTokenizer,
+    model: Model,
+    tokens: list[SpecialToken],
 ) -> TextEncoder:
-    """`tokens` are matched in normalized text."""
-    pre_tokenize = build_pre_tokenizer(pre_tokenizer)
+    """Return an encoder; `tokens` are matched in normalized text."""
     splitters = {
         parse_special: SpecialTokenSplitter(
             token for token in tokens if parse_special or not token.is_control
@@ -161,51 +105,77 @@ def _text_encoder(
 
     def encode(text: str, at_start: bool, parse_special: bool) -> list[int]:
         ids: list[int] = []
-        parts = splitters[parse_special].split_leftmost(normalize(text))
+        parts = splitters[parse_special].split_leftmost(normalizer(text))
         for index, part in enumerate(parts):
             if isinstance(part, SpecialToken):
                 ids.append(part.id)
             else:
-                ids += model(pre_tokenize([part], at_start and index == 0))
+                ids += model.encode(pre_tokenizer(part, at_start and index == 0))
         return ids
 
     return encode
 
 
-def _added_token(spec: Spec) -> SpecialToken:
+def _added_token(node: Node) -> SpecialToken:
     return SpecialToken(
-        spec["content"],
-        spec["id"],
-        is_control=bool(spec.get("special")),
-        lstrip=bool(spec.get("lstrip")),
-        rstrip=bool(spec.get("rstrip")),
-        single_word=bool(spec.get("single_word")),
-        normalized=bool(spec.get("normalized")),
+        node.text("content"),
+        node.integer("id", 0, MAX_ID),
+        is_control=node.flag("special"),
+        lstrip=node.flag("lstrip"),
+        rstrip=node.flag("rstrip"),
+        single_word=node.flag("single_word"),
+        normalized=node.flag("normalized"),
     )
 
 
-def _template(spec: Spec | None) -> tuple[list[int], list[int]]:
-    """Token ids that a "post_processor" puts before and behind a text."""
-    kind = None if spec is None else spec["type"]
-    if spec is None or kind == "ByteLevel":
+def _template(node: Node | None, n_tokens: int) -> tuple[list[int], list[int]]:
+    """Return the token ids that a "post_processor" puts before and after a text."""
+    if node is None:
         return [], []
-    if kind == "Sequence":
-        templates = [_template(step) for step in spec["processors"]]
-        prefix = [token for before, _ in reversed(templates) for token in before]
-        return prefix, [token for _, behind in templates for token in behind]
-    if kind in ("RobertaProcessing", "BertProcessing"):
-        return [spec["cls"][1]], [spec["sep"][1]]
-    if kind != "TemplateProcessing":
-        raise TokenizerError(f"the post-processor {kind!r} is not supported")
+    prefix_ids, suffix_ids = node.choice("type", _TEMPLATES, "post-processor")(node, n_tokens)
+    return prefix_ids, suffix_ids
+
+
+def _no_template(_: Node, __: int) -> tuple[list[int], list[int]]:
+    return [], []
+
+
+def _sequence(node: Node, n_tokens: int) -> tuple[list[int], list[int]]:
+    templates = [_template(step, n_tokens) for step in node.items("processors")]
+    prefix = [token for before, _ in reversed(templates) for token in before]
+    return prefix, [token for _, after in templates for token in after]
+
+
+def _cls_and_sep(node: Node, n_tokens: int) -> tuple[list[int], list[int]]:
+    found = []
+    for key in ("cls", "sep"):
+        pair = node.items(key)
+        if len(pair) != 2:
+            raise node.member(key).error("is not a pair of a text and an id")
+        found.append([pair[1].integer_value(0, n_tokens - 1)])
+    return found[0], found[1]
+
+
+def _single(node: Node, n_tokens: int) -> tuple[list[int], list[int]]:
     sides: tuple[list[int], list[int]] = [], []
-    is_behind = False
-    for piece in spec["single"]:
+    is_after = False
+    for piece in node.items("single"):
         if "Sequence" in piece:
-            is_behind = True
+            is_after = True
         else:
-            name = piece["SpecialToken"]["id"]
-            sides[is_behind].extend(spec["special_tokens"][name]["ids"])
+            name = piece.member("SpecialToken").text("id")
+            ids = node.member("special_tokens").member(name).items("ids")
+            sides[is_after].extend(token.integer_value(0, n_tokens - 1) for token in ids)
     return sides
+
+
+_TEMPLATES: dict[str, Callable[[Node, int], tuple[list[int], list[int]]]] = {
+    "ByteLevel": _no_template,
+    "Sequence": _sequence,
+    "RobertaProcessing": _cls_and_sep,
+    "BertProcessing": _cls_and_sep,
+    "TemplateProcessing": _single,
+}
 
 
 def _by_id(ids: Mapping[str, int], added: Iterable[SpecialToken]) -> list[str]:
@@ -222,7 +192,7 @@ def _by_id(ids: Mapping[str, int], added: Iterable[SpecialToken]) -> list[str]:
     if last >= 2 * len(texts) + _MAX_GAPS:
         raise TokenizerError(
             "the tokenizer.json is broken or incomplete: the id of the token "
-            f"{texts[last]!r}, {last}, is too great for {len(texts)} tokens"
+            f"{texts[last][:100]!r}, {last}, is too great for {len(texts)} tokens"
         )
     return [texts.get(token, "") for token in range(last + 1)]
 

@@ -28,7 +28,8 @@ class WordPieceModel:
         self._unknown = [] if unknown_id is None else [unknown_id]
         self._prefix = prefix
         self._max_length = max_length
-        self._max_token_length = max(map(len, ids), default=0)
+        # longest first
+        self._token_lengths = sorted(set(map(len, ids)), reverse=True)
         self._cache = PreTokenCache(self._encode_pre_token)
 
     def encode(self, pre_tokens: Iterable[str]) -> list[int]:
@@ -42,8 +43,11 @@ class WordPieceModel:
         start = 0
         while start < len(text):
             prefix = self._prefix if start else ""
-            for end in range(min(len(text), start + self._max_token_length), start, -1):
-                token = self._ids.get(prefix + text[start:end])
+            for length in self._token_lengths:
+                end = start + length - len(prefix)
+                token = (
+                    self._ids.get(prefix + text[start:end]) if start < end <= len(text) else None
+                )
                 if token is not None:
                     ids.append(token)
                     start = end

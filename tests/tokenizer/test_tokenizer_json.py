@@ -373,11 +373,18 @@ def test_an_added_token_leaves_the_text_of_others_alone(
         assert ours.decode(token, skip_special=False) == expected
 
 
-@pytest.mark.parametrize("token", [10**7, 1 << 40, 10**30])
-def test_a_huge_id_is_an_error_that_names_its_token(token: int) -> None:
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (10**7, r"'<s>'.*too great"),
+        (1 << 40, r"added_tokens\[0\]\.id"),
+        (10**30, r"added_tokens\[0\]\.id"),
+    ],
+)
+def test_a_huge_id_is_an_error_that_names_its_place(token: int, message: str) -> None:
     spec = json.loads(pair(gpt2)[0].to_str())
     spec["added_tokens"][0]["id"] = token
-    with pytest.raises(TokenizerError, match=r"'<s>'.*too great"):
+    with pytest.raises(TokenizerError, match=message):
         load_tokenizer_json(json.dumps(spec))
 
 
@@ -407,3 +414,55 @@ def test_a_file_that_is_not_utf8_is_encoded_by_our_own_code() -> None:
     ours = load_tokenizer_json(data, use_library=True)
     assert ours.hf_backend is None
     assert ours.encode("Hello") == pair(gpt2)[1].encode("Hello")
+
+
+LONG = "x" * 2000
+GROWING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+WRONG = [
+    ({"added_tokens": [{"id": "7", "content": "x"}]}, r"added_tokens\[0\]\.id is a text"),
+    ({"added_tokens": [{"id": 7, "content": None}]}, r"added_tokens\[0\]\.content is null"),
+    ({"added_tokens": [{"id": 7, "content": "x", "special": 1}]}, r"added_tokens\[0\]\.special"),
+    ({"normalizer": {"type": "Prepend", "prepend": LONG}}, r"normalizer\.prepend has more than"),
+    ({"normalizer": {"type": "Replace", "pattern": [], "content": ""}}, r"normalizer\.pattern is"),
+    ({"normalizer": {"type": "Sequence", "normalizers": 5}}, r"normalizer\.normalizers is a whole"),
+    ({"pre_tokenizer": {"type": "CharDelimiterSplit", "delimiter": ""}}, r"delimiter is not one"),
+    ({"pre_tokenizer": {"type": "Metaspace", "replacement": "ab"}}, r"replacement is not one"),
+    (
+        {"decoder": {"type": "Strip", "content": " ", "start": 1 << 70, "stop": 0}},
+        r"decoder\.start",
+    ),
+    (
+        {"post_processor": {"type": "BertProcessing", "sep": ["x", 9999], "cls": []}},
+        r"cls is not a",
+    ),
+    ({"model": {"type": "BPE", "vocab": {"a": 1.5}, "merges": []}}, r"model\.vocab holds an id"),
+    ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]}}, r"model\.merges is not a"),
+    ({"model": {"type": "Unigram", "vocab": [["a", "b"]]}}, r"model\.vocab holds something"),
+    (
+        {"decoder": {"type": "Metaspace", "replacement": "\ud800"}},
+        r"decoder\.replacement holds half",
+    ),
+    ({"model": {"type": "Unigram", "vocab": [["a", float("nan")]]}}, r"NaN is no number"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_errors_name_the_place(change: dict[str, Any], message: str) -> None:
+    spec = json.loads(pair(gpt2)[0].to_str()) | change
+    with pytest.raises(TokenizerError, match=message):
+        load_tokenizer_json(json.dumps(spec))
+
+
+def test_texts_do_not_grow_without_bound() -> None:
+    spec = json.loads(pair(gpt2)[0].to_str())
+    spec["normalizer"] = {"type": "Sequence", "normalizers": [GROWING] * 40}
+    ours = load_tokenizer_json(json.dumps(spec), use_library=True)
+    assert ours.hf_backend is None
+    assert ours.encode("bcd") == pair(gpt2)[1].encode("bcd")
+    with pytest.raises(TokenizerError, match=r"normalizer.*makes a text of"):
+        ours.encode("a")
+    nested: dict[str, Any] = GROWING
+    for _ in range(200):
+        nested = {"type": "Sequence", "normalizers": [nested]}
+    with pytest.raises(TokenizerError, match=r"nested too deeply"):
+        load_tokenizer_json(json.dumps(spec | {"normalizer": nested}))
