@@ -24,7 +24,7 @@ class VocabularyTables:
     def __init__(self, metadata: Mapping[str, Any]) -> None:
         self._metadata = metadata
         self.tokens: list[str] = self.table("tokens")
-        if not self.tokens or not isinstance(self.tokens[0], str):
+        if not self.tokens or not set(map(type, self.tokens)) <= {str}:
             raise TokenizerError("the vocabulary (tokenizer.ggml.tokens) is empty or not text")
         self.ids = dict(zip(self.tokens, range(len(self.tokens)), strict=True))
         types = self.table("token_type") if PREFIX + "token_type" in metadata else None
@@ -53,7 +53,7 @@ class VocabularyTables:
     def token(self, key: str, default: int | None = None) -> int | None:
         """Return a special token's id, or None if the vocabulary has no such id."""
         value = self._metadata.get(f"{PREFIX}{key}_token_id", default)
-        known = isinstance(value, int) and 0 <= value < len(self.tokens)
+        known = type(value) is int and 0 <= value < len(self.tokens)
         return value if known else None
 
     def scores(self) -> Sequence[float]:
@@ -62,7 +62,17 @@ class VocabularyTables:
             raise TokenizerError(
                 f"the vocabulary has {len(self.tokens)} tokens and only {len(scores)} scores"
             )
-        return array("f", scores)
+        try:
+            return array("f", scores)
+        except (TypeError, OverflowError):
+            raise TokenizerError(f"{PREFIX}scores holds something that is no number") from None
+
+    def merges(self) -> list[str]:
+        """Return the merges, two symbols each with a space between them."""
+        merges = self.table("merges")
+        if not set(map(type, merges)) <= {str}:
+            raise TokenizerError(f"{PREFIX}merges holds something that is no text")
+        return merges
 
     def special_tokens(self) -> list[SpecialToken]:
         """Return the tokens that are matched literally: control, unknown and user-defined ones."""

@@ -199,7 +199,7 @@ def _bpe_encoder(vocabulary: VocabularyTables, pre_tokenizer: GGUFPreTokenizer) 
 
     encoder = bpe_encoder(
         list,
-        rank_cost(vocabulary.table("merges")),
+        rank_cost(vocabulary.merges()),
         known_parts,
         ids if pre_tokenizer.ignore_merges else None,
     )

@@ -228,6 +228,7 @@ def test_bos_and_eos() -> None:
         ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "new"}, "'new'.*llama-bpe"),
         ({"tokenizer.ggml.tokens": []}, "empty"),
         ({"tokenizer.ggml.tokens": 5}, "lacks the list"),
+        ({"tokenizer.ggml.tokens": ["a", ["b"]]}, "not text"),
         ({"tokenizer.ggml.token_type": [1]}, "only 1 types"),
         ({"tokenizer.ggml.token_type": [-1] * 300}, "impossible type"),
     ],
@@ -240,6 +241,21 @@ def test_broken_metadata(changes: dict[str, Any], message: str) -> None:
 def test_missing_scores_are_an_error_at_the_first_text() -> None:
     tokenizer = load_gguf_vocabulary(SMALL | {"tokenizer.ggml.scores": [0.0]})
     with pytest.raises(TokenizerError, match="only 1 scores"):
+        tokenizer.encode("a")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tokenizer.ggml.scores": [[]] * 300},
+        {"tokenizer.ggml.scores": ["1"] * 300},
+        {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": [["a", "b"]]},
+        {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.merges": [1]},
+    ],
+)
+def test_tables_of_a_wrong_type_are_an_error_at_the_first_text(changes: dict[str, Any]) -> None:
+    tokenizer = load_gguf_vocabulary(SMALL | changes)
+    with pytest.raises(TokenizerError, match="holds something that is no"):
         tokenizer.encode("a")
 
 
