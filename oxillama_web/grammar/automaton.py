@@ -14,7 +14,9 @@ from ..errors import GrammarError
 from .expressions import Chars, Choice, Expression, Once, Reference, Repeat, Sequence
 from .utf8 import ByteRanges, byte_sequences
 
-MAX_NODES = 300_000
+MAX_NODES = 600_000
+# What repetitions inside of repetitions may multiply to.
+_MAX_REPETITIONS = 300_000
 # Up to so many repetitions are unrolled: that is cheaper than to count them.
 _MAX_UNROLLED = 4
 # the node that ends every rule
@@ -208,9 +210,9 @@ class _Nodes:
         self.actions[count] = Count(least, most)
         add = self._act(Add(most or least), count)
         before, self._repetitions = self._repetitions, self._repetitions * max(least, most or 0)
-        if self._repetitions > MAX_NODES:
+        if self._repetitions > _MAX_REPETITIONS:
             raise GrammarError(
-                f"repetitions inside of repetitions multiply to more than {MAX_NODES} nodes"
+                f"repetitions inside of repetitions stand for more than {_MAX_REPETITIONS} nodes"
             )
         n_marked = len(self.with_marks)
         self.splits[count] = (self.add(item, add, starts),)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
+from functools import lru_cache
 
-from ..errors import GrammarError
-from .expressions import Ranges, inverted
+from ...errors import GrammarError
+from ..expressions import Ranges, inverted
 
-# Exponents of two digits: every number stays finite as a float64.
+MAX_RULES = 100_000
+# The rules that all JSON shares; `number`, `integer` are those without bounds.
 JSON_RULES = r"""
 value ::= object | array | string | number | boolean | null
 object ::= "{" space (pair ("," space pair)* space)? "}"
@@ -19,8 +21,6 @@ char ::= [^"\\\x00-\x1f\x7f] | "\\" (["\\/bfnrt] | unicode)
 unicode ::= "u" (other | "d" [89abAB] hex{2} "\\u" "d" [c-fC-F] hex{2})
 other ::= [0-9a-ce-fA-CE-F] hex{3} | [dD] [0-7] hex{2}
 hex ::= [0-9a-fA-F]
-integer ::= "-"? ("0" | [1-9] [0-9]{0,15})
-number ::= integer ("." [0-9]{1,16})? ([eE] [-+]? [0-9]{1,2})?
 boolean ::= "true" | "false"
 null ::= "null"
 """
@@ -32,6 +32,50 @@ NO_SPACE = 'space ::= ""\n'
 _LETTERS = {'"': '"', "\\": "\\", "\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 _RAW: Ranges = inverted(((0, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x7F, 0x7F), (0xD800, 0xDFFF)))
 NOTHING = "[]"
+
+
+class Rules:
+    """The rules of a grammar that grows.
+
+    Args:
+        prefix: begins the names of all rules.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._bodies: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._made: dict[Hashable, str] = {}
+
+    def once(self, key: Hashable, make: Callable[[], str]) -> str:
+        """Return what `make` made when the key was first met."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def add(self, kind: str, body: str) -> str:
+        """Return the name of a rule; equal ones are the same."""
+        name = self._names.get(body)
+        if name is None:
+            name = self._names[body] = self.new(kind)
+            self._bodies[name] = body
+        return name
+
+    def new(self, kind: str) -> str:
+        """Return a name for a rule to be defined later."""
+        if len(self._bodies) >= MAX_RULES:
+            raise GrammarError(f"the schema needs more than {MAX_RULES} rules")
+        name = f"{self._prefix}{kind}-{len(self._bodies)}"
+        self._bodies[name] = NOTHING
+        return name
+
+    def define(self, name: str, body: str) -> None:
+        """Define a rule that has its name."""
+        self._bodies[name] = body
+
+    def text(self) -> str:
+        """Return all rules as GBNF."""
+        return "\n".join(f"{name} ::= {body}" for name, body in self._bodies.items())
 
 
 def literal(text: str) -> str:
@@ -76,9 +120,18 @@ def string_char(ranges: Ranges) -> str:
 
 
 def intersection(a: Ranges, b: Ranges) -> Ranges:
-    """The code points that both have."""
-    both = [(max(la, lb), min(ha, hb)) for la, ha in a for lb, hb in b]
-    return tuple(sorted((low, high) for low, high in both if low <= high))
+    """Return the code points that both have."""
+    found = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        low, high = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if low <= high:
+            found.append((low, high))
+        if a[i][1] < b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return tuple(found)
 
 
 def choice(options: Iterable[str]) -> str:
@@ -96,6 +149,7 @@ def bounds(least: int, most: int | None) -> str:
     return f"{{{least},{'' if most is None else most}}}"
 
 
+@lru_cache(4096)
 def _escaped(code: int) -> str:
     char = chr(code)
     if char.isascii() and (char.isalnum() or char in " _:,.;/+=<>@#%&!?*(){}'|~$"):
