@@ -31,10 +31,10 @@ def writes(masks: GrammarMasks, text: str) -> bool:
 def forms(value: float) -> set[str]:
     """The ways in which a number may be written, that read as it."""
     found = {repr(value)}
-    if isinstance(value, float):
+    if isinstance(value, float) and abs(value) < 2**53:
         found.add(f"{Decimal(repr(value)):f}")
-        if value.is_integer() and abs(value) < 2**53:
-            found.add(str(int(value)))
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e20:
+        found.add(str(int(value)))
     # minus zero is no other number than zero
     return {"0" if not float(text) else text for text in found}
 

@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import GrammarError
 from .arrays import Array
 from .documents import ALWAYS, NEVER, Condition, Document
-from .numbers import Bound, Interval
+from .numbers import Bound, Interval, decimal_of
 from .objects import Group, Object, without
 from .strings import Text
 from .values import TYPES, equality_key, json_text, type_of
@@ -91,7 +91,7 @@ class Keywords:
         ]
         texts = frozenset(value for value in values if isinstance(value, str))
         scalars.append(("string", Text(excluded=texts)))
-        numbers = sorted({Decimal(str(v)) for v in values if type_of(v) == "number"})
+        numbers = sorted({decimal_of(v) for v in values if type_of(v) == "number"})
         ends = [None, *(Bound(number, True) for number in numbers), None]
         scalars += [("number", Interval(low, high)) for low, high in pairwise(ends)]
         return [
@@ -198,7 +198,7 @@ class Keywords:
             value = self.schema[key]
             if not isinstance(value, (int, float)) or not Decimal(str(value)).is_finite():
                 raise self._wrong(key)
-            bounds.append(Bound(Decimal(str(value)), key == exclusive or is_excluded is True))
+            bounds.append(Bound(decimal_of(value), key == exclusive or is_excluded is True))
         narrower = max if inclusive == "minimum" else min
         if len(bounds) == 2 and bounds[0].value == bounds[1].value:
             return bounds[1]

@@ -14,22 +14,24 @@ from decimal import Decimal
 from functools import cache
 from typing import NamedTuple, TypeVar
 
-from ...errors import GrammarError
 from ..expressions import Ranges
-from .machines import Complement, Machine, Product, State, explore, write_dfa
+from .machines import Complement, Machine, Product, explore, write_dfa
+from .number_machines import (
+    MAX_DIGITS,
+    Compared,
+    Multiple,
+    NoZeroAtEnd,
+    Plain,
+    Scientific,
+    exponent_of,
+)
 from .text import NOTHING, Rules, char_class, choice
 
-# 64-bit integers have at most 20 digits, and a float64 is told apart by 17.
-MAX_DIGITS = 20
 _MAX_DECIMALS = 22
-_MAX_MANTISSA_DECIMALS = 16
 _MAX_FLOAT = Decimal(repr(math.nextafter(math.inf, 0)))
 _MIN_FLOAT = Decimal(repr(math.nextafter(0, 1)))
 # From here on every float64 is an integer, and what is written with this exponent is one.
 _INTEGRAL_EXPONENT = 16
-_MAX_MODULUS = 1000
-# digits and the point
-_PLAIN_SETS: tuple[Ranges, ...] = tuple(((code, code),) for code in (*range(0x30, 0x3A), 0x2E))
 _PLAIN_ALPHABET: Ranges = ((0x2E, 0x2E), (0x30, 0x39))
 _EXPONENT_ALPHABET: Ranges = (*_PLAIN_ALPHABET, (0x45, 0x45), (0x65, 0x65))
 
@@ -82,9 +84,16 @@ def both(a: Interval, b: Interval) -> Interval | None:
     return found
 
 
+def decimal_of(value: int | float | Decimal) -> Decimal:
+    """Return a number as it compares: in full from 2**53 on, where floats are integers."""
+    if isinstance(value, float) and abs(value) >= 2**53:
+        return Decimal(value)
+    return Decimal(str(value))
+
+
 def contains(interval: Interval, value: int | float | Decimal) -> bool:
     """Return whether a number is in an interval."""
-    number = Decimal(str(value))
+    number = decimal_of(value)
     low, high = interval.low, interval.high
     if low and (number < low.value or (low.excluded and number == low.value)):
         return False
@@ -149,13 +158,13 @@ def distinct_forms(interval: Interval) -> list[tuple[str, list[Machine], Ranges]
         for sign, low, high in _by_sign(interval, *_integers(interval), 1):
             parts = _between(Decimal(low), Decimal(high), MAX_DIGITS)
             found.append(
-                (sign, [_Plain(0, 0, 1, is_limited=False), *parts, *checks], _PLAIN_ALPHABET)
+                (sign, [Plain(0, 0, 1, is_limited=False), *parts, *checks], _PLAIN_ALPHABET)
             )
     if interval.integer or any(map(_is_whole, interval.multiples)):
         return found
     for sign, lowest, highest in _by_sign(interval, *_floats(interval), _MIN_FLOAT):
         # few enough digits for a float64 of its own, and no zero at the end
-        parts = [_Plain(1, 3, 6), _NoZeroAtEnd(), *_between(lowest, highest, 6)]
+        parts = [Plain(1, 3, 6), NoZeroAtEnd(), *_between(lowest, highest, 6)]
         found.append((sign, [*parts, *checks], _PLAIN_ALPHABET))
     return found
 
@@ -189,10 +198,10 @@ def _integers(interval: Interval) -> tuple[int, int]:
 def _floats(interval: Interval) -> tuple[Decimal, Decimal]:
     """The first and the last float64 of an interval, in their shortest form."""
     first, last = -_MAX_FLOAT, _MAX_FLOAT
-    if interval.low and interval.low.value > first:
-        first = _float_beside(interval.low, math.inf)
-    if interval.high and interval.high.value < last:
-        last = _float_beside(interval.high, -math.inf)
+    if interval.low:
+        first = max(first, _float_beside(interval.low, math.inf))
+    if interval.high:
+        last = min(last, _float_beside(interval.high, -math.inf))
     return first, last
 
 
@@ -214,7 +223,8 @@ def _exact(value: float) -> Decimal:
 def _exact_bound(value: Decimal) -> Decimal:
     """A bound that was read as a float64 is that float64, whatever its shortest form is."""
     as_float = float(value)
-    return Decimal(as_float) if Decimal(repr(as_float)) == value else value
+    is_float = abs(value) < 2**53 and Decimal(repr(as_float)) == value
+    return Decimal(as_float) if is_float else value
 
 
 def _write_integers(interval: Interval, rules: Rules) -> list[str]:
@@ -223,11 +233,11 @@ def _write_integers(interval: Interval, rules: Rules) -> list[str]:
     if len(interval.multiples) == 1 and not interval.others:
         # multiples of 3000 are multiples of 3 with three zeros, which needs fewer states
         (unit,) = interval.multiples
-        zeros = max(0, _exponent(unit.normalize()))
+        zeros = max(0, exponent_of(unit.normalize()))
     checks = _multiple_checks(interval, zeros)
     # keeps the automaton small
     n_digits = 15 if checks else MAX_DIGITS
-    plain = _Plain(0, 0, n_digits)
+    plain = Plain(0, 0, n_digits)
     options = ['"0"'] if zeros and first <= 0 <= last else []
     first, last = -(-first // 10**zeros), last // 10**zeros
     for sign, low, high in _by_sign(interval, first, last, 1):
@@ -251,9 +261,9 @@ def _write_fractions(interval: Interval, rules: Rules) -> list[str]:
         # few enough digits for a float64 that is read to be no integer
         most_whole, most_decimals = 8, 7
     if interval.integer is False:
-        checks.append(Complement(_Multiple(Decimal(1))))
+        checks.append(Complement(Multiple(Decimal(1))))
     options = []
-    plain = _Plain(1, most_decimals, most_whole)
+    plain = Plain(1, most_decimals, most_whole)
     for sign, low, high in _by_sign(interval, first, last, _MIN_FLOAT):
         machines = [plain, *_between(low, high, most_whole), *checks]
         options += _written(machines, sign, _PLAIN_ALPHABET, rules)
@@ -282,7 +292,7 @@ def _write_exponents(interval: Interval, rules: Rules) -> list[str]:
 
 
 def _scientific_numbers(low: Decimal, high: Decimal, rules: Rules) -> str:
-    return "".join(_written([_Scientific(low, high)], "", _EXPONENT_ALPHABET, rules)) or NOTHING
+    return "".join(_written([Scientific(low, high)], "", _EXPONENT_ALPHABET, rules)) or NOTHING
 
 
 def _by_sign(
@@ -317,17 +327,17 @@ def _between(low: Decimal, high: Decimal, n_digits: int) -> list[Machine]:
     """What keeps numbers of at most so many digits before the point between two bounds."""
     machines: list[Machine] = []
     if low > 0:
-        machines.append(_Compared(low, is_low=True))
+        machines.append(Compared(low, is_low=True))
     if high < 10**n_digits - 1:
-        machines.append(_Compared(high, is_low=False))
+        machines.append(Compared(high, is_low=False))
     return machines
 
 
 def _multiple_checks(interval: Interval, n_zeros: int = 0) -> list[Machine]:
     """What tells multiples, of 10**-n_zeros of what they shall be multiples of."""
     return [
-        *(_Multiple(unit.scaleb(-n_zeros)) for unit in sorted(interval.multiples)),
-        *(Complement(_Multiple(unit)) for unit in sorted(interval.others)),
+        *(Multiple(unit.scaleb(-n_zeros)) for unit in sorted(interval.multiples)),
+        *(Complement(Multiple(unit)) for unit in sorted(interval.others)),
     ]
 
 
@@ -336,7 +346,7 @@ def _is_whole(value: Decimal) -> bool:
 
 
 def _is_multiple(value: Decimal, unit: Decimal) -> bool:
-    exponent = min(_exponent(value), _exponent(unit))
+    exponent = min(exponent_of(value), exponent_of(unit))
     if abs(exponent) > 2000:
         return False
     scale = 10**-exponent if exponent < 0 else 1
@@ -344,194 +354,7 @@ def _is_multiple(value: Decimal, unit: Decimal) -> bool:
 
 
 def _n_decimals(value: Decimal) -> int:
-    return max(0, -_exponent(value.normalize()))
-
-
-def _exponent(value: Decimal) -> int:
-    exponent = value.as_tuple().exponent
-    assert isinstance(exponent, int)
-    return exponent
-
-
-class _Plain:
-    """Digits without leading zeros, then a point and decimals if `least` is not 0."""
-
-    sets = _PLAIN_SETS
-    start: State = ("start", 0)
-
-    def __init__(
-        self, least: int, most: int, most_whole: int = MAX_DIGITS, *, is_limited: bool = True
-    ) -> None:
-        self._is_limited = is_limited
-        self._least = least
-        self._most = most
-        self._most_whole = most_whole
-
-    def step(self, state: State, code: int) -> State:
-        assert isinstance(state, tuple)
-        part, n = state
-        if code == 0x2E:
-            return ("decimals", 0) if part in ("zero", "whole") and self._most else None
-        if part == "start":
-            return ("zero", 1) if code == 0x30 else ("whole", 1)
-        if part == "whole" and not self._is_limited:
-            return state
-        most = self._most if part == "decimals" else self._most_whole
-        return (part, n + 1) if part != "zero" and n < most else None
-
-    def label(self, state: State) -> bool:
-        assert isinstance(state, tuple)
-        part, n = state
-        if part == "decimals":
-            return bool(n >= self._least)
-        return part != "start" and not self._least
-
-
-class _NoZeroAtEnd:
-    """Texts that do not end with a zero."""
-
-    sets: tuple[Ranges, ...] = (((0x30, 0x30),),)
-    start: State = False
-
-    def step(self, state: State, code: int) -> State:
-        return code == 0x30
-
-    def label(self, state: State) -> bool:
-        return not state
-
-
-class _Compared:
-    """Plain numbers of at least, or at most, a bound that is not negative."""
-
-    sets = _PLAIN_SETS
-    # the number of digits before the point, and how they compare with as many of the bound's
-    start: State = ("whole", 0, 0)
-
-    def __init__(self, bound: Decimal, is_low: bool) -> None:
-        whole, _, self._decimals = f"{bound:f}".partition(".")
-        self._whole = whole
-        self._is_low = is_low
-
-    def step(self, state: State, code: int) -> State:
-        assert isinstance(state, tuple)
-        part, n, order = state
-        if code == 0x2E:
-            if n != len(self._whole):
-                order = -1 if n < len(self._whole) else 1
-            return self._decided(order) if order else ("decimals", 0, 0)
-        if part == "decided":
-            return state
-        digits = self._whole if part == "whole" else self._decimals
-        if not order and (n < len(digits) or part == "decimals"):
-            digit = digits[n] if n < len(digits) else "0"
-            order = (chr(code) > digit) - (chr(code) < digit)
-        if part == "whole":
-            return (part, n + 1, order) if n < len(digits) else (part, len(digits) + 1, 1)
-        return self._decided(order) if order else (part, min(n + 1, len(digits)), 0)
-
-    def label(self, state: State) -> bool:
-        assert isinstance(state, tuple)
-        part, n, order = state
-        if part == "whole" and n != len(self._whole):
-            order = -1 if n < len(self._whole) else 1
-        if not order:
-            rest = self._decimals[n:] if part == "decimals" else self._decimals
-            order = -1 if rest.strip("0") else 0
-        return bool(order >= 0 if self._is_low else order <= 0)
-
-    def _decided(self, order: int) -> State:
-        return ("decided", 0, order) if (order > 0) == self._is_low else None
-
-
-class _Multiple:
-    """Plain numbers that are multiples of a unit, which is modulus * 10**exponent."""
-
-    sets = _PLAIN_SETS
-
-    def __init__(self, unit: Decimal) -> None:
-        normal = unit.normalize()
-        self._exponent = _exponent(normal)
-        self._modulus = int(normal.scaleb(-self._exponent))
-        if self._modulus > _MAX_MODULUS or abs(self._exponent) > MAX_DIGITS:
-            raise GrammarError(
-                f"multipleOf {unit}: only multiples of numbers up to {_MAX_MODULUS} and their "
-                f"products with powers of 10 can be written"
-            )
-        # the number of decimals, or -1 before the point; the remainder of the digits so far,
-        # without the zeros at their end; and the number of these zeros, as far as they matter
-        self.start: State = (-1, 0, max(self._exponent, 0))
-
-    def step(self, state: State, code: int) -> State:
-        assert isinstance(state, tuple)
-        n_decimals, remainder, n_zeros = state
-        if code == 0x2E:
-            return (0, remainder, n_zeros)
-        digit = code - 0x30
-        if n_decimals >= 0:
-            if n_decimals >= max(-self._exponent, 0):
-                return state if digit == 0 else None
-            n_decimals += 1
-        if digit == 0 and n_zeros < self._exponent:
-            return (n_decimals, remainder, n_zeros + 1)
-        if digit == 0 and self._exponent > 0:
-            return (n_decimals, remainder * 10 % self._modulus, n_zeros)
-        return (n_decimals, (remainder * 10 ** (n_zeros + 1) + digit) % self._modulus, 0)
-
-    def label(self, state: State) -> bool:
-        assert isinstance(state, tuple)
-        n_decimals, remainder, n_zeros = state
-        if self._exponent <= 0:
-            missing = -self._exponent - max(n_decimals, 0)
-            return bool(remainder * 10**missing % self._modulus == 0)
-        return bool(remainder == 0 and n_zeros >= self._exponent)
-
-
-class _Scientific:
-    """Numbers as 1.25e+40 between two positive bounds; a label is the exponents that may follow."""
-
-    sets: tuple[Ranges, ...] = (*_PLAIN_SETS, ((0x45, 0x45), (0x65, 0x65)))
-    # where in the text; the digits so far; how they compare with as many of the bounds'
-    start: State = ("start", 0, 0, 0)
-
-    def __init__(self, low: Decimal, high: Decimal) -> None:
-        self._low, self._low_exponent = _scientific(low)
-        self._high, self._high_exponent = _scientific(high)
-
-    def step(self, state: State, code: int) -> State:
-        assert isinstance(state, tuple)
-        if state[0] == "exponent":
-            return None
-        part, n, low, high = state
-        if code in (0x45, 0x65):
-            return self._exponents(n, low, high) if part in ("first", "decimals") else None
-        if code == 0x2E:
-            return ("point", n, low, high) if part == "first" else None
-        if part == "first" or n > _MAX_MANTISSA_DECIMALS:
-            return None
-        if part == "start" and code == 0x30:
-            return None
-        order = (_order(chr(code), self._low, n, low), _order(chr(code), self._high, n, high))
-        return ("first" if part == "start" else "decimals", n + 1, *order)
-
-    def label(self, state: State) -> tuple[int, int] | bool:
-        assert isinstance(state, tuple)
-        return state[1:3] if state[0] == "exponent" else False
-
-    def _exponents(self, n: int, low: int, high: int) -> State:
-        least = self._low_exponent + (low < 0 or (low == 0 and n < len(self._low)))
-        most = self._high_exponent - (high > 0)
-        return ("exponent", least, most) if least <= most else None
-
-
-def _scientific(value: Decimal) -> tuple[str, int]:
-    """The digits of a positive number, and the exponent of the first one."""
-    digits = "".join(map(str, value.normalize().as_tuple().digits))
-    return digits, value.adjusted()
-
-
-def _order(char: str, digits: str, n: int, order: int) -> int:
-    digit = digits[n] if n < len(digits) else "0"
-    return order or (char > digit) - (char < digit)
+    return max(0, -exponent_of(value.normalize()))
 
 
 def _exponents(least: int, most: int, rules: Rules) -> str:

@@ -8,19 +8,45 @@ compared.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ...errors import GrammarError
+from .documents import Condition
 from .objects import Object, condition_of
 from .values import equality_key
 
-if TYPE_CHECKING:
-    from .cells import Cell, Cells
-    from .documents import Condition
-
 MAX_PAIRS = 20_000
+
+
+class Cell(Protocol):
+    """Values of one type, as `cells` has them."""
+
+    @property
+    def type(self) -> str:
+        """The type."""
+
+    @property
+    def rest(self) -> object:
+        """What the values must be."""
+
+    @property
+    def values(self) -> tuple[str, ...] | None:
+        """The only values, as JSON, or None."""
+
+
+class Cells(Protocol):
+    """What finds the cells of a condition."""
+
+    def of(self, condition: Condition) -> Sequence[Cell]:
+        """Return what fits a condition."""
+
+    def fits(self, value: object, condition: Condition) -> bool:
+        """Return whether it is certain that a value fits a condition."""
+
+    def disjoint(self, a: Condition, b: Condition) -> bool:
+        """Return whether it is certain that no value fits both conditions."""
 
 
 def overlapping(cells: Cells, branches: list[Condition]) -> set[tuple[int, int]]:
