@@ -99,6 +99,12 @@ CASES: list[tuple[Any, list[str], list[str]]] = [
     (text(format="byte"), ['"eA=="', '""'], ['"e"']),
     (text(format="binary"), ['"x"'], []),
     (text(format="made-up"), ['"x"'], []),
+    (text(format="email", maxLength=100), ['"a.b@c-d.example"'], ['"a"', '"@b.co"']),
+    (text(format="email", minLength=12, maxLength=254), ['"a.b@c-d.example"'], ['"a@b.co"']),
+    (text(format="hostname", maxLength=63), ['"example"'], ['"-"']),
+    (text(format="uri", maxLength=120), ['"https://a.b/c?d#e"'], ['"a"']),
+    (text(format="uri", minLength=10, maxLength=300), ['"https://a.b/c"'], ['"a://b"']),
+    (text(format="regex", maxLength=50), ['"^a.b$"'], ['"("']),
     # what asserts nothing
     (text(nullable=True), ['"a"'], ["null"]),
     (text(contentEncoding="base64", propertyOrdering=["a"], typ=3, id="x", _format="date"),

@@ -23,7 +23,7 @@ _DURATION = f"P({_COUNT}W|{_DAYS}(T{_HOURS})?|T{_HOURS})"
 
 # No two hyphens in a row: those in the third and fourth place say that a name is encoded.
 _LABEL = "[A-Za-z0-9]{1,20}(-[A-Za-z0-9]{1,14}){0,2}"
-_HOST = rf"{_LABEL}(\.{_LABEL}){{0,4}}"
+_HOST = rf"{_LABEL}(\.{_LABEL}){{0,3}}"
 _ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}"
 _EMAIL = rf"{_ATOM}(\.{_ATOM}){{0,2}}@{_LABEL}(\.{_LABEL}){{0,2}}\.[A-Za-z]{{2,24}}"
 
@@ -93,10 +93,30 @@ _FORMATS = {
     "iri-reference": f"{_URI}|{_RELATIVE}",
     "uri-template": _TEMPLATE,
     "json-pointer": _POINTER,
-    "relative-json-pointer": f"(0|[1-9][0-9]{{0,9}})(#|{_POINTER})",
+    "relative-json-pointer": f"(0|[1-9]{{1,9}})(#|{_POINTER})",
     "regex": _REGEX,
     "byte": "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?",
     "color": f"#[0-9A-Fa-f]{{6}}|#[0-9A-Fa-f]{{3}}|{_COLORS}",
+}
+_PLAIN_PATH = "[A-Za-z0-9._~!$&'()*+,;=:@/-]"
+_PLAIN_QUERY = "[A-Za-z0-9._~!$&'()*+,;=:@/?-]"
+_PLAIN_URI = (
+    rf"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~-]*(:[0-9]*)?(/{_PLAIN_PATH}*)?"
+    rf"(\?{_PLAIN_QUERY}*)?(#{_PLAIN_QUERY}*)?"
+)
+_PLAIN_ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_PLAIN_EMAIL = rf"{_PLAIN_ATOM}(\.{_PLAIN_ATOM})*@([A-Za-z0-9]+(-[A-Za-z0-9]+)*\.)+[A-Za-z]{{2,24}}"
+_FEW_STATES = {
+    "email": _PLAIN_EMAIL,
+    "idn-email": _PLAIN_EMAIL,
+    "hostname": f"{_LABEL}",
+    "host-name": f"{_LABEL}",
+    "idn-hostname": _LABEL.replace("A-Z", ""),
+    "uri": _PLAIN_URI,
+    "iri": _PLAIN_URI,
+    "uri-reference": _PLAIN_URI,
+    "iri-reference": _PLAIN_URI,
+    "regex": r"\^?([A-Za-z0-9 _-]|\\[dsw]|\.)*\$?",
 }
 _ADDRESSES = ("uri", "iri", "uri-reference", "iri-reference")
 # What everything is that a checker takes for the format. Formats without it cannot be forbidden.
@@ -122,9 +142,19 @@ def written_format(name: str, most: int | None) -> Regex | None:
     Args:
         most: the most characters, if that matters.
     """
-    if name in _ADDRESSES and most is not None:
+    if name in _ADDRESSES and most is not None and most >= 80:
         return parse_regex(f"^{_short_uri(most)}$")
     return parse_regex(f"^({_FORMATS[name]})$") if name in _FORMATS else None
+
+
+def counted_format(name: str) -> Regex | None:
+    """Return what is written for a format whose characters are counted.
+
+    That takes an automaton with few states, so of some formats there is less to choose from.
+    """
+    if name in _FEW_STATES:
+        return parse_regex(f"^({_FEW_STATES[name]})$")
+    return written_format(name, None)
 
 
 def widest_format(name: str) -> Regex | None:
@@ -133,14 +163,8 @@ def widest_format(name: str) -> Regex | None:
 
 
 def _short_uri(most: int) -> str:
-    """Web addresses of at most so many characters, if they are many; few can be counted."""
-    rest = (most - 60) // 4
-    path, query, fragment = rest * 2, rest, rest
-    if rest <= 0:
-        path, query, fragment = most, most, most
-    return (
-        rf"[A-Za-z][A-Za-z0-9+.-]{{0,9}}://[A-Za-z0-9._~-]{{0,40}}(:[0-9]{{0,5}})?"
-        rf"(/[A-Za-z0-9._~!$&'()*+,;=:@/-]{{0,{path}}})?"
-        rf"(\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]{{0,{query}}})?"
-        rf"(#[A-Za-z0-9._~!$&'()*+,;=:@/?-]{{0,{fragment}}})?"
-    )
+    """Web addresses of at most so many characters."""
+    rest = (most - 64) // 4
+    path = f"(/{_PLAIN_PATH}{{0,{2 * rest}}})?"
+    ends = rf"(\?{_PLAIN_QUERY}{{0,{rest}}})?(#{_PLAIN_QUERY}{{0,{rest}}})?"
+    return rf"[A-Za-z][A-Za-z0-9+.-]{{0,9}}://[A-Za-z0-9._~-]{{0,40}}(:[0-9]{{0,5}})?{path}{ends}"

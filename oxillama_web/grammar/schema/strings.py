@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...errors import GrammarError
 from ..expressions import LAST_CODE_POINT, Ranges
-from .formats import widest_format, written_format
+from .formats import counted_format, widest_format, written_format
 from .machines import Complement, Machine, Product, Words, accepts, explore, lengths, write_dfa
 from .regex import Ahead, Alt, At, Regex, Seq, Set, Times, parse_regex
 from .regex import lengths as regex_lengths
@@ -74,8 +74,11 @@ def is_empty(text: Text) -> bool:
     return too_short or (text.most is not None and shortest[0] > text.most)
 
 
-def machines(text: Text) -> list[Machine]:
+def machines(text: Text, *, counted: bool = False) -> list[Machine]:
     """Return what decides all but the lengths.
+
+    Args:
+        counted: whether characters are counted besides, for which formats have simpler forms.
 
     Raises:
         GrammarError: a pattern is not supported, or a format cannot be forbidden.
@@ -83,7 +86,8 @@ def machines(text: Text) -> list[Machine]:
     found: list[Machine] = [_pattern_machine(pattern) for pattern in sorted(text.patterns)]
     found += [Complement(_pattern_machine(p, outer=True)) for p in sorted(text.other_patterns)]
     for name in sorted(text.formats):
-        if (regex := written_format(name, None)) is not None:
+        regex = counted_format(name) if counted else written_format(name, None)
+        if regex is not None:
             found.append(RegexMachine(regex))
     for name in sorted(text.other_formats):
         if written_format(name, None) is None:
@@ -124,7 +128,9 @@ def _write(text: Text, rules: Rules) -> str:
             fits = most is None or (longest is not None and longest <= most)
             if text.least <= shortest and fits:
                 return rules.add("string", f'"\\"" {body} "\\""')
-    dfa = explore(Product(machines(text)), _ALL, f"a string with {_what(text)}")
+    counted = text.least > 0 or most is not None
+    parts = machines(text, counted=counted)
+    dfa = explore(Product(parts), _ALL, f"a string with {_what(text)}")
     if dfa is None:
         return NOTHING
 
