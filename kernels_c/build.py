@@ -100,7 +100,8 @@ def build_native(
 
 def build_wasm(out: Path) -> list[Path]:
     """Build the side modules for Pyodide and return their paths. Raises BuildError."""
-    compile_flags = ["--target=wasm32-emscripten", "-fPIC"]
+    # Node 20 rejects extended constant expressions, which would relocate tables of addresses
+    compile_flags = ["--target=wasm32-emscripten", "-fPIC", "-mno-extended-const"]
     link_flags = ["-shared", "--experimental-pic", "--export-dynamic"]
     return [
         _build_wasm_library(out / f"libox-{name}.so", [*compile_flags, *flags], link_flags)
