@@ -89,7 +89,7 @@ class InferenceEngine(ConversationMethods):
         self._load(source, tokenizer_json, self._new_pager())
 
     def use_model(self, model: LoadedModel) -> None:
-        """Take a model that `inference.loading` has loaded, instead of the one before."""
+        """Replace the current model by one that `inference.loading` has loaded."""
         keep = self._config.context_keep
         if self._config.context_full == "shift" and keep + 2 > model.context_size:
             raise InvalidRequestError(

@@ -47,7 +47,7 @@ class KernelError(OxiLlamaError):
 
 
 class ThreadsLostError(KernelError):
-    """A thread of the kernels has ended or hangs; the model is of no more use."""
+    """A thread of the kernels has ended or hangs; the model can no longer be used."""
 
 
 class OutOfMemoryError(OxiLlamaError, MemoryError):

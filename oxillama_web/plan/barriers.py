@@ -38,7 +38,7 @@ class Barrier(NamedTuple):
 
 
 def replicated_buffers(plan: Plan) -> set[str]:
-    """The buffers of which every thread computes a copy in a pass of one token."""
+    """The buffers that every thread computes for itself in a pass of one token."""
     return set(plan.buffers) - {op.writes for op in plan.ops if not op.replicable}
 
 

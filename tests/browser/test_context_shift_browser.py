@@ -1,4 +1,4 @@
-"""A context that is full slides in Chromium as well, in the memory that the kernels have there."""
+"""A full context shifts in Chromium too, in the kernels' own memory there."""
 
 from __future__ import annotations
 

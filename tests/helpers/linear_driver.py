@@ -1,4 +1,4 @@
-"""Runs one OX_LINEAR or OX_EMBED of a kernel library, and makes weights to run it with."""
+"""Runs one Linear or Embed of a kernel library, and makes weights to run it with."""
 
 from __future__ import annotations
 

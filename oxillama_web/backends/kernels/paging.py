@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class PagedWeights(Weights):
-    """Weights of which no more are in memory than a pager's budget allows.
+    """Weights that are kept within a pager's budget of memory.
 
     Args:
         plan: its products are split by `backend.split_for`.

@@ -123,7 +123,7 @@ class Cells:
         return self.is_empty(all_hold(a, b))
 
     def branches(self, condition: Condition) -> list[Condition] | None:
-        """Return of which conditions a condition is the union, if it is nothing but that."""
+        """Return the conditions that a condition is the union of; None if it is anything else."""
         if condition is None or len(condition) != 1:
             return None
         (number,) = condition

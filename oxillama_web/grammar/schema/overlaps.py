@@ -50,7 +50,7 @@ class Cells(Protocol):
 
 
 def overlapping(cells: Cells, branches: list[Condition]) -> set[tuple[int, int]]:
-    """Return the pairs of branches, the lower index first, of which it is not certain.
+    """Return the pairs of branches, lower index first, that may have values in common.
 
     Raises:
         GrammarError: there are too many to be compared.
