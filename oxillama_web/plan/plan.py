@@ -69,22 +69,22 @@ class Operation:
     @property
     def reads(self) -> tuple[str, ...]:
         """The buffers that it reads; layer N of the cache counts as one named `kv.N`."""
-        return self._named(Role.READ, Role.UPDATE, Role.CACHE_READ)
+        return self._named("reads")
 
     @property
     def writes(self) -> str:
         """The buffer, or layer of the cache, that it writes."""
-        return self._named(Role.WRITE, Role.UPDATE, Role.CACHE_WRITE)[0]
+        return self._named("writes")[0]
 
     @property
     def weights(self) -> tuple[str, ...]:
         """The weights that it reads."""
-        return self._named(Role.VECTOR, Role.MATRIX)
+        return self._named("weights")
 
     @property
     def vectors(self) -> tuple[str, ...]:
         """Those of its weights that must be float32."""
-        return self._named(Role.VECTOR)
+        return self._named("vectors")
 
     def partition(self, name: str, plan: "Plan") -> Partition | None:
         """How the kernels divide a buffer that it reads or writes between threads.
@@ -101,12 +101,11 @@ class Operation:
         """
         return None
 
-    def _named(self, *roles: Role) -> tuple[str, ...]:
+    def _named(self, use: "_Use") -> tuple[str, ...]:
         names = []
-        for operand in operands(type(self)):
-            value = getattr(self, operand.name)
-            if operand.role in roles and value is not None:
-                is_layer = operand.role in (Role.CACHE_READ, Role.CACHE_WRITE)
+        for name, is_layer in _fields(type(self), use):
+            value = getattr(self, name)
+            if value is not None:
                 names.append(f"kv.{value}" if is_layer else value)
         return tuple(names)
 
@@ -131,7 +130,29 @@ def operands(operation: type[Operation]) -> tuple[Operand, ...]:
     return _OPERANDS[operation]
 
 
+_Use = Literal["reads", "writes", "weights", "vectors"]
+_ROLES: dict[_Use, tuple[Role, ...]] = {
+    "reads": (Role.READ, Role.UPDATE, Role.CACHE_READ),
+    "writes": (Role.WRITE, Role.UPDATE, Role.CACHE_WRITE),
+    "weights": (Role.VECTOR, Role.MATRIX),
+    "vectors": (Role.VECTOR,),
+}
+
+
+def _fields(operation: type[Operation], use: _Use) -> tuple[tuple[str, bool], ...]:
+    """The fields of a use, and whether each is the number of a layer of the cache."""
+    key = operation, use
+    if key not in _FIELDS:
+        layers = (Role.CACHE_READ, Role.CACHE_WRITE)
+        used = [o for o in operands(operation) if o.role in _ROLES[use]]
+        _FIELDS[key] = tuple((o.name, o.role in layers) for o in used)
+    return _FIELDS[key]
+
+
+# A plan has hundreds of operations of a dozen kinds, and a page waits until they are lowered: what
+# follows from the kind alone is found once.
 _OPERANDS: dict[type[Operation], tuple[Operand, ...]] = {}
+_FIELDS: dict[tuple[type[Operation], _Use], tuple[tuple[str, bool], ...]] = {}
 
 
 def _operand(name: str, kind: Any) -> Operand:

@@ -89,15 +89,20 @@ class _Table:
         self._buffers = {name: index for index, name in enumerate(plan.buffers)}
         self._weights = {name: index for index, name in enumerate(plan.weights)}
         self.constants: list[tuple[float, ...]] = []
+        self._kinds: dict[type[Operation], tuple[tuple[Operand, ...], struct.Struct]] = {}
 
     def row(self, op: Operation, barrier: Barrier | None) -> bytes:
         flags = 0
         if barrier is not None:
             flags = abi.BARRIER_MANY * barrier.many | abi.BARRIER_ONE * barrier.one
         dst = self._buffers.get(op.writes, -1)
-        words = [self._word(operand, getattr(op, operand.name)) for operand in arguments(type(op))]
+        kind = type(op)
+        if kind not in self._kinds:
+            self._kinds[kind] = arguments(kind), struct.Struct(row_format(kind))
+        fields, form = self._kinds[kind]
+        words = [self._word(operand, getattr(op, operand.name)) for operand in fields]
         try:
-            return struct.pack(row_format(type(op)), op.kind, flags, dst, *words)
+            return form.pack(op.kind, flags, dst, *words)
         except (struct.error, OverflowError) as error:
             raise ModelFormatError(f"a number of {op} does not fit into 32 bits") from error
 
