@@ -9,7 +9,7 @@ for piece in engine.stream("Once upon a time", max_tokens=50):
 """
 
 from .backends.offload import LayerPager, OffloadPolicy
-from .config import EngineConfig, ModelConfig
+from .config import FLASH_ATTN_THRESHOLD, EngineConfig, ModelConfig
 from .engine import InferenceEngine
 from .errors import (
     ChatTemplateError,
@@ -35,6 +35,7 @@ from .sampling import SamplerConfig
 __version__ = "0.1.0"
 
 __all__ = [
+    "FLASH_ATTN_THRESHOLD",
     "ChatTemplateError",
     "ContextLengthError",
     "Conversation",

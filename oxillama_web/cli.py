@@ -80,8 +80,7 @@ def _chat(options: argparse.Namespace) -> None:
     engine = _load(options)
     if not engine.has_chat_template:
         raise ChatTemplateError(
-            f"{engine.model_config.name} has no chat template; continue a text instead: "
-            "oxillama-web run --raw"
+            f"{options.model} has no chat template; continue a text instead: oxillama-web run --raw"
         )
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives input() its editing and history

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from .sampling.config import SamplerConfig
@@ -11,6 +11,10 @@ from .validation import require
 if TYPE_CHECKING:
     from .backends.offload import OffloadPolicy
     from .inference.speculation import Drafter
+
+# The original engine's: from this many tokens on, attention never materializes its scores. The
+# kernels never do, at any length; NumPy, the reference, always does.
+FLASH_ATTN_THRESHOLD = 512
 
 ExecutorChoice = Literal["auto", "kernels", "numpy"]
 ContextFull = Literal["stop", "shift"]
@@ -69,6 +73,10 @@ class EngineConfig:
             value, quoted = getattr(self, name), [f'"{choice}"' for choice in choices]
             allowed = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
             require(value in choices, name, value, allowed)
+
+    def with_offload(self, policy: OffloadPolicy | None) -> EngineConfig:
+        """Return a copy that holds weights by another policy."""
+        return replace(self, offload_policy=policy)
 
 
 _MINIMA = {

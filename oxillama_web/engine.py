@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from .backends.offload import LayerPager, OffloadPolicy
 from .config import EngineConfig, ModelConfig
-from .errors import InvalidRequestError, ModelNotLoadedError
+from .errors import InvalidRequestError, OxiLlamaError
 from .gguf.source import MemorySource
 from .inference.conversation import Conversation, ConversationMethods
 from .inference.loading import load_model, open_file
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 class InferenceEngine(ConversationMethods):
     """One model, and a conversation with it. Not thread-safe.
 
-    Before a model is loaded, every call that needs one raises ModelNotLoadedError.
+    Without a model, calls that need one raise ModelNotLoadedError. So it is before the first load,
+    if that fails, and after `close`. What the engine itself has, such as its LoRA adapters, works
+    without a model too.
     """
 
     def __init__(self, config: EngineConfig | None = None) -> None:
@@ -39,6 +41,7 @@ class InferenceEngine(ConversationMethods):
         self._sequences: WeakSet[TokenSequence] = WeakSet()
         self._metrics = Metrics()
         self._next_pager: LayerPager | None = None
+        self._lora_stack: tuple[AppliedLora, ...] = ()
 
     # loading
 
@@ -48,12 +51,16 @@ class InferenceEngine(ConversationMethods):
         If the model is in several files, the path is that of the first (...-00001-of-00003.gguf);
         they are always read whole.
 
-        The tokenizer comes from `config.tokenizer_path`, else from the GGUF file, else from a
-        tokenizer.json beside it. A failed load leaves the engine as it was.
+        The tokenizer comes from `config.tokenizer_path`, else from `tokenizer.huggingface.json` in
+        the GGUF file, else from the file's own vocabulary, else from a tokenizer.json beside it. A
+        failed load leaves the engine as it was.
+
+        Adapters that were pushed before are applied. If they do not fit, the error says so, and
+        the model is loaded without them.
 
         Raises:
             ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
-            OSError: a file cannot be read.
+            OSError: a file cannot be read; the message has its path.
             OutOfMemoryError: it does not fit into memory.
         """
         if not self._config.model_path:
@@ -72,7 +79,7 @@ class InferenceEngine(ConversationMethods):
         *,
         consume: bool = False,
     ) -> None:
-        """Load a GGUF file that is in memory. A failed load leaves the engine as it was.
+        """Load a GGUF file that is in memory, as `load_model` does.
 
         Args:
             model_bytes: the whole file.
@@ -96,11 +103,17 @@ class InferenceEngine(ConversationMethods):
                 f"context_keep is {keep}, but the context takes {model.context_size} tokens; keep "
                 f"fewer"
             )
+        sequences: WeakSet[TokenSequence] = WeakSet()
+        sequence = TokenSequence(model, self._config, sequences)
         self.close()
         model.metrics = self._metrics
-        self._sequences = WeakSet()
-        self._current = self._new_sequence(model)
+        self._current, self._sequences = sequence, sequences
         self._metrics.memory(self.memory_bytes)
+        stack, self._lora_stack = self._lora_stack, ()
+        try:
+            self._use_loras(stack)
+        except OxiLlamaError as error:
+            raise type(error)(f"{error}; the model is loaded without adapters") from error
 
     def close(self) -> None:
         """Free the model; the engine can load another one."""
@@ -122,9 +135,9 @@ class InferenceEngine(ConversationMethods):
         return self._current is not None
 
     @property
-    def model_config(self) -> ModelConfig:
-        """The sizes in the model's metadata."""
-        return self._model.config
+    def model_config(self) -> ModelConfig | None:
+        """The sizes in the model's metadata; None without a model."""
+        return None if self._current is None else self._current.model.config
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -132,9 +145,9 @@ class InferenceEngine(ConversationMethods):
         return self._model.tokenizer
 
     @property
-    def hidden_size(self) -> int:
-        """The width of the residual stream."""
-        return self._model.config.hidden_size
+    def hidden_size(self) -> int | None:
+        """The width of the residual stream; None without a model."""
+        return None if self._current is None else self._current.model.config.hidden_size
 
     @property
     def context_size(self) -> int:
@@ -163,8 +176,8 @@ class InferenceEngine(ConversationMethods):
 
     @property
     def layer_pager(self) -> LayerPager | None:
-        """Holds the weights of a model with a memory budget; None if they are all in memory."""
-        return self._model.pager
+        """Holds the weights of a model with a memory budget; None for others, and without one."""
+        return None if self._current is None else self._current.model.pager
 
     def set_layer_pager(self, pager: LayerPager) -> None:
         """Hold the weights by the policy of a pager, `LayerPager(OffloadPolicy.budget(...))`.
@@ -205,21 +218,31 @@ class InferenceEngine(ConversationMethods):
         return self._model.tokenizer.decode([self._model.checked_token(token)])
 
     def is_eos(self, token: int) -> bool:
-        """Return whether the token ends an answer."""
-        return token in self._model.tokenizer.eog_ids
+        """Return whether the token ends an answer; False without a model."""
+        return self._current is not None and token in self._current.model.tokenizer.eog_ids
+
+    def vocab_bytes(self) -> list[tuple[int, bytes]] | None:
+        """Return each id of the vocabulary with its bytes, ascending; None without a model."""
+        if self._current is None:
+            return None
+        return list(enumerate(self._current.model.tokenizer.vocab_bytes()))
 
     # LoRA adapters
 
     @property
     def lora_stack(self) -> tuple[AppliedLora, ...]:
-        """The adapters that are applied, in the order in which they were pushed."""
-        return self._model.lora_stack
+        """The adapters in the order in which they were pushed.
+
+        They are applied to the model, and to each one that is loaded later.
+        """
+        return self._lora_stack
 
     def push_lora(self, adapter: LoraAdapter | str | Path, scale: float = 1.0) -> None:
         """Apply one more adapter. If several change the same weight, the changes add up.
 
         The model is not loaded again, and its own weights stay as they are. Every conversation
-        begins anew, because its cache was computed without the adapter.
+        begins anew, because its cache was computed without the adapter. Without a model, the next
+        one is loaded with it.
 
         Args:
             adapter: a LoraAdapter, or a file in llama.cpp's format.
@@ -228,45 +251,47 @@ class InferenceEngine(ConversationMethods):
         Raises:
             ModelFormatError, UnsupportedModelError: it does not fit the model; nothing has changed.
         """
-        self.apply_lora_adapters([(adapter, scale)])
+        from .plan.lora import open_adapters
+
+        self._use_loras([*self._lora_stack, *open_adapters([(adapter, scale)])])
 
     def apply_lora_adapters(
         self, adapters: Sequence[tuple[LoraAdapter | str | Path, float]]
     ) -> None:
         """Apply several more adapters, each with its scale: as `push_lora`, all or none."""
-        from .plan.lora import AppliedLora, LoraAdapter
+        from .plan.lora import open_adapters
 
-        opened = [
-            AppliedLora(
-                adapter if isinstance(adapter, LoraAdapter) else LoraAdapter.open(adapter), scale
-            )
-            for adapter, scale in adapters
-        ]
-        self.apply_lora_stack([*self.lora_stack, *opened])
+        if adapters:
+            _ = self._model  # without one, no file is opened
+            self._use_loras([*self._lora_stack, *open_adapters(adapters)])
 
     def apply_lora_stack(self, stack: Sequence[AppliedLora]) -> None:
         """Apply exactly these adapters, such as an earlier `lora_stack`."""
-        if not stack and not self.lora_stack:
-            return
-        self._model.use_loras(stack)
-        for sequence in self._sequences:
-            sequence.truncate(0)
+        if stack:
+            _ = self._model  # there must be one
+        if self._current is not None:
+            self._use_loras(stack)
 
-    def pop_lora(self) -> AppliedLora:
-        """Remove the adapter that was pushed last, and return it with its scale.
-
-        Raises:
-            InvalidRequestError: there is none.
-        """
-        stack = self.lora_stack
+    def pop_lora(self) -> AppliedLora | None:
+        """Remove the adapter that was pushed last; return it with its scale, or None."""
+        stack = self._lora_stack
         if not stack:
-            raise InvalidRequestError("no LoRA adapter is applied")
-        self.apply_lora_stack(stack[:-1])
+            return None
+        self._use_loras(stack[:-1])
         return stack[-1]
 
     def clear_loras(self) -> None:
         """Remove all adapters: the model computes the same bits as before the first one."""
-        self.apply_lora_stack([])
+        self._use_loras(())
+
+    def _use_loras(self, stack: Sequence[AppliedLora]) -> None:
+        if not stack and not self._lora_stack:
+            return
+        if self._current is not None:
+            self._current.model.use_loras(stack)
+            for sequence in self._sequences:
+                sequence.truncate(0)
+        self._lora_stack = tuple(stack)
 
     # embeddings
 
@@ -310,14 +335,6 @@ class InferenceEngine(ConversationMethods):
 
     def _new_sequence(self, model: LoadedModel) -> TokenSequence:
         return TokenSequence(model, self._config, self._sequences)
-
-    @property
-    def _sequence(self) -> TokenSequence:
-        if self._current is None:
-            raise ModelNotLoadedError(
-                "no model is loaded; call load_model() or load_model_from_bytes() first"
-            )
-        return self._current
 
     @property
     def _model(self) -> LoadedModel:

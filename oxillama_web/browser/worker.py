@@ -127,6 +127,7 @@ class WorkerEngine:
         """Return what the page may show of the model: the EngineInfo of web/protocol.js."""
         engine = self._loaded()
         model = engine.model_config
+        assert model is not None  # one is loaded
         return {
             "name": model.name,
             "architecture": model.architecture,
@@ -204,7 +205,9 @@ class WorkerEngine:
 
     def save_conversation(self) -> bytes:
         """Return the conversation as bytes, which `restore_conversation` takes."""
-        return self._loaded().kv_snapshot().to_bytes()
+        snapshot = self._loaded().kv_snapshot()
+        assert snapshot is not None  # a model is loaded
+        return snapshot.to_bytes()
 
     def restore_conversation(self, data: Any) -> int:
         """Continue a saved conversation, and return how many tokens it has.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidRequestError
+from ..errors import InvalidRequestError, ModelNotLoadedError
 from .context_shift import shift_context, without_discarded
 from .generation import Generation, GenerationEvent, texts
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_TOKENS = 256
 
 
-class ConversationMethods(ABC):
+class ConversationMethods:
     """The methods of a conversation, over its sequence of tokens.
 
     `Conversation` has them for its own sequence, and `InferenceEngine` for the one that it begins
@@ -34,24 +33,32 @@ class ConversationMethods(ABC):
     """
 
     _config: EngineConfig
+    # that of the conversation; None in an engine without a model
+    _current: TokenSequence | None
 
     @property
-    @abstractmethod
     def _sequence(self) -> TokenSequence:
-        """The tokens of the conversation. Raises ModelNotLoadedError."""
+        if self._current is None:
+            raise ModelNotLoadedError(
+                "no model is loaded; call load_model() or load_model_from_bytes() first"
+            )
+        return self._current
 
     # forward passes
 
     @property
     def kv_cache_seq_len(self) -> int:
-        """The number of tokens in the cache."""
-        return len(self._sequence.tokens)
+        """The number of tokens in the cache; 0 without a model."""
+        return 0 if self._current is None else len(self._current.tokens)
 
     def prefill(self, tokens: Sequence[int]) -> None:
-        """Append tokens to the cache: as `forward_prefill`, after what it holds."""
-        sequence = self._sequence
+        """Append tokens to the cache, after what it holds; see `forward_prefill`.
+
+        An empty list does nothing.
+        """
         if not tokens:
-            raise InvalidRequestError("a forward pass needs at least one token")
+            return
+        sequence = self._sequence
         sequence.require_room(len(tokens))
         for _ in sequence.prefill(list(tokens)):
             sequence.pending = []
@@ -70,7 +77,9 @@ class ConversationMethods(ABC):
             InvalidRequestError: no tokens, another position, or a token that does not exist.
             ContextLengthError: they do not fit into the context.
         """
-        n_cached = self.kv_cache_seq_len
+        n_cached = len(self._sequence.tokens)
+        if not tokens:
+            raise InvalidRequestError("a forward pass needs at least one token")
         if pos_start != n_cached:
             raise InvalidRequestError(
                 f"pos_start is {pos_start}, but the cache holds {n_cached} tokens; "
@@ -98,8 +107,9 @@ class ConversationMethods(ABC):
         self._sequence.truncate(length)
 
     def reset(self) -> None:
-        """Drop all tokens: begin a new conversation."""
-        self._sequence.truncate(0)
+        """Drop all tokens: begin a new conversation. Without a model, do nothing."""
+        if self._current is not None:
+            self._current.truncate(0)
 
     # generation
 
@@ -246,11 +256,11 @@ class ConversationMethods(ABC):
 
     # snapshots
 
-    def kv_snapshot(self) -> KVSnapshot:
-        """Return the conversation as data; `to_bytes()` makes a file of it."""
+    def kv_snapshot(self) -> KVSnapshot | None:
+        """Return the conversation as data, None without a model; `to_bytes()` makes a file."""
         from .snapshots import KVSnapshot
 
-        return KVSnapshot.of(self._sequence)
+        return None if self._current is None else KVSnapshot.of(self._current)
 
     def kv_restore(self, snapshot: KVSnapshot) -> None:
         """Go on from a snapshot instead of this conversation; no token is computed again.
@@ -273,12 +283,8 @@ class Conversation(ConversationMethods):
 
     def __init__(self, sequence: TokenSequence, config: EngineConfig) -> None:
         """Begin a conversation over a sequence; `config` has the defaults of its answers."""
-        self.sequence = sequence
+        self.sequence = self._current = sequence
         self._config = config
-
-    @property
-    def _sequence(self) -> TokenSequence:
-        return self.sequence
 
     @property
     def model(self) -> LoadedModel:

@@ -115,7 +115,11 @@ def _load_tokenizer(
             _optional_id(gguf, f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")
         )
         return load_tokenizer_json(tokenizer_json, bos, eos, use_library=True)
-    raise TokenizerError("the model file holds no vocabulary; give a tokenizer.json with the model")
+    raise TokenizerError(
+        f"there is no tokenizer: no tokenizer.json was given (EngineConfig.tokenizer_path, or "
+        f"tokenizer_json), the model file holds no {_TOKENIZER_IN_GGUF!r} and no vocabulary "
+        f"(tokenizer.ggml.model), and no tokenizer.json is beside it"
+    )
 
 
 def _optional_id(gguf: GGUFFile, key: str) -> int | None:

@@ -101,6 +101,25 @@ class AppliedLora(NamedTuple):
     scale: float = 1.0
 
 
+def open_adapters(
+    adapters: Sequence[tuple[LoraAdapter | str | Path, float]],
+) -> list[AppliedLora]:
+    """Open those adapters that are given as files.
+
+    Raises:
+        ModelFormatError, UnsupportedModelError: a file is broken, or of another kind.
+        InvalidRequestError: a scale is not a number, or too large.
+        OSError: a file cannot be read.
+    """
+    return [
+        AppliedLora(
+            adapter if isinstance(adapter, LoraAdapter) else LoraAdapter.open(adapter),
+            _checked_scale(scale),
+        )
+        for adapter, scale in adapters
+    ]
+
+
 def apply_loras(
     plan: Plan,
     config: ModelConfig,
@@ -123,8 +142,7 @@ def apply_loras(
         UnsupportedModelError: it changes a weight that cannot be changed so.
     """
     for adapter, scale in stack:
-        if not abs(scale) < 1e6:
-            raise InvalidRequestError(f"scale is {scale!r}; it must be a number below a million")
+        _checked_scale(scale)
         if adapter.architecture != config.architecture:
             raise UnsupportedModelError(
                 f"the adapter {adapter.name!r} is for {adapter.architecture} models; this one is "
@@ -222,6 +240,12 @@ class _Writer:
             Linear(product, low, change.b, None),
             Add(dst, dst, product, change.scale),
         ]
+
+
+def _checked_scale(scale: float) -> float:
+    if not abs(scale) < 1e6:
+        raise InvalidRequestError(f"scale is {scale!r}; it must be a number below a million")
+    return scale
 
 
 class _Change(NamedTuple):

@@ -132,6 +132,11 @@ class SamplerConfig:
         """Return a config that takes the most probable token, with no penalty."""
         return cls(temperature=0.0, repetition_penalty=1.0)
 
+    @classmethod
+    def mirostat_v2(cls, tau: float = 5.0, eta: float = 0.1) -> SamplerConfig:
+        """Return a config of Mirostat 2: a surprisal of `tau` bits, and the learning rate `eta`."""
+        return cls(mirostat=2, mirostat_tau=tau, mirostat_eta=eta)
+
 
 def is_active(config: SamplerConfig, stage: str) -> bool:
     """Return whether a stage of filters.py drops anything with these values."""

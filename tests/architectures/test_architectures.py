@@ -12,6 +12,7 @@ import math
 import re
 import sys
 import textwrap
+import zlib
 from pathlib import Path
 
 import gguf
@@ -150,7 +151,28 @@ def test_an_unknown_architecture_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_every_architecture_has_a_case() -> None:
     cases = [*CASES.values(), *EXPERTS_AND_ENCODERS.values()]
-    assert {case.architecture for case in cases} == set(supported_architectures())
+    named = {case.architecture for case in cases} | {name for _, name in OTHER_NAMES}
+    assert named == set(supported_architectures())
+
+
+# Cases, and the other names that their architecture goes by.
+OTHER_NAMES = [("llama", "mistral"), ("mistral", "mistral"), ("phi2", "phi"), ("phi3", "phi")]
+
+
+@pytest.mark.parametrize(("case", "name"), OTHER_NAMES)
+def test_another_name_of_an_architecture(case: str, name: str, tmp_path: Path) -> None:
+    """The same weights under the other name give the same logits."""
+    expected = load(tmp_path, case, "Q8_0", "kernels")
+    file = TinyFile(tmp_path / "other.gguf", name, "Q8_0", seed=zlib.crc32(case.encode()))
+    CASES[case].fill(file)
+    file.finish()
+    context_size = CASES[case].context_size
+    engine = InferenceEngine(EngineConfig(str(tmp_path / "other.gguf"), context_size=context_size))
+    engine.load_model()
+    assert engine.model_config is not None and engine.model_config.architecture == name
+    ids = engine.tokenize(TEXT)[:40]
+    assert ids == expected.tokenize(TEXT)[:40]
+    np.testing.assert_array_equal(logits(engine, ids), logits(expected, ids))
 
 
 def test_a_module_is_named_after_its_architecture() -> None:

@@ -18,7 +18,6 @@ from oxillama_web import (
     EngineConfig,
     InferenceEngine,
     InvalidRequestError,
-    ModelNotLoadedError,
     SamplerConfig,
     UnsupportedModelError,
 )
@@ -180,8 +179,6 @@ def test_what_cannot_be_embedded(engine: InferenceEngine) -> None:
         engine.embed("fox", "median")  # type: ignore[arg-type]
     with pytest.raises(ContextLengthError, match="embed its parts"):
         engine.embed("the fox " * engine.context_size)
-    with pytest.raises(ModelNotLoadedError):
-        InferenceEngine().embed("fox")
 
 
 def test_control_tokens_in_a_text_are_text(tmp_path: Path) -> None:

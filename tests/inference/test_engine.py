@@ -20,7 +20,6 @@ from oxillama_web import (
     InvalidRequestError,
     KernelError,
     ModelFormatError,
-    ModelNotLoadedError,
     OffloadPolicy,
     OxiLlamaError,
     SamplerConfig,
@@ -61,24 +60,6 @@ def load(path: Path, **config: object) -> InferenceEngine:
     engine = InferenceEngine(EngineConfig(model_path=str(path), num_threads=2, **config))
     engine.load_model()
     return engine
-
-
-def test_everything_that_needs_a_model_says_so() -> None:
-    engine = InferenceEngine()
-    assert not engine.is_loaded
-    for call in (
-        lambda: engine.generate("a"), lambda: engine.tokenize("a"), engine.reset,
-        lambda: engine.forward_prefill([1], 0), lambda: engine.forward_decode(1, 0),
-        lambda: engine.model_config, lambda: engine.hidden_size, lambda: engine.kv_cache_seq_len,
-        lambda: engine.decode_token(1), lambda: engine.is_eos(1),
-        lambda: engine.prefill([1]), lambda: engine.forward_one(1), lambda: engine.truncate(0),
-        lambda: engine.generate_with_config("a", 1, GREEDY), engine.conversation,
-        engine.kv_snapshot, lambda: engine.events("a"), lambda: engine.lora_stack,
-        engine.clear_loras,
-        lambda: list(engine.stream("a")), lambda: engine.chat([{"role": "user", "content": "a"}]),
-    ):  # fmt: skip
-        with pytest.raises(ModelNotLoadedError, match="load_model"):
-            call()
 
 
 @pytest.mark.parametrize("model", ["tiny_llama", "tiny_gemma3"])
@@ -342,13 +323,6 @@ def test_auto_takes_the_kernels(tiny_llama: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load(tiny_llama).executor_name.startswith("kernels-")
-
-
-def test_a_closed_engine_needs_a_model_again(engine: InferenceEngine) -> None:
-    engine.close()
-    assert not engine.is_loaded
-    with pytest.raises(ModelNotLoadedError):
-        engine.reset()
 
 
 def test_tools_and_variables_reach_the_template(tmp_path: Path, executor: str) -> None:
