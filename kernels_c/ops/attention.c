@@ -37,6 +37,7 @@ typedef struct attention_args {
     int32_t window; /* > 0: it sees only this many positions, its own included */
     float softcap;  /* > 0: scores become softcap * tanh(score / softcap) before the softmax */
     int32_t causal; /* 0: it sees its sequence to the end of the batch; then window is 0 */
+    int32_t slopes; /* a constant of n_heads values: a score falls by slope * distance; or -1 */
 } attention_args;
 OX_OPERANDS(attention)
 
@@ -44,9 +45,11 @@ int32_t ox_check_attention(const ox_model *model, const ox_op *op) {
     const attention_args args = attention_args_of(op);
     const ox_buffer *q = ox_find_buffer(model, args.queries), *dst = ox_find_buffer(model, op->dst);
     const ox_kv_layer *layer = ox_find_layer(model, args.layer);
+    const ox_tensor *slopes = ox_find_constant(model, args.slopes);
     return ox_model_status(ox_is_divided(dst) && ox_is_batch(q) && ox_is_batch(dst) && q != dst &&
                            layer && args.n_heads > 0 &&
                            (uint32_t)args.n_heads % layer->n_heads == 0 && args.window >= 0 &&
+                           (args.slopes < 0 || ox_is_vector(slopes, (uint32_t)args.n_heads)) &&
                            (args.causal == 1 || (args.causal == 0 && args.window == 0)) &&
                            q->width == (uint64_t)args.n_heads * layer->k_dim &&
                            dst->width == (uint64_t)args.n_heads * layer->v_dim);
@@ -65,7 +68,7 @@ ox_scratch ox_attention_scratch(const ox_model *model, const ox_op *op, uint32_t
     const uint64_t n_heads = (uint32_t)args.n_heads;
     const uint64_t rows = max_rows((uint32_t)args.n_heads / layer->n_heads);
     const uint64_t values =
-        rows * (k_stride + KEYS + 2 * v_stride + 6) + KEYS * (k_stride + v_stride);
+        rows * (k_stride + KEYS + 2 * v_stride + 8) + KEYS * (k_stride + v_stride);
     const uint64_t partials = MAX_SPLITS * n_heads * partial_stride(layer);
     return (ox_scratch){.shared = n_threads > 1 ? partials * sizeof(float) : 0,
                         .local = values * sizeof(float) + 64};
@@ -84,6 +87,7 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
         .softcap = args.softcap,
         .window = (uint32_t)args.window,
         .is_causal = args.causal,
+        .has_slopes = args.slopes >= 0,
         .group = group,
     };
     t.k_stride = pad(layer->k_dim, 2 * VF);
@@ -99,7 +103,12 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
     t.factors = t.sum + rows;
     t.merged_max = t.factors + rows;
     t.merged_sum = t.merged_max + rows;
-    t.visible_end = (uint32_t *)(t.merged_sum + rows);
+    t.slopes = t.merged_sum + rows;
+    t.visible_end = (uint32_t *)(t.slopes + rows);
+    t.position = t.visible_end + rows;
+    if (t.has_slopes) {
+        t.head_slopes = (const uint8_t *)(uintptr_t)ox_constant_at(run, args.slopes)->data;
+    }
     return t;
 }
 
@@ -145,6 +154,10 @@ static void load_queries(ox_attention_tile *t, uint32_t first, uint32_t last) {
             t->factors[r] = 1.0f / unit / factor;
         }
         t->visible_end[r] = visible_end_of(t, token_of(t, row));
+        if (t->has_slopes) {
+            t->slopes[r] = v_float_of_bits(v_load_u32(t->head_slopes + 4 * head_of(t, row)));
+            t->position[r] = ox_position(t->sequence, token_of(t, row));
+        }
     }
 }
 

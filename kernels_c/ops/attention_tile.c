@@ -160,6 +160,15 @@ static void softcap_scores(float *scores, float cap) {
     }
 }
 
+/* Lowers a row's scores by the distance between its token and the keys. */
+static void slope_scores(float *scores, float slope, uint32_t position, uint32_t first_key) {
+    for (uint32_t j = 0; j < KEYS; j++) {
+        const uint32_t key = first_key + j;
+        const uint32_t distance = key < position ? position - key : key - position;
+        scores[j] -= slope * (float)distance;
+    }
+}
+
 /* Turns a row's scores of one tile of keys into exponentials, and updates max, sum and acc. */
 static void online_softmax(const ox_attention_tile *t, uint32_t r, uint32_t first_key) {
     float *scores = t->scores + (size_t)r * KEYS;
@@ -167,6 +176,7 @@ static void online_softmax(const ox_attention_tile *t, uint32_t r, uint32_t firs
     for (uint32_t j = 0; j < KEYS; j += VF)
         v_store(scores + j, v_mul(v_load(scores + j), v_splat(t->factors[r])));
     if (t->softcap > 0.0f) softcap_scores(scores, t->softcap);
+    if (t->has_slopes) slope_scores(scores, t->slopes[r], t->position[r], first_key);
     for (uint32_t j = 0; j < seen.first; j++) scores[j] = NEGATIVE_INFINITY;
     for (uint32_t j = seen.end; j < KEYS; j++) scores[j] = NEGATIVE_INFINITY;
     vf32 lanes = v_load(scores);

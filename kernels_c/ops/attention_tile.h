@@ -15,7 +15,9 @@ typedef struct ox_attention_tile {
     float softcap;     /* > 0: scores become softcap * tanh(score / softcap) */
     uint32_t window;   /* > 0: a token sees only this many positions, its own included */
     int32_t is_causal; /* 0: a token sees its sequence to the end of the batch */
-    uint32_t group;    /* query heads of each key head */
+    int32_t has_slopes;
+    const uint8_t *head_slopes; /* float32 [heads], at any address */
+    uint32_t group;             /* query heads of each key head */
     uint32_t kv_head;
     uint32_t n_rows;
     uint32_t k_stride, v_stride;
@@ -28,7 +30,9 @@ typedef struct ox_attention_tile {
     float *merged_acc; /* the same over all splits so far */
     float *merged_max;
     float *merged_sum;
+    float *slopes;         /* [n_rows] a score falls by this for each position between the two */
     uint32_t *visible_end; /* [n_rows] a row sees keys before this position */
+    uint32_t *position;    /* [n_rows] of its token; as slopes, only where has_slopes */
     float *keys;           /* [k_dim][KEYS] */
     float *values;         /* [KEYS][v_stride] */
 } ox_attention_tile;

@@ -1,11 +1,11 @@
-/* GLU, Activate, Scale, Add, Softcap, AddBias and SelectRows. */
+/* GLU, Activate, Scale, Add, Softcap, Clamp, XIELU, AddBias and SelectRows. */
 #include "ops/operands.h"
 #include "simd/vmath.h"
 
 /* GELU in its tanh form */
-enum activation { SILU = 0, GELU = 1 };
+enum activation { SILU = 0, GELU = 1, RELU = 2, RELU_SQUARED = 3, SIGMOID = 4 };
 
-static int32_t is_activation(int32_t kind) { return kind == SILU || kind == GELU; }
+static int32_t is_activation(int32_t kind) { return kind >= SILU && kind <= SIGMOID; }
 
 V_INLINE vf32 silu(vf32 x) { return v_mul(x, v_sigmoid(x)); }
 
@@ -16,7 +16,21 @@ V_INLINE vf32 gelu(vf32 x) {
 }
 
 /* kind is a constant in every call, so that constants of the function are hoisted out of loops. */
-V_INLINE vf32 activation(const int32_t kind, vf32 x) { return kind == SILU ? silu(x) : gelu(x); }
+V_INLINE vf32 activation(const int32_t kind, vf32 x) {
+    const vf32 above = v_max(x, v_zero());
+    switch (kind) {
+    case SILU:
+        return silu(x);
+    case GELU:
+        return gelu(x);
+    case RELU:
+        return above;
+    case RELU_SQUARED:
+        return v_mul(above, above);
+    default:
+        return v_sigmoid(x);
+    }
+}
 
 /* This thread's part of the values of a buffer: whole vectors, except the last. */
 static void partition_values(const ox_run *run, const ox_buffer *buffer, size_t *first,
@@ -42,10 +56,21 @@ static void activate_partition(const ox_run *run, const ox_buffer *dst, const ox
     float *to = ox_row(dst, 0);
     size_t first, last;
     partition_values(run, dst, &first, &last);
-    if (kind == SILU) {
+    switch (kind) {
+    case SILU:
         activate(x, times, to, first, last, SILU);
-    } else {
+        break;
+    case GELU:
         activate(x, times, to, first, last, GELU);
+        break;
+    case RELU:
+        activate(x, times, to, first, last, RELU);
+        break;
+    case RELU_SQUARED:
+        activate(x, times, to, first, last, RELU_SQUARED);
+        break;
+    default:
+        activate(x, times, to, first, last, SIGMOID);
     }
 }
 
@@ -168,6 +193,63 @@ void ox_softcap(const ox_run *run, const ox_op *op) {
     for (; i < last; i += VF) {
         const vf32 y = v_tanh(v_div(v_load_upto(x + i, last - i), cap));
         v_store_upto(to + i, last - i, v_mul(cap, y));
+    }
+}
+
+/* dst = src, bounded to -limit .. limit */
+typedef struct clamp_args {
+    int32_t src;
+    float limit;
+} clamp_args;
+OX_OPERANDS(clamp)
+
+int32_t ox_check_clamp(const ox_model *model, const ox_op *op) {
+    const ox_buffer *src = ox_find_buffer(model, clamp_args_of(op).src);
+    return ox_model_status(ox_same_shape(src, ox_find_buffer(model, op->dst)));
+}
+
+void ox_clamp(const ox_run *run, const ox_op *op) {
+    const clamp_args args = clamp_args_of(op);
+    const float *x = ox_row(ox_buffer_at(run, args.src), 0);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    float *to = ox_row(dst, 0);
+    const vf32 least = v_splat(-args.limit), most = v_splat(args.limit);
+    size_t i, last;
+    partition_values(run, dst, &i, &last);
+    for (; i < last; i += VF) {
+        v_store_upto(to + i, last - i, v_min(v_max(v_load_upto(x + i, last - i), least), most));
+    }
+}
+
+/* dst = linear * src + (positive * src^2 above 0, negative * (e^src - 1 - src) below) */
+typedef struct xielu_args {
+    int32_t src;
+    float positive;
+    float negative;
+    float linear;
+} xielu_args;
+OX_OPERANDS(xielu)
+
+int32_t ox_check_xielu(const ox_model *model, const ox_op *op) {
+    const ox_buffer *src = ox_find_buffer(model, xielu_args_of(op).src);
+    return ox_model_status(ox_same_shape(src, ox_find_buffer(model, op->dst)));
+}
+
+void ox_xielu(const ox_run *run, const ox_op *op) {
+    const xielu_args args = xielu_args_of(op);
+    const float *from = ox_row(ox_buffer_at(run, args.src), 0);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    float *to = ox_row(dst, 0);
+    const vf32 positive = v_splat(args.positive), negative = v_splat(args.negative);
+    size_t i, last;
+    partition_values(run, dst, &i, &last);
+    for (; i < last; i += VF) {
+        const vf32 x = v_load_upto(from + i, last - i);
+        /* each part is 0 on the other side */
+        const vf32 above = v_max(x, v_zero()), below = v_min(x, v_zero());
+        const vf32 curve = v_sub(v_sub(v_exp(below), v_splat(1.0f)), below);
+        const vf32 line = v_fma(negative, curve, v_mul(v_splat(args.linear), x));
+        v_store_upto(to + i, last - i, v_fma(v_mul(positive, above), above, line));
     }
 }
 

@@ -11,75 +11,159 @@
 #include "simd/vmath.h"
 
 /* The weight of an expert: a softmax over all logits, or over those of the used experts, or the
- * sigmoid of its logit. */
-enum weighting { SOFTMAX_OF_ALL = 0, SOFTMAX_OF_USED = 1, SIGMOID = 2 };
+ * sigmoid of its logit, or that as a part of the used experts' sum. */
+enum weighting { SOFTMAX_OF_ALL = 0, SOFTMAX_OF_USED = 1, SIGMOID = 2, SIGMOID_OF_USED = 3 };
 
-/* dst[t] = the numbers of the n_used largest logits src[t], as floats, largest first, then weights
- */
+/* dst[t] = the numbers of the n_used largest scores of src[t], as floats, largest first, then
+ * weights */
 typedef struct select_experts_args {
-    int32_t src;
-    int32_t n_used;
+    int32_t src;       /* logits */
+    int32_t bias;      /* a vector that is added to the scores, or -1 */
+    int32_t n_used;    /* of each token */
     int32_t weighting; /* enum weighting */
+    float scale;       /* of the weights */
+    int32_t n_groups;  /* the experts divide into; only those of the best can be used */
+    int32_t n_groups_used;
 } select_experts_args;
 OX_OPERANDS(select_experts)
+
+/* Whether a group of experts is left over. */
+static int32_t are_groups(const select_experts_args *args, uint32_t n_experts) {
+    if (args->n_groups < 1 || args->n_groups_used < 1 || args->n_groups_used > args->n_groups ||
+        n_experts % (uint32_t)args->n_groups) {
+        return 0;
+    }
+    const uint64_t group = n_experts / (uint32_t)args->n_groups;
+    return args->n_groups == 1 ||
+           (group >= 2 && (uint32_t)args->n_used <= group * (uint32_t)args->n_groups_used);
+}
 
 /* Experts' numbers must be exact as floats. */
 int32_t ox_check_select_experts(const ox_model *model, const ox_op *op) {
     const select_experts_args args = select_experts_args_of(op);
     const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
-    return ox_model_status(ox_is_divided(dst) && ox_same_rows(src, dst) && src != dst &&
-                           src->width <= 1u << 16 && args.n_used > 0 &&
-                           (uint32_t)args.n_used <= src->width &&
-                           dst->width == 2 * (uint32_t)args.n_used &&
-                           args.weighting >= SOFTMAX_OF_ALL && args.weighting <= SIGMOID);
+    return ox_model_status(
+        ox_is_divided(dst) && ox_same_rows(src, dst) && src != dst && src->width <= 1u << 16 &&
+        args.n_used > 0 && (uint32_t)args.n_used <= src->width &&
+        dst->width == 2 * (uint32_t)args.n_used && args.weighting >= SOFTMAX_OF_ALL &&
+        args.weighting <= SIGMOID_OF_USED && are_groups(&args, src->width) &&
+        (args.bias < 0 || ox_is_vector(ox_find_tensor(model, args.bias), src->width)));
 }
 
-/* 1 if logit i ranks before logit j: the larger first, then the smaller index; NaN last. */
-static int comes_before(const float *logits, uint32_t i, uint32_t j) {
-    const float a = logits[i], b = logits[j];
+/* The scores of a token's experts, and its groups' scores. */
+ox_scratch ox_select_experts_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
+                                     uint32_t n_threads) {
+    (void)n_tokens;
+    (void)n_threads;
+    const ox_buffer *src = ox_find_buffer(model, select_experts_args_of(op).src);
+    return (ox_scratch){.local = src ? 2 * (uint64_t)src->width * sizeof(float) : 0};
+}
+
+/* 1 if score i ranks before score j: the larger first, then the smaller index; NaN last. */
+static int comes_before(const float *scores, uint32_t i, uint32_t j) {
+    const float a = scores[i], b = scores[j];
     if (a != a || b != b) return a != a && b != b ? i < j : b != b;
     return a != b ? a > b : i < j;
 }
 
-/* Writes the numbers and weights of the n_used largest of n logits, in descending order. */
-static void select_experts(const float *logits, uint32_t n, uint32_t n_used, int32_t weighting,
-                           float *route) {
-    uint32_t last = 0;
-    for (uint32_t k = 0; k < n_used; k++) {
-        uint32_t best = n;
-        for (uint32_t i = 0; i < n; i++) {
-            if (k && !comes_before(logits, last, i)) continue;
-            if (best == n || comes_before(logits, i, best)) best = i;
-        }
-        route[k] = (float)best;
-        last = best;
+/* The number of the score that ranks next after `last`, or the first one if there is no last. */
+static uint32_t next_best(const float *scores, uint32_t n, int has_last, uint32_t last) {
+    uint32_t best = n;
+    for (uint32_t i = 0; i < n; i++) {
+        if (has_last && !comes_before(scores, last, i)) continue;
+        if (best == n || comes_before(scores, i, best)) best = i;
     }
-    if (weighting == SIGMOID) {
-        for (uint32_t k = 0; k < n_used; k++) {
-            route[n_used + k] = 1.0f / (1.0f + v_exp_one(-logits[(uint32_t)route[k]]));
-        }
-        return;
+    return best;
+}
+
+static float sigmoid_one(float x) { return 1.0f / (1.0f + v_exp_one(-x)); }
+
+static float largest(const float *x, uint32_t n) {
+    float max = x[0];
+    for (uint32_t i = 1; i < n; i++) max = x[i] > max || max != max ? x[i] : max;
+    return max;
+}
+
+/* The factor that makes exponentials of x - max a softmax. */
+static float softmax_factor(const float *x, uint32_t n, float max) {
+    float sum = 0.0f;
+    for (uint32_t i = 0; i < n; i++) sum += v_exp_one(x[i] - max);
+    return 1.0f / sum;
+}
+
+/* Gives the experts outside of the groups whose two best scores have the largest sums a score of
+ * -infinity. sums: memory for n / 2 values. */
+static void keep_best_groups(float *scores, uint32_t n, uint32_t n_groups, uint32_t n_used,
+                             float *sums) {
+    const uint32_t size = n / n_groups;
+    for (uint32_t g = 0; g < n_groups; g++) {
+        const float *group = scores + (size_t)g * size;
+        const uint32_t first = next_best(group, size, 0, 0);
+        sums[g] = group[first] + group[next_best(group, size, 1, first)];
     }
-    const float max = logits[(uint32_t)route[0]];
-    const int of_used = weighting == SOFTMAX_OF_USED;
-    float sum = 0.0f, sum_of_used = 0.0f;
-    for (uint32_t k = 0; k < n_used; k++) {
-        route[n_used + k] = v_exp_one(logits[(uint32_t)route[k]] - max);
-        sum_of_used += route[n_used + k];
+    for (uint32_t g = 0; g < n_groups; g++) {
+        uint32_t rank = 0;
+        for (uint32_t other = 0; other < n_groups; other++) rank += comes_before(sums, other, g);
+        if (rank < n_used) continue;
+        for (uint32_t i = 0; i < size; i++) scores[(size_t)g * size + i] = NEGATIVE_INFINITY;
     }
-    for (uint32_t i = 0; i < n && !of_used; i++) sum += v_exp_one(logits[i] - max);
-    const float factor = 1.0f / (of_used ? sum_of_used : sum);
-    for (uint32_t k = 0; k < n_used; k++) route[n_used + k] *= factor;
+}
+
+/* What experts are chosen by, [n]: the logits, or probabilities with a bias, of the best groups.
+ * memory: for 2 * n values. */
+static const float *scores_of(const select_experts_args *args, const float *logits,
+                              const float *bias, uint32_t n, float *memory) {
+    if (!bias && args->n_groups == 1) return logits;
+    const float max = largest(logits, n), factor = softmax_factor(logits, n, max);
+    const int is_sigmoid = args->weighting >= SIGMOID;
+    for (uint32_t i = 0; i < n; i++) {
+        memory[i] = is_sigmoid ? sigmoid_one(logits[i]) : v_exp_one(logits[i] - max) * factor;
+        if (bias) memory[i] += bias[i];
+    }
+    if (args->n_groups > 1) {
+        keep_best_groups(memory, n, (uint32_t)args->n_groups, (uint32_t)args->n_groups_used,
+                         memory + n);
+    }
+    return memory;
+}
+
+/* Writes the weights of the n_used experts whose numbers are in route behind those. */
+static void weigh_experts(const select_experts_args *args, const float *logits, uint32_t n,
+                          float *route) {
+    const uint32_t n_used = (uint32_t)args->n_used;
+    float *weights = route + n_used, factor = 1.0f;
+    for (uint32_t k = 0; k < n_used; k++) weights[k] = logits[(uint32_t)route[k]];
+    if (args->weighting >= SIGMOID) {
+        float sum = 0.0f;
+        for (uint32_t k = 0; k < n_used; k++) sum += weights[k] = sigmoid_one(weights[k]);
+        /* sigmoids so small that they sum to 0 stay 0 */
+        if (args->weighting == SIGMOID_OF_USED) factor = 1.0f / (sum > 0x1p-14f ? sum : 0x1p-14f);
+    } else {
+        const int of_used = args->weighting == SOFTMAX_OF_USED;
+        const float max = largest(weights, n_used);
+        factor = of_used ? softmax_factor(weights, n_used, max) : softmax_factor(logits, n, max);
+        for (uint32_t k = 0; k < n_used; k++) weights[k] = v_exp_one(weights[k] - max);
+    }
+    for (uint32_t k = 0; k < n_used; k++) weights[k] *= factor * args->scale;
 }
 
 void ox_select_experts(const ox_run *run, const ox_op *op) {
     const select_experts_args args = select_experts_args_of(op);
     const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
+    const float *bias = ox_vector_at(run, args.bias);
+    const uint32_t n = src->width;
     uint32_t first, last;
     ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t t = first; t < last; t++) {
-        select_experts(ox_row(src, t), src->width, (uint32_t)args.n_used, args.weighting,
-                       ox_row(dst, t));
+        const float *logits = ox_row(src, t);
+        const float *scores = scores_of(&args, logits, bias, n, (float *)(void *)run->local);
+        float *route = ox_row(dst, t);
+        uint32_t best = 0;
+        for (uint32_t k = 0; k < (uint32_t)args.n_used; k++) {
+            best = next_best(scores, n, k > 0, best);
+            route[k] = (float)best;
+        }
+        weigh_experts(&args, logits, n, route);
     }
 }
 

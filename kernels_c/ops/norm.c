@@ -83,8 +83,8 @@ void ox_rms_norm(const ox_run *run, const ox_op *op) {
 /* dst = (src - mean) / sqrt(variance + eps) * weight (+ bias), over groups of `group` values */
 typedef struct layer_norm_args {
     int32_t src;
-    int32_t weight; /* float32 values of one group, or of several groups in turn */
-    int32_t bias;   /* as many values, or -1 */
+    int32_t weight; /* float32 values of one group, or of several groups in turn, or -1 */
+    int32_t bias;   /* as many values as the weight, or -1 */
     int32_t group;
     float eps;
 } layer_norm_args;
@@ -101,10 +101,10 @@ int32_t ox_check_layer_norm(const ox_model *model, const ox_op *op) {
     const layer_norm_args args = layer_norm_args_of(op);
     const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
     const ox_tensor *weight = ox_find_tensor(model, args.weight);
-    if (!ox_same_shape(src, dst) || args.group <= 0 ||
-        !is_group_weight(weight, (uint32_t)args.group, src->width)) {
-        return OX_BAD_MODEL;
-    }
+    const uint32_t group = (uint32_t)args.group;
+    if (!ox_same_shape(src, dst) || args.group <= 0) return OX_BAD_MODEL;
+    if (args.weight < 0) return ox_model_status(src->width % group == 0 && args.bias < 0);
+    if (!is_group_weight(weight, group, src->width)) return OX_BAD_MODEL;
     const uint32_t n_values = weight->n_in * weight->n_out;
     return ox_model_status(args.bias < 0 ||
                            ox_is_vector(ox_find_tensor(model, args.bias), n_values));
@@ -113,15 +113,20 @@ int32_t ox_check_layer_norm(const ox_model *model, const ox_op *op) {
 void ox_layer_norm(const ox_run *run, const ox_op *op) {
     const layer_norm_args args = layer_norm_args_of(op);
     const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
-    const ox_tensor *tensor = ox_tensor_at(run, args.weight);
     const float *weight = ox_vector_at(run, args.weight), *bias = ox_vector_at(run, args.bias);
-    const uint32_t group = (uint32_t)args.group, n_groups = tensor->n_in * tensor->n_out / group;
+    const uint32_t group = (uint32_t)args.group;
+    uint32_t n_groups = 1; /* of the weight */
+    if (weight) {
+        const ox_tensor *tensor = ox_tensor_at(run, args.weight);
+        n_groups = tensor->n_in * tensor->n_out / group;
+    }
     uint32_t first, last;
     ox_partition(run, ox_n_rows(run, dst) * (src->width / group), &first, &last);
     for (uint32_t g = first; g < last; g++) {
         const size_t at = (size_t)g * group, weight_at = (size_t)(g % n_groups) * group;
         float *to = ox_row(dst, 0) + at;
         center(ox_row(src, 0) + at, group, to);
-        normalize(to, weight + weight_at, bias ? bias + weight_at : NULL, group, args.eps, to);
+        normalize(to, weight ? weight + weight_at : NULL, bias ? bias + weight_at : NULL, group,
+                  args.eps, to);
     }
 }

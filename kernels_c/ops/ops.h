@@ -32,12 +32,14 @@
     X(13, activate,       ox_no_scratch,             ox_any_batch)            \
     X(14, scale,          ox_no_scratch,             ox_any_batch)            \
     X(15, position_embed, ox_no_scratch,             ox_check_position_batch) \
-    X(16, select_experts, ox_no_scratch,             ox_any_batch)            \
+    X(16, select_experts, ox_select_experts_scratch, ox_any_batch)            \
     X(17, expert_linear,  ox_expert_linear_scratch,  ox_any_batch)            \
     X(18, expert_sum,     ox_no_scratch,             ox_any_batch)            \
     X(19, add_bias,       ox_no_scratch,             ox_any_batch)            \
     X(20, quantize,       ox_quantize_scratch,       ox_any_batch)            \
-    X(21, gather_experts, ox_gather_experts_scratch, ox_any_batch)
+    X(21, gather_experts, ox_gather_experts_scratch, ox_any_batch)            \
+    X(22, clamp,          ox_no_scratch,             ox_any_batch)            \
+    X(23, xielu,          ox_no_scratch,             ox_any_batch)
 /* clang-format on */
 
 /* Scratch in bytes. */

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from ..plan.builder import PlanBuilder
 from ..plan.operations.attention import Attention
-from ..plan.operations.elementwise import GLU, Activate, Add, Scale, SelectRows, Softcap
+from ..plan.operations.elementwise import GLU, Activate, Add, Clamp, Scale, SelectRows, Softcap
 from ..plan.operations.embedding import Embed, PositionEmbed
 from ..plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
 from ..plan.operations.linear import Linear
@@ -36,6 +36,7 @@ from .hyperparameters import (
     read_config,
 )
 from .rope import RopeParameters, scaled_rope
+from .routing import Routing
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
@@ -79,6 +80,14 @@ class Steps:
         """Normalize with `name`.weight and, where the file holds it, `name`.bias."""
         weight, bias = f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias"
         LayerNorm.append(self.plan, dst, src, weight, self.config.norm_eps, bias)
+
+    def unweighted_norm(
+        self, kind: Norm, src: str = "x", dst: str = "h", *, group: int | None = None
+    ) -> None:
+        """Normalize groups of values without a weight; None: whole rows."""
+        group = self.plan.width(src) if group is None else group
+        operation = RMSNorm if kind == "rms" else LayerNorm
+        operation.append_unweighted(self.plan, dst, src, group, self.config.norm_eps)
 
     def linear(self, name: str, src: str, dst: str) -> None:
         """Multiply by `name`.weight and, where the file holds it, add `name`.bias."""
@@ -150,18 +159,29 @@ class ModelBuilder(Steps):
         rope = rope or scaled_rope(self.hparams, self.config)
         RopeTable.append(self.plan, dst, *rope)
 
-    def logits(self, norm: Norm, *, scale: float | None = None, softcap: float = 0.0) -> None:
+    def logits(
+        self,
+        norm: Norm,
+        *,
+        weighted: bool = True,
+        scale: float | None = None,
+        softcap: float = 0.0,
+    ) -> None:
         """Normalize "x" where logits were asked for, and multiply by the vocabulary.
 
         The embedding serves as the output head where the file holds none.
 
         Args:
             norm: the kind of `output_norm`.
+            weighted: whether there is a tensor of that name.
             scale: of the logits.
             softcap: if above 0, bounds them to -softcap .. softcap by tanh.
         """
         SelectRows.append(self.plan, "last", "x")
-        self.norm(norm, "output_norm", "last", "last")
+        if weighted:
+            self.norm(norm, "output_norm", "last", "last")
+        else:
+            self.unweighted_norm(norm, "last", "last")
         weight = OUTPUT_HEAD if self.has(OUTPUT_HEAD) else TOKEN_EMBEDDING
         Linear.append(self.plan, "logits", "last", weight, "output.bias")
         if scale is not None:
@@ -221,6 +241,12 @@ class Layer(Steps):
         for buffer, name in zip("qk", names, strict=True):
             self.norm(kind, name, buffer, buffer)
 
+    def clamp_qkv(self, limit: float) -> None:
+        """Bound "q", "k" and "v" to -limit .. limit; 0: leave them as they are."""
+        for name in "qkv":
+            if limit:
+                Clamp.append(self.plan, name, name, limit)
+
     def rope(
         self, style: RopeStyle, table: str = "rope", names: Sequence[str] = ("q", "k")
     ) -> None:
@@ -235,6 +261,7 @@ class Layer(Steps):
         window: int = 0,
         softcap: float = 0.0,
         causal: bool = True,
+        slopes: tuple[float, ...] = (),
     ) -> None:
         """Attend with "q" over "k", "v" and the cache, and project, into "delta".
 
@@ -243,6 +270,7 @@ class Layer(Steps):
             window: the number of positions that a token sees, its own included; 0: all.
             softcap: if above 0, bounds the scores to -softcap .. softcap by tanh.
             causal: whether a token sees only what comes before it.
+            slopes: of ALiBi, one for each head; see `alibi_slopes`.
         """
         Attention.append(
             self.plan,
@@ -256,6 +284,7 @@ class Layer(Steps):
             window=window,
             softcap=softcap,
             causal=causal,
+            slopes=slopes,
         )
         self.linear("attn_output", "attended", "delta")
 
@@ -265,27 +294,41 @@ class Layer(Steps):
         Activate.append(self.plan, "up", "up", activation)
         self.linear("ffn_down", "up", "delta")
 
-    def gated_feed_forward(self, activation: Activation, src: str = "h") -> None:
-        """Compute down(activation(gate(src)) * up(src)) into "delta".
+    def gated_feed_forward(
+        self, activation: Activation, src: str = "h", dst: str = "delta", *, suffix: str = ""
+    ) -> None:
+        """Compute down(activation(gate(src)) * up(src)).
 
         A matrix `ffn_up` of twice the size holds the gate's rows, then its own.
+
+        Args:
+            suffix: what the names of the three tensors end with.
         """
-        if not self.has("ffn_gate.weight"):
+        if not suffix and not self.has("ffn_gate.weight"):
             n = self.config.ffn_size
             self._split("ffn_up", {"ffn_gate": n, "ffn_up": n})
-        self.linear("ffn_gate", src, "gate")
-        self.linear("ffn_up", src, "up")
+        self.linear("ffn_gate" + suffix, src, "gate")
+        self.linear("ffn_up" + suffix, src, "up")
         GLU.append(self.plan, "gate", "gate", "up", activation)
-        self.linear("ffn_down", "gate", "delta")
+        self.linear("ffn_down" + suffix, "gate", dst)
 
-    def mixture_of_experts(self, weighting: ExpertWeighting, src: str = "h") -> None:
-        """Sum weight * SwiGLU(src) over a token's experts into "delta".
+    def mixture_of_experts(
+        self,
+        routing: ExpertWeighting | Routing,
+        src: str = "h",
+        *,
+        activation: Activation = "silu",
+    ) -> None:
+        """Sum weight * GLU(src) over a token's experts into "delta".
+
+        A bias `exp_probs_b` is part of the choice of experts where the file holds it.
 
         Shazeer et al. 2017, https://arxiv.org/abs/1701.06538; Jiang et al. 2024 (Mixtral),
         https://arxiv.org/abs/2401.04088.
 
         Args:
-            weighting: how the weights of a token's experts follow from the router's logits.
+            routing: how the experts of a token, and their weights, follow from the router's logits.
+            activation: of the experts' gates.
 
         Raises:
             UnsupportedModelError: the file has a tensor for each expert.
@@ -297,10 +340,22 @@ class Layer(Steps):
             )
         plan, prefix = self.plan, self.prefix
         Linear.append(plan, "router", src, prefix + "ffn_gate_inp.weight")
-        SelectExperts.append(plan, "routes", "router", self.model.n_experts_used, weighting)
+        routing = Routing(routing) if isinstance(routing, str) else routing
+        bias = prefix + "exp_probs_b.bias"
+        SelectExperts.append(
+            plan,
+            "routes",
+            "router",
+            self.model.n_experts_used,
+            routing.weighting,
+            bias=bias if plan.has(bias) else None,
+            scale=routing.scale,
+            n_groups=routing.n_groups,
+            n_groups_used=routing.n_groups_used,
+        )
         for dst, name in (("expert_gate", "ffn_gate_exps"), ("expert_up", "ffn_up_exps")):
             ExpertLinear.append(plan, dst, src, "routes", f"{prefix}{name}.weight")
-        GLU.append(plan, "expert_gate", "expert_gate", "expert_up", "silu")
+        GLU.append(plan, "expert_gate", "expert_gate", "expert_up", activation)
         down = f"{prefix}ffn_down_exps.weight"
         ExpertLinear.append(plan, "expert_out", "expert_gate", "routes", down)
         ExpertSum.append(plan, "delta", "expert_out", "routes")
@@ -313,12 +368,17 @@ class Layer(Steps):
         plan = self.plan
         Linear.append_dot(plan, "shared_router", src, f"{self.prefix}ffn_gate_inp_shexp.weight")
         SelectExperts.append(plan, "shared_route", "shared_router", 1, "sigmoid")
-        self.linear("ffn_gate_shexp", src, "gate")
-        self.linear("ffn_up_shexp", src, "up")
-        GLU.append(plan, "gate", "gate", "up", "silu")
-        self.linear("ffn_down_shexp", "gate", "shared_out")
+        self.gated_feed_forward("silu", src, "shared_out", suffix="_shexp")
         ExpertSum.append(plan, "shared", "shared_out", "shared_route")
         Add.append(plan, "delta", "delta", "shared")
+
+    def add_ungated_shared_expert(self, src: str = "h", scale: float = 1.0) -> None:
+        """Add scale * SwiGLU(src) to "delta".
+
+        Dai et al. 2024 (DeepSeekMoE), https://arxiv.org/abs/2401.06066.
+        """
+        self.gated_feed_forward("silu", src, "shared_out", suffix="_shexp")
+        Add.append(self.plan, "delta", "delta", "shared_out", scale)
 
     def _split(self, merged: str, sizes: dict[str, int]) -> None:
         """Name rows of a merged matrix, and of its bias, as tensors of their own, if there is one.

@@ -36,7 +36,7 @@ class Role(Enum):
     MATRIX = auto()  # the name of a weight in any format
     CACHE_READ = auto()  # the number of a cache layer that it reads
     CACHE_WRITE = auto()  # the number of a cache layer that it writes
-    CONSTANT = auto()  # float32 values that belong to the plan
+    CONSTANT = auto()  # float32 values that belong to the plan, or none
     CHOICE = auto()  # one of several values
     INTEGER = auto()
     FLOAT = auto()

@@ -216,13 +216,13 @@ def operation_row(
 ) -> abi.Op:
     """A row of the kernels' table, of numbers: dst is the buffer that is written.
 
-    Weights that are not named are -1, other operands 0.
+    Weights and constants that are not named are -1, other operands 0.
     """
     names = [operand.name for operand in arguments(operation)]
     assert set(operands) <= set(names), (operation, set(operands) - set(names))
     row = abi.Op(kind=operation.kind, barrier=barrier, dst=dst)
     for operand in arguments(operation):
-        absent = -1 if operand.role in (Role.VECTOR, Role.MATRIX) else 0
+        absent = -1 if operand.role in (Role.VECTOR, Role.MATRIX, Role.CONSTANT) else 0
         set_operand(row, operation, operand.name, operands.get(operand.name, absent))
     return row
 

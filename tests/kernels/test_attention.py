@@ -39,12 +39,14 @@ class Case:
         page_tokens: int = 64,
         size: float = 1.0,
         causal: bool = True,
+        slopes: tuple[float, ...] = (),
         seed: int = 0,
     ) -> None:
         rng = np.random.default_rng(seed)
         v_dim = v_dim or k_dim
         self.n_heads, self.n_kv_heads, self.k_dim, self.v_dim = n_heads, n_kv_heads, k_dim, v_dim
         self.window, self.softcap, self.causal = window, softcap, causal
+        self.slopes = slopes
         self.scale = np.float32(scale or k_dim**-0.5)
         self.kv_format, self.page_tokens = kv_format, page_tokens
         shape = (n_tokens, n_heads, k_dim)
@@ -71,6 +73,8 @@ class Case:
         if self.softcap:
             scores = self.softcap * np.tanh(scores / self.softcap)
         behind = np.arange(n_tokens)[:, None] - np.arange(n_tokens)[None, :]
+        if self.slopes:
+            scores -= np.array(self.slopes, np.float32)[:, None, None] * np.abs(behind)
         visible = (behind >= 0) & (behind < (self.window or n_tokens)) | (not self.causal)
         scores = np.where(visible, scores, -np.inf)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -100,6 +104,7 @@ class Case:
             causal=int(self.causal),
             scale=self.scale,
             softcap=self.softcap,
+            slopes=plan.constant(self.slopes) if self.slopes else -1,
         )
         assert plan.check(library) == 0
         results, position = [], 0
@@ -180,6 +185,23 @@ def test_softcap(library: ctypes.CDLL, softcap: float) -> None:
     tolerance = 2e-6 + 2e-7 * softcap
     assert_attention(case, case.run(library), tolerance)
     assert_attention(case, case.run(library, [80] + [1] * 10), tolerance)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("kv_format", [F32, F16])
+def test_scores_that_fall_with_the_distance(
+    library: ctypes.CDLL, kv_format: int, causal: bool
+) -> None:
+    slopes = tuple(2.0**-n for n in (1, 2, 4, 6, 9, 20))
+    sizes = {"n_heads": 6, "n_kv_heads": 2, "k_dim": 20, "kv_format": kv_format}
+    case = Case(330, slopes=slopes, causal=causal, **sizes)
+    result = case.run(library)
+    # scores of some hundreds are known to 1e-5
+    assert_attention(case, result, 2e-5)
+    if causal:
+        assert_attention(case, case.run(library, [63, 1, 1, 64, 2, 199]), 2e-5)
+    with Pool(library, 3) as pool:
+        np.testing.assert_array_equal(case.run(library, pool=pool), result)
 
 
 @pytest.mark.parametrize("size", [32.0, 1024.0, 2.0**100])

@@ -159,7 +159,15 @@ def test_numpy_multiplies_the_same(library: ctypes.CDLL) -> None:
 
 
 def select(
-    library: ctypes.CDLL, logits: np.ndarray, n_used: int, weighting: ExpertWeighting
+    library: ctypes.CDLL,
+    logits: np.ndarray,
+    n_used: int,
+    weighting: ExpertWeighting,
+    *,
+    bias: np.ndarray | None = None,
+    scale: float = 1.0,
+    n_groups: int = 1,
+    n_groups_used: int = 1,
 ) -> np.ndarray:
     plan = KernelPlan()
     dst = plan.buffer(len(logits), 2 * n_used)
@@ -169,6 +177,10 @@ def select(
         dst=dst,
         n_used=n_used,
         weighting=WEIGHTINGS.index(weighting),
+        bias=-1 if bias is None else plan.vector(bias),
+        scale=scale,
+        n_groups=n_groups,
+        n_groups_used=n_groups_used,
     )
     assert plan.check(library) == 0
     assert plan.run(library, len(logits)) == 0
@@ -190,6 +202,9 @@ def test_selection(data: st.DataObject) -> None:
     used = np.take_along_axis(exponentials, order[:, :n_used], axis=1)
     among = exponentials if weighting == "softmax_of_all" else used
     total = 1 + used if weighting == "sigmoid" else among.sum(axis=1, keepdims=True)
+    if weighting == "sigmoid_of_used":
+        used = used / (1 + used)
+        total = np.maximum(used.sum(axis=1, keepdims=True), 2.0**-14)
     for isa in libraries():
         found = select(load(isa), logits, n_used, weighting)
         np.testing.assert_array_equal(found[:, :n_used], order[:, :n_used])
@@ -197,6 +212,47 @@ def test_selection(data: st.DataObject) -> None:
     found = numpy_operations.select_experts(logits, n_used, weighting)
     np.testing.assert_array_equal(found[:, :n_used], order[:, :n_used])
     np.testing.assert_allclose(found[:, n_used:], used / total, rtol=2e-6)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_selection_with_a_bias_in_groups(data: st.DataObject) -> None:
+    """A bias and groups change which experts are used, and not what they weigh."""
+    n_groups = data.draw(st.integers(1, 6))
+    group = data.draw(st.integers(2, 9))
+    n_groups_used = data.draw(st.integers(1, n_groups))
+    n_used = data.draw(st.integers(1, n_groups_used * group))
+    weighting = data.draw(st.sampled_from(WEIGHTINGS))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    logits = rng.normal(0, 2, (4, n_groups * group)).astype(np.float32)
+    bias = rng.normal(0, 0.3, n_groups * group).astype(np.float32) if rng.random() < 0.7 else None
+    softmax = np.exp(logits.astype(np.float64))
+    sigmoid = 1 / (1 + 1 / softmax)
+    softmax /= softmax.sum(axis=1, keepdims=True)
+    probabilities = sigmoid if weighting.startswith("sigmoid") else softmax
+    scores = probabilities + (0 if bias is None else bias)
+    expected = []
+    for row, of_row in zip(scores, probabilities, strict=True):
+        pairs = [sum(sorted(part)[-2:]) for part in row.reshape(n_groups, group)]
+        best = sorted(range(n_groups), key=lambda g: -pairs[g])[:n_groups_used]
+        allowed = [e for e in range(len(row)) if e // group in best]
+        used = sorted(allowed, key=lambda e: -row[e])[:n_used]
+        total = of_row[used].sum() if weighting.endswith("of_used") else 1
+        expected.append([*used, *(2.5 * of_row[used] / total)])
+    options = {"scale": 2.5, "n_groups": n_groups, "n_groups_used": n_groups_used}
+    rows = [
+        select(load(isa), logits, n_used, weighting, bias=bias, **options) for isa in libraries()
+    ]
+    rows.append(numpy_operations.select_experts(logits, n_used, weighting, bias=bias, **options))
+    for found in rows:
+        np.testing.assert_allclose(found, expected, rtol=3e-6)
+
+
+def test_groups_that_cannot_be(library: ctypes.CDLL) -> None:
+    logits, bad = np.zeros((1, 6), np.float32), [(4, 1), (0, 1), (2, 0), (2, 3), (6, 2), (3, 1)]
+    for n_groups, n_groups_used in bad:
+        with pytest.raises(AssertionError):
+            select(library, logits, 3, "sigmoid", n_groups=n_groups, n_groups_used=n_groups_used)
 
 
 def test_logits_that_are_no_numbers_come_last(library: ctypes.CDLL) -> None:
@@ -254,7 +310,9 @@ def small_plan() -> tuple[KernelPlan, Weight]:
     plan.buffer(3, 5)
     weight = random_weight("Q8_0", 6 * 24, 32)
     tensor = plan.tensor(weight.struct())
-    plan.op(SelectExperts, src=LOGITS, dst=ROUTES, n_used=2, weighting=1)
+    plan.op(
+        SelectExperts, src=LOGITS, dst=ROUTES, n_used=2, weighting=1, n_groups=1, n_groups_used=1
+    )
     plan.op(GatherExperts, src=INPUT, routes=ROUTES, n_experts=6, n_in=32, quantized=1)
     plan.op(ExpertLinear, src=INPUT, routes=ROUTES, dst=GATE, weight=tensor, n_experts=6)
     plan.op(ExpertSum, src=GATE, routes=ROUTES, dst=SUM)
@@ -269,7 +327,7 @@ def small_plan() -> tuple[KernelPlan, Weight]:
         *[(op, "routes", value) for op in (1, 2, 3) for value in (-1, 99, LAST, OTHER)],
         *[(op, "routes", INPUT) for op in (2, 3)],
         *[(0, "n_used", value) for value in (0, -1, 1, 3, 7)],
-        *[(0, "weighting", value) for value in (-1, 3)],
+        *[(0, "weighting", value) for value in (-1, 4)],
         *[(1, "n_experts", value) for value in (0, -1, 2**31 - 1)],
         *[(1, "n_in", value) for value in (0, -32, 31, 64)],
         *[(1, "quantized", value) for value in (-1, 2)],

@@ -14,9 +14,11 @@ from ops_driver import KernelPlan, Pool
 from oxillama_web.backends.kernels import abi
 from oxillama_web.plan.operations.elementwise import (
     GLU,
+    XIELU,
     Activate,
     Add,
     AddBias,
+    Clamp,
     Scale,
     SelectRows,
     Softcap,
@@ -156,6 +158,16 @@ def test_layer_norm_of_any_shape(
         y = layer_norm(load(isa), x, weight, bias, group, in_place)
         expected = expected_layer_norm(x, weight, bias, group)
         np.testing.assert_allclose(y, expected, rtol=2e-6, atol=3e-6 + 1e-6 * abs(offset))
+
+
+def test_layer_norm_without_a_weight(library: ctypes.CDLL) -> None:
+    x = normal(3, 60)
+    plan = KernelPlan()
+    src, dst = plan.filled(x), plan.buffer(3, 60)
+    plan.op(LayerNorm, src=src, dst=dst, group=20, eps=1e-5)
+    forward(plan, library, 3)
+    expected = expected_layer_norm(x, np.ones(20), None, 20)
+    np.testing.assert_allclose(plan.read(dst), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_layer_norm_of_equal_values_is_its_bias(library: ctypes.CDLL) -> None:
@@ -302,7 +314,16 @@ def test_gelu_everywhere(library: ctypes.CDLL) -> None:
     np.testing.assert_allclose(y, gelu(gate.astype(np.float64)), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("activation", [0, 1])
+@pytest.mark.parametrize("width", [1, 7, 2048])
+def test_other_activations(library: ctypes.CDLL, width: int) -> None:
+    gate, up = normal(3, width, size=4.0), normal(3, width, seed=1)
+    exact = gate.astype(np.float64)
+    relu = np.maximum(exact, 0)
+    for number, expected in ((2, relu), (3, relu**2), (4, 1 / (1 + np.exp(-exact)))):
+        np.testing.assert_allclose(glu(library, gate, up, number), expected * up, rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation", range(5))
 def test_glu_keeps_what_is_no_number(library: ctypes.CDLL, activation: int) -> None:
     gate, up = normal(2, 40), normal(2, 40, seed=1)
     clean = glu(library, gate, up, activation)
@@ -313,7 +334,7 @@ def test_glu_keeps_what_is_no_number(library: ctypes.CDLL, activation: int) -> N
     np.testing.assert_array_equal(y[~np.isnan(y)], clean[~np.isnan(y)])
 
 
-@given(n_rows=st.integers(1, 4), width=st.integers(1, 90), activation=st.sampled_from([0, 1]))
+@given(n_rows=st.integers(1, 4), width=st.integers(1, 90), activation=st.integers(0, 4))
 @settings(max_examples=30, deadline=None)
 def test_activate_is_a_glu_of_ones(n_rows: int, width: int, activation: int) -> None:
     x = normal(n_rows, width, size=3.0)
@@ -381,6 +402,29 @@ def test_softcap(library: ctypes.CDLL, cap: float) -> None:
     forward(plan, library, 1)
     expected = cap * np.tanh(x.astype(np.float64) / cap)
     np.testing.assert_allclose(plan.read(dst), expected, rtol=1e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (3, 100)])
+def test_clamp(library: ctypes.CDLL, shape: tuple[int, int]) -> None:
+    x = normal(*shape, size=3.0)
+    x[0, 0], x[-1, 1] = np.nan, np.inf
+    plan = KernelPlan()
+    src, dst = plan.filled(x), plan.buffer(*shape)
+    plan.op(Clamp, src=src, dst=dst, limit=1.5)
+    forward(plan, library, shape[0])
+    np.testing.assert_array_equal(plan.read(dst), np.clip(x, np.float32(-1.5), np.float32(1.5)))
+
+
+def test_xielu(library: ctypes.CDLL) -> None:
+    x = np.concatenate([np.linspace(-60, 60, 20_000), [0.0, 1e-7, -1e-7]]).astype(np.float32)[None]
+    plan = KernelPlan()
+    src, dst = plan.filled(x), plan.buffer(*x.shape)
+    plan.op(XIELU, src=src, dst=dst, positive=0.8, negative=1.3, linear=0.5)
+    forward(plan, library, 1)
+    exact = x.astype(np.float64)
+    below = np.minimum(exact, 0)
+    expected = np.where(exact > 0, 0.8 * exact**2, 1.3 * (np.expm1(below) - below)) + 0.5 * exact
+    np.testing.assert_allclose(plan.read(dst), expected, rtol=2e-6, atol=2e-7)
 
 
 def test_select_rows(library: ctypes.CDLL) -> None:

@@ -113,6 +113,8 @@ class _Table:
             case Role.VECTOR | Role.MATRIX:
                 return -1 if value is None else self._weights[value]
             case Role.CONSTANT:
+                if not value:
+                    return -1
                 self.constants.append(value)
                 return len(self.constants) - 1
             case Role.CHOICE:

@@ -12,9 +12,11 @@ from ...errors import InvalidRequestError
 from ...plan.operations.attention import Attention, KVStore
 from ...plan.operations.elementwise import (
     GLU,
+    XIELU,
     Activate,
     Add,
     AddBias,
+    Clamp,
     Scale,
     SelectRows,
     Softcap,
@@ -118,21 +120,25 @@ def _rms_norm(op: RMSNorm, run: ForwardPass) -> Array:
     x = run[op.src]
     groups = x.reshape(len(x), -1, op.group)
     mean_square = np.mean(groups * groups, axis=-1, keepdims=True)
-    normed: Array = groups / np.sqrt(mean_square + np.float32(op.eps)) * run.weights[op.weight]
+    normed: Array = groups / np.sqrt(mean_square + np.float32(op.eps))
+    if op.weight is not None:
+        normed = normed * run.weights[op.weight]
     return normed.reshape(x.shape)
 
 
 @_computes(LayerNorm)
 def _layer_norm(op: LayerNorm, run: ForwardPass) -> Array:
-    x, weight = run[op.src], run.weights[op.weight]
+    x = run[op.src]
     groups = x.reshape(len(x), -1, op.group)
     centered = groups - groups.mean(axis=-1, keepdims=True)
     variance = np.mean(centered * centered, axis=-1, keepdims=True)
-    normed = (centered / np.sqrt(variance + np.float32(op.eps))).reshape(len(x), -1, weight.size)
-    weighted = normed * weight.reshape(-1)
+    normed = centered / np.sqrt(variance + np.float32(op.eps))
+    if op.weight is not None:
+        weight = run.weights[op.weight].reshape(-1)
+        normed = normed.reshape(len(x), -1, weight.size) * weight
     if op.bias is not None:
-        weighted += run.weights[op.bias]
-    return _as_float32(weighted.reshape(x.shape))
+        normed += run.weights[op.bias]
+    return _as_float32(normed.reshape(x.shape))
 
 
 @_computes(Linear)
@@ -200,6 +206,9 @@ def attention(queries: Array, keys: Array, values: Array, op: Attention) -> Arra
         scores = op.softcap * np.tanh(scores / np.float32(op.softcap))
     query_position = np.arange(n_keys - n_tokens, n_keys)[:, None]
     key_position = np.arange(n_keys)[None, :]
+    if op.slopes:
+        distance = np.abs(query_position - key_position).astype(np.float32)
+        scores = scores - np.array(op.slopes, np.float32)[:, None, None] * distance
     visible = key_position <= (query_position if op.causal else n_keys)
     if op.window > 0:
         visible &= key_position > query_position - op.window
@@ -227,7 +236,7 @@ def _activate(op: Activate, run: ForwardPass) -> Array:
 
 
 def _activated(x: Array, activation: Activation) -> Array:
-    return _silu(x) if activation == "silu" else _gelu(x)
+    return _ACTIVATIONS[activation](x)
 
 
 def _silu(x: Array) -> Array:
@@ -238,6 +247,41 @@ def _gelu(x: Array) -> Array:
     # the tanh form: Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415
     inner = np.float32(0.7978845608028654) * (x + np.float32(0.044715) * x * x * x)
     return _as_float32(0.5 * x * (1.0 + np.tanh(inner)))
+
+
+def _relu(x: Array) -> Array:
+    return np.maximum(x, np.float32(0))
+
+
+def _relu_squared(x: Array) -> Array:
+    return np.square(_relu(x))
+
+
+def _sigmoid(x: Array) -> Array:
+    return _as_float32(1.0 / (1.0 + np.exp(-np.clip(x, -80, None))))
+
+
+_ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
+    "silu": _silu,
+    "gelu": _gelu,
+    "relu": _relu,
+    "relu_squared": _relu_squared,
+    "sigmoid": _sigmoid,
+}
+
+
+@_computes(Clamp)
+def _clamp(op: Clamp, run: ForwardPass) -> Array:
+    clamped: Array = np.clip(run[op.src], np.float32(-op.limit), np.float32(op.limit))
+    return clamped
+
+
+@_computes(XIELU)
+def _xielu(op: XIELU, run: ForwardPass) -> Array:
+    x = run[op.src]
+    above, below = np.maximum(x, np.float32(0)), np.minimum(x, np.float32(0))
+    curve = op.positive * above * above + op.negative * (np.expm1(below) - below)
+    return _as_float32(curve + op.linear * x)
 
 
 @_computes(Scale)
@@ -271,20 +315,63 @@ def _softcap(op: Softcap, run: ForwardPass) -> Array:
 
 @_computes(SelectExperts)
 def _select_experts(op: SelectExperts, run: ForwardPass) -> Array:
-    return select_experts(run[op.src], op.n_used, op.weighting)
+    bias = None if op.bias is None else run.weights[op.bias]
+    return select_experts(
+        run[op.src],
+        op.n_used,
+        op.weighting,
+        bias=bias,
+        scale=op.scale,
+        n_groups=op.n_groups,
+        n_groups_used=op.n_groups_used,
+    )
 
 
-def select_experts(logits: Array, n_used: int, weighting: ExpertWeighting) -> Array:
+def select_experts(
+    logits: Array,
+    n_used: int,
+    weighting: ExpertWeighting,
+    *,
+    bias: Array | None = None,
+    scale: float = 1.0,
+    n_groups: int = 1,
+    n_groups_used: int = 1,
+) -> Array:
     """The experts of each token and their weights, as float32 [rows, 2 * n_used]."""
-    experts = np.argsort(-logits, axis=-1, kind="stable")[:, :n_used]  # NaN comes last
+    is_sigmoid = weighting in ("sigmoid", "sigmoid_of_used")
+    scores = logits
+    if bias is not None or n_groups > 1:
+        scores = _sigmoid(logits) if is_sigmoid else _softmax(logits)
+        scores = scores if bias is None else scores + bias
+    if n_groups > 1:
+        scores = _in_best_groups(scores, n_groups, n_groups_used)
+    experts = np.argsort(-scores, axis=-1, kind="stable")[:, :n_used]  # NaN comes last
     used = np.take_along_axis(logits, experts, axis=-1)
-    if weighting == "sigmoid":
-        weights = 1 / (1 + np.exp(-used))
+    if weighting == "softmax_of_used":
+        weights = _softmax(used)
     else:
-        weights = np.exp(used - used[:, :1])
-        among = weights if weighting == "softmax_of_used" else np.exp(logits - used[:, :1])
-        weights = weights / among.sum(axis=-1, keepdims=True)
-    return np.concatenate([experts.astype(np.float32), weights.astype(np.float32)], axis=-1)
+        probabilities = _sigmoid(logits) if is_sigmoid else _softmax(logits)
+        weights = np.take_along_axis(probabilities, experts, axis=-1)
+    if weighting == "sigmoid_of_used":
+        # sigmoids so small that they sum to 0 stay 0
+        weights = weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.float32(2.0**-14))
+    weights = _as_float32(weights * np.float32(scale))
+    return np.concatenate([experts.astype(np.float32), weights], axis=-1)
+
+
+def _softmax(x: Array) -> Array:
+    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+    return _as_float32(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def _in_best_groups(scores: Array, n_groups: int, n_groups_used: int) -> Array:
+    """The scores, with -infinity outside of each row's groups with the best pairs."""
+    groups = scores.reshape(len(scores), n_groups, -1)
+    pairs = np.sort(groups, axis=-1)[..., -2:].sum(axis=-1)
+    best = np.argsort(-pairs, axis=-1, kind="stable")[:, :n_groups_used]
+    is_used = np.zeros(pairs.shape, bool)
+    np.put_along_axis(is_used, best, True, axis=-1)
+    return np.where(is_used[..., None], groups, np.float32(-np.inf)).reshape(scores.shape)
 
 
 @_computes(ExpertLinear)

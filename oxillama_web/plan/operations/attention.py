@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 from ...errors import ModelFormatError
 from ..builder import PlanBuilder
-from ..plan import CacheRead, CacheWrite, KVLayer, Operation, Partition, Plan, Read, Write
+from ..plan import (
+    CacheRead,
+    CacheWrite,
+    Constant,
+    KVLayer,
+    Operation,
+    Partition,
+    Plan,
+    Read,
+    Write,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,8 @@ class Attention(Operation):
 
     A token sees itself and what came before it in its sequence; with window > 0 only the last
     `window` positions, its own included; if not causal, its sequence to the end of the batch.
-    softcap > 0 bounds the scores: softcap * tanh(score / softcap).
+    softcap > 0 bounds the scores: softcap * tanh(score / softcap). With `slopes`, one for each
+    query head, a score then falls by slope * distance (ALiBi).
     """
 
     kind = 7
@@ -41,6 +52,7 @@ class Attention(Operation):
     window: int
     softcap: float
     causal: bool
+    slopes: Constant = ()
 
     @classmethod
     def append(
@@ -57,6 +69,7 @@ class Attention(Operation):
         window: int = 0,
         softcap: float = 0.0,
         causal: bool = True,
+        slopes: tuple[float, ...] = (),
     ) -> None:
         """Store keys and values in a layer of the cache, then attend over it.
 
@@ -75,4 +88,4 @@ class Attention(Operation):
         layer = plan.cache_layer(KVLayer(n_kv_heads, k_dim, v_dim), shared=not causal)
         plan.declare(dst, n_heads * v_dim, like=queries)
         plan.append(KVStore(keys, values, layer))
-        plan.append(cls(dst, queries, layer, n_heads, scale, window, softcap, causal))
+        plan.append(cls(dst, queries, layer, n_heads, scale, window, softcap, causal, slopes))

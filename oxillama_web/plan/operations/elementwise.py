@@ -7,7 +7,7 @@ from ...errors import ModelFormatError
 from ..builder import PlanBuilder
 from ..plan import Operation, Partition, Plan, Read, Vector, Write
 
-Activation = Literal["silu", "gelu"]
+Activation = Literal["silu", "gelu", "relu", "relu_squared", "sigmoid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,54 @@ class Softcap(_Elementwise):
         """Bound values smoothly."""
         plan.declare(dst, plan.width(src), like=src)
         plan.append(cls(dst, src, cap))
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp(_Elementwise):
+    """dst = src, bounded to -limit .. limit."""
+
+    kind = 22
+
+    dst: Write
+    src: Read
+    limit: float
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, limit: float) -> None:
+        """Cut values off."""
+        plan.declare(dst, plan.width(src), like=src)
+        plan.append(cls(dst, src, limit))
+
+
+@dataclass(frozen=True, slots=True)
+class XIELU(_Elementwise):
+    """dst = linear * src + (positive * src^2 above 0, negative * (e^src - 1 - src) below).
+
+    Huang and Schlag 2024, https://arxiv.org/abs/2411.13010.
+    """
+
+    kind = 23
+
+    dst: Write
+    src: Read
+    positive: float
+    negative: float
+    linear: float
+
+    @classmethod
+    def append(
+        cls,
+        plan: PlanBuilder,
+        dst: str,
+        src: str,
+        *,
+        positive: float,
+        negative: float,
+        linear: float,
+    ) -> None:
+        """Apply a trained function to each value."""
+        plan.declare(dst, plan.width(src), like=src)
+        plan.append(cls(dst, src, positive, negative, linear))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,35 +5,65 @@ from typing import Literal
 
 from ...errors import ModelFormatError
 from ..builder import PlanBuilder
-from ..plan import PREPARED, Matrix, Operation, Plan, Read, Write
+from ..plan import PREPARED, Matrix, Operation, OptionalVector, Plan, Read, Write
 from .linear import is_quantized
 
-ExpertWeighting = Literal["softmax_of_all", "softmax_of_used", "sigmoid"]
+ExpertWeighting = Literal["softmax_of_all", "softmax_of_used", "sigmoid", "sigmoid_of_used"]
 
 
 @dataclass(frozen=True, slots=True)
 class SelectExperts(Operation):
-    """dst[t] = the experts with the `n_used` largest logits src[t], then their weights.
+    """dst[t] = the experts with the `n_used` largest scores, then their weights.
 
-    A weight is the softmax over all experts, or over those used, or the logit's sigmoid.
+    src[t] holds the logits. A weight is `scale` times the logit's softmax over all experts or over
+    those used, or its sigmoid, or that as a part of the used ones' sum. A score is the logit; with
+    a bias or groups it is the probability (softmax over all, or sigmoid) plus the bias, which no
+    weight depends on. Only the experts in the `n_groups_used` groups whose two best scores have the
+    largest sums can be used (DeepSeek-AI 2024, https://arxiv.org/abs/2412.19437).
     """
 
     kind = 16
 
     dst: Write
     src: Read
+    bias: OptionalVector
     n_used: int
     weighting: ExpertWeighting
+    scale: float
+    n_groups: int
+    n_groups_used: int
 
     @classmethod
     def append(
-        cls, plan: PlanBuilder, dst: str, src: str, n_used: int, weighting: ExpertWeighting
+        cls,
+        plan: PlanBuilder,
+        dst: str,
+        src: str,
+        n_used: int,
+        weighting: ExpertWeighting,
+        *,
+        bias: str | None = None,
+        scale: float = 1.0,
+        n_groups: int = 1,
+        n_groups_used: int = 1,
     ) -> None:
         """Choose each token's experts by their logits."""
-        if not 0 < n_used <= plan.width(src):
-            raise ModelFormatError(f"a token cannot use {n_used} of {plan.width(src)} experts")
+        n_experts = plan.width(src)
+        if not 0 < n_used <= n_experts:
+            raise ModelFormatError(f"a token cannot use {n_used} of {n_experts} experts")
+        if bias is not None and plan.vector(bias) != n_experts:
+            raise ModelFormatError(f"tensor {bias!r} does not hold {n_experts} experts' values")
+        if not 0 < n_groups_used <= n_groups or n_experts % n_groups:
+            raise ModelFormatError(
+                f"{n_groups_used} of {n_groups} groups cannot be used of {n_experts} experts"
+            )
+        group = n_experts // n_groups
+        if n_groups > 1 and (group < 2 or n_used > n_groups_used * group):
+            raise ModelFormatError(
+                f"groups of {group} experts are too small: a token uses {n_used} of {n_groups_used}"
+            )
         plan.declare(dst, 2 * n_used, like=src)
-        plan.append(cls(dst, src, n_used, weighting))
+        plan.append(cls(dst, src, bias, n_used, weighting, scale, n_groups, n_groups_used))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ...errors import ModelFormatError
 from ..builder import PlanBuilder
-from ..plan import Operation, OptionalVector, Partition, Plan, Read, Vector, Write
+from ..plan import Operation, OptionalVector, Partition, Plan, Read, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class RMSNorm(Operation):
 
     dst: Write
     src: Read
-    weight: Vector
+    weight: OptionalVector
     group: int
     eps: float
 
@@ -34,6 +34,14 @@ class RMSNorm(Operation):
             )
         plan.declare(dst, width, like=src)
         plan.append(cls(dst, src, weight, group, eps))
+
+    @classmethod
+    def append_unweighted(
+        cls, plan: PlanBuilder, dst: str, src: str, group: int, eps: float
+    ) -> None:
+        """Normalize groups of values, and multiply by nothing."""
+        plan.declare(dst, _width_of_groups(plan, src, group), like=src)
+        plan.append(cls(dst, src, None, group, eps))
 
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: by groups."""
@@ -53,7 +61,7 @@ class LayerNorm(Operation):
 
     dst: Write
     src: Read
-    weight: Vector
+    weight: OptionalVector
     bias: OptionalVector
     group: int
     eps: float
@@ -82,6 +90,21 @@ class LayerNorm(Operation):
         plan.declare(dst, width, like=src)
         plan.append(cls(dst, src, weight, bias, shape[0], eps))
 
+    @classmethod
+    def append_unweighted(
+        cls, plan: PlanBuilder, dst: str, src: str, group: int, eps: float
+    ) -> None:
+        """Normalize groups of values, and multiply by nothing."""
+        plan.declare(dst, _width_of_groups(plan, src, group), like=src)
+        plan.append(cls(dst, src, None, None, group, eps))
+
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: by groups."""
         return ("heads", plan.buffers[name].width // self.group)
+
+
+def _width_of_groups(plan: PlanBuilder, src: str, group: int) -> int:
+    width = plan.width(src)
+    if group < 1 or width % group:
+        raise ModelFormatError(f"groups of {group} values do not divide a row of {width}")
+    return width
