@@ -52,6 +52,9 @@ static inline uint64_t ox_align64(uint64_t n) { return (n + 63) & ~(uint64_t)63;
 static inline const ox_kv_layer *ox_kv_layer_at(const ox_model *model, int32_t index) {
     return (const ox_kv_layer *)(uintptr_t)model->kv_layers + index;
 }
+static inline const ox_state *ox_state_at(const ox_model *model, int32_t index) {
+    return (const ox_state *)(uintptr_t)model->states + index;
+}
 static inline const ox_sequence *ox_sequence_at(const ox_run *run, uint32_t index) {
     return (const ox_sequence *)(uintptr_t)run->batch->sequences + index;
 }

@@ -19,7 +19,7 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 9
+#define OX_ABI_VERSION 10
 
 /* Rows of a weight matrix that are interleaved in a packed tensor: see quant/formats.h. */
 #define OX_PANEL_ROWS 16
@@ -57,7 +57,8 @@ typedef struct ox_op {
     uint32_t barrier; /* enum ox_barriers */
     int32_t dst;      /* number of the buffer that it writes, -1: none */
     int32_t args[13]; /* its other operands in the order of its struct in kernels_c/ops/: numbers of
-                       * buffers, tensors, constants and layers (-1: none), integers, and floats */
+                       * buffers, tensors, constants, layers and states (-1: none), integers, and
+                       * floats */
 } ox_op;
 
 /* Which values of a head rotate together: (2j, 2j+1), or (j, j + n/2) */
@@ -79,6 +80,14 @@ typedef struct ox_kv_layer {
     uint32_t reserved;
 } ox_kv_layer;
 
+/* The place of a recurrent layer's state in a sequence's states: float32 [rows][width] at offset, a
+ * multiple of 64. */
+typedef struct ox_state {
+    uint64_t offset; /* bytes */
+    uint32_t rows;
+    uint32_t width;
+} ox_state;
+
 typedef struct ox_model {
     uint64_t tensors;   /* address of ox_tensor[n_tensors]: the weights */
     uint64_t constants; /* address of ox_tensor[n_constants]: vectors that belong to the plan */
@@ -92,8 +101,10 @@ typedef struct ox_model {
     uint32_t n_kv_layers;
     uint32_t page_tokens; /* positions in a page, a power of two, at least OX_KEY_TILE */
     uint32_t kv_format;   /* ggml type number: F32, F16 or Q8_0 */
-    uint32_t reserved;
+    uint32_t n_states;
     uint64_t page_bytes;
+    uint64_t states;      /* address of ox_state[n_states] */
+    uint64_t state_bytes; /* of a sequence's states */
 } ox_model;
 
 /* Consecutive tokens of one sequence in a batch, and the sequence's cache. */
@@ -103,10 +114,12 @@ typedef struct ox_sequence {
     uint32_t position;    /* of the first of these tokens in the sequence */
     uint32_t first_token; /* its row in the batch: the number of tokens before it */
     uint32_t n_tokens;
+    uint64_t states; /* address of its recurrent states, 64-byte aligned: as they are before these
+                      * tokens, and after the pass as they are after them */
 } ox_sequence;
 
 /* Tokens of one or more sequences, sequence after sequence. A page that one of them writes to must
- * not belong to another. */
+ * not belong to another, and neither must its states. */
 typedef struct ox_batch {
     uint64_t tokens; /* address of int32_t[n_tokens] */
     uint64_t

@@ -15,7 +15,7 @@
     }                                                                                              \
     uint32_t ox_##NAME##_words(void) { return sizeof(NAME##_args) / sizeof(int32_t); }
 
-/* The operands' buffers, weights, constants and layers, whose numbers ox_check_model has checked.
+/* The operands' buffers, weights, constants, layers and states, whose numbers ox_check_model has checked.
  */
 static inline const ox_buffer *ox_buffer_at(const ox_run *run, int32_t index) {
     return run->buffers + index;
@@ -54,6 +54,18 @@ static inline const ox_tensor *ox_find_constant(const ox_model *model, int32_t i
 }
 static inline const ox_kv_layer *ox_find_layer(const ox_model *model, int32_t index) {
     return index >= 0 && (uint32_t)index < model->n_kv_layers ? ox_kv_layer_at(model, index) : NULL;
+}
+
+/* The state of a layer in its sequence, float32 [rows][width]. */
+static inline float *ox_state_of(const ox_run *run, const ox_sequence *sequence, int32_t index) {
+    return (float *)(uintptr_t)(sequence->states + ox_state_at(run->model, index)->offset);
+}
+/* 1 if a state has this shape. */
+static inline int32_t ox_is_state(const ox_model *model, int32_t index, uint64_t rows,
+                                  uint64_t width) {
+    if (index < 0 || (uint32_t)index >= model->n_states) return 0;
+    const ox_state *state = ox_state_at(model, index);
+    return state->rows == rows && state->width == width;
 }
 
 /* What a check returns. */

@@ -39,7 +39,8 @@
     X(20, quantize,       ox_quantize_scratch,       ox_any_batch)            \
     X(21, gather_experts, ox_gather_experts_scratch, ox_any_batch)            \
     X(22, clamp,          ox_no_scratch,             ox_any_batch)            \
-    X(23, xielu,          ox_no_scratch,             ox_any_batch)
+    X(23, xielu,          ox_no_scratch,             ox_any_batch)            \
+    X(24, causal_conv,    ox_no_scratch,             ox_any_batch)
 /* clang-format on */
 
 /* Scratch in bytes. */

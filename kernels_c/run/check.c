@@ -26,6 +26,20 @@ static int32_t check_kv_layout(const ox_model *model) {
     return 1;
 }
 
+/* The states must fit into those of a sequence. */
+static int32_t check_states(const ox_model *model) {
+    if (model->state_bytes > 1ull << 48) return 0;
+    for (uint32_t i = 0; i < model->n_states; i++) {
+        const ox_state *state = ox_state_at(model, (int32_t)i);
+        const uint64_t limit = 1u << 24;
+        if (state->rows == 0 || state->width == 0 || state->offset % 64) return 0;
+        if (state->rows > limit || state->width > limit) return 0;
+        const uint64_t n_bytes = (uint64_t)state->rows * state->width * sizeof(float);
+        if (n_bytes > model->state_bytes || state->offset > model->state_bytes - n_bytes) return 0;
+    }
+    return 1;
+}
+
 /* A table has at most 2^20 rows, so that an operation's number fits into a status. */
 static int32_t is_table(uint64_t address, uint32_t n) {
     return n == 0 || (address != 0 && n <= 1u << 20);
@@ -35,7 +49,8 @@ int32_t ox_check_model(const ox_model *model) {
     if (!is_table(model->tensors, model->n_tensors) || !is_table(model->ops, model->n_ops) ||
         !is_table(model->constants, model->n_constants) ||
         !is_table(model->buffers, model->n_buffers) ||
-        !is_table(model->kv_layers, model->n_kv_layers) || !check_kv_layout(model)) {
+        !is_table(model->kv_layers, model->n_kv_layers) || !check_kv_layout(model) ||
+        !is_table(model->states, model->n_states) || !check_states(model)) {
         return OX_BAD_MODEL;
     }
     for (uint32_t i = 0; i < model->n_buffers; i++) {
@@ -86,6 +101,7 @@ static int32_t sequences_fit(const ox_model *model, const ox_batch *batch) {
             sequence->n_tokens > batch->n_tokens - n_tokens || !ox_pages_fit(model, sequence)) {
             return 0;
         }
+        if (model->n_states && (sequence->states == 0 || sequence->states % 64)) return 0;
         n_tokens += sequence->n_tokens;
     }
     return n_tokens == batch->n_tokens;

@@ -1,4 +1,4 @@
-"""What the engine needs from an executor, which runs plans, and from its caches."""
+"""What the engine needs from an executor, which runs plans."""
 
 from __future__ import annotations
 
@@ -12,64 +12,13 @@ if TYPE_CHECKING:
 
     from ..plan.lora import LoraAdapter
     from ..plan.plan import Plan
+    from .cache import SequenceCache
     from .offload import LayerPager
 
 Outputs = Literal["last", "all"]
 
 
-class KVCache(Protocol):
-    """The keys and values of one sequence; it grows with the sequence."""
-
-    @property
-    def length(self) -> int:
-        """The number of tokens in the cache."""
-
-    def truncate(self, length: int) -> None:
-        """Discard all tokens from position `length` on, and free their memory.
-
-        Raises:
-            InvalidRequestError: the cache has fewer tokens.
-        """
-
-    def fork(self, length: int) -> KVCache:
-        """Return another cache with the first `length` tokens; neither changes the other.
-
-        Raises:
-            InvalidRequestError: the cache has fewer tokens.
-        """
-
-    @property
-    def can_shift(self) -> bool:
-        """Whether positions can move. They cannot if the model learned a vector for each."""
-
-    def shift(self, start: int, count: int) -> None:
-        """Discard `count` positions from `start` on, and move those after them down.
-
-        Keys are rotated to their new positions (a K-shift); values stay as they are. They were
-        computed while the discarded tokens were visible, so a prefill of the tokens that are left
-        would give other values.
-
-        Raises:
-            InvalidRequestError: the cache has fewer positions, or they cannot move.
-            OutOfMemoryError: pages that are shared with a fork cannot be copied.
-        """
-
-    @property
-    def layout(self) -> str:
-        """The name of the layout that `export` writes. Caches of one layout read each other's."""
-
-    def export(self) -> bytes:
-        """Return the keys and values of all tokens, for a cache of the same layout."""
-
-    def restore(self, data: bytes, length: int) -> None:
-        """Replace the contents by what a cache of `length` tokens has exported.
-
-        Raises:
-            InvalidRequestError: the size is wrong. The cache is unchanged.
-        """
-
-
-Batch = Sequence[tuple[KVCache, Sequence[int]]]
+Batch = Sequence[tuple["SequenceCache", Sequence[int]]]
 
 
 def check_batch(batch: Batch) -> None:
@@ -78,14 +27,6 @@ def check_batch(batch: Batch) -> None:
         raise InvalidRequestError("a forward pass needs at least one token of each sequence")
     if len({id(cache) for cache, _ in batch}) < len(batch):
         raise InvalidRequestError("a batch has one cache twice; give its tokens together")
-
-
-def check_shift(cache: KVCache, start: int, count: int) -> None:
-    """Raise InvalidRequestError if `KVCache.shift` cannot take these arguments."""
-    if start < 0 or count < 1 or start + count > cache.length or not cache.can_shift:
-        raise InvalidRequestError(
-            f"cannot take {count} positions from {start} on out of a cache of {cache.length} tokens"
-        )
 
 
 class Executor(Protocol):
@@ -99,13 +40,15 @@ class Executor(Protocol):
     def memory_bytes(self) -> int:
         """The bytes in use for weights, buffers and caches."""
 
-    def new_cache(self) -> KVCache:
+    def new_cache(self) -> SequenceCache:
         """Return an empty cache."""
 
     def cache_bytes(self, n_tokens: int) -> int:
         """Return the bytes that a cache of this many tokens takes."""
 
-    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
+    def forward(
+        self, cache: SequenceCache, tokens: Sequence[int], outputs: Outputs
+    ) -> memoryview[float]:
         """Append tokens to the cache and compute logits.
 
         Returns:

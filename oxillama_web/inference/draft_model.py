@@ -34,6 +34,7 @@ class DraftModel(Drafter):
         sequence.use_cached_prefix(tokens)
         for _ in sequence.prefill(list(tokens[len(sequence.tokens) :])):
             pass
+        sequence.cache.checkpoint(temporary=True)  # the guesses may be wrong
         draft: list[int] = []
         while True:
             draft.append(sequence.model.logits_ops.top_k(sequence.logits, 1)[0][0])

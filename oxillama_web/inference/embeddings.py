@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import ContextLengthError, InvalidRequestError, UnsupportedModelError
 
 if TYPE_CHECKING:
-    from ..backends.api import Executor, KVCache, Outputs
+    from ..backends.api import Executor, Outputs
+    from ..backends.cache import SequenceCache
     from .model import LoadedModel
 
 Pooling = Literal["last", "mean", "max", "cls"]
@@ -54,7 +55,7 @@ def embed_batch(
     pooling = _checked_pooling(pooling) or _default_pooling(model)
     tokens = [_tokenize(model, text) for text in texts]
     pools = [_Pool(pooling, model.config.hidden_size) for _ in texts]
-    caches: dict[int, KVCache] = {}
+    caches: dict[int, SequenceCache] = {}
     outputs: Outputs = "last" if pooling == "last" else "all"
     for parts in _passes([len(ids) for ids in tokens], model.executor, model.plan.is_encoder):
         batch = []

@@ -15,7 +15,8 @@ from .metrics import Metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..backends.api import Batch, Executor, KVCache, Outputs
+    from ..backends.api import Batch, Executor, Outputs
+    from ..backends.cache import SequenceCache
     from ..backends.logits import LogitsOps
     from ..backends.offload import LayerPager
     from ..config import ModelConfig
@@ -86,7 +87,7 @@ class LoadedModel:
         """Most tokens that a cache may hold."""
         return self.config.context_size
 
-    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> Logits:
+    def forward(self, cache: SequenceCache, tokens: Sequence[int], outputs: Outputs) -> Logits:
         """Run tokens through the model; see `Executor.forward`."""
         self._detach_latest()
         values = self.executor.forward(cache, tokens, outputs)

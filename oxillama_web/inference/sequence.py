@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from weakref import WeakSet
 
-    from ..backends.api import KVCache
+    from ..backends.api import Outputs
+    from ..backends.cache import SequenceCache
     from ..config import EngineConfig
     from .model import LoadedModel
     from .speculation import Drafter
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _FIRST_CHUNK = 32
 # Tokens. Computing fewer is no slower than copying a page of the cache.
 _MIN_SHARED_PREFIX = 16
+# Tokens between two checkpoints of a cache with recurrent states, at least and at most.
+_MIN_CHECKPOINT_DISTANCE = 16
+_CHECKPOINT_DISTANCE = 256
 
 
 class TokenSequence:
@@ -28,8 +32,10 @@ class TokenSequence:
 
     Attributes:
         model: other sequences may share it.
-        cache: the keys and values of `tokens`, and of a draft after them.
-        tokens: the tokens that the cache holds, without those of a draft.
+        cache: what the model remembers of `tokens`, and of a draft after them. After a cut it may
+            hold fewer tokens: recurrent states went back to a checkpoint. The next forward pass
+            computes the others again.
+        tokens: the tokens of the sequence, without those of a draft.
         pending: at most one token, which was generated but not yet run through the model.
         discarded: what context shifts took out of the cache. It stood after the first `n_keep`
             tokens.
@@ -76,13 +82,21 @@ class TokenSequence:
         max_chunk = self._config.prefill_chunk_size or len(tokens)
         seconds = self._config.prefill_seconds
         n_chunk, n_done = min(max_chunk, _FIRST_CHUNK) if seconds else max_chunk, 0
+        self.catch_up(max_chunk)
+        self._checkpoint(_MIN_CHECKPOINT_DISTANCE)
+        message_end = self._last_message_end(tokens)
         while n_done < len(tokens):
-            chunk = tokens[n_done : n_done + n_chunk]
+            end = n_done + n_chunk
+            if n_done < message_end:
+                end = min(end, message_end)
+            chunk = tokens[n_done:end]
             started = time.perf_counter()
             self.drop_draft()
             self._forward(chunk)
             self.tokens.extend(chunk)
             n_done += len(chunk)
+            is_end = n_done in (message_end, len(tokens))
+            self._checkpoint(_MIN_CHECKPOINT_DISTANCE if is_end else _CHECKPOINT_DISTANCE)
             if 2 * (time.perf_counter() - started) < seconds:
                 n_chunk = min(2 * n_chunk, max_chunk)
             yield n_done
@@ -103,14 +117,34 @@ class TokenSequence:
             self.drop_draft()
             max_draft = min(max_draft, self.model.context_size - len(self.tokens) - 1)
             draft = drafter.propose([*self.tokens, token], max_draft) if drafter else []
+            if len(self.tokens) - self.cache.length > _MIN_CHECKPOINT_DISTANCE:
+                self.catch_up()
+            self._checkpoint(_CHECKPOINT_DISTANCE)
+            if draft:
+                self.cache.checkpoint(temporary=True)  # the guesses may be wrong
             self._forward([token, *draft], all_rows=bool(draft))
             self._draft = draft
             self.model.metrics.speculation(len(draft), 0)
         self.tokens.append(token)
 
+    def catch_up(self, n_chunk: int = _CHECKPOINT_DISTANCE) -> None:
+        """Compute the tokens again, if there are any, that a cut took out of the cache with others.
+
+        Args:
+            n_chunk: how many of them at a time.
+        """
+        self.drop_draft()
+        while behind := self.tokens[self.cache.length :][: n_chunk or None]:
+            self.model.forward(self.cache, behind, "last")
+            self._checkpoint(_CHECKPOINT_DISTANCE)
+
     def _forward(self, tokens: list[int], *, all_rows: bool = False) -> None:
         self._logits, self._row = NO_LOGITS, 0  # nobody needs a copy of the old ones
-        self._logits = self.model.forward(self.cache, tokens, "all" if all_rows else "last")
+        # what a cut or an interrupted pass took out of the cache
+        behind = self.tokens[self.cache.length :]
+        outputs: Outputs = "all" if all_rows else "last"
+        self._logits = self.model.forward(self.cache, behind + tokens, outputs)
+        self._row = len(behind) if all_rows else 0
 
     # the cache
 
@@ -137,7 +171,7 @@ class TokenSequence:
             raise InvalidRequestError(
                 f"cannot cut a cache of {len(self.tokens)} tokens to {length}"
             )
-        self.cache.truncate(length)
+        self.cache.truncate(self.cache.restorable(length))
         del self.tokens[length:]
         self.pending, self._draft = [], []
         if length <= self.n_keep:
@@ -147,7 +181,7 @@ class TokenSequence:
         """Drop everything, and take a cache of the model's new executor."""
         self.replace([], [], self.model.executor.new_cache())
 
-    def replace(self, tokens: Sequence[int], pending: Sequence[int], cache: KVCache) -> None:
+    def replace(self, tokens: Sequence[int], pending: Sequence[int], cache: SequenceCache) -> None:
         """Hold these tokens, and a cache that has computed them, instead of those before."""
         self.cache, self._draft = cache, []
         self.tokens, self.pending = list(tokens), list(pending)
@@ -157,7 +191,7 @@ class TokenSequence:
         """Return a sequence that goes on from here by itself; what both have is held once."""
         self.drop_draft()
         other = TokenSequence(self.model, self._config, self._siblings)
-        other.replace(self.tokens, self.pending, self.cache.fork(len(self.tokens)))
+        other.replace(self.tokens, self.pending, self.cache.fork(self.cache.length))
         other.discarded, other.n_keep = self.discarded.copy(), self.n_keep
         other._logits = Logits(self.logits, 1)
         other._logits.detach()
@@ -166,7 +200,7 @@ class TokenSequence:
     def drop_draft(self) -> None:
         """Take guesses out of the cache that were wrong, or were never checked."""
         if self._draft:
-            self.cache.truncate(len(self.tokens))
+            self.cache.truncate(self.cache.restorable(len(self.tokens)))
             self._draft = []
 
     def use_cached_prefix(self, tokens: Sequence[int]) -> None:
@@ -177,14 +211,30 @@ class TokenSequence:
         because its logits choose what follows.
         """
         longest = max(len(tokens) - 1, 0)
-        n_cached = min(_common_prefix(self.tokens, tokens), longest)
+        n_cached = self.cache.restorable(min(_common_prefix(self.tokens, tokens), longest))
         for other in self._siblings:
             shared = other.tokens[: other.n_keep if other.discarded else None]
-            length = min(_common_prefix(shared, tokens), longest)
+            length = other.cache.restorable(min(_common_prefix(shared, tokens), longest))
             if length >= n_cached + _MIN_SHARED_PREFIX:
                 self.cache, n_cached = other.cache.fork(length), length
                 self.tokens = other.tokens[:length]
         self.truncate(n_cached)
+
+    def _checkpoint(self, distance: int) -> None:
+        """Keep the recurrent states as they are, so many tokens after the last time or more."""
+        if self.cache.n_since_checkpoint >= distance:
+            self.cache.checkpoint()
+
+    def _last_message_end(self, tokens: list[int]) -> int:
+        """Return how many of the tokens end with the last whole message; 0 without one.
+
+        There the next question goes on: a template may write what follows, the beginning of an
+        answer, in another way once the answer is known.
+        """
+        if self.cache.states is None:
+            return 0
+        ends = self.model.tokenizer.eog_ids
+        return max((index for index, token in enumerate(tokens, 1) if token in ends), default=0)
 
     def _clear_discarded(self) -> None:
         self.discarded, self.n_keep = [], self._config.context_keep

@@ -37,9 +37,9 @@ class KVSnapshot:
         model: the model's name.
         fingerprint: a digest of the model's metadata, of samples of all of its weights, and of
             the adapters that were applied.
-        layout: how `data` is laid out (KVCache.layout).
+        layout: how `data` is laid out (SequenceCache.layout).
         tokens, pending, discarded: as in TokenSequence.
-        data: keys and values (KVCache.export).
+        data: keys and values (SequenceCache.export).
         n_keep: how many of `tokens` stood before the discarded ones; 0 without such.
     """
 
@@ -55,7 +55,7 @@ class KVSnapshot:
     @classmethod
     def of(cls, sequence: TokenSequence) -> KVSnapshot:
         """Take a snapshot of a conversation's tokens."""
-        sequence.drop_draft()
+        sequence.catch_up()
         return cls(
             model=sequence.model.config.name,
             fingerprint=fingerprint(sequence.model),

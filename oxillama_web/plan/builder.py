@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
-from .plan import Buffer, KVLayer, Plan
+from .plan import Buffer, KVLayer, Plan, StateLayer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,6 +158,11 @@ class PlanBuilder:
         if shared:
             self._shared_kv_layers[layer] = index
         return index
+
+    def state(self, rows: int, width: int) -> int:
+        """Add a recurrent state, float32 [rows, width], to the cache and return its number."""
+        self._plan.states.append(StateLayer(rows, width))
+        return len(self._plan.states) - 1
 
     def append(self, op: Operation) -> None:
         """Add an operation whose buffers are declared and whose shapes fit."""

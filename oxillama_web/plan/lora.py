@@ -168,6 +168,7 @@ class _Writer:
         self._plan = Plan(
             buffers=dict(plan.buffers),
             kv_layers=plan.kv_layers,
+            states=plan.states,
             weights=dict(plan.weights),
             output=plan.output,
             hidden=plan.hidden,

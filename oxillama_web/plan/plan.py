@@ -36,6 +36,7 @@ class Role(Enum):
     MATRIX = auto()  # the name of a weight in any format
     CACHE_READ = auto()  # the number of a cache layer that it reads
     CACHE_WRITE = auto()  # the number of a cache layer that it writes
+    STATE = auto()  # the number of a recurrent state that it reads and changes
     CONSTANT = auto()  # float32 values that belong to the plan, or none
     CHOICE = auto()  # one of several values
     INTEGER = auto()
@@ -50,12 +51,16 @@ OptionalVector = Annotated[str | None, Role.VECTOR]
 Matrix = Annotated[str, Role.MATRIX]
 CacheRead = Annotated[int, Role.CACHE_READ]
 CacheWrite = Annotated[int, Role.CACHE_WRITE]
+State = Annotated[int, Role.STATE]
 Constant = Annotated[tuple[float, ...], Role.CONSTANT]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One step of a plan. It has one field that it writes: a buffer, or a layer of the cache.
+
+    It may have a recurrent state too. That is its own, and its threads always divide it in the same
+    way, so that no barrier is needed for it.
 
     Attributes:
         kind: its number in the kernels' table, kernels_c/ops/ops.h.
@@ -182,6 +187,14 @@ class KVLayer:
     v_dim: int
 
 
+@dataclass(frozen=True, slots=True)
+class StateLayer:
+    """One recurrent layer's state in the cache: float32 [rows, width], zero at first."""
+
+    rows: int
+    width: int
+
+
 @dataclass(slots=True)
 class Plan:
     """What a backend executes.
@@ -190,6 +203,7 @@ class Plan:
         ops: the operations, in order.
         buffers: every buffer, in the order of its first use.
         kv_layers: the layers of the cache.
+        states: the recurrent states of the cache.
         weights: where in the file each weight is; a weight may be some rows of a tensor.
         output: the buffer that holds the logits.
         hidden: the buffer of the hidden states, which the output head takes. A model without an
@@ -200,6 +214,7 @@ class Plan:
     ops: list[Operation] = field(default_factory=list)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     kv_layers: list[KVLayer] = field(default_factory=list)
+    states: list[StateLayer] = field(default_factory=list)
     weights: "dict[str, TensorInfo]" = field(default_factory=dict)
     output: str = ""
     hidden: str = ""

@@ -13,7 +13,8 @@ from gguf_files import write_tiny_gemma3, write_tiny_llama
 from linear_driver import libraries
 from numpy.typing import NDArray
 
-from oxillama_web.backends.api import Executor, KVCache, Outputs
+from oxillama_web.backends.api import Executor, Outputs
+from oxillama_web.backends.cache import SequenceCache
 from oxillama_web.errors import InvalidRequestError
 from oxillama_web.gguf.dequantize import dequantize
 from oxillama_web.gguf.reader import GGUFFile
@@ -42,7 +43,7 @@ def rows(logits: memoryview, n_rows: int) -> Array:
 def run(executor: Executor, outputs: Outputs, *, together: bool) -> list[list[Array]]:
     """Every sequence's logits, pass by pass."""
     rng = np.random.default_rng(0)
-    caches: list[KVCache] = [executor.new_cache() for _ in CALLS[0]]
+    caches: list[SequenceCache] = [executor.new_cache() for _ in CALLS[0]]
     results: list[list[Array]] = [[] for _ in caches]
     for counts in CALLS:
         members = [i for i, count in enumerate(counts) if count]
@@ -123,7 +124,7 @@ def test_hidden_states_of_many_tokens_need_no_room_for_logits(model: GGUFFile) -
 
 def test_batches_that_make_no_sense(executor: Executor) -> None:
     one, other = executor.new_cache(), executor.new_cache()
-    batches: list[list[tuple[KVCache, list[int]]]] = [
+    batches: list[list[tuple[SequenceCache, list[int]]]] = [
         [],
         [(one, [])],
         [(one, [1]), (other, [])],

@@ -18,6 +18,9 @@ class View:
     def assign(self, data: Any) -> None:
         self._view[:] = data
 
+    def set(self, source: View) -> None:
+        self._view[:] = source._view
+
     def assign_to(self, target: Any) -> None:
         memoryview(target).cast("B")[:] = self._view
 

@@ -19,6 +19,7 @@ from oxillama_web import (
     PromptLookup,
     SamplerConfig,
 )
+from oxillama_web.backends.cache import SequenceCache
 from oxillama_web.backends.numpy.kv_cache import NumpyKVCache
 from oxillama_web.inference.snapshots import KVSnapshot
 from oxillama_web.plan.operations.attention import KVStore
@@ -180,9 +181,10 @@ def test_logits_are_those_of_the_same_distances(case: str, tmp_path: Path, execu
     # mistral3's queries grow with each 16 positions
     n_hidden = 6 if case == "mistral3" else 37
     oracle = load(path, "numpy", context_size=CASES[case].context_size)._model.executor
-    far = FarCache(oracle._plan)
+    keys = FarCache(oracle._plan)
+    far = SequenceCache(keys)
     oracle.forward(far, old, "last")
-    far.n_hidden = n_hidden
+    keys.n_hidden = n_hidden
     expected = np.array(oracle.forward(far, new, "all"))
     engine._model.executor.forward(cache, old, "last")
     cache.shift(0, n_hidden)

@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_int32, c_uint32, c_uint64
 from typing import ClassVar
 
-ABI_VERSION = 9
+ABI_VERSION = 10
 PANEL_ROWS = 16
 
 
@@ -59,6 +59,16 @@ class KVLayer(ctypes.Structure):
     ]
 
 
+class State(ctypes.Structure):
+    """One recurrent layer's place in the states of a sequence."""
+
+    _fields_: ClassVar = [
+        ("offset", c_uint64),
+        ("rows", c_uint32),
+        ("width", c_uint32),
+    ]
+
+
 class Model(ctypes.Structure):
     """A plan and its tables."""
 
@@ -75,8 +85,10 @@ class Model(ctypes.Structure):
         ("n_kv_layers", c_uint32),
         ("page_tokens", c_uint32),
         ("kv_format", c_uint32),
-        ("reserved", c_uint32),
+        ("n_states", c_uint32),
         ("page_bytes", c_uint64),
+        ("states", c_uint64),
+        ("state_bytes", c_uint64),
     ]
 
 
@@ -89,6 +101,7 @@ class Sequence(ctypes.Structure):
         ("position", c_uint32),
         ("first_token", c_uint32),
         ("n_tokens", c_uint32),
+        ("states", c_uint64),
     ]
 
 
@@ -139,7 +152,7 @@ class KeyRotation(ctypes.Structure):
 
 
 STRUCTS = (
-    *(Tensor, Buffer, Op, KVLayer, Model, Sequence, Batch, Vocabulary, Automaton),
+    *(Tensor, Buffer, Op, KVLayer, State, Model, Sequence, Batch, Vocabulary, Automaton),
     KeyRotation,
 )
 

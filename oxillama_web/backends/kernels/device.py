@@ -29,6 +29,9 @@ class Block(Protocol):
     def write(self, offset: int, data: Any) -> None:
         """Copy the bytes of a buffer, such as an array or a ctypes struct, into the block."""
 
+    def copy(self, source: Any) -> None:
+        """Copy the content of another block of the device, of the same size, into the block."""
+
     def read(self, offset: int, n_bytes: int) -> bytes:
         """Return a copy of a part."""
 

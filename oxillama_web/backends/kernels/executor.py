@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from ...errors import KernelError
 from ..api import check_batch
+from ..cache import SequenceCache
+from ..recurrent import StateMemory
 from . import abi
 from .arguments import Arguments
 from .kv_cache import CachePages, PagedKVCache
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from ...config import KVCacheType
     from ...plan.lora import LoraAdapter
     from ...plan.plan import Plan
-    from ..api import Batch, KVCache, Outputs
+    from ..api import Batch, Outputs
     from ..offload import LayerPager
     from .device import Device
     from .weights import Weights
@@ -55,6 +57,7 @@ class KernelExecutor:
         # an encoder's cache is work memory of one pass
         layout = CacheLayout(plan, "f32" if plan.is_encoder else kv_cache_type)
         self._pages = CachePages(device, layout)
+        self._states = StateMemory(layout.recurrent, device.allocate)
         self._shift = KVShift(device, plan, layout)
         self._arguments = Arguments(device)
         self._new_program = program
@@ -82,17 +85,21 @@ class KernelExecutor:
     def memory_bytes(self) -> int:
         """Bytes of weights, buffers, scratch and caches."""
         weights = self._weights.held_bytes if self._weights else 0
-        return weights + self._program.work_bytes + self._pages.held_bytes
+        caches = self._pages.held_bytes + self._states.held_bytes
+        return weights + self._program.work_bytes + caches
 
-    def new_cache(self) -> PagedKVCache:
+    def new_cache(self) -> SequenceCache:
         """Return an empty cache."""
-        return PagedKVCache(self._pages, self._shift)
+        return SequenceCache(PagedKVCache(self._pages, self._shift), self._states.new_states())
 
     def cache_bytes(self, n_tokens: int) -> int:
         """See `Executor.cache_bytes`."""
-        return -(-n_tokens // PAGE_TOKENS) * self._pages.layout.page_bytes
+        layout = self._pages.layout
+        return -(-n_tokens // PAGE_TOKENS) * layout.page_bytes + layout.recurrent.n_bytes
 
-    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
+    def forward(
+        self, cache: SequenceCache, tokens: Sequence[int], outputs: Outputs
+    ) -> memoryview[float]:
         """See `Executor.forward`."""
         return self.forward_batch([(cache, tokens)], outputs)
 
@@ -108,9 +115,9 @@ class KernelExecutor:
         check_batch(batch)
         ids, last_rows, pages = array("i"), array("I"), array("Q")
         for cache, tokens in batch:
-            assert isinstance(cache, PagedKVCache)
-            cache.reserve(cache.length + len(tokens))
-            pages.extend(page.address for page in cache.pages)
+            keys = _pages_of(cache)
+            keys.reserve(cache.length + len(tokens))
+            pages.extend(page.address for page in keys.pages)
             ids.extend(tokens)
             last_rows.append(len(ids) - 1)
         rows = last_rows if outputs == "last" else array("I", range(len(ids)))
@@ -129,16 +136,19 @@ class KernelExecutor:
         header.n_tokens, header.n_outputs, header.n_sequences = len(ids), len(rows), len(batch)
         first_token = 0
         for row, (cache, tokens) in zip(sequences, batch, strict=True):
-            assert isinstance(cache, PagedKVCache)
-            row.pages, row.n_pages = pages_at, len(cache.pages)
+            n_pages = len(_pages_of(cache).pages)
+            row.pages, row.n_pages = pages_at, n_pages
             row.position, row.first_token, row.n_tokens = cache.length, first_token, len(tokens)
-            pages_at += 8 * len(cache.pages)
+            if cache.states is not None:
+                row.states = cache.states.block.address
+            pages_at += 8 * n_pages
             first_token += len(tokens)
         self._arguments.write(header, sequences, pages, ids, rows)
+        for cache, _ in batch:
+            cache.begin_pass()
         self._program.run(batch_at, with_head=with_head)
         for cache, tokens in batch:
-            assert isinstance(cache, PagedKVCache)
-            cache.length += len(tokens)
+            cache.end_pass(len(tokens))
         return self._program.result(len(rows), with_head=with_head)
 
     @property
@@ -152,3 +162,8 @@ class KernelExecutor:
         self._program.close()
         self._device.close()
         self._model_weights = self._weights = None
+
+
+def _pages_of(cache: SequenceCache) -> PagedKVCache:
+    assert isinstance(cache.keys, PagedKVCache)
+    return cache.keys

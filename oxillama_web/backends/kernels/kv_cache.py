@@ -1,4 +1,4 @@
-"""The kernels' cache of keys and values: pages that are allocated as it fills."""
+"""The kernels' keys and values: pages that are allocated as a cache fills."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ...errors import InvalidRequestError
-from ..api import check_shift
 from .kv_layout import PAGE_TOKENS
 
 if TYPE_CHECKING:
@@ -37,12 +36,12 @@ class CachePages:
     def copy(self, page: Block) -> Block:
         """Return a page with the same content. Raises OutOfMemoryError."""
         copy = self.allocate()
-        copy.write(0, page.read(0, self.layout.page_bytes))
+        copy.copy(page)
         return copy
 
 
 class PagedKVCache:
-    """The keys and values of one sequence; see `KVCache`.
+    """The keys and values of one sequence; see `KeysAndValues`.
 
     Forks share whole pages. A cache copies a shared page before it writes to it. A page is freed
     with the last cache that refers to it.
@@ -64,8 +63,6 @@ class PagedKVCache:
 
     def truncate(self, length: int) -> None:
         """Drop positions from `length` on, and free the pages after it."""
-        if not 0 <= length <= self.length:
-            raise InvalidRequestError(f"cannot cut a cache of {self.length} tokens to {length}")
         self.length = length
         del self.pages[-(-length // PAGE_TOKENS) :]
         self._n_shared = min(self._n_shared, len(self.pages))
@@ -78,20 +75,17 @@ class PagedKVCache:
 
     @property
     def can_shift(self) -> bool:
-        """See `KVCache.can_shift`."""
+        """See `KeysAndValues.can_shift`."""
         return self._shift.is_possible
 
     def shift(self, start: int, count: int) -> None:
-        """See `KVCache.shift`."""
-        check_shift(self, start, count)
+        """See `KeysAndValues.shift`."""
         self._unshare_pages(start // PAGE_TOKENS)
         self._shift.run(self.pages, start + count, self.length, count)
         self.truncate(self.length - count)
 
     def fork(self, length: int) -> PagedKVCache:
-        """See `KVCache.fork`: whole pages are shared, and the last one is copied."""
-        if not 0 <= length <= self.length:
-            raise InvalidRequestError(f"a cache of {self.length} tokens has no first {length}")
+        """See `KeysAndValues.fork`: whole pages are shared, and the last one is copied."""
         n_whole, rest = divmod(length, PAGE_TOKENS)
         other = PagedKVCache(self._memory, self._shift)
         other.length = length
@@ -104,16 +98,16 @@ class PagedKVCache:
 
     @property
     def layout(self) -> str:
-        """See `KVCache.layout`."""
+        """See `KeysAndValues.layout`."""
         return str(self._memory.layout)
 
     def export(self) -> bytes:
-        """See `KVCache.export`: the pages, one after the other."""
+        """See `KeysAndValues.export`: the pages, one after the other."""
         n_pages = -(-self.length // PAGE_TOKENS)
         return b"".join(page.read(0, page.n_bytes) for page in self.pages[:n_pages])
 
     def restore(self, data: bytes, length: int) -> None:
-        """See `KVCache.restore`."""
+        """See `KeysAndValues.restore`."""
         n_pages, size = -(-length // PAGE_TOKENS), self._memory.layout.page_bytes
         if len(data) != n_pages * size:
             raise InvalidRequestError(f"{len(data)} bytes are no cache of {length} tokens")

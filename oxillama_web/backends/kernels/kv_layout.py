@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...gguf.types import GGMLType
+from ..recurrent import StateLayout
 from . import abi
 from .memory import align
 
@@ -31,6 +32,8 @@ class CacheLayout:
         format: the number of the values' format (kv_format in kernels_c/ox.h).
         layers: the table of the layers, ox_kv_layer.
         page_bytes: the size of a page.
+        recurrent: of the recurrent states, which are no part of a page.
+        states: the table of those, ox_state.
     """
 
     def __init__(self, plan: Plan, kind: KVCacheType) -> None:
@@ -44,6 +47,13 @@ class CacheLayout:
             row.v_offset = row.k_offset + align(n_tiles * tile_bytes(kind, layer.k_dim))
             offset = row.v_offset + align(n_tiles * tile_bytes(kind, layer.v_dim))
         self.page_bytes = offset
+        self.recurrent = StateLayout(plan)
+        self.states = (abi.State * len(plan.states))(
+            *(
+                abi.State(offset=offset, rows=state.rows, width=state.width)
+                for state, offset in zip(plan.states, self.recurrent.offsets, strict=True)
+            )
+        )
 
     def __str__(self) -> str:
         """Return the name of the layout; see `KVCache.layout`."""

@@ -37,6 +37,10 @@ class Memory:
         source = memoryview(data).cast("B")
         self.view[offset : offset + len(source)] = source
 
+    def copy(self, source: Memory) -> None:
+        """Copy the content of another block of the same size."""
+        self.view[:] = source.view
+
     def read(self, offset: int, n_bytes: int) -> bytes:
         """Return a copy of a part."""
         return bytes(self.view[offset : offset + n_bytes])

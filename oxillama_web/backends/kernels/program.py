@@ -47,6 +47,7 @@ class Program:
         self._buffers = (abi.Buffer * len(plan.buffers))()
         self._buffer_table = self._place(self._buffers)
         self._op_table, self._layer_table = self._place(lowered.rows), self._place(cache.layers)
+        self._state_table = self._place(cache.states)
         self._constants = [self._place(array("f", values)) for values in lowered.constants]
         constants = [
             abi.Tensor(data=block.address, bytes=block.n_bytes, n_in=block.n_bytes // 4, n_out=1)
@@ -67,6 +68,9 @@ class Program:
             page_tokens=PAGE_TOKENS,
             kv_format=cache.format,
             page_bytes=cache.page_bytes,
+            states=self._state_table.address,
+            n_states=len(cache.states),
+            state_bytes=cache.recurrent.n_bytes,
         )
         self._model = self._place(model)
         # the same up to the output head; buffers are numbered in the order of their first use

@@ -36,6 +36,11 @@ class WasmBlock:
         if len(source):
             self._pool.view(self.address + offset, len(source)).assign(source)
 
+    def copy(self, source: WasmBlock) -> None:
+        """See `Block.copy`: within the pool's memory."""
+        view = self._pool.view(self.address, self.n_bytes)
+        view.set(self._pool.view(source.address, self.n_bytes))
+
     def read(self, offset: int, n_bytes: int) -> bytes:
         """See `Block.read`."""
         return bytes(self._pool.view(self.address + offset, n_bytes).to_bytes())

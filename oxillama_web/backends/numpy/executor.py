@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import check_batch
+from ..cache import SequenceCache
+from ..kernels.memory import Memory
 from ..offload import loaded_whole, no_adapters
+from ..recurrent import StateLayout, StateMemory
 from .kv_cache import NumpyKVCache
 from .operations import ForwardPass
 from .weights import PagedArrays, dequantized, dequantized_bytes
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from ...gguf.source import ModelSource
     from ...plan.lora import LoraAdapter
     from ...plan.plan import Plan
-    from ..api import Batch, KVCache, Outputs
+    from ..api import Batch, Outputs
     from ..offload import LayerPager
 
 Array = NDArray[np.float32]
@@ -36,6 +39,7 @@ class NumpyExecutor:
 
     def __init__(self, plan: Plan, source: ModelSource, pager: LayerPager | None = None) -> None:
         self._plan = plan
+        self._states = StateMemory(StateLayout(plan), Memory)
         self._weights: dict[str, Array] | PagedArrays
         if pager is not None:
             self._weights = PagedArrays(plan.weights, source, pager)
@@ -70,16 +74,19 @@ class NumpyExecutor:
             return self._weights.pager.resident_bytes
         return sum(weight.nbytes for weight in self._weights.values())
 
-    def new_cache(self) -> NumpyKVCache:
+    def new_cache(self) -> SequenceCache:
         """An empty float32 cache."""
-        return NumpyKVCache(self._plan)
+        return SequenceCache(NumpyKVCache(self._plan), self._states.new_states())
 
     def cache_bytes(self, n_tokens: int) -> int:
         """See `Executor.cache_bytes`."""
         layers = self._plan.kv_layers
-        return 4 * n_tokens * sum(layer.n_heads * (layer.k_dim + layer.v_dim) for layer in layers)
+        n_values = sum(layer.n_heads * (layer.k_dim + layer.v_dim) for layer in layers)
+        return 4 * n_tokens * n_values + self._states.layout.n_bytes
 
-    def forward(self, cache: KVCache, tokens: Sequence[int], outputs: Outputs) -> memoryview[float]:
+    def forward(
+        self, cache: SequenceCache, tokens: Sequence[int], outputs: Outputs
+    ) -> memoryview[float]:
         """See `Executor.forward`."""
         return self.forward_batch([(cache, tokens)], outputs)
 
@@ -96,11 +103,12 @@ class NumpyExecutor:
     ) -> memoryview[float]:
         check_batch(batch)
         run = ForwardPass(self._plan, self._weights, batch, outputs)
+        for cache, _ in batch:
+            cache.begin_pass()
         for op in self._plan.ops[:n_ops]:
             run.execute(op)
         for cache, tokens in batch:
-            assert isinstance(cache, NumpyKVCache)
-            cache.length += len(tokens)
+            cache.end_pass(len(tokens))
         values = np.ascontiguousarray(run[result], np.float32)
         return values.reshape(-1).data.cast("B").cast("f")
 

@@ -1,4 +1,4 @@
-"""The cache of keys and values of the NumPy backend, in float32."""
+"""Keys and values of the NumPy backend, in float32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidRequestError
 from ...plan.kv_shift import key_rotations, turned_back
-from ..api import check_shift
 
 if TYPE_CHECKING:
     from ...plan.kv_shift import KeyRotation
@@ -21,7 +20,10 @@ Array = NDArray[np.float32]
 
 
 class NumpyKVCache:
-    """Float32 keys and values, [position, head, dim] a layer, in arrays that double when full."""
+    """Float32 keys and values, [position, head, dim] a layer, in arrays that double when full.
+
+    See `KeysAndValues`.
+    """
 
     def __init__(self, plan: Plan) -> None:
         layers = plan.kv_layers
@@ -32,14 +34,10 @@ class NumpyKVCache:
 
     def truncate(self, length: int) -> None:
         """Forgets positions from `length` on."""
-        if not 0 <= length <= self.length:
-            raise InvalidRequestError(f"cannot cut a cache of {self.length} tokens to {length}")
         self.length = length
 
     def fork(self, length: int) -> NumpyKVCache:
-        """See `KVCache.fork`: copies everything."""
-        if not 0 <= length <= self.length:
-            raise InvalidRequestError(f"a cache of {self.length} tokens has no first {length}")
+        """See `KeysAndValues.fork`: copies everything."""
         other = NumpyKVCache(self._plan)
         other.length = length
         other._keys = [keys[:length].copy() for keys in self._keys]
@@ -48,12 +46,11 @@ class NumpyKVCache:
 
     @property
     def can_shift(self) -> bool:
-        """See `KVCache.can_shift`."""
+        """See `KeysAndValues.can_shift`."""
         return key_rotations(self._plan) is not None
 
     def shift(self, start: int, count: int) -> None:
-        """See `KVCache.shift`."""
-        check_shift(self, start, count)
+        """See `KeysAndValues.shift`."""
         moved, to = slice(start + count, self.length), slice(start, self.length - count)
         rotations = key_rotations(self._plan) or ()
         for keys, values, rotation in zip(self._keys, self._values, rotations, strict=True):
@@ -63,24 +60,24 @@ class NumpyKVCache:
 
     @property
     def layout(self) -> str:
-        """See `KVCache.layout`."""
+        """See `KeysAndValues.layout`."""
         return "float32 layers " + ",".join(
             f"{keys.shape[1]}x{keys.shape[2]}x{values.shape[2]}"
             for keys, values in zip(self._keys, self._values, strict=True)
         )
 
     def export(self) -> bytes:
-        """See `KVCache.export`: the keys of all layers, then the values."""
+        """See `KeysAndValues.export`: the keys of all layers, then the values."""
         arrays = (*self._keys, *self._values)
         return b"".join(array[: self.length].tobytes() for array in arrays)
 
     def restore(self, data: bytes, length: int) -> None:
-        """See `KVCache.restore`."""
+        """See `KeysAndValues.restore`."""
         shapes = [(length, *array.shape[1:]) for array in (*self._keys, *self._values)]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        ends = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
         if len(data) != 4 * ends[-1]:
             raise InvalidRequestError(f"{len(data)} bytes are no cache of {length} tokens")
-        parts = np.split(np.frombuffer(data, np.float32), ends[:-1])
+        parts = np.split(np.frombuffer(data, np.float32), ends[1:-1]) if shapes else []
         arrays = [part.reshape(shape).copy() for part, shape in zip(parts, shapes, strict=True)]
         self._keys, self._values = arrays[: len(self._keys)], arrays[len(self._keys) :]
         self.length = length

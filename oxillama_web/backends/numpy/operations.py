@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -25,9 +25,11 @@ from ...plan.operations.embedding import Embed, PositionEmbed
 from ...plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
 from ...plan.operations.linear import Linear
 from ...plan.operations.norms import LayerNorm, RMSNorm
+from ...plan.operations.recurrent import CausalConv
 from ...plan.operations.rope import Rope, RopeTable
 from ...plan.plan import Operation
 from .kv_cache import NumpyKVCache, rotated
+from .recurrent import causal_conv
 from .weights import PagedArrays
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class ForwardPass:
         tokens: int64 [rows].
         positions: int64 [rows], of the tokens in their sequences.
         outputs: int64, the rows whose logits were asked for.
-        sequences: each sequence's cache, and its rows in the batch.
+        sequences: each sequence's keys and values, and its rows in the batch.
     """
 
     def __init__(
@@ -63,9 +65,10 @@ class ForwardPass:
         self._buffers: dict[str, Array] = {}
         ids: list[int] = []
         positions: list[int] = []
+        self._states = [cache.states for cache, _ in batch]
         for cache, tokens in batch:
-            assert isinstance(cache, NumpyKVCache)
-            self.sequences.append((cache, slice(len(ids), len(ids) + len(tokens))))
+            assert isinstance(cache.keys, NumpyKVCache)
+            self.sequences.append((cache.keys, slice(len(ids), len(ids) + len(tokens))))
             ids.extend(tokens)
             positions.extend(range(cache.length, cache.length + len(tokens)))
         self.tokens, self.positions = np.array(ids, np.int64), np.array(positions, np.int64)
@@ -74,6 +77,14 @@ class ForwardPass:
 
     def __getitem__(self, buffer: str) -> Array:
         return self._buffers[buffer]
+
+    def states(self, number: int) -> Iterator[tuple[Array, slice]]:
+        """Yield each sequence's state of that number, to be changed in place, and its rows."""
+        layer = self.plan.states[number]
+        for states, (_, rows) in zip(self._states, self.sequences, strict=True):
+            assert states is not None
+            values = states.block.floats(states.layout.offsets[number], layer.rows * layer.width)
+            yield np.asarray(values).reshape(layer.rows, layer.width), rows
 
     def execute(self, op: Operation) -> None:
         """Compute one operation."""
@@ -412,6 +423,17 @@ def expert_sum(x: Array, routes: Array) -> Array:
     weights = routes[:, n_used:, None]
     total: Array = (x.reshape(len(x), n_used, -1) * weights).sum(axis=1)
     return total
+
+
+@_computes(CausalConv)
+def _causal_conv(op: CausalConv, run: ForwardPass) -> Array:
+    weight = run.weights[op.weight]
+    bias = None if op.bias is None else run.weights[op.bias]
+    parts = [
+        causal_conv(run[op.src][rows], state, weight, bias) for state, rows in run.states(op.state)
+    ]
+    result = np.concatenate(parts)
+    return _silu(result) if op.silu else result
 
 
 def _as_float32(x: NDArray[np.floating]) -> Array:
