@@ -90,7 +90,7 @@ def turned_in_float64(engine: InferenceEngine, n: int, keep: int, context: int) 
         if cache.length == context:
             count = context - keep - (context - keep) // 2
             for keys, values, frequencies in zip(
-                cache._keys, cache._values, rotations, strict=True
+                cache.keys._keys, cache.keys._values, rotations, strict=True
             ):
                 moved = keys[keep + count : context].astype(np.float64)
                 numbers = (moved[..., 0::2] + 1j * moved[..., 1::2]) * np.exp(
@@ -99,7 +99,7 @@ def turned_in_float64(engine: InferenceEngine, n: int, keep: int, context: int) 
                 keys[keep : context - count, :, 0::2] = numbers.real
                 keys[keep : context - count, :, 1::2] = numbers.imag
                 values[keep : context - count] = values[keep + count : context].copy()
-            cache.length -= count
+            cache.keys.length -= count
         logits = executor.forward(cache, answer[-1:], "last")
         answer.append(int(np.argmax(logits)))
     return answer

@@ -68,7 +68,7 @@ def test_operations_have_the_operands_that_c_gives_them() -> None:
         for found in vars(module).values()
         if isinstance(found, type) and issubclass(found, Operation) and hasattr(found, "kind")
     }
-    words = {kind: functions.ox_op_words(kind) for kind in range(len(operations) + 2)}
+    words = {kind: functions.ox_op_words(kind) for kind in range(max(operations) + 2)}
     assert {kind for kind, n in words.items() if n >= 0} == set(operations)
     sources = "".join(path.read_text() for path in (ROOT / "kernels_c" / "ops").glob("*.[ch]"))
     for kind, operation in operations.items():
@@ -112,7 +112,7 @@ def test_another_interface_has_another_version() -> None:
     """Who changes what the header declares counts OX_ABI_VERSION up, and puts the digest here."""
     code = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.S)
     digest = hashlib.sha256(" ".join(code.split()).encode()).hexdigest()
-    assert digest[:16] == "bf83d140519753e5"
+    assert digest[:16] == "149006cf9d36ecb3"
 
 
 @pytest.mark.parametrize(
