@@ -3,9 +3,9 @@
 #include "simd/vmath.h"
 
 /* GELU in its tanh form */
-enum activation { SILU = 0, GELU = 1, RELU = 2, RELU_SQUARED = 3, SIGMOID = 4 };
+enum activation { SILU = 0, GELU = 1, RELU = 2, RELU_SQUARED = 3, SIGMOID = 4, IDENTITY = 5 };
 
-static int32_t is_activation(int32_t kind) { return kind >= SILU && kind <= SIGMOID; }
+static int32_t is_activation(int32_t kind) { return kind >= SILU && kind <= IDENTITY; }
 
 V_INLINE vf32 silu(vf32 x) { return v_mul(x, v_sigmoid(x)); }
 
@@ -27,8 +27,10 @@ V_INLINE vf32 activation(const int32_t kind, vf32 x) {
         return above;
     case RELU_SQUARED:
         return v_mul(above, above);
-    default:
+    case SIGMOID:
         return v_sigmoid(x);
+    default:
+        return x;
     }
 }
 
@@ -69,8 +71,11 @@ static void activate_partition(const ox_run *run, const ox_buffer *dst, const ox
     case RELU_SQUARED:
         activate(x, times, to, first, last, RELU_SQUARED);
         break;
-    default:
+    case SIGMOID:
         activate(x, times, to, first, last, SIGMOID);
+        break;
+    default:
+        activate(x, times, to, first, last, IDENTITY);
     }
 }
 

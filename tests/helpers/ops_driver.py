@@ -29,8 +29,10 @@ class KernelPlan:
         self.ops: list[abi.Op] = []
         self.operations: list[type[Operation]] = []
         self.layers: list[abi.KVLayer] = []
-        self.page_bytes = 0
+        self.states: list[abi.State] = []
+        self.page_bytes = self.state_bytes = 0
         self.pages: list[Block] = []
+        self.state_memory: Block | None = None
         self._memory: list[Block] = []
 
     def vector(self, values: np.ndarray | Sequence[float]) -> int:
@@ -47,6 +49,11 @@ class KernelPlan:
         """A tensor whose memory someone else keeps."""
         self.tensors.append(struct)
         return len(self.tensors) - 1
+
+    def matrix_struct(self, values: np.ndarray) -> abi.Tensor:
+        """A float32 tensor of rows."""
+        flat = self._vector(values.reshape(-1))
+        return abi.Tensor(flat.data, flat.bytes, F32, 0, values.shape[1], len(values))
 
     def buffer(self, capacity: int, width: int, rows: str = "batch") -> int:
         """An activation [capacity, width]."""
@@ -82,6 +89,12 @@ class KernelPlan:
         self.layers.append(layer)
         return len(self.layers) - 1
 
+    def state(self, rows: int, width: int) -> int:
+        """A recurrent state, zero at first; call before any batch."""
+        self.states.append(abi.State(self.state_bytes, rows, width))
+        self.state_bytes += _align(4 * rows * width)
+        return len(self.states) - 1
+
     def op(
         self,
         operation: type[Operation],
@@ -98,11 +111,16 @@ class KernelPlan:
         """The tables as they are now; this object must outlive it."""
         self._tables = [
             (type(rows[0]) * len(rows))(*rows) if rows else None
-            for rows in (self.tensors, self.constants, self.buffers, self.ops, self.layers)
+            for rows in (
+                *(self.tensors, self.constants, self.buffers, self.ops, self.layers, self.states),
+            )
         ]
-        addresses = [ctypes.addressof(table) if table else 0 for table in self._tables]
-        counts = [len(table) if table else 0 for table in self._tables]
-        return abi.Model(*addresses, *counts, self.page_tokens, self.kv_format, 0, self.page_bytes)
+        *addresses, states_at = [ctypes.addressof(table) if table else 0 for table in self._tables]
+        counts = [len(table) if table else 0 for table in self._tables[:-1]]
+        return abi.Model(
+            *(*addresses, *counts, self.page_tokens, self.kv_format, len(self.states)),
+            *(self.page_bytes, states_at, self.state_bytes),
+        )
 
     def batch(
         self,
@@ -119,8 +137,14 @@ class KernelPlan:
         self._page_table = (ctypes.c_uint64 * max(len(self.pages), 1))(
             *(page.address for page in self.pages)
         )
+        if self.states and self.state_memory is None:
+            self.state_memory = self._keep(Block(self.state_bytes))
+        states_at = self.state_memory.address if self.state_memory else 0
         self._sequence_table = (abi.Sequence * 1)(
-            abi.Sequence(ctypes.addressof(self._page_table), len(self.pages), position, 0, n_tokens)
+            abi.Sequence(
+                *(ctypes.addressof(self._page_table), len(self.pages), position, 0, n_tokens),
+                states_at,
+            )
         )
         return abi.Batch(
             ctypes.addressof(self._token_table),

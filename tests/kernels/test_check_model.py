@@ -88,7 +88,7 @@ class TinyModel:
         plan.op(Activate, src=h, dst=x, activation=1)
         plan.op(Scale, src=x, dst=x, factor=0.5)
         self.model = plan.model()
-        self.tensors, self.constants, self.buffers, self.ops, self.layers = plan._tables
+        self.tensors, self.constants, self.buffers, self.ops, self.layers, _ = plan._tables
 
     def batch(self) -> abi.Batch:
         return self.plan.batch(N_TOKENS, 62, [1, 4], [3, 1, 4, 1, 39])
@@ -192,7 +192,7 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
         (ATTENTION, "dst", 6),
         (ADD, "b", 3),
         (ADD, "b", 6),
-        (GLU_OP, "activation", 2),
+        (GLU_OP, "activation", 6),
         (GLU_OP, "activation", -1),
         (SELECT, "src", 6),
         (SELECT, "dst", 1),
@@ -206,7 +206,7 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
         (LAYER_NORM, "weight", 1),  # of another format
         (LAYER_NORM, "bias", 7),  # of 32 values for 64
         (LAYER_NORM, "dst", 3),
-        (ACTIVATE, "activation", 2),
+        (ACTIVATE, "activation", 6),
         (ACTIVATE, "dst", 3),
         (SCALE, "src", 6),
         (ADD, "kind", 16),

@@ -278,6 +278,7 @@ _ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
     "relu": _relu,
     "relu_squared": _relu_squared,
     "sigmoid": _sigmoid,
+    "identity": lambda x: x,
 }
 
 

@@ -7,7 +7,7 @@ from ...errors import ModelFormatError
 from ..builder import PlanBuilder
 from ..plan import Operation, Partition, Plan, Read, Vector, Write
 
-Activation = Literal["silu", "gelu", "relu", "relu_squared", "sigmoid"]
+Activation = Literal["silu", "gelu", "relu", "relu_squared", "sigmoid", "identity"]
 
 
 @dataclass(frozen=True, slots=True)
