@@ -15,8 +15,8 @@
     }                                                                                              \
     uint32_t ox_##NAME##_words(void) { return sizeof(NAME##_args) / sizeof(int32_t); }
 
-/* The operands' buffers, weights, constants, layers and states, whose numbers ox_check_model has checked.
- */
+/* The operands' buffers, weights, constants, layers and states: ox_check_model has checked their
+ * numbers. */
 static inline const ox_buffer *ox_buffer_at(const ox_run *run, int32_t index) {
     return run->buffers + index;
 }
