@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Any, Literal, get_args
 
+from .backends.offload import OffloadPolicy
+from .inference.speculation import Drafter
 from .sampling.config import SamplerConfig
-from .validation import require
-
-if TYPE_CHECKING:
-    from .backends.offload import OffloadPolicy
-    from .inference.speculation import Drafter
+from .validation import choice, file_path, instance, integer, number, optional, setting, settings_of
 
 # The original engine's: from this many tokens on, attention never materializes its scores. The
 # kernels never do, at any length; NumPy, the reference, always does.
@@ -19,6 +17,13 @@ FLASH_ATTN_THRESHOLD = 512
 ExecutorChoice = Literal["auto", "kernels", "numpy"]
 ContextFull = Literal["stop", "shift"]
 KVCacheType = Literal["f16", "f32", "q8_0"]
+
+# As many as kernels_c/run/thread_pool.c starts.
+MAX_THREADS = 1024
+
+_SAMPLER = instance(SamplerConfig, "a SamplerConfig")
+_OFFLOAD = instance(OffloadPolicy, "an OffloadPolicy")
+_DRAFTER = instance(Drafter, "a Drafter, such as PromptLookup()")
 
 
 @dataclass(slots=True)
@@ -48,49 +53,31 @@ class EngineConfig:
         speculation: guesses tokens ahead (speculation.py): the same answers, sooner.
 
     Raises:
-        InvalidRequestError: a value is out of range.
+        InvalidRequestError: a value is out of range or of another kind, also when it is set later.
     """
 
-    model_path: str = ""
-    tokenizer_path: str | None = None
-    context_size: int | None = None
-    num_threads: int = 4
-    sampler: SamplerConfig = field(default_factory=SamplerConfig)
-    prefill_chunk_size: int = 512
-    prefill_seconds: float = 0.0
-    offload_policy: OffloadPolicy | None = None
-    executor: ExecutorChoice = "auto"
-    kv_cache_type: KVCacheType = "f16"
-    context_full: ContextFull = "stop"
-    context_keep: int = 0
-    speculation: Drafter | None = None
+    model_path: str = setting("", file_path)
+    tokenizer_path: str | None = setting(None, optional(file_path))
+    context_size: int | None = setting(None, optional(integer(1)))
+    num_threads: int = setting(4, integer(1, MAX_THREADS))
+    sampler: SamplerConfig = field(default_factory=SamplerConfig, metadata={"check": _SAMPLER})
+    prefill_chunk_size: int = setting(512, integer(0))
+    prefill_seconds: float = setting(0.0, number(0, 1e9))
+    offload_policy: OffloadPolicy | None = setting(None, optional(_OFFLOAD))
+    executor: ExecutorChoice = setting("auto", choice(*get_args(ExecutorChoice)))
+    kv_cache_type: KVCacheType = setting("f16", choice(*get_args(KVCacheType)))
+    context_full: ContextFull = setting("stop", choice(*get_args(ContextFull)))
+    context_keep: int = setting(0, integer(0))
+    speculation: Drafter | None = setting(None, optional(_DRAFTER))
 
-    def __post_init__(self) -> None:
-        for name, smallest in _MINIMA.items():
-            value = getattr(self, name)
-            require(value is None or value >= smallest, name, value, f"{smallest} or more")
-        for name, choices in _CHOICES.items():
-            value, quoted = getattr(self, name), [f'"{choice}"' for choice in choices]
-            allowed = f"{', '.join(quoted[:-1])} or {quoted[-1]}"
-            require(value in choices, name, value, allowed)
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check a setting whenever it is set."""
+        check = settings_of(EngineConfig).get(name)
+        object.__setattr__(self, name, value if check is None else check(name, value))
 
     def with_offload(self, policy: OffloadPolicy | None) -> EngineConfig:
         """Return a copy that holds weights by another policy."""
         return replace(self, offload_policy=policy)
-
-
-_MINIMA = {
-    "context_size": 1,
-    "num_threads": 1,
-    "prefill_chunk_size": 0,
-    "prefill_seconds": 0,
-    "context_keep": 0,
-}
-_CHOICES = {
-    "executor": get_args(ExecutorChoice),
-    "kv_cache_type": get_args(KVCacheType),
-    "context_full": get_args(ContextFull),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from .inference.conversation import Conversation, ConversationMethods
 from .inference.loading import load_model, open_file
 from .inference.metrics import Metrics, MetricsSnapshot
 from .inference.sequence import TokenSequence
+from .validation import any_integer, any_text, boolean, instance, optional
 
 if TYPE_CHECKING:
     from .gguf.reader import Buffer
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from .inference.model import LoadedModel
     from .plan.lora import AppliedLora, LoraAdapter
     from .tokenizer import Tokenizer
+
+_CONFIG = instance(EngineConfig, "an EngineConfig")
+_PAGER = instance(LayerPager, "a LayerPager")
+_BYTES = instance((bytes, bytearray, memoryview), "the bytes of a GGUF file")
+_JSON = instance((str, bytes), "the text of a tokenizer.json")
 
 
 class InferenceEngine(ConversationMethods):
@@ -35,7 +41,7 @@ class InferenceEngine(ConversationMethods):
     """
 
     def __init__(self, config: EngineConfig | None = None) -> None:
-        self._config = config if config is not None else EngineConfig()
+        self._config = EngineConfig() if config is None else _CONFIG("config", config)
         self._current: TokenSequence | None = None
         # those of all conversations with the model
         self._sequences: WeakSet[TokenSequence] = WeakSet()
@@ -92,7 +98,9 @@ class InferenceEngine(ConversationMethods):
             ModelFormatError, UnsupportedModelError, TokenizerError: what the file holds is wrong.
             OutOfMemoryError: it does not fit into memory.
         """
-        source = MemorySource(model_bytes, consume=consume)
+        optional(_JSON)("tokenizer_json", tokenizer_json)
+        boolean("consume", consume)
+        source = MemorySource(_BYTES("model_bytes", model_bytes), consume=consume)
         self._load(source, tokenizer_json, self._new_pager())
 
     def use_model(self, model: LoadedModel) -> None:
@@ -189,6 +197,7 @@ class InferenceEngine(ConversationMethods):
             InvalidRequestError: the model was loaded without a budget.
             OutOfMemoryError: the budget is too small for the model; nothing has changed.
         """
+        _PAGER("pager", pager)
         if self._current is None:
             self._next_pager = pager
             return
@@ -211,14 +220,17 @@ class InferenceEngine(ConversationMethods):
 
     def tokenize(self, text: str, add_bos: bool | None = None) -> list[int]:
         """Return the token ids of a text; `add_bos` None follows the model's own setting."""
-        return self._model.tokenizer.encode(text, add_bos=add_bos)
+        tokenizer = self._model.tokenizer
+        return tokenizer.encode(any_text("text", text), optional(boolean)("add_bos", add_bos))
 
     def decode_token(self, token: int) -> str:
         """Return one token as text; bytes that are no whole character become U+FFFD."""
+        token = any_integer("token", token)
         return self._model.tokenizer.decode([self._model.checked_token(token)])
 
     def is_eos(self, token: int) -> bool:
         """Return whether the token ends an answer; False without a model."""
+        token = any_integer("token", token)
         return self._current is not None and token in self._current.model.tokenizer.eog_ids
 
     def vocab_bytes(self) -> list[tuple[int, bytes]] | None:
@@ -263,11 +275,15 @@ class InferenceEngine(ConversationMethods):
 
         if adapters:
             _ = self._model  # without one, no file is opened
-            self._use_loras([*self._lora_stack, *open_adapters(adapters)])
+        opened = open_adapters(adapters)
+        if opened:
+            self._use_loras([*self._lora_stack, *opened])
 
     def apply_lora_stack(self, stack: Sequence[AppliedLora]) -> None:
         """Apply exactly these adapters, such as an earlier `lora_stack`."""
-        if stack:
+        from .plan.lora import checked_stack
+
+        if checked_stack("stack", stack):
             _ = self._model  # there must be one
         if self._current is not None:
             self._use_loras(stack)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import InvalidRequestError, UnsupportedModelError
+from ..validation import MAX_INT64, boolean, check_settings, choice, instance, integer, setting
+
+PolicyKind = Literal["none", "mmap", "budget", "pinned_hot_set"]
+
+_RAM_BYTES = integer(1, MAX_INT64)
 
 # Segments of weights that fit into a budget.
 _SEGMENTS_IN_BUDGET = 8
@@ -24,12 +29,15 @@ class OffloadPolicy:
         prefetch_n_ahead: prefetch so many segments while others are computed.
     """
 
-    kind: Literal["none", "mmap", "budget", "pinned_hot_set"]
-    ram_bytes: int = 0
-    pin_embeddings: bool = False
-    pin_output_head: bool = False
-    pin_last_n_layers: int = 0
-    prefetch_n_ahead: int = 1
+    kind: PolicyKind = setting("none", choice(*get_args(PolicyKind)))
+    ram_bytes: int = setting(0, integer(0, MAX_INT64))
+    pin_embeddings: bool = setting(False, boolean)
+    pin_output_head: bool = setting(False, boolean)
+    pin_last_n_layers: int = setting(0, integer(0))
+    prefetch_n_ahead: int = setting(1, integer(0))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @classmethod
     def none(cls) -> OffloadPolicy:
@@ -47,7 +55,7 @@ class OffloadPolicy:
 
         The first layers stay in memory, as many as fit. The output is the same as without a budget.
         """
-        return cls("budget", _positive(ram_bytes))
+        return cls("budget", _RAM_BYTES("ram_bytes", ram_bytes))
 
     @classmethod
     def pinned_hot_set(
@@ -63,11 +71,9 @@ class OffloadPolicy:
         Raises:
             InvalidRequestError: a number is negative, or `ram_bytes` is 0.
         """
-        if pin_last_n_layers < 0 or prefetch_n_ahead < 0:
-            raise InvalidRequestError("pin_last_n_layers and prefetch_n_ahead must be 0 or more")
         return cls(
             "pinned_hot_set",
-            _positive(ram_bytes),
+            _RAM_BYTES("ram_bytes", ram_bytes),
             pin_embeddings,
             pin_output_head,
             pin_last_n_layers,
@@ -83,6 +89,9 @@ class OffloadPolicy:
     def segment_bytes(self) -> int:
         """Bytes of weights that are read at a time, if an operation does not need more."""
         return self.ram_bytes // _SEGMENTS_IN_BUDGET
+
+
+_POLICY = instance(OffloadPolicy, "an OffloadPolicy")
 
 
 class LayerPager:
@@ -102,6 +111,7 @@ class LayerPager:
 
     def __init__(self, policy: OffloadPolicy) -> None:
         """Make a pager; raise InvalidRequestError if the policy has no budget."""
+        policy = _POLICY("policy", policy)
         if not policy.has_budget:
             raise InvalidRequestError("a layer pager needs a policy with a budget")
         from threading import Lock  # a page starts sooner without it
@@ -138,9 +148,3 @@ def no_adapters() -> UnsupportedModelError:
     return UnsupportedModelError(
         "LoRA adapters cannot be applied to a model with a memory budget; load it without one"
     )
-
-
-def _positive(ram_bytes: int) -> int:
-    if ram_bytes < 1:
-        raise InvalidRequestError(f"ram_bytes is {ram_bytes}; it must be 1 or more")
-    return ram_bytes

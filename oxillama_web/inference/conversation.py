@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidRequestError, ModelNotLoadedError
+from ..validation import any_integer, function, instance, optional, token_ids
 from .context_shift import shift_context, without_discarded
 from .generation import Generation, GenerationEvent, texts
 
@@ -56,11 +57,12 @@ class ConversationMethods:
 
         An empty list does nothing.
         """
-        if not tokens:
+        ids = token_ids("tokens", tokens)
+        if not ids:
             return
         sequence = self._sequence
-        sequence.require_room(len(tokens))
-        for _ in sequence.prefill(list(tokens)):
+        sequence.require_room(len(ids))
+        for _ in sequence.prefill(ids):
             sequence.pending = []
 
     def forward_prefill(self, tokens: Sequence[int], pos_start: int) -> NDArray[np.float32]:
@@ -78,14 +80,15 @@ class ConversationMethods:
             ContextLengthError: they do not fit into the context.
         """
         n_cached = len(self._sequence.tokens)
-        if not tokens:
+        ids = token_ids("tokens", tokens)
+        if not ids:
             raise InvalidRequestError("a forward pass needs at least one token")
-        if pos_start != n_cached:
+        if any_integer("pos_start", pos_start) != n_cached:
             raise InvalidRequestError(
                 f"pos_start is {pos_start}, but the cache holds {n_cached} tokens; "
                 f"positions must follow on each other"
             )
-        self.prefill(tokens)
+        self.prefill(ids)
         import numpy as np
 
         return np.array(self._sequence.logits, dtype=np.float32)
@@ -104,7 +107,7 @@ class ConversationMethods:
         Raises:
             InvalidRequestError: the cache holds fewer tokens.
         """
-        self._sequence.truncate(length)
+        self._sequence.truncate(any_integer("length", length))
 
     def reset(self) -> None:
         """Drop all tokens: begin a new conversation. Without a model, do nothing."""
@@ -132,6 +135,7 @@ class ConversationMethods:
             ContextLengthError: the prompt does not fit into what is left of the context.
             InvalidRequestError: the prompt is empty and so is the cache, or an option is wrong.
         """
+        optional(function)("callback", callback)
         pieces: list[str] = []
         for piece in self.stream(prompt, max_tokens, **options):
             pieces.append(piece)
@@ -172,7 +176,7 @@ class ConversationMethods:
         if isinstance(prompt, str):
             begins_text = not sequence.tokens and not sequence.pending
             prompt = sequence.model.tokenizer.encode(prompt, add_bos=None if begins_text else False)
-        tokens = sequence.pending + list(prompt)
+        tokens = sequence.pending + token_ids("prompt", prompt, "text or a list of token ids")
         return self._answer(tokens, max_tokens, 0, True, options)
 
     # chat
@@ -204,7 +208,8 @@ class ConversationMethods:
     ) -> Iterator[GenerationEvent]:
         """As `chat`, with progress and the reason why it ended."""
         sequence = self._sequence
-        tools, variables = options.pop("tools", None), options.pop("variables", {})
+        instance(Mapping, "a mapping")("variables", options.get("variables") or {})
+        tools, variables = options.pop("tools", None), options.pop("variables", None) or {}
         tokens = self.tokenize_chat(messages, tools, **variables)
         tokens = without_discarded(sequence, tokens)
         sequence.use_cached_prefix(tokens)
@@ -269,7 +274,11 @@ class ConversationMethods:
             InvalidRequestError: it was made with another model, another format of the cache or
                 another executor, or is broken. The conversation is as it was.
         """
-        snapshot.restore(self._sequence)
+        from .snapshots import KVSnapshot
+
+        sequence = self._sequence
+        instance(KVSnapshot, "a KVSnapshot")("snapshot", snapshot)
+        snapshot.restore(sequence)
 
 
 class Conversation(ConversationMethods):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequestError
-from .speculation import DraftedModel, Drafter
+from .speculation import N_DRAFT, DraftedModel, Drafter
 
 if TYPE_CHECKING:
     from ..engine import InferenceEngine
@@ -21,10 +21,8 @@ class DraftModel(Drafter):
     """
 
     def __init__(self, engine: InferenceEngine, n_draft: int = 4) -> None:
-        if n_draft < 1:
-            raise InvalidRequestError(f"n_draft is {n_draft}; it must be 1 or more")
+        self._n_draft = N_DRAFT("n_draft", n_draft)
         self._sequence = engine.conversation().sequence
-        self._n_draft = n_draft
 
     def propose(self, tokens: Sequence[int], max_draft: int) -> list[int]:
         """See `Drafter.propose`."""

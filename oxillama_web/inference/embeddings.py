@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from ..errors import ContextLengthError, InvalidRequestError, UnsupportedModelError
+from ..errors import ContextLengthError, UnsupportedModelError
+from ..validation import any_text, boolean, choice, optional, tuple_of
 
 if TYPE_CHECKING:
     from ..backends.api import Executor, Outputs
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from .model import LoadedModel
 
 Pooling = Literal["last", "mean", "max", "cls"]
-POOLINGS: tuple[Pooling, ...] = ("last", "mean", "max", "cls")
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+
+_TEXTS = tuple_of(any_text, "a list of texts")
+_POOLING = optional(choice(*POOLINGS))
 
 # Of one forward pass: tokens, and bytes of the texts' caches.
 TOKEN_BUDGET = 2048
@@ -52,7 +56,9 @@ def embed_batch(
         ContextLengthError: a text does not fit into the model's context.
         UnsupportedModelError: the model ranks pairs of texts, and has no embeddings.
     """
-    pooling = _checked_pooling(pooling) or _default_pooling(model)
+    texts = _TEXTS("texts", texts)
+    boolean("normalize", normalize)
+    pooling = _POOLING("pooling", pooling) or _default_pooling(model)
     tokens = [_tokenize(model, text) for text in texts]
     pools = [_Pool(pooling, model.config.hidden_size) for _ in texts]
     caches: dict[int, SequenceCache] = {}
@@ -70,12 +76,6 @@ def embed_batch(
                 caches.pop(text).truncate(0)
     vectors = [pool.result() for pool in pools]
     return [_normalized(vector) for vector in vectors] if normalize else vectors
-
-
-def _checked_pooling(pooling: Pooling | None) -> Pooling | None:
-    if pooling is not None and pooling not in POOLINGS:
-        raise InvalidRequestError(f"pooling is {pooling!r}; it must be one of {POOLINGS}")
-    return pooling
 
 
 def _default_pooling(model: LoadedModel) -> Pooling:

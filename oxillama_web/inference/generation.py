@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
-from ..errors import InvalidRequestError
-from ..sampling import Sampler
+from ..sampling import Sampler, SamplerConfig
+from ..validation import MAX_INT64, cancel_event, instance, integer, nonempty_texts, optional
 from .context_shift import make_room_for_token
+from .speculation import Drafter
 from .stop_strings import StopStrings
 
 if TYPE_CHECKING:
     from ..backends.logits import LogitsOps
     from ..config import EngineConfig
-    from ..sampling import SamplerConfig
     from .metrics import Request
     from .sequence import TokenSequence
-    from .speculation import Drafter
+
+_MAX_TOKENS = integer(0, MAX_INT64)
+_LOGPROBS = optional(integer(0, 1000))
+_SAMPLER = optional(instance(SamplerConfig, "a SamplerConfig"))
+_DRAFTER = optional(instance(Drafter, "a Drafter, such as PromptLookup()"))
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
 
@@ -142,14 +146,12 @@ class Generation:
         logprobs: int | None = None,
         speculation: Drafter | None = None,
     ) -> None:
-        sampler = sampler or defaults.sampler
-        speculation = speculation or defaults.speculation
-        if max_tokens < 0:
-            raise InvalidRequestError(f"max_tokens is {max_tokens}; it must be 0 or more")
-        if logprobs is not None and not 0 <= logprobs <= 1000:
-            raise InvalidRequestError(f"logprobs is {logprobs}; it must be 0 to 1000")
-        if isinstance(stop, str) or "" in stop:
-            raise InvalidRequestError("stop must be a list of texts of at least one letter")
+        sampler = _SAMPLER("sampler", sampler) or defaults.sampler
+        speculation = _DRAFTER("speculation", speculation) or defaults.speculation
+        max_tokens = _MAX_TOKENS("max_tokens", max_tokens)
+        stop = nonempty_texts("stop", stop)
+        cancel = optional(cancel_event)("cancel", cancel)
+        logprobs = _LOGPROBS("logprobs", logprobs)
         model = sequence.model
         if speculation is not None:
             speculation.check(model)

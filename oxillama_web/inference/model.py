@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends.backend import split_for
 from ..errors import ChatTemplateError, InvalidRequestError, UnsupportedModelError
+from ..validation import instance, optional, tuple_of
 from .metrics import Metrics
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from ..plan.plan import Plan
     from ..sampling import SamplerConfig
     from ..tokenizer import Tokenizer
+
+_MESSAGES = tuple_of(
+    instance(Mapping, 'a message, such as {"role": "user", "content": "Hello"}'),
+    'a list of messages, such as [{"role": "user", "content": "Hello"}]',
+)
+_TOOLS = tuple_of(instance(Mapping, "a mapping that describes a tool"), "a list of tools")
 
 # A message of a chat, such as {"role": "user", "content": "Hello"}.
 Message = Mapping[str, Any]
@@ -187,6 +194,8 @@ class LoadedModel:
         """
         from ..chat.template import render_chat_template
 
+        messages = _MESSAGES("messages", messages)
+        tools = optional(_TOOLS)("tools", tools)
         if not self.chat_template:
             raise ChatTemplateError(
                 f"the model {self.config.name!r} has no chat template; it may be a base model: "

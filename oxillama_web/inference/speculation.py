@@ -12,10 +12,12 @@ from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import InvalidRequestError
+from ..validation import integer
 
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
+
+N_DRAFT = integer(1)
 
 
 class DraftedModel(Protocol):
@@ -48,13 +50,9 @@ class PromptLookup(Drafter):
     """
 
     def __init__(self, n_draft: int = 10, longest: int = 4, shortest: int = 2) -> None:
-        if n_draft < 1 or not 1 <= shortest <= longest:
-            raise InvalidRequestError(
-                f"n_draft is {n_draft}, longest {longest}, shortest {shortest}; each must be 1 or "
-                f"more, and shortest at most longest"
-            )
-        self._n_draft = n_draft
-        self._longest, self._shortest = longest, shortest
+        self._n_draft = N_DRAFT("n_draft", n_draft)
+        self._longest = integer(1)("longest", longest)
+        self._shortest = integer(1, self._longest)("shortest", shortest)
 
     def propose(self, tokens: Sequence[int], max_draft: int) -> list[int]:
         """See `Drafter.propose`."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
+from ..errors import ModelFormatError, UnsupportedModelError
 from ..gguf.reader import GGUFFile
+from ..validation import file_path, instance, number, require, tuple_of
 from .operations.elementwise import Add
 from .operations.embedding import Embed
 from .operations.linear import Linear
@@ -64,7 +65,7 @@ class LoraAdapter:
     @classmethod
     def open(cls, path: str | Path) -> LoraAdapter:
         """Reads a file, as the constructor does."""
-        return cls(Path(path).read_bytes())
+        return cls(Path(file_path("adapter", path)).read_bytes())
 
     def rank(self, weight: str) -> int:
         """The rank of the change of one weight."""
@@ -101,6 +102,17 @@ class AppliedLora(NamedTuple):
     scale: float = 1.0
 
 
+def _pair(name: str, value: Any) -> Any:
+    is_pair = isinstance(value, (tuple, list)) and len(value) == 2
+    require(is_pair, name, value, "a list of adapters, each with its scale")
+    return value
+
+
+_PAIRS = tuple_of(_pair, "a list of adapters, each with its scale")
+checked_stack = tuple_of(instance(AppliedLora, "an AppliedLora"), "a list of AppliedLora")
+_SCALE = number(-1e6, 1e6)
+
+
 def open_adapters(
     adapters: Sequence[tuple[LoraAdapter | str | Path, float]],
 ) -> list[AppliedLora]:
@@ -114,9 +126,9 @@ def open_adapters(
     return [
         AppliedLora(
             adapter if isinstance(adapter, LoraAdapter) else LoraAdapter.open(adapter),
-            _checked_scale(scale),
+            _SCALE("scale", scale),
         )
-        for adapter, scale in adapters
+        for adapter, scale in _PAIRS("adapters", adapters)
     ]
 
 
@@ -141,8 +153,8 @@ def apply_loras(
         ModelFormatError: an adapter does not fit the model's weights.
         UnsupportedModelError: it changes a weight that cannot be changed so.
     """
-    for adapter, scale in stack:
-        _checked_scale(scale)
+    for adapter, scale in checked_stack("stack", stack):
+        _SCALE("scale", scale)
         if adapter.architecture != config.architecture:
             raise UnsupportedModelError(
                 f"the adapter {adapter.name!r} is for {adapter.architecture} models; this one is "
@@ -241,12 +253,6 @@ class _Writer:
             Linear(product, low, change.b, None),
             Add(dst, dst, product, change.scale),
         ]
-
-
-def _checked_scale(scale: float) -> float:
-    if not abs(scale) < 1e6:
-        raise InvalidRequestError(f"scale is {scale!r}; it must be a number below a million")
-    return scale
 
 
 class _Change(NamedTuple):

@@ -8,26 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Any
 
 from ..errors import InvalidRequestError
-from ..validation import require
+from ..validation import (
+    MAX_COUNT,
+    MAX_INT64,
+    any_text,
+    check_settings,
+    choice,
+    instance,
+    integer,
+    mapping_of,
+    nonempty_texts,
+    number,
+    optional,
+    setting,
+    tuple_of,
+)
 
 # llama.cpp's order. Stages that it lacks follow min_p.
 DEFAULT_STAGES = (
     "penalties", "dry", "top_k", "typical_p", "top_p", "min_p", "top_a", "epsilon_cutoff",
     "eta_cutoff", "xtc", "temperature",
 )  # fmt: skip
-_MAX_COUNT = 1 << 30
+_TOP_P = number(0, 1, above=True)
+_SCHEMA = instance((Mapping, bool, str), "a JSON Schema: a mapping, or JSON text")
+_STAGES = tuple_of(choice(*DEFAULT_STAGES), "a list of stages")
+_TOKENS = tuple_of(integer(0), "a list of token ids")
+_BIASES = mapping_of(integer(0), number(-inf, inf), "a mapping of token ids to numbers")
 
 
 def _number(default: float, lowest: float, highest: float, off: float | None = None) -> Any:
-    """Declare a field with the values that it may have.
+    """Declare a field with the numbers that it may be.
 
     Args:
         off: the value with which the stage of this name changes nothing.
     """
-    return field(default=default, metadata={"range": (lowest, highest), "off": off})
+    return setting(default, number(lowest, highest), off=off)
+
+
+def _count(default: int, lowest: int, highest: int = MAX_COUNT, off: int | None = None) -> Any:
+    """Declare a field with the integers that it may be."""
+    return setting(default, integer(lowest, highest), off=off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,50 +106,40 @@ class SamplerConfig:
     """
 
     temperature: float = _number(0.7, 0, 1e4)
-    top_k: int = _number(40, 0, _MAX_COUNT, off=0)
-    top_p: float = _number(0.9, 0, 1, off=1)
+    top_k: int = _count(40, 0, off=0)
+    top_p: float = setting(0.9, _TOP_P, off=1)
     min_p: float = _number(0.0, 0, 1, off=0)
-    typical_p: float = _number(1.0, 0, 1, off=1)
+    typical_p: float = setting(1.0, _TOP_P, off=1)
     top_a: float = _number(0.0, 0, 1, off=0)
     epsilon_cutoff: float = _number(0.0, 0, 1, off=0)
     eta_cutoff: float = _number(0.0, 0, 1, off=0)
     repetition_penalty: float = _number(1.1, 1e-3, 1e3)
-    repetition_penalty_window: int = _number(64, 0, _MAX_COUNT)
+    repetition_penalty_window: int = _count(64, 0)
     frequency_penalty: float = _number(0.0, -1e3, 1e3)
     presence_penalty: float = _number(0.0, -1e3, 1e3)
     dry_multiplier: float = _number(0.0, 0, 1e3)
     dry_base: float = _number(1.75, 1, 1e3)
-    dry_allowed_length: int = _number(2, 1, _MAX_COUNT)
-    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    dry_allowed_length: int = _count(2, 1)
+    dry_sequence_breakers: tuple[str, ...] = setting(("\n", ":", '"', "*"), nonempty_texts)
     xtc_threshold: float = _number(0.0, 0, 1)
     xtc_probability: float = _number(0.5, 0, 1)
-    mirostat: int = 0
+    mirostat: int = _count(0, 0, 2)
     mirostat_tau: float = _number(5.0, 0, 1e3)
     mirostat_eta: float = _number(0.1, 0, 1)
     dynatemp_range: float = _number(0.0, 0, 1e4)
     dynatemp_exponent: float = _number(1.0, 0, 1e3)
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    banned_tokens: tuple[int, ...] = ()
-    stages: tuple[str, ...] = DEFAULT_STAGES
-    stop: tuple[str, ...] = ()
-    grammar: str | None = None
-    json_schema: Mapping[str, Any] | bool | str | None = None
-    seed: int | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict, metadata={"check": _BIASES})
+    banned_tokens: tuple[int, ...] = setting((), _TOKENS)
+    stages: tuple[str, ...] = setting(DEFAULT_STAGES, _STAGES)
+    stop: tuple[str, ...] = setting((), nonempty_texts)
+    grammar: str | None = setting(None, optional(any_text))
+    json_schema: Mapping[str, Any] | bool | str | None = setting(None, optional(_SCHEMA))
+    seed: int | None = setting(None, optional(integer(-MAX_INT64 - 1, 2 * MAX_INT64 + 1)))
 
     def __post_init__(self) -> None:
-        for name in ("top_p", "typical_p"):
-            require(getattr(self, name) != 0, name, getattr(self, name), "above 0, at most 1")
-        for name, (lowest, highest) in _RANGES.items():
-            value = getattr(self, name)
-            require(lowest <= value <= highest, name, value, f"{lowest:g} to {highest:g}")
-        require(self.mirostat in (0, 1, 2), "mirostat", self.mirostat, "0, 1 or 2")
-        for stage in self.stages:
-            require(stage in DEFAULT_STAGES, "stages", stage, f"one of {', '.join(DEFAULT_STAGES)}")
-        for bias in self.logit_bias.values():
-            require(bias == bias, "logit_bias", bias, "a number")
+        check_settings(self)
         if self.grammar is not None and self.json_schema is not None:
             raise InvalidRequestError("give a grammar or a json_schema, not both")
-        require("" not in self.stop, "stop", self.stop, "texts of at least one letter")
 
     @classmethod
     def greedy(cls) -> SamplerConfig:
@@ -143,5 +157,4 @@ def is_active(config: SamplerConfig, stage: str) -> bool:
     return bool(getattr(config, stage) != _OFF[stage])
 
 
-_RANGES = {f.name: f.metadata["range"] for f in fields(SamplerConfig) if "range" in f.metadata}
 _OFF = {f.name: f.metadata["off"] for f in fields(SamplerConfig) if "off" in f.metadata}
