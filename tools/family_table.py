@@ -36,7 +36,7 @@ from architecture_files import (  # noqa: E402
     EXPERTS_AND_ENCODERS,
     MANY_IDS,
     TEXT,
-    mean_kl,
+    divergence,
     write_case,
 )
 from get_test_tokenizers import get_test_tokenizers  # noqa: E402
@@ -160,10 +160,8 @@ def dense_errors(case: str) -> tuple[float, float]:
         exact = dense.load(Path(folder), case, "F32", "numpy")
         quantized = dense.load(Path(folder), case, "Q8_0", "kernels")
         found = dense.logits(exact, golden["ids"])[golden["positions"]]
-        divergences = [
-            mean_kl(dense.logits(exact, ids), dense.logits(quantized, ids)) for ids in MANY_IDS
-        ]
-    return largest(found, golden["logits"]), float(np.mean(divergences)) / golden["llamacpp_kl"]
+        both = [[dense.logits(engine, ids) for ids in MANY_IDS] for engine in (exact, quantized)]
+    return largest(found, golden["logits"]), divergence(case, *both) / golden["llamacpp_kl"]
 
 
 def other_errors(case: str) -> tuple[float, float]:

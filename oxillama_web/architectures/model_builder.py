@@ -125,6 +125,14 @@ class ModelBuilder(Steps):
             key = self.hparams.key("attention.sliding_window")
             raise ModelFormatError(f"{key} is missing or zero")
 
+    def leave_out_prediction_layers(self) -> None:
+        """Count the layers without the last ones, if those only guess tokens ahead."""
+        n_left_out = self.hparams.get_int("nextn_predict_layers", 0)
+        if not 0 <= n_left_out < self.config.n_layers:
+            key = self.hparams.key("nextn_predict_layers")
+            raise ModelFormatError(f"{key} is {n_left_out} of {self.config.n_layers} layers")
+        self.override(n_layers=self.config.n_layers - n_left_out)
+
     def layers(self) -> Iterator[Layer]:
         """Yield the layers, first to last."""
         for index in range(self.config.n_layers):
@@ -261,7 +269,7 @@ class Layer(Steps):
         window: int = 0,
         softcap: float = 0.0,
         causal: bool = True,
-        slopes: tuple[float, ...] = (),
+        max_alibi_bias: float = 0.0,
     ) -> None:
         """Attend with "q" over "k", "v" and the cache, and project, into "delta".
 
@@ -270,7 +278,7 @@ class Layer(Steps):
             window: the number of positions that a token sees, its own included; 0: all.
             softcap: if above 0, bounds the scores to -softcap .. softcap by tanh.
             causal: whether a token sees only what comes before it.
-            slopes: of ALiBi, one for each head; see `alibi_slopes`.
+            max_alibi_bias: if above 0, scores fall with the distance, by ALiBi.
         """
         Attention.append(
             self.plan,
@@ -284,7 +292,7 @@ class Layer(Steps):
             window=window,
             softcap=softcap,
             causal=causal,
-            slopes=slopes,
+            max_alibi_bias=max_alibi_bias,
         )
         self.linear("attn_output", "attended", "delta")
 

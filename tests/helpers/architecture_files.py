@@ -43,10 +43,11 @@ def write_case(path: Path, name: str, format: Format) -> None:
     file.finish()
 
 
-def mean_kl(exact: np.ndarray, other: np.ndarray) -> float:
-    """Mean over the rows of KL(exact || other), both given as logits."""
-    p, q = _log_softmax(exact), _log_softmax(other)
-    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=-1)))
+def divergence(case: str, exact: list[np.ndarray], other: list[np.ndarray]) -> float:
+    """KL(exact || other) over all rows of logits: their mean, or median in mixtures of experts."""
+    p, q = _log_softmax(np.concatenate(exact)), _log_softmax(np.concatenate(other))
+    kl = np.sum(np.exp(p) * (p - q), axis=-1)
+    return float(np.median(kl) if CASES[case].has_experts else np.mean(kl))
 
 
 def _log_softmax(x: np.ndarray) -> np.ndarray:

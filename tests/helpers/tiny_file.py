@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType
+from gguf_vocabularies import add_byte_level_vocabulary
 
 Format = Literal["F32", "Q8_0"]
 
@@ -19,7 +20,7 @@ VOCAB, WIDTH, FFN, CONTEXT = 320, 64, 96, 512
 
 
 class Case(NamedTuple):
-    """A tiny file of a decoder without experts.
+    """A tiny file of a decoder.
 
     Attributes:
         architecture: its `general.architecture`.
@@ -27,6 +28,8 @@ class Case(NamedTuple):
         context_size: what it is loaded for, where that matters.
         oracle: what computed its golden logits.
         family: its row in the table of families, where that has another name than its architecture.
+        has_experts: whether rounding may choose other experts for a token here and there: errors
+            are then medians over the tokens, not means.
     """
 
     architecture: str
@@ -34,6 +37,7 @@ class Case(NamedTuple):
     context_size: int | None = None
     oracle: str = "llama.cpp"
     family: str = ""
+    has_experts: bool = False
 
 
 class OtherCase(NamedTuple):
@@ -73,6 +77,7 @@ class TinyFile:
         head_dim: int,
         *,
         rope_dim: int | None = None,
+        ffn: int = FFN,
         context_length: int = CONTEXT,
         layer_norm: bool = False,
     ) -> None:
@@ -83,7 +88,7 @@ class TinyFile:
         writer.add_block_count(n_layers)
         writer.add_context_length(context_length)
         writer.add_embedding_length(WIDTH)
-        writer.add_feed_forward_length(FFN)
+        writer.add_feed_forward_length(ffn)
         writer.add_head_count(n_heads)
         writer.add_head_count_kv(n_kv_heads)
         if head_dim * n_heads != WIDTH:
@@ -98,9 +103,12 @@ class TinyFile:
         self.n_q, self.n_kv, self.head_dim = n_heads * head_dim, n_kv_heads * head_dim, head_dim
         self.n_heads, self.n_kv_heads, self.n_layers = n_heads, n_kv_heads, n_layers
 
-    def matrix(self, name: str, n_in: int, n_out: int, size: float = 1.0) -> None:
-        """Outputs are `size` times as large as inputs."""
-        values = (self.random(n_out, n_in) * (size / np.sqrt(n_in))).astype(np.float32)
+    def matrix(
+        self, name: str, n_in: int, n_out: int, size: float = 1.0, *, n_experts: int = 0
+    ) -> None:
+        """Outputs are `size` times as large as inputs. With experts: the matrix of each of them."""
+        shape = (n_experts, n_out, n_in) if n_experts else (n_out, n_in)
+        values = (self.random(*shape) * (size / np.sqrt(n_in))).astype(np.float32)
         data = gguf.quants.quantize(values, GGMLQuantizationType.Q8_0)
         if self._format == "F32":
             data = gguf.quants.dequantize(data, GGMLQuantizationType.Q8_0).astype(np.float32)
@@ -153,6 +161,28 @@ class TinyFile:
         self.linear(block + "ffn_up", WIDTH, FFN, bias=bias, size=1.5)
         self.linear(block + "ffn_down", FFN, WIDTH, bias=bias)
 
+    def expert_sizes(self, n_experts: int, n_used: int, ffn: int, n_shared: int = 0) -> None:
+        """`ffn`: of one expert; `n_shared`: as many experts' sizes has what every token uses."""
+        self.n_experts, self.expert_ffn, self.shared_ffn = n_experts, ffn, n_shared * ffn
+        self.writer.add_expert_count(n_experts)
+        self.writer.add_expert_used_count(n_used)
+        self.writer.add_expert_feed_forward_length(ffn)
+        if n_shared:
+            self.writer.add_expert_shared_count(n_shared)
+
+    def experts(self, block: str, *, selection_bias: bool = False) -> None:
+        n, ffn = self.n_experts, self.expert_ffn
+        self.vector(block + "ffn_gate_inp.weight", self.random(n, WIDTH) * (2 / np.sqrt(WIDTH)))
+        if selection_bias:
+            self.vector(block + "exp_probs_b.bias", 0.2 * self.random(n))
+        self.matrix(block + "ffn_gate_exps.weight", WIDTH, ffn, 1.5, n_experts=n)
+        self.matrix(block + "ffn_up_exps.weight", WIDTH, ffn, 1.5, n_experts=n)
+        self.matrix(block + "ffn_down_exps.weight", ffn, WIDTH, n_experts=n)
+        if self.shared_ffn:
+            self.linear(block + "ffn_gate_shexp", WIDTH, self.shared_ffn)
+            self.linear(block + "ffn_up_shexp", WIDTH, self.shared_ffn)
+            self.linear(block + "ffn_down_shexp", self.shared_ffn, WIDTH)
+
     def blocks(self) -> list[str]:
         return [f"blk.{layer}." for layer in range(self.n_layers)]
 
@@ -161,6 +191,25 @@ class TinyFile:
         self.writer.write_kv_data_to_file()
         self.writer.write_tensors_to_file()
         self.writer.close()
+
+
+def llama_case(
+    *sizes: int, rope_dim: int | None = None, pre: str = "llama-bpe", **options: Any
+) -> Callable[[TinyFile], None]:
+    """What fills a file of a family whose tensors are `llama_like`.
+
+    Args:
+        sizes, rope_dim, pre: see `TinyFile.sizes` and `add_byte_level_vocabulary`.
+        options: of `llama_like`.
+    """
+
+    def fill(file: TinyFile) -> None:
+        n_layers, n_heads, n_kv_heads, head_dim = sizes
+        file.sizes(n_layers, n_heads, n_kv_heads, head_dim, rope_dim=rope_dim)
+        add_byte_level_vocabulary(file.writer, VOCAB, pre)
+        llama_like(file, **options)
+
+    return fill
 
 
 def llama_like(

@@ -39,7 +39,8 @@ class Attention(Operation):
     A token sees itself and what came before it in its sequence; with window > 0 only the last
     `window` positions, its own included; if not causal, its sequence to the end of the batch.
     softcap > 0 bounds the scores: softcap * tanh(score / softcap). With `slopes`, one for each
-    query head, a score then falls by slope * distance (ALiBi).
+    query head, a score then falls by slope * distance (ALiBi; Press et al. 2022,
+    https://arxiv.org/abs/2108.12409).
     """
 
     kind = 7
@@ -69,12 +70,13 @@ class Attention(Operation):
         window: int = 0,
         softcap: float = 0.0,
         causal: bool = True,
-        slopes: tuple[float, ...] = (),
+        max_alibi_bias: float = 0.0,
     ) -> None:
         """Store keys and values in a layer of the cache, then attend over it.
 
         All layers that are not causal use one layer of the cache: what such a layer stores is not
-        needed after it, for its sequence must come in one batch.
+        needed after it, for its sequence must come in one batch. With max_alibi_bias > 0 the heads
+        have slopes.
         """
         k_dim, k_rest = divmod(plan.width(keys), n_kv_heads)
         v_dim, v_rest = divmod(plan.width(values), n_kv_heads)
@@ -88,4 +90,16 @@ class Attention(Operation):
         layer = plan.cache_layer(KVLayer(n_kv_heads, k_dim, v_dim), shared=not causal)
         plan.declare(dst, n_heads * v_dim, like=queries)
         plan.append(KVStore(keys, values, layer))
+        slopes = _alibi_slopes(n_heads, max_alibi_bias) if max_alibi_bias else ()
         plan.append(cls(dst, queries, layer, n_heads, scale, window, softcap, causal, slopes))
+
+
+def _alibi_slopes(n_heads: int, max_bias: float) -> tuple[float, ...]:
+    """How much each head's scores fall for each position of distance.
+
+    The slopes of n heads, n a power of two, are a geometric series that ends with 2^-max_bias.
+    Beyond the largest power of two, heads take every other slope of a series of twice as many.
+    """
+    n = 1 << (n_heads.bit_length() - 1)
+    between = [2.0 ** (-max_bias * (2 * i + 1) / (2 * n)) for i in range(n_heads - n)]
+    return (*(2.0 ** (-max_bias * (i + 1) / n) for i in range(n)), *between)
