@@ -318,14 +318,18 @@ class InferenceEngine(ConversationMethods):
         return self.embed_batch([text], pooling, normalize=normalize)[0]
 
     def embed_batch(
-        self, texts: Sequence[str], pooling: Pooling | None = None, *, normalize: bool = True
+        self,
+        texts: Sequence[str | Sequence[int]],
+        pooling: Pooling | None = None,
+        *,
+        normalize: bool = True,
     ) -> list[list[float]]:
         """Return texts as vectors of `hidden_size` values, computed together.
 
         Both encoders and decoders can do this. Conversations are not touched.
 
         Args:
-            texts: an empty one gives zeros.
+            texts: or their token ids; an empty one gives zeros.
             pooling: the "last" token, the "mean" or "max" of all tokens, or the first token,
                 "cls". None does what the model file asks for, else "mean" for encoders and "last"
                 for decoders.

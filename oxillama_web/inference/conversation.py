@@ -45,6 +45,11 @@ class ConversationMethods:
             )
         return self._current
 
+    @property
+    def model(self) -> LoadedModel:
+        """The model, which other conversations may share. Raises ModelNotLoadedError."""
+        return self._sequence.model
+
     # forward passes
 
     @property
@@ -207,14 +212,22 @@ class ConversationMethods:
         **options: Unpack[ChatOptions],
     ) -> Iterator[GenerationEvent]:
         """As `chat`, with progress and the reason why it ended."""
-        sequence = self._sequence
         instance(Mapping, "a mapping")("variables", options.get("variables") or {})
         tools, variables = options.pop("tools", None), options.pop("variables", None) or {}
         tokens = self.tokenize_chat(messages, tools, **variables)
-        tokens = without_discarded(sequence, tokens)
-        sequence.use_cached_prefix(tokens)
-        n_cached = len(sequence.tokens)
-        return self._answer(tokens[n_cached:], max_tokens, n_cached, False, options)
+        return self._answer_whole(tokens, max_tokens, options)
+
+    def prompt_events(
+        self,
+        tokens: Sequence[int],
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        **options: Unpack[GenerationOptions],
+    ) -> Iterator[GenerationEvent]:
+        """Answer a prompt that is the whole text so far, unlike that of `events`.
+
+        What this cache or another conversation's has of its beginning is not computed again.
+        """
+        return self._answer_whole(list(tokens), max_tokens, options)
 
     def render_chat(
         self,
@@ -233,6 +246,15 @@ class ConversationMethods:
     ) -> list[int]:
         """Return the token ids of `render_chat`."""
         return self._sequence.model.tokenize_chat(messages, tools, **variables)
+
+    def _answer_whole(
+        self, tokens: list[int], max_tokens: int, options: GenerationOptions
+    ) -> Iterator[GenerationEvent]:
+        sequence = self._sequence
+        tokens = without_discarded(sequence, tokens)
+        sequence.use_cached_prefix(tokens)
+        n_cached = len(sequence.tokens)
+        return self._answer(tokens[n_cached:], max_tokens, n_cached, False, options)
 
     def _answer(
         self,
@@ -294,11 +316,6 @@ class Conversation(ConversationMethods):
         """Begin a conversation over a sequence; `config` has the defaults of its answers."""
         self.sequence = self._current = sequence
         self._config = config
-
-    @property
-    def model(self) -> LoadedModel:
-        """The model, which other conversations may share."""
-        return self.sequence.model
 
     @property
     def tokens(self) -> list[int]:

@@ -34,7 +34,7 @@ _Part = tuple[int, slice]
 
 def embed_batch(
     model: LoadedModel,
-    texts: Sequence[str],
+    texts: Sequence[str | Sequence[int]],
     pooling: Pooling | None = None,
     *,
     normalize: bool = True,
@@ -45,7 +45,7 @@ def embed_batch(
     TOKEN_BUDGET tokens or CACHE_BUDGET bytes of cache. No conversation is touched.
 
     Args:
-        texts: an empty one gives zeros.
+        texts: or their token ids; an empty one gives zeros.
         pooling: the "last" token, the "mean" or "max" of all tokens, or the first token, "cls".
             None does what the model file asks for, else "mean" for encoders and "last" for
             decoders.
@@ -88,8 +88,11 @@ def _default_pooling(model: LoadedModel) -> Pooling:
     return _FILE_POOLINGS.get(model.pooling_type, default)
 
 
-def _tokenize(model: LoadedModel, text: str) -> list[int]:
-    tokens = model.tokenizer.encode(text, parse_special=False) if text else []
+def _tokenize(model: LoadedModel, text: str | Sequence[int]) -> list[int]:
+    if isinstance(text, str):
+        tokens = model.tokenizer.encode(text, parse_special=False) if text else []
+    else:
+        tokens = [model.checked_token(token) for token in text]
     if len(tokens) > model.context_size:
         raise ContextLengthError(
             f"a text has {len(tokens)} tokens, but the context takes {model.context_size}; "

@@ -237,7 +237,7 @@ class Generation:
         # sampling changes logits
         before = memoryview(bytearray(logits.cast("B"))).cast("f")
         token = self._sampler.sample(logits, sequence.tokens)
-        return token, _log_probs(before, token, self._n_logprobs, sequence.model.logits_ops)
+        return token, log_probs(before, token, self._n_logprobs, sequence.model.logits_ops)
 
     def _event(
         self,
@@ -259,9 +259,8 @@ def texts(events: Iterator[GenerationEvent]) -> Iterator[str]:
             yield event.text
 
 
-def _log_probs(
-    logits: memoryview[float], token: int, n_top: int, logits_ops: LogitsOps
-) -> LogProbs:
+def log_probs(logits: memoryview[float], token: int, n_top: int, logits_ops: LogitsOps) -> LogProbs:
+    """Return a token's log-probability, and those of the `n_top` most probable tokens."""
     total = logits_ops.log_sum_exp(logits, 1.0)
     top: tuple[tuple[int, float], ...] = ()
     if n_top:

@@ -15,7 +15,7 @@ from .gguf_pre_tokenizers import GGUFPreTokenizer, gguf_pre_tokenizer
 from .gguf_tables import PREFIX, VocabularyTables
 from .merging import INFINITE
 from .metaspace import METASPACE, pre_token_splitter
-from .special_tokens import end_of_generation_ids
+from .special_tokens import end_of_generation_ids, find_fill_marks
 from .tokenizer import TextEncoder, Tokenizer
 from .unicode_regex import isolating_splitter
 
@@ -181,6 +181,10 @@ def _tokenizer(
             ),
         ),
         leading_spaces=leading_spaces,
+        fill_marks=find_fill_marks(
+            vocabulary.ids,
+            [vocabulary.token(mark) for mark in ("fim_pre", "fim_suf", "fim_mid")],
+        ),
     )
 
 

@@ -171,15 +171,15 @@ _ENDING_FILL = (
     ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
     ("<|file_sep|>",),
 )
-# what precedes the hole, what follows it, and the hole itself
-_OTHER_FILL = (
+# what precedes the gap, what follows it, and the gap itself
+_FILL_MARKS = (
     ("<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>"),
     ("<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>"),
     ("<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>"),
 )
 CONTROL_NAMES = (
     *END_OF_GENERATION,
-    *(name for names in (*_ENDING_FILL, *_OTHER_FILL) for name in names),
+    *(name for names in (*_ENDING_FILL, *_FILL_MARKS) for name in names),
 )
 
 
@@ -208,3 +208,26 @@ def end_of_generation_ids(
     if "<|tool_response>" in texts:
         found.discard(ids.get("</s>", -1))
     return frozenset(found)
+
+
+class FillMarks(NamedTuple):
+    """The tokens of a prompt whose gap a model fills: before each part, and where it answers."""
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
+def find_fill_marks(
+    ids: Mapping[str, int], named: Sequence[int | None] = (None, None, None)
+) -> FillMarks | None:
+    """Return a vocabulary's marks of a gap, or None if it lacks one.
+
+    Args:
+        ids: maps each token's text to its id.
+        named: the metadata's ids of the marks; those that are None are looked up by name.
+    """
+    marks = []
+    for known, names in zip(named, _FILL_MARKS, strict=True):
+        marks += [known] if known is not None else [ids[name] for name in names if name in ids][:1]
+    return FillMarks(*marks) if len(marks) == len(_FILL_MARKS) else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import TokenizerError
-from .special_tokens import SpecialToken, SpecialTokenSplitter
+from .special_tokens import FillMarks, SpecialToken, SpecialTokenSplitter
 
 if TYPE_CHECKING:
     from .hf_backend import HFBackend
@@ -25,6 +25,7 @@ class Tokenizer:
         bos_id, eos_id: the tokens of a text's beginning and end, or None.
         add_bos, add_eos: whether the vocabulary wants these tokens around a text.
         eog_ids: every token that ends an answer.
+        fill_marks: the marks of a prompt with a gap, if the vocabulary has them.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Tokenizer:
         suffix_ids: Sequence[int],
         eog_ids: frozenset[int],
         leading_spaces: int,
+        fill_marks: FillMarks | None = None,
     ) -> None:
         """Store the parts of a tokenizer.
 
@@ -54,6 +56,7 @@ class Tokenizer:
             prefix_ids, suffix_ids: put before and after a text.
             eog_ids: every token that ends an answer.
             leading_spaces: the most spaces that decoding removes from the start of a text.
+            fill_marks: see above.
         """
         self.n_vocab = len(tokens)
         self.bos_id = bos_id
@@ -61,6 +64,7 @@ class Tokenizer:
         self.add_bos = bool(prefix_ids)
         self.add_eos = bool(suffix_ids)
         self.eog_ids = eog_ids
+        self.fill_marks = fill_marks
         self._tokens = tokens
         self._encode_text = encode_text
         self._text_to_bytes = text_to_bytes

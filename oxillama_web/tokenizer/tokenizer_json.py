@@ -15,7 +15,12 @@ from .json_models import MAX_ID, Model, build_model
 from .json_node import Node, read_json
 from .normalizers import Normalizer, build_normalizer
 from .pre_tokenizers import PreTokenizer, build_pre_tokenizer
-from .special_tokens import SpecialToken, SpecialTokenSplitter, end_of_generation_ids
+from .special_tokens import (
+    SpecialToken,
+    SpecialTokenSplitter,
+    end_of_generation_ids,
+    find_fill_marks,
+)
 from .tokenizer import TextEncoder, Tokenizer
 
 # Ids may have gaps, but there are at most so many more than tokens, or twice as many.
@@ -58,6 +63,7 @@ def load(
         eos_id = suffix_ids[-1] if suffix_ids else _first_known(_EOS_NAMES, control_ids)
     decoder = build_decoder(_part(root, "decoder"))
     pre_tokenizer = build_pre_tokenizer(_part(root, "pre_tokenizer"))
+    ids = {**model.ids, **{token.text: token.id for token in added}}
     tokenizer = Tokenizer(
         tokens,
         encode_text=_text_encoder(normalizer, pre_tokenizer, model, normalized),
@@ -68,10 +74,9 @@ def load(
         eos_id=eos_id,
         prefix_ids=prefix_ids,
         suffix_ids=suffix_ids,
-        eog_ids=end_of_generation_ids(
-            {**model.ids, **{token.text: token.id for token in added}}, (eos_id,)
-        ),
+        eog_ids=end_of_generation_ids(ids, (eos_id,)),
         leading_spaces=decoder.leading_spaces,
+        fill_marks=find_fill_marks(ids),
     )
     if use_library and _suits_library(normalizer, pre_tokenizer):
         from .hf_backend import find_hf_backend

@@ -1,0 +1,52 @@
+"""Where requests are answered: each in a conversation of its own, over one engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Unpack
+
+if TYPE_CHECKING:
+    from ..engine import InferenceEngine
+    from ..inference.conversation import Conversation
+    from ..inference.generation import GenerationEvent, GenerationOptions
+    from .answers import Usage
+
+
+class Conversations:
+    """The conversations of requests under way, and of the last ones that ended.
+
+    Attributes:
+        engine: has the model. Its own conversation is not touched.
+    """
+
+    def __init__(self, engine: InferenceEngine, n_kept: int) -> None:
+        """Begin without any.
+
+        Args:
+            engine: has a model.
+            n_kept: how many of the last requests' caches are kept. A request that begins as one of
+                them computes only what is new.
+        """
+        self.engine = engine
+        self._kept: deque[Conversation] = deque(maxlen=n_kept)
+
+    def answer(
+        self,
+        tokens: list[int],
+        max_tokens: int | None,
+        usage: Usage,
+        **options: Unpack[GenerationOptions],
+    ) -> Iterator[GenerationEvent]:
+        """Answer a prompt, and count its tokens; `max_tokens` None takes what the context has."""
+        conversation = self.engine.conversation()
+        if max_tokens is None:
+            max_tokens = max(self.engine.context_size - len(tokens), 0)
+        events = conversation.prompt_events(tokens, max_tokens, **options)
+        usage.cached += conversation.kv_cache_seq_len
+        # only now: what is dropped for it may have the prompt's beginning
+        self._kept.append(conversation)
+        for event in events:
+            if event.token is not None:
+                usage.completion += 1
+            yield event

@@ -1,0 +1,166 @@
+"""The tools of a request, and which of them the model may or must call."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ..chat.answer_parser import AnswerParser, CallArguments, CallStart
+from .errors import invalid
+
+if TYPE_CHECKING:
+    from ..chat.answer_parser import Part
+    from ..inference.model import LoadedModel
+    from .answers import Json
+
+
+class Parser(Protocol):
+    """Divides the text of an answer, which comes in pieces, into its parts."""
+
+    is_thinking: bool
+
+    def push(self, text: str) -> list[Part]:
+        """Take more text, and return the parts that are certain by now."""
+
+    def finish(self) -> list[Part]:
+        """Return the rest; the text has ended."""
+
+
+class ToolUse(NamedTuple):
+    """What a request says about tools.
+
+    Attributes:
+        offered: the tools that the template shows to the model.
+        forced: those of which one must be called; none leaves the choice to the model.
+        max_calls: how many calls an answer may have.
+    """
+
+    offered: list[Json]
+    forced: list[Json]
+    max_calls: int
+
+    @property
+    def forced_schema(self) -> Json | None:
+        """The JSON Schema of an answer that calls one of the forced tools."""
+        schemas = [
+            {
+                "type": "object",
+                "properties": {
+                    "name": {"const": tool["function"]["name"]},
+                    "arguments": _parameters(tool),
+                },
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+            for tool in self.forced
+        ]
+        if len(schemas) > 1:
+            return {"anyOf": schemas}
+        return schemas[0] if schemas else None
+
+    def parser(self, model: LoadedModel) -> Parser:
+        """Return what finds calls and thoughts in the text of an answer."""
+        return _ForcedCallParser() if self.forced else AnswerParser(model.chat_template, self.offered)
+
+
+def read_tools(parameters: Mapping[str, Any]) -> ToolUse:
+    """Return the tools of a request.
+
+    Raises:
+        APIError: a tool is no function, or the choice names one that is not there.
+    """
+    tools = [_read_tool(t, f"tools[{i}]") for i, t in enumerate(parameters.get("tools", ()))]
+    choice = parameters.get("tool_choice", "auto")
+    max_calls = sys.maxsize if parameters.get("parallel_tool_calls", True) else 1
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
+        allowed = choice.get("allowed_tools")
+        if not isinstance(allowed, Mapping):
+            raise invalid("tool_choice", "tool_choice.allowed_tools is missing")
+        tools = [_named(tools, each) for each in allowed.get("tools", ())]
+        choice = allowed.get("mode", "auto")
+    if choice == "none":
+        return ToolUse([], [], 0)
+    if choice == "auto":
+        return ToolUse(tools, [], max_calls)
+    forced = tools if choice == "required" else [_named(tools, choice)]
+    if not forced:
+        raise invalid("tool_choice", "tool_choice is 'required', but there are no tools")
+    return ToolUse(tools, forced, 1)
+
+
+def _read_tool(tool: Any, where: str) -> Json:
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    if not isinstance(function, Mapping) or tool.get("type") != "function":
+        raise invalid(where, f"{where} is no function; functions are all that can be called")
+    if not isinstance(function.get("name"), str) or not function["name"]:
+        raise invalid(where, f"{where} has no name")
+    if not isinstance(function.get("parameters", {}), (Mapping, type(None))):
+        raise invalid(where, f"the parameters of {where} are no JSON Schema")
+    return {"type": "function", "function": {**function, "parameters": _parameters(tool)}}
+
+
+def _parameters(tool: Mapping[str, Any]) -> Json:
+    """Return the schema of a tool's arguments, which are always an object."""
+    return {"type": "object", **(tool["function"].get("parameters") or {"properties": {}})}
+
+
+def _named(tools: Sequence[Json], choice: Any) -> Json:
+    function = choice.get("function") if isinstance(choice, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    for tool in tools:
+        if tool["function"]["name"] == name:
+            return tool
+    raise invalid("tool_choice", f"tool_choice is {choice!r:.80}, which names none of the tools")
+
+
+class _ForcedCallParser:
+    """Reads {"name": ..., "arguments": {...}}, and passes the arguments on to the letter."""
+
+    is_thinking = False
+    _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:')
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._arguments = ""
+        self._has_begun = False
+
+    def push(self, text: str) -> list[Part]:
+        """Take more text, and return the parts that are certain by now."""
+        parts: list[Part] = []
+        self._held += text
+        if not self._has_begun:
+            head = self._HEAD.match(self._held)
+            if head is None:
+                return parts
+            parts.append(CallStart(json.loads(head[1])))
+            self._held, self._has_begun = self._held[head.end() :], True
+        if not self._arguments:
+            self._held = self._held.lstrip()
+        # the last brace is not the arguments' own
+        certain = self._held.rstrip("} \t\r\n")
+        if certain:
+            self._arguments += certain
+            parts.append(CallArguments(certain))
+            self._held = self._held[len(certain) :]
+        return parts
+
+    def finish(self) -> list[Part]:
+        """Return the rest; the text has ended."""
+        rest = self._held.rstrip()
+        if not self._has_begun:
+            return []
+        # an answer that was cut off lacks the last brace
+        if rest.endswith("}") and _is_json(self._arguments + rest[:-1]):
+            rest = rest[:-1].rstrip()
+        return [CallArguments(rest)] if rest else []
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
