@@ -38,9 +38,8 @@ class AnswerParser:
 
     is_thinking = False
 
-    def __init__(self, template: str, tools: Sequence[Mapping[str, Any]]) -> None:
-        self._template = template
-        self._tools = tools
+    def __init__(self, model: object, tools: Sequence[Mapping[str, Any]]) -> None:
+        self._model, self._tools = model, tools
 
     def push(self, text: str) -> list[Part]:
         """Take more text, and return the parts that are certain by now."""

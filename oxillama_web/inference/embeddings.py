@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import ContextLengthError, UnsupportedModelError
-from ..validation import any_text, boolean, choice, optional, tuple_of
+from ..validation import boolean, choice, instance, optional, token_ids, tuple_of
 
 if TYPE_CHECKING:
     from ..backends.api import Executor, Outputs
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Pooling = Literal["last", "mean", "max", "cls"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
-_TEXTS = tuple_of(any_text, "a list of texts")
+_TEXTS = tuple_of(instance((str, list, tuple), "text or token ids"), "a list of texts")
 _POOLING = optional(choice(*POOLINGS))
 
 # Of one forward pass: tokens, and bytes of the texts' caches.
@@ -92,7 +92,7 @@ def _tokenize(model: LoadedModel, text: str | Sequence[int]) -> list[int]:
     if isinstance(text, str):
         tokens = model.tokenizer.encode(text, parse_special=False) if text else []
     else:
-        tokens = [model.checked_token(token) for token in text]
+        tokens = [model.checked_token(token) for token in token_ids("texts", text)]
     if len(tokens) > model.context_size:
         raise ContextLengthError(
             f"a text has {len(tokens)} tokens, but the context takes {model.context_size}; "

@@ -87,7 +87,7 @@ def answer(
     header = {
         "id": f"{shape.prefix}-{uuid.uuid4().hex}",
         "created": int(time.time()),
-        "model": parameters.get("model", engine.model_config.name),
+        "model": parameters.get("model", engine.model.config.name),
     }
     # each chunk but the last says that the count is still to come
     rest = {"usage": None} if wants_usage else {}

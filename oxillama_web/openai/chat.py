@@ -7,25 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..chat.answer_parser import CallArguments, CallStart, Content, Reasoning
+from ..validation import Check, any_text, boolean, choice, integer
 from .answers import Json, Shape, Steps, Usage, answer, api_finish_reason
 from .errors import invalid
 from .logprobs import chat_logprob
 from .messages import read_messages
-from .parameters import (
-    FLAG,
-    LIST,
-    OBJECT,
-    TEXT,
-    TEXT_OR_OBJECT,
-    Kind,
-    integer,
-    one_of,
-    read_parameters,
-    refused,
-    required,
-)
+from .parameters import a_list, an_object, anything, only, read_parameters, refused, required
 from .response_format import read_response_format
-from .sampling import SAMPLING_KINDS, read_sampler, seeds, wants_usage
+from .sampling import SAMPLING_CHECKS, read_sampler, seeds, wants_usage
 from .tools import Parser, ToolUse, read_tools
 
 if TYPE_CHECKING:
@@ -34,29 +23,29 @@ if TYPE_CHECKING:
     from ..sampling import SamplerConfig
     from .conversations import Conversations
 
-_KINDS: dict[str, Kind] = {
-    **SAMPLING_KINDS,
-    "messages": LIST,
-    "max_completion_tokens": integer(0, 1 << 30),
-    "logprobs": FLAG,
+_CHECKS: dict[str, Check] = {
+    **SAMPLING_CHECKS,
+    "messages": a_list,
+    "max_completion_tokens": integer(0),
+    "logprobs": boolean,
     "top_logprobs": integer(0, 20),
-    "tools": LIST,
-    "tool_choice": TEXT_OR_OBJECT,
-    "parallel_tool_calls": FLAG,
-    "response_format": OBJECT,
-    "reasoning_effort": one_of("none", "minimal", "low", "medium", "high", "xhigh", "max"),
-    "chat_template_kwargs": OBJECT,
-    "modalities": Kind(lambda value: list(value) == ["text"], '["text"]'),
+    "tools": a_list,
+    "tool_choice": anything,
+    "parallel_tool_calls": boolean,
+    "response_format": an_object,
+    "reasoning_effort": choice("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+    "chat_template_kwargs": an_object,
+    "modalities": only(["text"]),
     # they change no answer
-    "metadata": OBJECT,
-    "prediction": OBJECT,
-    "prompt_cache_key": TEXT,
-    "prompt_cache_options": OBJECT,
-    "prompt_cache_retention": TEXT,
-    "safety_identifier": TEXT,
-    "service_tier": one_of("auto", "default"),
-    "store": one_of(False),
-    "verbosity": one_of("medium"),
+    "metadata": an_object,
+    "prediction": an_object,
+    "prompt_cache_key": any_text,
+    "prompt_cache_options": an_object,
+    "prompt_cache_retention": any_text,
+    "safety_identifier": any_text,
+    "service_tier": only("auto", "default"),
+    "store": only(False),
+    "verbosity": only("medium"),
     "audio": refused("this model writes text"),
     "function_call": refused("tool_choice takes its place"),
     "functions": refused("tools takes its place"),
@@ -70,7 +59,7 @@ def create_chat_completion(
 ) -> Steps:
     """Begin to answer a chat; see `OpenAI.steps`."""
     engine = conversations.engine
-    parameters = read_parameters(request, _KINDS)
+    parameters = read_parameters(request, _CHECKS)
     template = engine.model.chat_template
     messages = read_messages(
         required(parameters, "messages"), knows_developer="developer" in template

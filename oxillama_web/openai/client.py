@@ -123,7 +123,7 @@ class _Models:
         return found
 
     def _model(self) -> Json:
-        config = self._engine.model_config
+        config = self._engine.model.config
         return {
             "id": config.name,
             "object": "model",

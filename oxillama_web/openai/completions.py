@@ -6,21 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..inference.prompt_logprobs import prompt_logprobs
+from ..validation import Check, any_text, boolean, integer
 from .answers import Json, Shape, Steps, Usage, answer, api_finish_reason
 from .errors import invalid
 from .logprobs import CompletionLogProbs
-from .parameters import (
-    FLAG,
-    PROMPT,
-    TEXT,
-    Kind,
-    integer,
-    is_text,
-    is_token_list,
-    read_parameters,
-    required,
-)
-from .sampling import SAMPLING_KINDS, read_sampler, seeds, wants_usage
+from .parameters import prompts, read_parameters, required
+from .sampling import SAMPLING_CHECKS, read_sampler, seeds, wants_usage
 
 if TYPE_CHECKING:
     from ..engine import InferenceEngine
@@ -28,11 +19,11 @@ if TYPE_CHECKING:
     from ..sampling import SamplerConfig
     from .conversations import Conversations
 
-_KINDS: dict[str, Kind] = {
-    **SAMPLING_KINDS,
-    "prompt": PROMPT,
-    "echo": FLAG,
-    "suffix": TEXT,
+_CHECKS: dict[str, Check] = {
+    **SAMPLING_CHECKS,
+    "prompt": prompts,
+    "echo": boolean,
+    "suffix": any_text,
     "logprobs": integer(0, 20),
     "best_of": integer(1, 128),
 }
@@ -44,14 +35,13 @@ def create_completion(
 ) -> Steps:
     """Begin completions of one prompt or several; see `OpenAI.steps`."""
     engine = conversations.engine
-    parameters = read_parameters(request, _KINDS)
-    prompt = required(parameters, "prompt")
-    prompts = [prompt] if is_text(prompt) or is_token_list(prompt) else list(prompt)
+    parameters = read_parameters(request, _CHECKS)
     n = parameters.get("n", 1)
     if parameters.get("best_of", n) != n:
         raise invalid("best_of", "all answers are returned: best_of must be as n, or left out")
     sampler = read_sampler(parameters, engine.config.sampler)
-    tokens = [_tokenize(engine, prompt, parameters.get("suffix")) for prompt in prompts]
+    suffix = parameters.get("suffix")
+    tokens = [_tokenize(engine, prompt, suffix) for prompt in required(parameters, "prompt")]
     usage = Usage()
     choices = [
         _Choice(conversations, parameters, each, usage, cancel).pieces(index * n + number, seeded)

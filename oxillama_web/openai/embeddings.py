@@ -7,18 +7,9 @@ import math
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from ..validation import Check, any_text, choice, integer
 from .errors import invalid
-from .parameters import (
-    PROMPT,
-    TEXT,
-    Kind,
-    integer,
-    is_text,
-    is_token_list,
-    one_of,
-    read_parameters,
-    required,
-)
+from .parameters import prompts, read_parameters, required
 
 if TYPE_CHECKING:
     from ..engine import InferenceEngine
@@ -26,12 +17,12 @@ if TYPE_CHECKING:
     from .answers import Json, Steps
     from .conversations import Conversations
 
-_KINDS: dict[str, Kind] = {
-    "input": PROMPT,
-    "model": TEXT,
+_CHECKS: dict[str, Check] = {
+    "input": prompts,
+    "model": any_text,
     "dimensions": integer(1, 1 << 20),
-    "encoding_format": one_of("float", "base64"),
-    "user": TEXT,
+    "encoding_format": choice("float", "base64"),
+    "user": any_text,
 }
 
 
@@ -40,12 +31,12 @@ def create_embeddings(
 ) -> Steps:
     """Begin to embed the inputs, which takes one step; see `OpenAI.steps`."""
     engine = conversations.engine
-    parameters = read_parameters(request, _KINDS)
-    given = required(parameters, "input")
-    inputs = [given] if is_text(given) or is_token_list(given) else list(given)
-    width = parameters.get("dimensions", engine.hidden_size)
-    if width > engine.hidden_size:
-        raise invalid("dimensions", f"dimensions is {width}, but vectors have {engine.hidden_size}")
+    parameters = read_parameters(request, _CHECKS)
+    inputs = required(parameters, "input")
+    size = engine.model.config.hidden_size
+    width = parameters.get("dimensions", size)
+    if width > size:
+        raise invalid("dimensions", f"dimensions is {width}, but vectors have {size} values")
     return _embed(engine, parameters, inputs, width)
 
 
@@ -54,13 +45,13 @@ def _embed(
 ) -> Steps:
     yield []  # so that what is wrong with the request is told before it is computed
     vectors = engine.embed_batch(inputs)
-    if width < engine.hidden_size:
+    if width < engine.model.config.hidden_size:
         vectors = [_shortened(vector, width) for vector in vectors]
     wants_base64 = parameters.get("encoding_format") == "base64"
     n_tokens = sum(len(engine.tokenize(i) if isinstance(i, str) else i) for i in inputs)
     return {
         "object": "list",
-        "model": parameters.get("model", engine.model_config.name),
+        "model": parameters.get("model", engine.model.config.name),
         "data": [
             {
                 "object": "embedding",

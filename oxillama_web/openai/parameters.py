@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any
 
+from ..errors import InvalidRequestError
+from ..validation import Check, any_text, instance, refuse, token_ids, tuple_of
 from .errors import APIError, invalid
 
 
-class Kind(NamedTuple):
-    """What a parameter may be: a check of its value, and the same in words."""
-
-    accepts: Callable[[Any], bool]
-    description: str
-
-
-def read_parameters(request: Any, kinds: Mapping[str, Kind]) -> dict[str, Any]:
+def read_parameters(request: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
     """Return the parameters of a request that are given; null counts as absent.
 
     Args:
         request: the JSON object that a client has sent.
-        kinds: every parameter that there is.
+        checks: that of each parameter that there is.
 
     Raises:
-        APIError: a parameter is not known, or its value is not of its kind.
+        APIError: a parameter is not known, or its value is wrong.
     """
     if not isinstance(request, Mapping):
         raise APIError(400, "the body of the request must be a JSON object")
@@ -33,12 +26,12 @@ def read_parameters(request: Any, kinds: Mapping[str, Kind]) -> dict[str, Any]:
     for name, value in request.items():
         if value is None:
             continue
-        kind = kinds.get(name)
-        if kind is None:
-            raise invalid(str(name), f"unknown parameter {name!r}{_suggestion(name, kinds)}")
-        if not kind.accepts(value):
-            raise invalid(name, f"{name} is {_shown(value)}; it must be {kind.description}")
-        found[name] = value
+        if name not in checks:
+            raise invalid(str(name), f"unknown parameter {name!r}{_suggestion(name, checks)}")
+        try:
+            found[name] = checks[name](name, value)
+        except InvalidRequestError as error:
+            raise invalid(name, str(error)) from error
     return found
 
 
@@ -49,78 +42,61 @@ def required(parameters: Mapping[str, Any], name: str) -> Any:
     return parameters[name]
 
 
-def number(lowest: float, highest: float) -> Kind:
-    """Return the kind of numbers in a range."""
-    return Kind(
-        lambda value: _is_number(value) and lowest <= value <= highest,
-        f"a number from {lowest:g} to {highest:g}",
-    )
+# checks, besides those of validation.py
+
+an_object = instance(Mapping, "an object")
+a_list = instance((list, tuple), "a list")
 
 
-def integer(lowest: int, highest: int) -> Kind:
-    """Return the kind of integers in a range."""
-    return Kind(
-        lambda value: isinstance(value, int) and _is_number(value) and lowest <= value <= highest,
-        f"an integer from {lowest} to {highest}",
-    )
+def anything(name: str, value: Any) -> Any:
+    """What is checked elsewhere."""
+    return value
 
 
-def one_of(*choices: str | bool) -> Kind:
-    """Return the kind of a few values."""
-    return Kind(
+def refused(reason: str) -> Check:
+    """What cannot be honoured, whatever its value."""
+
+    def check(name: str, value: Any) -> Any:
+        raise InvalidRequestError(f"leave {name} out: {reason}")
+
+    return check
+
+
+def only(*allowed: Any) -> Check:
+    """Of a parameter's values those that can be honoured."""
+
+    def check(name: str, value: Any) -> Any:
         # 0 equals False
-        lambda value: isinstance(value, (str, bool)) and value in choices,
-        "one of " + ", ".join(map(repr, choices)),
-    )
+        if not any(value == each and type(value) is type(each) for each in allowed):
+            refuse(name, value, " or ".join(map(repr, allowed)))
+        return value
+
+    return check
 
 
-def refused(reason: str) -> Kind:
-    """Return the kind of a parameter that cannot be honoured, whatever its value."""
-    return Kind(lambda value: False, f"left out: {reason}")
+def stop_texts(name: str, value: Any) -> tuple[str, ...]:
+    """A text, or a list of texts."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(tuple_of(any_text, "a text or a list of texts")(name, value))
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_list_of(value: Any, accepts: Callable[[Any], bool]) -> bool:
-    return isinstance(value, (list, tuple)) and all(map(accepts, value))
-
-
-def is_text(value: Any) -> bool:
-    """Return whether a value is a text."""
-    return isinstance(value, str)
-
-
-def is_token_list(value: Any) -> bool:
-    """Return whether a value is a list of at least one token id."""
-    return bool(value) and _is_list_of(value, lambda item: type(item) is int)
-
-
-def _is_prompt(value: Any) -> bool:
-    """Return whether a value is a text, token ids, or a list of one of them."""
-    if is_text(value) or is_token_list(value):
-        return True
-    return bool(value) and (_is_list_of(value, is_text) or _is_list_of(value, is_token_list))
-
-
-FLAG = Kind(lambda value: isinstance(value, bool), "true or false")
-TEXT = Kind(is_text, "a text")
-OBJECT = Kind(lambda value: isinstance(value, Mapping), "an object")
-TEXT_OR_OBJECT = Kind(lambda value: isinstance(value, (str, Mapping)), "a text or an object")
-LIST = Kind(lambda value: isinstance(value, (list, tuple)), "a list")
-PROMPT = Kind(_is_prompt, "a text, a list of texts, token ids, or a list of lists of token ids")
-STOP = Kind(
-    lambda value: is_text(value) or _is_list_of(value, is_text), "a text or a list of texts"
-)
-ANYTHING = Kind(lambda value: True, "")
+def prompts(name: str, value: Any) -> list[str | list[int]]:
+    """A text, token ids, or a list of one of them: a list in any case."""
+    allowed = "a text, a list of texts, token ids, or a list of lists of token ids"
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, (list, tuple)) or not value:
+        refuse(name, value, allowed)
+    if all(isinstance(each, str) for each in value):
+        return list(value)
+    if all(isinstance(each, (list, tuple)) and each for each in value):
+        return [token_ids(name, each, allowed) for each in value]
+    return [token_ids(name, value, allowed)]
 
 
 def _suggestion(name: object, names: Collection[str]) -> str:
+    import difflib  # only what is misspelled needs it
+
     near = difflib.get_close_matches(str(name), names, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

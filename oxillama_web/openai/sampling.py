@@ -8,23 +8,24 @@ from typing import Any
 
 from ..errors import InvalidRequestError
 from ..sampling import SamplerConfig
+from ..validation import Check, any_text, boolean, integer
 from .errors import APIError, invalid, to_api_error
-from .parameters import ANYTHING, FLAG, OBJECT, STOP, TEXT, Kind, integer
+from .parameters import an_object, anything, stop_texts
 
 # SamplerConfig checks its fields itself. Those that the API lacks, such as top_k and min_p, can be
 # given too; json_schema is the API's response_format.
 _SAMPLER_FIELDS = {field.name for field in fields(SamplerConfig)} - {"json_schema"}
 
-SAMPLING_KINDS: dict[str, Kind] = {
-    **dict.fromkeys(_SAMPLER_FIELDS, ANYTHING),
-    "logit_bias": OBJECT,
-    "stop": STOP,
-    "max_tokens": integer(0, 1 << 30),
-    "model": TEXT,
+SAMPLING_CHECKS: dict[str, Check] = {
+    **dict.fromkeys(_SAMPLER_FIELDS, anything),
+    "logit_bias": an_object,
+    "stop": stop_texts,
+    "max_tokens": integer(0),
+    "model": any_text,
     "n": integer(1, 128),
-    "stream": FLAG,
-    "stream_options": OBJECT,
-    "user": TEXT,  # a label, which changes no answer
+    "stream": boolean,
+    "stream_options": an_object,
+    "user": any_text,  # a label, which changes no answer
 }
 
 
@@ -42,12 +43,8 @@ def read_sampler(
         APIError: a value is wrong.
     """
     chosen = {name: parameters[name] for name in _SAMPLER_FIELDS & parameters.keys()}
-    if "stop" in chosen:
-        stop = chosen["stop"]
-        chosen["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
     if "logit_bias" in chosen:
         chosen["logit_bias"] = _read_bias(chosen["logit_bias"])
-    chosen = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
     try:
         return replace(defaults, **chosen, **constraint)
     except InvalidRequestError as error:

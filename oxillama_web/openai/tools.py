@@ -63,7 +63,7 @@ class ToolUse(NamedTuple):
 
     def parser(self, model: LoadedModel) -> Parser:
         """Return what finds calls and thoughts in the text of an answer."""
-        return _ForcedCallParser() if self.forced else AnswerParser(model.chat_template, self.offered)
+        return _ForcedCallParser() if self.forced else AnswerParser(model, self.offered)
 
 
 def read_tools(parameters: Mapping[str, Any]) -> ToolUse:
