@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import ModelConfig
 from ..errors import ModelFormatError
+from ..gguf.cursor import quote
 
 if TYPE_CHECKING:
     from ..gguf.reader import GGUFFile
@@ -69,9 +71,35 @@ class Hyperparameters:
             )
         return values
 
+    def get_layer_ints(
+        self, name: str, n_layers: int, default: int | Sequence[int] | None = None
+    ) -> list[int]:
+        """Return an integer for each layer: one for all of them, or an array.
+
+        Args:
+            default: for all layers, or one for each.
+
+        Raises:
+            ModelFormatError: an entry is no integer or below 0.
+        """
+        values = self.get_layer_array(name, n_layers)
+        if values is None:
+            if isinstance(default, Sequence) and not self.has(name):
+                return list(default)
+            values = [self.get_int(name, default if isinstance(default, int) else None)] * n_layers
+        for layer, value in enumerate(values):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ModelFormatError(
+                    f"{self.key(name)} is {quote(value)} in layer {layer}; it must be an integer "
+                    "of 0 or more"
+                )
+        return values
+
 
 def read_config(hparams: Hyperparameters, context_size: int | None) -> ModelConfig:
     """Return the sizes that every model states, checked against each other.
+
+    Those that layers may have of their own are the largest of all layers; see `read_layer_sizes`.
 
     Args:
         context_size: the number of positions the model is loaded for; None: as many as it was
@@ -80,56 +108,82 @@ def read_config(hparams: Hyperparameters, context_size: int | None) -> ModelConf
     Raises:
         ModelFormatError: a size is missing, zero, or does not fit the others.
     """
-    hidden_size = hparams.get_positive("embedding_length")
-    n_heads = hparams.get_positive("attention.head_count")
-    n_kv_heads = hparams.get_positive("attention.head_count_kv", n_heads)
-    if n_heads % n_kv_heads:
-        raise ModelFormatError(
-            f"{n_heads} attention heads cannot be shared by {n_kv_heads} key heads"
-        )
-    head_dim = hparams.get_positive("attention.key_length", hidden_size // n_heads)
-    if head_dim > MAX_HEAD_DIM:
-        raise ModelFormatError(f"a head of {head_dim} values is more than {MAX_HEAD_DIM}")
-    rope_dim = hparams.get_positive("rope.dimension_count", head_dim)
-    if rope_dim > head_dim or rope_dim % 2:
-        raise ModelFormatError(
-            f"{hparams.key('rope.dimension_count')} is {rope_dim}; it must be even and at most the "
-            f"head size, {head_dim}"
-        )
     tensors = hparams.gguf.tensors
+    n_layers = hparams.get_positive("block_count")
+    if n_layers > len(tensors):
+        raise ModelFormatError(
+            f"{hparams.key('block_count')} is {n_layers}, and the file holds {len(tensors)} tensors"
+        )
+    hidden_size = hparams.get_positive("embedding_length")
     if TOKEN_EMBEDDING not in tensors:
         raise ModelFormatError(f"the file holds no tensor {TOKEN_EMBEDDING!r}")
     context_length = hparams.get_positive("context_length")
+    sizes = read_layer_sizes(hparams, n_layers, hidden_size)
     return ModelConfig(
         architecture=hparams.architecture,
         name=hparams.gguf.get_str("general.name", hparams.architecture),
-        n_layers=hparams.get_positive("block_count"),
+        n_layers=n_layers,
         hidden_size=hidden_size,
-        n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        head_dim=head_dim,
-        ffn_size=hparams.get_positive("feed_forward_length"),
+        **{name: max(values) for name, values in sizes.items()},
         vocab_size=tensors[TOKEN_EMBEDDING].shape[-1],
         context_length=context_length,
         context_size=context_size or context_length,
         norm_eps=_norm_eps(hparams),
-        rope_dim=rope_dim,
         rope_base=hparams.get_float("rope.freq_base", 10000.0),
-        sliding_window=hparams.get_int("attention.sliding_window", 0),
     )
 
 
-def count_experts_used(hparams: Hyperparameters) -> int:
-    """Return how many experts of a layer each token uses; 0 where there are none.
+def read_layer_sizes(
+    hparams: Hyperparameters, n_layers: int, hidden_size: int
+) -> dict[str, list[int]]:
+    """Return each layer's value of the fields of `ModelConfig` that layers may have of their own.
+
+    Raises:
+        ModelFormatError: a size is missing, zero in all layers, or does not fit the others.
+    """
+
+    def read(name: str, default: int | Sequence[int] | None = None) -> list[int]:
+        values = hparams.get_layer_ints(name, n_layers, default)
+        if max(values) < 1:
+            raise ModelFormatError(f"{hparams.key(name)} is {max(values)}; it must be 1 or more")
+        return values
+
+    n_heads = read("attention.head_count")
+    n_kv_heads = read("attention.head_count_kv", n_heads)
+    for n, n_kv in zip(n_heads, n_kv_heads, strict=True):
+        if n_kv and n % n_kv:
+            raise ModelFormatError(f"{n} attention heads cannot be shared by {n_kv} key heads")
+    head_dim = read("attention.key_length", hidden_size // next(filter(None, n_heads)))
+    if max(head_dim) > MAX_HEAD_DIM:
+        raise ModelFormatError(f"a head of {max(head_dim)} values is more than {MAX_HEAD_DIM}")
+    rope_dim = read("rope.dimension_count", head_dim)
+    for n_rot, dim in zip(rope_dim, head_dim, strict=True):
+        if n_rot > dim or n_rot % 2:
+            raise ModelFormatError(
+                f"{hparams.key('rope.dimension_count')} is {n_rot}; it must be even and at most "
+                f"the head size, {dim}"
+            )
+    return {
+        "n_heads": n_heads,
+        "n_kv_heads": n_kv_heads,
+        "head_dim": head_dim,
+        "ffn_size": read("feed_forward_length"),
+        "rope_dim": rope_dim,
+        "sliding_window": hparams.get_layer_ints("attention.sliding_window", n_layers, 0),
+    }
+
+
+def count_experts_used(hparams: Hyperparameters, n_layers: int) -> list[int]:
+    """Return how many experts of each layer a token uses; 0 where there are none.
 
     Raises:
         ModelFormatError: that number does not fit the number of experts.
     """
     n_experts = hparams.get_int("expert_count", 0)
-    n_used = hparams.get_int("expert_used_count", 0)
-    if not (1 <= n_used <= n_experts or n_used == n_experts == 0):
+    n_used = hparams.get_layer_ints("expert_used_count", n_layers, 0)
+    if not (1 <= max(n_used) <= n_experts or max(n_used) == n_experts == 0):
         raise ModelFormatError(
-            f"{hparams.key('expert_used_count')} is {n_used} of {hparams.key('expert_count')} "
+            f"{hparams.key('expert_used_count')} is {max(n_used)} of {hparams.key('expert_count')} "
             f"{n_experts}; each token must use at least one of the experts"
         )
     return n_used
@@ -144,8 +198,13 @@ def layer_window(hparams: Hyperparameters, config: ModelConfig, layer: int, peri
         ModelFormatError: what the file states does not fit.
     """
     name = "attention.sliding_window_pattern"
-    pattern = hparams.get_layer_array(name, config.n_layers)
+    pattern = hparams.get_layer_array(name, hparams.get_positive("block_count"))
     if pattern is not None:
+        if not isinstance(pattern[layer], int):
+            raise ModelFormatError(
+                f"{hparams.key(name)} is {quote(pattern[layer])} in layer {layer}; it must be a "
+                "boolean or an integer"
+            )
         return config.sliding_window if pattern[layer] else 0
     period = hparams.get_int(name, period)
     if period < 0:

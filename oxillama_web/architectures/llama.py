@@ -19,7 +19,7 @@ def build(model: ModelBuilder) -> None:
         layer.rms_norm("attn_norm")
         layer.qkv()
         layer.rope("interleaved")
-        layer.attention(window=model.config.sliding_window)
+        layer.attention(window=layer.config.sliding_window)
         layer.add_residual()
         layer.rms_norm("ffn_norm")
         if model.n_experts_used:

@@ -34,6 +34,7 @@ from .hyperparameters import (
     count_experts_used,
     layer_window,
     read_config,
+    read_layer_sizes,
 )
 from .rope import RopeParameters, scaled_rope
 from .routing import Routing
@@ -100,8 +101,10 @@ class ModelBuilder(Steps):
 
     Attributes:
         hparams: the file's metadata.
-        config: its sizes; see `override`.
-        n_experts_used: experts of a layer that each token uses; 0 where there are none.
+        config: its sizes, those of the largest layer where layers differ; see `override` and
+            `layer_config`.
+        n_experts_used: experts of a layer that each token uses, the most of all layers; 0 where
+            there are none.
         plan: takes the operations.
 
     Raises:
@@ -109,15 +112,31 @@ class ModelBuilder(Steps):
     """
 
     def __init__(self, gguf: GGUFFile, context_size: int | None = None) -> None:
-        self.hparams = Hyperparameters(gguf)
-        self.n_experts_used = count_experts_used(self.hparams)
-        super().__init__(PlanBuilder(gguf.tensors), read_config(self.hparams, context_size), "")
+        self.hparams = hparams = Hyperparameters(gguf)
+        super().__init__(PlanBuilder(gguf.tensors), read_config(hparams, context_size), "")
+        n_layers = self.config.n_layers
+        self._layer_sizes = read_layer_sizes(hparams, n_layers, self.config.hidden_size)
+        self.layer_experts_used = count_experts_used(hparams, n_layers)
+        self.n_experts_used = max(self.layer_experts_used)
         self._tensors = gguf.tensors
         self._output = ""
 
     def override(self, **sizes: Any) -> None:
-        """Replace fields of `config`: sizes that this architecture's files state in another way."""
+        """Replace fields of `config`: sizes that this architecture's files state in another way.
+
+        A list has a size for each layer.
+        """
+        for name, size in sizes.items():
+            self._layer_sizes.pop(name, None)
+            if isinstance(size, list):
+                self._layer_sizes[name] = size
+                sizes[name] = max(size)
         self.config = replace(self.config, **sizes)
+
+    def layer_config(self, index: int) -> ModelConfig:
+        """Return the sizes of a layer. Counts are 0 where it has nothing of the kind."""
+        own: dict[str, Any] = {name: sizes[index] for name, sizes in self._layer_sizes.items()}
+        return replace(self.config, **own)
 
     def require_sliding_window(self) -> None:
         """Refuse a file that states no sliding window."""
@@ -163,9 +182,24 @@ class ModelBuilder(Steps):
         Add.append(self.plan, "x", "x", "positions")
 
     def rope_table(self, dst: str = "rope", rope: RopeParameters | None = None) -> None:
-        """Compute the cosines and sines of the positions; None: as the file's metadata says."""
-        rope = rope or scaled_rope(self.hparams, self.config)
-        RopeTable.append(self.plan, dst, *rope)
+        """Compute the cosines and sines of the positions.
+
+        Args:
+            rope: None: as the file's metadata says, with a table for each number of rotated values
+                that layers have.
+        """
+        dims = set(self._layer_sizes.get("rope_dim", ()))
+        if rope is None and len(dims) > 1:
+            for dim in sorted(dims):
+                config = replace(self.config, rope_dim=dim)
+                RopeTable.append(self.plan, f"{dst}.{dim}", *scaled_rope(self.hparams, config))
+            return
+        if len(dims) > 1:
+            raise ModelFormatError(
+                f"{self.hparams.key('rope.dimension_count')} differs between layers, which this "
+                "architecture cannot do"
+            )
+        RopeTable.append(self.plan, dst, *(rope or scaled_rope(self.hparams, self.config)))
 
     def logits(
         self,
@@ -213,9 +247,10 @@ class Layer(Steps):
     """One of a model's layers."""
 
     def __init__(self, model: ModelBuilder, index: int) -> None:
-        super().__init__(model.plan, model.config, f"blk.{index}.")
+        super().__init__(model.plan, model.layer_config(index), f"blk.{index}.")
         self.model = model
         self.index = index
+        self.n_experts_used = model.layer_experts_used[index]
 
     def window(self, period: int) -> int:
         """Return this layer's sliding window: 0 in every `period`-th one, if the file agrees."""
@@ -228,6 +263,8 @@ class Layer(Steps):
     def qkv(self, src: str = "h") -> None:
         """Project queries, keys and values into "q", "k" and "v", by one matrix or by three."""
         config = self.config
+        self._require("n_heads", "attention.head_count")
+        self._require("n_kv_heads", "attention.head_count_kv")
         sizes = {
             "attn_q": config.n_heads * config.head_dim,
             "attn_k": config.n_kv_heads * config.head_dim,
@@ -259,6 +296,9 @@ class Layer(Steps):
         self, style: RopeStyle, table: str = "rope", names: Sequence[str] = ("q", "k")
     ) -> None:
         """Rotate queries and keys by their positions."""
+        own_table = f"{table}.{self.config.rope_dim}"
+        if self.plan.has_buffer(own_table):
+            table = own_table
         for name in names:
             Rope.append(self.plan, name, table, self.config.head_dim, style)
 
@@ -280,6 +320,8 @@ class Layer(Steps):
             causal: whether a token sees only what comes before it.
             max_alibi_bias: if above 0, scores fall with the distance, by ALiBi.
         """
+        self._require("n_heads", "attention.head_count")
+        self._require("n_kv_heads", "attention.head_count_kv")
         Attention.append(
             self.plan,
             "attended",
@@ -299,6 +341,7 @@ class Layer(Steps):
     def feed_forward(self, activation: Activation, src: str = "h") -> None:
         """Compute down(activation(up(src))) into "delta"."""
         self.linear("ffn_up", src, "up")
+        self._check_ffn_size()
         Activate.append(self.plan, "up", "up", activation)
         self.linear("ffn_down", "up", "delta")
 
@@ -317,6 +360,8 @@ class Layer(Steps):
             self._split("ffn_up", {"ffn_gate": n, "ffn_up": n})
         self.linear("ffn_gate" + suffix, src, "gate")
         self.linear("ffn_up" + suffix, src, "up")
+        if not suffix:
+            self._check_ffn_size()
         GLU.append(self.plan, "gate", "gate", "up", activation)
         self.linear("ffn_down" + suffix, "gate", dst)
 
@@ -354,7 +399,7 @@ class Layer(Steps):
             plan,
             "routes",
             "router",
-            self.model.n_experts_used,
+            self.n_experts_used,
             routing.weighting,
             bias=bias if plan.has(bias) else None,
             scale=routing.scale,
@@ -387,6 +432,21 @@ class Layer(Steps):
         """
         self.gated_feed_forward("silu", src, "shared_out", suffix="_shexp")
         Add.append(self.plan, "delta", "delta", "shared_out", scale)
+
+    def _require(self, size: str, key: str) -> None:
+        """Refuse a layer that has nothing of a kind."""
+        if getattr(self.config, size) < 1:
+            raise ModelFormatError(
+                f"{self.model.hparams.key(key)} is 0 in layer {self.index}, which must have some"
+            )
+
+    def _check_ffn_size(self) -> None:
+        width = self.plan.width("up")
+        if width != self.config.ffn_size:
+            raise ModelFormatError(
+                f"{self.model.hparams.key('feed_forward_length')} is {self.config.ffn_size} in "
+                f"layer {self.index}, and {self.prefix}ffn_up has {width} rows"
+            )
 
     def _split(self, merged: str, sizes: dict[str, int]) -> None:
         """Name rows of a merged matrix, and of its bias, as tensors of their own, if there is one.

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from .plan import Operation, Partition, Plan
 
+    # a buffer, and how threads divide it
+    _Part = tuple[str, Partition]
+
 
 class Step(NamedTuple):
     """An operation, and all that it reads: `PREPARED` too if an input of it was prepared."""
@@ -38,8 +41,13 @@ class Barrier(NamedTuple):
 
 
 def replicated_buffers(plan: Plan) -> set[str]:
-    """The buffers that every thread computes for itself in a pass of one token."""
-    return set(plan.buffers) - {op.writes for op in plan.ops if not op.replicable}
+    """The buffers that every thread computes for itself in a pass of one token.
+
+    Those that share their memory are not among them: their rows of a thread lie at other places.
+    """
+    shared = {name for name, buffer in plan.buffers.items() if buffer.memory}
+    shared |= {plan.memory(name) for name in shared}
+    return set(plan.buffers) - {op.writes for op in plan.ops if not op.replicable} - shared
 
 
 def barriers(plan: Plan, steps: Sequence[Step], replicated: set[str]) -> list[Barrier]:
@@ -51,10 +59,16 @@ def barriers(plan: Plan, steps: Sequence[Step], replicated: set[str]) -> list[Ba
     many, one = _Accesses(set()), _Accesses(replicated | {PREPARED})
     result = []
     for op, names in steps:
-        reads = [(name, op.partition(name, plan)) for name in names]
-        write = (op.writes, op.partition(op.writes, plan))
+        reads = [_part(op, name, plan) for name in names]
+        write = _part(op, op.writes, plan)
         result.append(Barrier(many.need_barrier(reads, write), one.need_barrier(reads, write)))
     return result
+
+
+def _part(op: Operation, name: str, plan: Plan) -> tuple[str, _Part | None]:
+    """The memory of a buffer, and what one thread accesses of it."""
+    partition = op.partition(name, plan)
+    return plan.memory(name), None if partition is None else (name, partition)
 
 
 class _Accesses:
@@ -66,11 +80,11 @@ class _Accesses:
 
     def __init__(self, replicated: set[str]) -> None:
         self._replicated = replicated
-        self._reads: dict[str, Partition | None] = {}
-        self._writes: dict[str, Partition | None] = {}
+        self._reads: dict[str, _Part | None] = {}
+        self._writes: dict[str, _Part | None] = {}
 
     def need_barrier(
-        self, reads: list[tuple[str, Partition | None]], write: tuple[str, Partition | None]
+        self, reads: list[tuple[str, _Part | None]], write: tuple[str, _Part | None]
     ) -> bool:
         """Whether the next operation needs a barrier before it.
 
@@ -99,7 +113,7 @@ class _Accesses:
 
 
 def _differ(
-    accessed: dict[str, Partition | None], accesses: Iterable[tuple[str, Partition | None]]
+    accessed: dict[str, _Part | None], accesses: Iterable[tuple[str, _Part | None]]
 ) -> bool:
     """Whether another thread may have accessed this one's part of a buffer."""
     return any(

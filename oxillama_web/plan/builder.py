@@ -6,10 +6,11 @@ operation writes, and appends the operation.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
-from .plan import Buffer, KVLayer, Plan, StateLayer
+from .plan import Buffer, KVLayer, Plan, Role, StateLayer, operands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,9 @@ class PlanBuilder:
         self._tensors = dict(tensors)
         self._plan = Plan()
         self._shared_kv_layers: dict[KVLayer, int] = {}
+        # the plan's buffer that each name stands for, now and once the next operation wrote it
+        self._current: dict[str, str] = {}
+        self._declared: dict[str, str] = {}
 
     def has(self, weight: str) -> bool:
         """Return whether the model file holds this tensor."""
@@ -115,7 +119,11 @@ class PlanBuilder:
 
     def width(self, buffer: str) -> int:
         """Return the number of values in a row of a buffer."""
-        return self._plan.buffers[buffer].width
+        return self._plan.buffers[self._current[buffer]].width
+
+    def has_buffer(self, buffer: str) -> bool:
+        """Return whether an operation has written a buffer of this name."""
+        return buffer in self._current
 
     def same_width(self, a: str, b: str) -> int:
         """Return the width that two buffers have in common."""
@@ -127,23 +135,31 @@ class PlanBuilder:
 
     def writer(self, buffer: str) -> Operation:
         """Return the last operation that writes a buffer."""
-        return next(op for op in reversed(self._plan.ops) if op.writes == buffer)
+        name = self._current[buffer]
+        return next(op for op in reversed(self._plan.ops) if op.writes == name)
 
     def declare(
         self, name: str, width: int, *, like: str | None = None, rows: Rows = "batch"
     ) -> None:
-        """Add a buffer to the plan, or check that it is the one that is there by this name.
+        """Say that the next operation that writes a buffer of this name gives it this width.
+
+        A name may stand for buffers of several widths, one after the other, as where layers differ
+        in size. They share their memory.
 
         Args:
             like: a buffer with the same rows.
             rows: its rows otherwise.
         """
-        buffer = Buffer(width, rows if like is None else self._plan.buffers[like].rows)
-        if self._plan.buffers.setdefault(name, buffer) != buffer:
-            raise ModelFormatError(
-                f"layers differ in size: {name!r} has {self._plan.buffers[name].width} values in "
-                f"one layer and {width} in another"
-            )
+        buffers = self._plan.buffers
+        if like is not None:
+            rows = buffers[self._current[like]].rows
+        buffer, first = Buffer(width, rows), name
+        if buffers.get(name, buffer).width != width:
+            name, buffer = f"{name}.{width}", Buffer(width, rows, memory=name)
+        if buffers.setdefault(name, buffer).rows != rows:
+            raise ModelFormatError(f"{name!r} cannot have rows of the {rows}")
+        self._declared[first] = name
+        self._current.setdefault(first, name)
 
     def cache_layer(self, layer: KVLayer, *, shared: bool) -> int:
         """Add a layer to the cache and return its number.
@@ -166,6 +182,17 @@ class PlanBuilder:
 
     def append(self, op: Operation) -> None:
         """Add an operation whose buffers are declared and whose shapes fit."""
+        reads = _buffers(op, Role.READ, Role.UPDATE)
+        names = {field: self._current[name] for field, name in reads.items()}
+        for field, name in _buffers(op, Role.WRITE).items():
+            names[field] = self._declared.pop(name, self._current[name])
+            if name in reads.values() and names[field] != self._current[name]:
+                raise ModelFormatError(
+                    f"{name!r} cannot change from {self.width(name)} values in place"
+                )
+            self._current[name] = names[field]
+        if any(getattr(op, field) != name for field, name in names.items()):
+            op = dataclasses.replace(op, **names)
         self._plan.ops.append(op)
 
     def build(self, output: str, hidden: str | None = None) -> Plan:
@@ -176,11 +203,16 @@ class PlanBuilder:
             hidden: the buffer of the hidden states, from which the output head computes them; None
                 for a model without output head, whose output is the hidden states.
         """
-        self.width(output)
         plan = self._plan
-        plan.output, plan.hidden = output, output if hidden is None else hidden
+        plan.output = self._current[output]
+        plan.hidden = self._current[output if hidden is None else hidden]
         writers = [number for number, op in enumerate(plan.ops, 1) if op.writes == plan.hidden]
         plan.n_hidden_ops = writers[-1]
         names = dict.fromkeys(name for op in plan.ops for name in op.weights)
         plan.weights = {name: self._tensors[name] for name in names}
         return plan
+
+
+def _buffers(op: Operation, *roles: Role) -> dict[str, str]:
+    """Return the fields of an operation that name buffers."""
+    return {o.name: getattr(op, o.name) for o in operands(type(op)) if o.role in roles}

@@ -9,6 +9,7 @@ embedding `lora_a` is stored transposed, [n_vocab, rank]: one row a token.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -246,7 +247,7 @@ class _Writer:
 
     def _add_change(self, dst: str, low: str, change: _Change) -> None:
         """dst += scale * b @ low."""
-        buffer = self._plan.buffers[dst]
+        buffer = replace(self._plan.buffers[dst], memory="")
         product = f"lora.change.{buffer.width}.{buffer.rows}"
         self._plan.buffers[product] = buffer
         self._plan.ops += [

@@ -172,10 +172,15 @@ def _operand(name: str, kind: Any) -> Operand:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A named activation, float32 [rows, width]."""
+    """A named activation, float32 [rows, width].
+
+    Attributes:
+        memory: the buffer whose memory it uses; "": its own.
+    """
 
     width: int
     rows: Rows
+    memory: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,3 +229,8 @@ class Plan:
     def is_encoder(self) -> bool:
         """Whether the model gives hidden states and no logits."""
         return self.output == self.hidden
+
+    def memory(self, name: str) -> str:
+        """Return the buffer whose memory a buffer uses; anything else has its own."""
+        buffer = self.buffers.get(name)
+        return name if buffer is None else buffer.memory or name

@@ -78,12 +78,21 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         Attention.append(plan, "y", "x", "x", "x", n_heads=3, n_kv_heads=2, scale=1.0)
 
 
-def test_layers_of_different_sizes_are_refused() -> None:
-    plan = builder(embedding=(8, 50), small=(8, 4), large=(8, 6))
+def test_buffers_of_one_name_and_several_widths_share_their_memory() -> None:
+    plan = builder(embedding=(8, 50), small=(8, 4), large=(8, 6), back=(6, 8), narrow=(8, 6))
     Embed.append(plan, "x", "embedding")
     Linear.append(plan, "q", "x", "small")
-    with pytest.raises(ModelFormatError, match="layers differ"):
-        Linear.append(plan, "q", "x", "large")
+    Linear.append(plan, "q", "x", "large")
+    Linear.append(plan, "y", "q", "back")
+    Linear.append(plan, "q", "x", "small")
+    with pytest.raises(ModelFormatError, match="'x' cannot change from 8 values in place"):
+        Linear.append(plan, "x", "x", "narrow")
+    result = plan.build("y")
+    assert [(op.reads, op.writes) for op in result.ops[1:]] == [
+        (("x",), "q"), (("x",), "q.6"), (("q.6",), "y"), (("x",), "q"),
+    ]  # fmt: skip
+    assert result.buffers["q.6"].width == 6
+    assert result.memory("q.6") == result.memory("q") == "q"
 
 
 def test_a_bias_that_the_file_lacks_is_left_out() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from array import array
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequestError, KernelError, ThreadsLostError
@@ -140,15 +141,17 @@ class Program:
             )
             for number, (name, buffer) in enumerate(buffers.items())
         ]
-        offsets, total = [], 0
-        for buffer, capacity in zip(buffers.values(), capacities, strict=True):
-            offsets.append(total)
-            total += align(4 * buffer.width * capacity)
+        n_bytes: dict[str, int] = {}
+        for (name, buffer), capacity in zip(buffers.items(), capacities, strict=True):
+            memory, size = self._plan.memory(name), align(4 * buffer.width * capacity)
+            n_bytes[memory] = max(size, n_bytes.get(memory, 0))
+        *starts, total = accumulate(n_bytes.values(), initial=0)
+        offsets = dict(zip(n_bytes, starts, strict=True))
         self._buffer_memory = self._device.allocate(total)
-        for table_row, (name, buffer), capacity, offset in zip(
-            self._buffers, buffers.items(), capacities, offsets, strict=True
+        for table_row, (name, buffer), capacity in zip(
+            self._buffers, buffers.items(), capacities, strict=True
         ):
-            table_row.data = self._buffer_memory.address + offset
+            table_row.data = self._buffer_memory.address + offsets[self._plan.memory(name)]
             table_row.capacity = capacity
             table_row.width = buffer.width
             table_row.rows = 0 if buffer.rows == "batch" else 1
