@@ -34,9 +34,9 @@ import tokenizers as hf  # noqa: E402
 from architecture_files import (  # noqa: E402
     CASES,
     EXPERTS_AND_ENCODERS,
-    MANY_IDS,
     TEXT,
     divergence,
+    many_ids,
     write_case,
 )
 from get_test_tokenizers import get_test_tokenizers  # noqa: E402
@@ -160,7 +160,9 @@ def dense_errors(case: str) -> tuple[float, float]:
         exact = dense.load(Path(folder), case, "F32", "numpy")
         quantized = dense.load(Path(folder), case, "Q8_0", "kernels")
         found = dense.logits(exact, golden["ids"])[golden["positions"]]
-        both = [[dense.logits(engine, ids) for ids in MANY_IDS] for engine in (exact, quantized)]
+        both = [
+            [dense.logits(engine, ids) for ids in many_ids(case)] for engine in (exact, quantized)
+        ]
     return largest(found, golden["logits"]), divergence(case, *both) / golden["llamacpp_kl"]
 
 

@@ -22,9 +22,9 @@ sys.path.insert(0, str(HERE.parent / "helpers"))
 
 from architecture_files import (  # noqa: E402
     CASES,
-    MANY_IDS,
     TEXT,
     divergence,
+    many_ids,
     write_case,
 )
 
@@ -59,7 +59,9 @@ def make(case: str, folder: Path, logits: Logits | None = None) -> dict:
     ids = exact_model.tokenize(TEXT.encode(), special=True)[:N_TOKENS]
     exact = logits(exact_model, ids)
     quantized = load(quantized_path, n_ctx, F16)
-    both = [[logits(loaded, many) for many in MANY_IDS] for loaded in (exact_model, quantized)]
+    both = [
+        [logits(loaded, many) for many in many_ids(case)] for loaded in (exact_model, quantized)
+    ]
     return {
         "ids": ids,
         "sha256": {

@@ -43,6 +43,11 @@ def write_case(path: Path, name: str, format: Format) -> None:
     file.finish()
 
 
+def many_ids(case: str) -> list[list[int]]:
+    """The texts that a case's divergence is measured on."""
+    return MANY_IDS[: CASES[case].n_texts]
+
+
 def divergence(case: str, exact: list[np.ndarray], other: list[np.ndarray]) -> float:
     """KL(exact || other) over all rows of logits: their mean, or median in mixtures of experts."""
     p, q = _log_softmax(np.concatenate(exact)), _log_softmax(np.concatenate(other))

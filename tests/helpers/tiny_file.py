@@ -30,6 +30,7 @@ class Case(NamedTuple):
         family: its row in the table of families, where that has another name than its architecture.
         has_experts: whether rounding may choose other experts for a token here and there: errors
             are then medians over the tokens, not means.
+        n_texts: how many of the texts for rounding errors are computed; fewer for many layers.
     """
 
     architecture: str
@@ -38,6 +39,7 @@ class Case(NamedTuple):
     oracle: str = "llama.cpp"
     family: str = ""
     has_experts: bool = False
+    n_texts: int = 4
 
 
 class OtherCase(NamedTuple):

@@ -1,0 +1,19 @@
+"""Jais 2."""
+
+from gguf_vocabularies import add_byte_level_vocabulary
+from tiny_file import VOCAB, WIDTH, Case, TinyFile
+
+
+def _jais2(file: TinyFile) -> None:
+    file.sizes(3, 4, 2, 16, layer_norm=True)
+    add_byte_level_vocabulary(file.writer, VOCAB, "jais-2")
+    file.embedding()
+    for block in file.blocks():
+        file.norm(block + "attn_norm", WIDTH, bias=True)
+        file.attention(block, bias=True, output_bias=True)
+        file.norm(block + "ffn_norm", WIDTH, bias=True)
+        file.feed_forward(block)
+    file.norm("output_norm", WIDTH, bias=True)
+
+
+CASES = {"jais2": Case("jais2", _jais2)}
