@@ -91,6 +91,7 @@ COMPARED = {
     "gemma": Compared(like="gemma3"),
     "gemma2": Compared(templates=("Gemma 2",), like="gemma3"),
     "gemma3": Compared("gemma3", "gemma-3-270m"),
+    "gemma-embedding": Compared(like="gemma3"),
     "phi2": Compared(gguf="phi-2"),
     "phi3": Compared(gguf="phi-3", templates=("Phi 3.5",)),
     "command-r": Compared(gguf="command-r"),
@@ -101,12 +102,14 @@ COMPARED = {
     "stablelm": Compared(gguf="gpt-neox"),
     "olmo2": Compared(gguf="dbrx"),
     "granite": Compared(gguf="refact", templates=("Granite 3.3",)),
+    "granitemoe": Compared(like="granite"),
+    "gpt-oss": Compared("gptoss", templates=("gpt-oss",)),
     "bert": Compared(gguf="bert-bge all-minilm-l6-v2"),
     "nomic-bert": Compared(like="bert"),
     "others": Compared(
-        "deepseek_v3 gptoss",
+        "deepseek_v3",
         "deepseek-llm deepseek-coder gemma-4 qwen35 aquila baichuan mpt nomic-bert-moe unigram",
-        ("Granite 4", "DeepSeek V3.1", "Kimi K2", "LFM2", "GLM 4.6", "gpt-oss"),
+        ("Granite 4", "DeepSeek V3.1", "Kimi K2", "LFM2", "GLM 4.6"),
     ),
 }
 

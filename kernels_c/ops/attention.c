@@ -36,8 +36,10 @@ typedef struct attention_args {
     float scale;
     int32_t window; /* > 0: it sees only this many positions, its own included */
     float softcap;  /* > 0: scores become softcap * tanh(score / softcap) before the softmax */
-    int32_t causal; /* 0: it sees its sequence to the end of the batch; then window is 0 */
+    int32_t causal; /* 0: it sees its sequence to the end of the batch, or window / 2 positions
+                     * before and after it */
     int32_t slopes; /* a constant of n_heads values: a score falls by slope * distance; or -1 */
+    int32_t sinks;  /* a vector of n_heads scores without values, or -1 */
 } attention_args;
 OX_OPERANDS(attention)
 
@@ -46,11 +48,13 @@ int32_t ox_check_attention(const ox_model *model, const ox_op *op) {
     const ox_buffer *q = ox_find_buffer(model, args.queries), *dst = ox_find_buffer(model, op->dst);
     const ox_kv_layer *layer = ox_find_layer(model, args.layer);
     const ox_tensor *slopes = ox_find_constant(model, args.slopes);
+    const ox_tensor *sinks = ox_find_tensor(model, args.sinks);
     return ox_model_status(ox_is_divided(dst) && ox_is_batch(q) && ox_is_batch(dst) && q != dst &&
                            layer && args.n_heads > 0 &&
                            (uint32_t)args.n_heads % layer->n_heads == 0 && args.window >= 0 &&
                            (args.slopes < 0 || ox_is_vector(slopes, (uint32_t)args.n_heads)) &&
-                           (args.causal == 1 || (args.causal == 0 && args.window == 0)) &&
+                           (args.sinks < 0 || ox_is_vector(sinks, (uint32_t)args.n_heads)) &&
+                           (args.causal == 1 || args.causal == 0) &&
                            q->width == (uint64_t)args.n_heads * layer->k_dim &&
                            dst->width == (uint64_t)args.n_heads * layer->v_dim);
 }
@@ -68,7 +72,7 @@ ox_scratch ox_attention_scratch(const ox_model *model, const ox_op *op, uint32_t
     const uint64_t n_heads = (uint32_t)args.n_heads;
     const uint64_t rows = max_rows((uint32_t)args.n_heads / layer->n_heads);
     const uint64_t values =
-        rows * (k_stride + KEYS + 2 * v_stride + 8) + KEYS * (k_stride + v_stride);
+        rows * (k_stride + KEYS + 2 * v_stride + 9) + KEYS * (k_stride + v_stride);
     const uint64_t partials = MAX_SPLITS * n_heads * partial_stride(layer);
     return (ox_scratch){.shared = n_threads > 1 ? partials * sizeof(float) : 0,
                         .local = values * sizeof(float) + 64};
@@ -88,6 +92,7 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
         .window = (uint32_t)args.window,
         .is_causal = args.causal,
         .has_slopes = args.slopes >= 0,
+        .sinks = ox_vector_at(run, args.sinks),
         .group = group,
     };
     t.k_stride = pad(layer->k_dim, 2 * VF);
@@ -104,7 +109,8 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
     t.merged_max = t.factors + rows;
     t.merged_sum = t.merged_max + rows;
     t.slopes = t.merged_sum + rows;
-    t.visible_end = (uint32_t *)(t.slopes + rows);
+    t.visible_first = (uint32_t *)(t.slopes + rows);
+    t.visible_end = t.visible_first + rows;
     t.position = t.visible_end + rows;
     if (t.has_slopes) {
         t.head_slopes = (const uint8_t *)(uintptr_t)ox_constant_at(run, args.slopes)->data;
@@ -121,11 +127,19 @@ static size_t head_of(const ox_attention_tile *t, uint32_t row) {
     return (size_t)t->kv_head * t->group + row % t->group;
 }
 
-/* The first position that a token does not see. */
+/* The first position that a token sees. */
+static uint32_t visible_first_of(const ox_attention_tile *t, uint32_t token) {
+    const uint32_t position = ox_position(t->sequence, token);
+    const uint32_t n_before = t->is_causal ? t->window - 1 : t->window / 2;
+    return t->window && position > n_before ? position - n_before : 0;
+}
+
+/* The first position after it that a token does not see. */
 static uint32_t visible_end_of(const ox_attention_tile *t, uint32_t token) {
-    const ox_sequence *sequence = t->sequence;
-    if (!t->is_causal) return sequence->position + sequence->n_tokens;
-    return ox_position(sequence, token) + 1;
+    const uint32_t position = ox_position(t->sequence, token);
+    const uint32_t n_after = t->sequence->position + t->sequence->n_tokens - position - 1;
+    if (t->is_causal) return position + 1;
+    return position + 1 + (t->window && t->window / 2 < n_after ? t->window / 2 : n_after);
 }
 
 /* Cached values are read in units (cached_unit) so small that products with them may be subnormal,
@@ -153,6 +167,7 @@ static void load_queries(ox_attention_tile *t, uint32_t first, uint32_t last) {
             for (uint32_t i = 0; i < dim; i++) to[i] *= factor;
             t->factors[r] = 1.0f / unit / factor;
         }
+        t->visible_first[r] = visible_first_of(t, token_of(t, row));
         t->visible_end[r] = visible_end_of(t, token_of(t, row));
         if (t->has_slopes) {
             t->slopes[r] = v_float_of_bits(v_load_u32(t->head_slopes + 4 * head_of(t, row)));
@@ -189,6 +204,11 @@ static void attend_split(const ox_attention_tile *t, uint32_t first_key, uint32_
     }
 }
 
+/* The score of a head's sink: as of a split before all others, whose value is 0. */
+static float sink_of(const ox_attention_tile *t, size_t head) {
+    return v_float_of_bits(v_load_u32((const uint8_t *)t->sinks + head * sizeof(float)));
+}
+
 /* Merges a split into the splits before it. */
 static void merge_split(float max, float sum, const float *acc, uint32_t n, float *merged_max,
                         float *merged_sum, float *merged_acc) {
@@ -203,8 +223,7 @@ static void merge_split(float max, float sum, const float *acc, uint32_t n, floa
 
 /* The keys that some row of the tile sees, rounded down to the start of a tile of keys. */
 static void visible_keys(const ox_attention_tile *t, uint32_t *first_key, uint32_t *end_key) {
-    const uint32_t window = t->window, end = t->visible_end[0];
-    *first_key = window && end > window ? (end - window) / KEYS * KEYS : 0;
+    *first_key = t->visible_first[0] / KEYS * KEYS;
     *end_key = t->visible_end[t->n_rows - 1];
 }
 
@@ -217,6 +236,10 @@ static void attend_rows(ox_attention_tile *t, uint32_t first, uint32_t last) {
     uint32_t key, end_key;
     load_queries(t, first, last);
     clear_rows(t, t->merged_acc, t->merged_max, t->merged_sum);
+    for (uint32_t r = 0; t->sinks && r < t->n_rows; r++) {
+        t->merged_max[r] = sink_of(t, head_of(t, first + r));
+        t->merged_sum[r] = 1.0f;
+    }
     visible_keys(t, &key, &end_key);
     for (uint32_t next; key < end_key; key = next) {
         next = split_end(key, end_key);
@@ -238,7 +261,7 @@ static float *partial_at(const ox_attention_tile *t, size_t head, uint32_t split
 static void merge_head(const ox_attention_tile *t, uint32_t head, uint32_t n_splits) {
     const uint32_t dim = t->layer->v_dim;
     float *to = ox_row(t->dst, 0) + (size_t)head * dim;
-    float max = NEGATIVE_INFINITY, sum = 0.0f;
+    float max = t->sinks ? sink_of(t, head) : NEGATIVE_INFINITY, sum = t->sinks ? 1.0f : 0.0f;
     for (uint32_t i = 0; i < dim; i++) to[i] = 0.0f;
     for (uint32_t s = 0; s < n_splits; s++) {
         const float *partial = partial_at(t, head, s);
@@ -278,9 +301,8 @@ static void attend_splits(ox_attention_tile *t, ox_queue *queue, uint32_t n_spli
 
 /* How many splits the only token of a batch sees. */
 static uint32_t count_splits(const ox_attention_tile *t) {
-    const uint32_t position = t->sequence->position, window = t->window;
-    const uint32_t first = window && position >= window ? position - window + 1 : 0;
-    return position / SPLIT - first / SPLIT + 1;
+    const uint32_t token = t->sequence->first_token;
+    return t->sequence->position / SPLIT - visible_first_of(t, token) / SPLIT + 1;
 }
 
 /* Threads take tiles of the rows of one key head. The tiles of the last tokens see the most keys

@@ -13,8 +13,7 @@ typedef struct key_range {
 
 /* The keys that a row sees. */
 static key_range seen_keys(const ox_attention_tile *t, uint32_t r, uint32_t first_key) {
-    const uint32_t end = t->visible_end[r], window = t->window;
-    const uint32_t first = window && end > window ? end - window : 0;
+    const uint32_t first = t->visible_first[r], end = t->visible_end[r];
     const uint32_t from = first > first_key ? first - first_key : 0;
     const uint32_t to = end > first_key ? end - first_key : 0;
     return (key_range){from < KEYS ? from : KEYS, to < KEYS ? to : KEYS};

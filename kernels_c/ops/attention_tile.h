@@ -13,10 +13,11 @@ typedef struct ox_attention_tile {
     const ox_sequence *sequence;
     float scale;       /* of the scores */
     float softcap;     /* > 0: scores become softcap * tanh(score / softcap) */
-    uint32_t window;   /* > 0: a token sees only this many positions, its own included */
-    int32_t is_causal; /* 0: a token sees its sequence to the end of the batch */
+    uint32_t window;   /* see attention_args */
+    int32_t is_causal; /* see attention_args */
     int32_t has_slopes;
     const uint8_t *head_slopes; /* float32 [heads], at any address */
+    const float *sinks;         /* the same, or NULL */
     uint32_t group;             /* query heads of each key head */
     uint32_t kv_head;
     uint32_t n_rows;
@@ -30,11 +31,12 @@ typedef struct ox_attention_tile {
     float *merged_acc; /* the same over all splits so far */
     float *merged_max;
     float *merged_sum;
-    float *slopes;         /* [n_rows] a score falls by this for each position between the two */
-    uint32_t *visible_end; /* [n_rows] a row sees keys before this position */
-    uint32_t *position;    /* [n_rows] of its token; as slopes, only where has_slopes */
-    float *keys;           /* [k_dim][KEYS] */
-    float *values;         /* [KEYS][v_stride] */
+    float *slopes;           /* [n_rows] a score falls by this for each position between the two */
+    uint32_t *visible_first; /* [n_rows] a row sees keys from this position */
+    uint32_t *visible_end;   /* [n_rows] to before this position */
+    uint32_t *position;      /* [n_rows] of its token; as slopes, only where has_slopes */
+    float *keys;             /* [k_dim][KEYS] */
+    float *values;           /* [KEYS][v_stride] */
 } ox_attention_tile;
 
 static inline uint32_t pad(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }

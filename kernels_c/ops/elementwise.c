@@ -4,6 +4,8 @@
 
 /* GELU in its tanh form */
 enum activation { SILU = 0, GELU = 1, RELU = 2, RELU_SQUARED = 3, SIGMOID = 4, IDENTITY = 5 };
+/* or, for GLU alone, g sigmoid(1.702 g) (u + 1) of g = min(gate, 7) and u = up within -7 .. 7 */
+enum { CLAMPED_SWIGLU = 6 };
 
 static int32_t is_activation(int32_t kind) { return kind >= SILU && kind <= IDENTITY; }
 
@@ -79,10 +81,25 @@ static void activate_partition(const ox_run *run, const ox_buffer *dst, const ox
     }
 }
 
+static void clamped_swiglu(const ox_run *run, const ox_buffer *dst, const ox_buffer *gate,
+                           const ox_buffer *up) {
+    const vf32 limit = v_splat(7.0f), least = v_splat(-7.0f);
+    const float *gates = ox_row(gate, 0), *ups = ox_row(up, 0);
+    float *to = ox_row(dst, 0);
+    size_t i, last;
+    partition_values(run, dst, &i, &last);
+    for (; i < last; i += VF) {
+        const vf32 g = v_min(v_load_upto(gates + i, last - i), limit);
+        const vf32 u = v_min(v_max(v_load_upto(ups + i, last - i), least), limit);
+        const vf32 y = v_mul(g, v_sigmoid(v_mul(g, v_splat(1.702f))));
+        v_store_upto(to + i, last - i, v_fma(y, u, y));
+    }
+}
+
 /* dst = act(gate) * up */
 typedef struct glu_args {
     int32_t gate, up;   /* buffers */
-    int32_t activation; /* enum activation */
+    int32_t activation; /* enum activation, or CLAMPED_SWIGLU */
 } glu_args;
 OX_OPERANDS(glu)
 
@@ -91,13 +108,18 @@ int32_t ox_check_glu(const ox_model *model, const ox_op *op) {
     const ox_buffer *gate = ox_find_buffer(model, args.gate), *up = ox_find_buffer(model, args.up);
     return ox_model_status(ox_same_shape(gate, up) &&
                            ox_same_shape(gate, ox_find_buffer(model, op->dst)) &&
-                           is_activation(args.activation));
+                           (is_activation(args.activation) || args.activation == CLAMPED_SWIGLU));
 }
 
 void ox_glu(const ox_run *run, const ox_op *op) {
     const glu_args args = glu_args_of(op);
-    activate_partition(run, ox_buffer_at(run, op->dst), ox_buffer_at(run, args.gate),
-                       ox_buffer_at(run, args.up), args.activation);
+    const ox_buffer *gate = ox_buffer_at(run, args.gate), *up = ox_buffer_at(run, args.up);
+    const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    if (args.activation == CLAMPED_SWIGLU) {
+        clamped_swiglu(run, dst, gate, up);
+    } else {
+        activate_partition(run, dst, gate, up, args.activation);
+    }
 }
 
 /* dst = act(src) */

@@ -310,14 +310,22 @@ void ox_gather_experts(const ox_run *run, const ox_op *op) {
     }
 }
 
-/* dst[t][k] = matrix of expert k of token t @ src[t], or @ src[t][k] if src has one of each pair */
+/* dst[t][k] = matrix of expert k of token t @ src[t], or @ src[t][k] if src has one of each pair,
+ * plus the bias of that expert */
 typedef struct expert_linear_args {
     int32_t src;    /* GatherExperts has prepared it */
     int32_t routes; /* from SelectExperts */
     int32_t weight; /* the matrices of all experts, one after the other, each packed by itself */
+    int32_t bias;   /* float32 [n_experts][n_out], or -1 */
     int32_t n_experts;
 } expert_linear_args;
 OX_OPERANDS(expert_linear)
+
+static int32_t is_bias(const ox_tensor *tensor, uint32_t n_experts, uint32_t n_out) {
+    return tensor && tensor->format == OX_F32 && tensor->n_in == n_out &&
+           tensor->n_out == n_experts && tensor->data != 0 &&
+           tensor->bytes == (uint64_t)n_experts * n_out * sizeof(float);
+}
 
 int32_t ox_check_expert_linear(const ox_model *model, const ox_op *op) {
     const expert_linear_args args = expert_linear_args_of(op);
@@ -332,7 +340,9 @@ int32_t ox_check_expert_linear(const ox_model *model, const ox_op *op) {
         return OX_BAD_MODEL;
     }
     const uint32_t n_out = weight->n_out / (uint32_t)args.n_experts;
-    return ox_model_status(dst->width == (uint64_t)(routes->width / 2) * n_out);
+    const ox_tensor *bias = ox_find_tensor(model, args.bias);
+    return ox_model_status(dst->width == (uint64_t)(routes->width / 2) * n_out &&
+                           (args.bias < 0 || is_bias(bias, (uint32_t)args.n_experts, n_out)));
 }
 
 ox_scratch ox_expert_linear_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
@@ -360,6 +370,7 @@ void ox_expert_linear(const ox_run *run, const ox_op *op) {
     const expert_linear_args args = expert_linear_args_of(op);
     const ox_tensor *weight = ox_tensor_at(run, args.weight);
     const ox_buffer *routes = ox_buffer_at(run, args.routes), *dst = ox_buffer_at(run, op->dst);
+    const float *bias = ox_vector_at(run, args.bias);
     const uint32_t n_in = weight->n_in, n_rows = ox_n_rows(run, dst);
     const uint32_t n_pairs = n_rows * (routes->width / 2);
     uint8_t *tables = run->local + ox_align64(ox_linear_local_bytes(weight, n_pairs));
@@ -372,6 +383,7 @@ void ox_expert_linear(const ox_run *run, const ox_op *op) {
         const ox_tensor one = expert_at(weight, r.n_experts, e);
         const ox_product product = {
             .weight = &one,
+            .bias = bias ? bias + (size_t)e * one.n_out : NULL,
             .src = (const float *)(const void *)run->prepared + (size_t)r.starts[e] * n_in,
             .dst = ox_row(dst, 0),
             .dst_stride = one.n_out,

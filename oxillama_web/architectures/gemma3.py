@@ -18,9 +18,18 @@ N_LAYERS_OF_27B = 62
 
 def build(model: ModelBuilder) -> None:
     """Append the operations of a Gemma 3 file."""
-    model.require_sliding_window()
     model.override(rope_base=model.hparams.get_float("rope.freq_base", GLOBAL_ROPE_BASE))
-    scale = attention_scale(model, N_LAYERS_OF_27B)
+    append_layers(model, scale=attention_scale(model, N_LAYERS_OF_27B))
+    model.logits("rms")
+
+
+def append_layers(model: ModelBuilder, *, scale: float | None = None, causal: bool = True) -> None:
+    """Append all layers: what comes before the last norm.
+
+    Args:
+        scale, causal: of the attention.
+    """
+    model.require_sliding_window()
     local_base = model.hparams.get_float("rope.freq_base_swa", LOCAL_ROPE_BASE)
     model.embed(scale=model.config.hidden_size**0.5)
     model.rope_table("rope_local", unscaled_rope(model.config.rope_dim, local_base))
@@ -31,11 +40,10 @@ def build(model: ModelBuilder) -> None:
         layer.qkv()
         layer.qk_norms("rms")
         layer.rope("neox", "rope_local" if window else "rope_global")
-        layer.attention(scale=scale, window=window)
+        layer.attention(scale=scale, window=window, causal=causal)
         layer.rms_norm("post_attention_norm", "delta")
         layer.add_residual("h")
         layer.rms_norm("ffn_norm")
         layer.gated_feed_forward("gelu")
         layer.rms_norm("post_ffw_norm", "delta")
         layer.add_residual("h")
-    model.logits("rms")

@@ -31,6 +31,11 @@ def build(model: ModelBuilder) -> None:
         layer.attention(scale=attention_scale)
         layer.add_residual(scale=residual_scale)
         layer.rms_norm("ffn_norm")
-        layer.gated_feed_forward("silu")
+        if model.n_experts_used:
+            layer.mixture_of_experts("softmax_of_used")
+            if hparams.get_int("expert_shared_feed_forward_length", 0):
+                layer.add_ungated_shared_expert()
+        else:
+            layer.gated_feed_forward("silu")
         layer.add_residual(scale=residual_scale)
     model.logits("rms", scale=1.0 / logit_divisor)

@@ -42,7 +42,7 @@ from .routing import Routing
 if TYPE_CHECKING:
     from ..config import ModelConfig
     from ..gguf.reader import GGUFFile
-    from ..plan.operations.elementwise import Activation
+    from ..plan.operations.elementwise import Activation, Gating
     from ..plan.operations.experts import ExpertWeighting
     from ..plan.operations.rope import RopeStyle
 
@@ -232,10 +232,24 @@ class ModelBuilder(Steps):
             Softcap.append(self.plan, "logits", "logits", softcap)
         self._output = "logits"
 
-    def hidden_states(self) -> None:
-        """End an encoder, which gives "x" where it was asked for and no logits."""
+    def hidden_states(self, dense: Sequence[str] = ()) -> None:
+        """End an encoder, which gives "x" where it was asked for and no logits.
+
+        Args:
+            dense: matrices that follow, where the file holds them. They are meant for the pooled
+                vector of a text; since they are linear, a mean of their products is the same.
+        """
         SelectRows.append(self.plan, "hidden", "x")
         self._output = "hidden"
+        for name in dense:
+            if self.has(f"{name}.weight"):
+                self.linear(name, self._output, name)
+                self._output = name
+        if self.plan.width(self._output) != self.config.hidden_size:
+            raise ModelFormatError(
+                f"vectors of texts have {self.plan.width(self._output)} values; they must have the "
+                f"model's {self.config.hidden_size}"
+            )
 
     def finish(self) -> tuple[ModelConfig, Plan]:
         """Return the sizes and the plan, after `logits` or `hidden_states`."""
@@ -310,15 +324,18 @@ class Layer(Steps):
         softcap: float = 0.0,
         causal: bool = True,
         max_alibi_bias: float = 0.0,
+        sinks: str | None = None,
     ) -> None:
         """Attend with "q" over "k", "v" and the cache, and project, into "delta".
 
         Args:
             scale: of the scores; None: 1 / sqrt(head size).
-            window: the number of positions that a token sees, its own included; 0: all.
+            window: the number of positions that a token sees, its own included; 0: all. If not
+                causal, half of them are on each side.
             softcap: if above 0, bounds the scores to -softcap .. softcap by tanh.
             causal: whether a token sees only what comes before it.
             max_alibi_bias: if above 0, scores fall with the distance, by ALiBi.
+            sinks: a tensor with a score of no value for each head, if there is one.
         """
         self._require("n_heads", "attention.head_count")
         self._require("n_kv_heads", "attention.head_count_kv")
@@ -335,6 +352,7 @@ class Layer(Steps):
             softcap=softcap,
             causal=causal,
             max_alibi_bias=max_alibi_bias,
+            sinks=None if sinks is None else f"{self.prefix}{sinks}.weight",
         )
         self.linear("attn_output", "attended", "delta")
 
@@ -370,7 +388,8 @@ class Layer(Steps):
         routing: ExpertWeighting | Routing,
         src: str = "h",
         *,
-        activation: Activation = "silu",
+        router: str | None = None,
+        activation: Gating = "silu",
     ) -> None:
         """Sum weight * GLU(src) over a token's experts into "delta".
 
@@ -381,6 +400,7 @@ class Layer(Steps):
 
         Args:
             routing: how the experts of a token, and their weights, follow from the router's logits.
+            router: a buffer of the router's logits; None: they follow from src.
             activation: of the experts' gates.
 
         Raises:
@@ -392,25 +412,28 @@ class Layer(Steps):
                 "April 2024: get a newer file of this model"
             )
         plan, prefix = self.plan, self.prefix
-        Linear.append(plan, "router", src, prefix + "ffn_gate_inp.weight")
+        if router is None:
+            router = "router"
+            self.linear("ffn_gate_inp", src, router)
         routing = Routing(routing) if isinstance(routing, str) else routing
-        bias = prefix + "exp_probs_b.bias"
+        selection_bias = prefix + "exp_probs_b.bias"
         SelectExperts.append(
             plan,
             "routes",
-            "router",
+            router,
             self.n_experts_used,
             routing.weighting,
-            bias=bias if plan.has(bias) else None,
+            bias=selection_bias if plan.has(selection_bias) else None,
             scale=routing.scale,
             n_groups=routing.n_groups,
             n_groups_used=routing.n_groups_used,
         )
         for dst, name in (("expert_gate", "ffn_gate_exps"), ("expert_up", "ffn_up_exps")):
-            ExpertLinear.append(plan, dst, src, "routes", f"{prefix}{name}.weight")
+            weight, bias = f"{prefix}{name}.weight", f"{prefix}{name}.bias"
+            ExpertLinear.append(plan, dst, src, "routes", weight, bias)
         GLU.append(plan, "expert_gate", "expert_gate", "expert_up", activation)
-        down = f"{prefix}ffn_down_exps.weight"
-        ExpertLinear.append(plan, "expert_out", "expert_gate", "routes", down)
+        weight, bias = f"{prefix}ffn_down_exps.weight", f"{prefix}ffn_down_exps.bias"
+        ExpertLinear.append(plan, "expert_out", "expert_gate", "routes", weight, bias)
         ExpertSum.append(plan, "delta", "expert_out", "routes")
 
     def add_shared_expert(self, src: str = "h") -> None:

@@ -76,7 +76,7 @@ def logits(engine: InferenceEngine, ids: list[int], piece: int = 0) -> np.ndarra
 
 @pytest.mark.parametrize("case", CASES)
 def test_logits_are_those_of_llama_cpp(case: str, tmp_path: Path) -> None:
-    """NumPy computes llama.cpp's exact logits; the kernels stray no further than it does.
+    """NumPy computes llama.cpp's exact values; the kernels stray no further than it does.
 
     How far llama.cpp strays was measured on `MANY_IDS`, from its own exact logits; how far the
     kernels do is measured from NumPy's.
@@ -99,7 +99,8 @@ def test_pieces_and_threads_change_no_bit(case: str, tmp_path: Path) -> None:
     ids = MANY_IDS[0][:41]
     one = load(tmp_path, case, "Q8_0", "kernels")
     whole = logits(one, ids)
-    np.testing.assert_array_equal(logits(one, ids, piece=9), whole)
+    if not CASES[case].is_encoder:
+        np.testing.assert_array_equal(logits(one, ids, piece=9), whole)
     two = load(tmp_path, case, "Q8_0", "kernels", n_threads=2)
     np.testing.assert_array_equal(logits(two, ids), whole)
 

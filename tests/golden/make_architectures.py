@@ -50,15 +50,16 @@ def write_golden(case: str, golden: dict) -> None:
 
 def make(case: str, folder: Path, logits: Logits | None = None) -> dict:
     """`logits`: computes them at every position; None: all tokens at once."""
-    logits = logits or logits_at_once
+    is_encoder = CASES[case].is_encoder
+    logits = logits or (hidden_states if is_encoder else logits_at_once)
     exact_path, quantized_path = folder / "f32.gguf", folder / "q8_0.gguf"
     write_case(exact_path, case, "F32")
     write_case(quantized_path, case, "Q8_0")
     n_ctx = CASES[case].context_size or 256
-    exact_model = load(exact_path, n_ctx, F32)
+    exact_model = load(exact_path, n_ctx, F32, is_encoder=is_encoder)
     ids = exact_model.tokenize(TEXT.encode(), special=True)[:N_TOKENS]
     exact = logits(exact_model, ids)
-    quantized = load(quantized_path, n_ctx, F16)
+    quantized = load(quantized_path, n_ctx, F16, is_encoder=is_encoder)
     both = [
         [logits(loaded, many) for many in many_ids(case)] for loaded in (exact_model, quantized)
     ]
@@ -79,13 +80,13 @@ def rounded(exact: np.ndarray) -> list[list[float]]:
     return [[round(float(x), 4) for x in exact[t]] for t in POSITIONS]
 
 
-def load(path: Path, n_ctx: int, kv_format: int) -> llama_cpp.Llama:
+def load(path: Path, n_ctx: int, kv_format: int, *, is_encoder: bool = False) -> llama_cpp.Llama:
+    mode = {"embedding": True, "pooling_type": 0} if is_encoder else {"logits_all": True}
     return llama_cpp.Llama(
         str(path),
         n_ctx=n_ctx,
         n_threads=1,
         n_threads_batch=1,
-        logits_all=True,
         flash_attn=False,
         type_k=kv_format,
         type_v=kv_format,
@@ -94,6 +95,7 @@ def load(path: Path, n_ctx: int, kv_format: int) -> llama_cpp.Llama:
         yarn_beta_fast=-1.0,
         yarn_beta_slow=-1.0,
         verbose=False,
+        **mode,
     )
 
 
@@ -102,6 +104,15 @@ def logits_at_once(model: llama_cpp.Llama, ids: list[int]) -> np.ndarray:
     model.reset()
     model.eval(ids)
     return np.array(model.scores[: len(ids)], np.float64)
+
+
+def hidden_states(model: llama_cpp.Llama, ids: list[int]) -> np.ndarray:
+    """An encoder's at every position, [tokens, width]."""
+    model._batch.reset()
+    model._batch.add_sequence(ids, 0, True)
+    model._ctx.decode(model._batch)
+    values = llama_cpp.llama_get_embeddings(model._ctx.ctx)
+    return np.ctypeslib.as_array(values, (len(ids), model.n_embd())).astype(np.float64)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,14 @@ def many_ids(case: str) -> list[list[int]]:
 
 
 def divergence(case: str, exact: list[np.ndarray], other: list[np.ndarray]) -> float:
-    """KL(exact || other) over all rows of logits: their mean, or median in mixtures of experts."""
+    """How far an encoder's hidden states or a decoder's logits, [rows, values], are from exact.
+
+    KL(exact || other) over all rows of logits: their mean, or median in mixtures of experts. Of
+    hidden states the mean square of the errors as a part of their own.
+    """
+    if CASES[case].is_encoder:
+        errors = np.concatenate(other) - np.concatenate(exact)
+        return float(np.mean(errors**2) / np.mean(np.concatenate(exact) ** 2))
     p, q = _log_softmax(np.concatenate(exact)), _log_softmax(np.concatenate(other))
     kl = np.sum(np.exp(p) * (p - q), axis=-1)
     return float(np.median(kl) if CASES[case].has_experts else np.mean(kl))

@@ -40,6 +40,13 @@ class KernelPlan:
         self.tensors.append(self._vector(values))
         return len(self.tensors) - 1
 
+    def matrix(self, values: np.ndarray) -> int:
+        """A float32 tensor of two dimensions, whose values are no factors of a product."""
+        struct = self._vector(values.reshape(-1))
+        struct.n_out, struct.n_in = values.shape
+        self.tensors.append(struct)
+        return len(self.tensors) - 1
+
     def constant(self, values: np.ndarray | Sequence[float]) -> int:
         """A vector that belongs to the plan."""
         self.constants.append(self._vector(values))

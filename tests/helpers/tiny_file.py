@@ -20,7 +20,7 @@ VOCAB, WIDTH, FFN, CONTEXT = 320, 64, 96, 512
 
 
 class Case(NamedTuple):
-    """A tiny file of a decoder.
+    """A tiny file of a decoder or encoder.
 
     Attributes:
         architecture: its `general.architecture`.
@@ -31,6 +31,7 @@ class Case(NamedTuple):
         has_experts: whether rounding may choose other experts for a token here and there: errors
             are then medians over the tokens, not means.
         n_texts: how many of the texts for rounding errors are computed; fewer for many layers.
+        is_encoder: whether it gives hidden states, not logits.
     """
 
     architecture: str
@@ -40,6 +41,7 @@ class Case(NamedTuple):
     family: str = ""
     has_experts: bool = False
     n_texts: int = 4
+    is_encoder: bool = False
 
 
 class OtherCase(NamedTuple):
@@ -172,7 +174,7 @@ class TinyFile:
         if n_shared:
             self.writer.add_expert_shared_count(n_shared)
 
-    def experts(self, block: str, *, selection_bias: bool = False) -> None:
+    def experts(self, block: str, *, selection_bias: bool = False, bias: bool = False) -> None:
         n, ffn = self.n_experts, self.expert_ffn
         self.vector(block + "ffn_gate_inp.weight", self.random(n, WIDTH) * (2 / np.sqrt(WIDTH)))
         if selection_bias:
@@ -180,6 +182,11 @@ class TinyFile:
         self.matrix(block + "ffn_gate_exps.weight", WIDTH, ffn, 1.5, n_experts=n)
         self.matrix(block + "ffn_up_exps.weight", WIDTH, ffn, 1.5, n_experts=n)
         self.matrix(block + "ffn_down_exps.weight", ffn, WIDTH, n_experts=n)
+        if bias:
+            self.bias(block + "ffn_gate_inp", n)
+            self.bias(block + "ffn_gate_exps", n, ffn)
+            self.bias(block + "ffn_up_exps", n, ffn)
+            self.bias(block + "ffn_down_exps", n, WIDTH)
         if self.shared_ffn:
             self.linear(block + "ffn_gate_shexp", WIDTH, self.shared_ffn)
             self.linear(block + "ffn_up_shexp", WIDTH, self.shared_ffn)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from architecture_files import CASES
 from gguf_files import write_tiny_bert, write_tiny_llama
 from gguf_vocabularies import WORD_PIECES
 from minilm import minilm_path
 from paths import GOLDEN as GOLDEN_FOLDER
+from tiny_file import WIDTH, TinyFile
 
 from oxillama_web import (
     ContextLengthError,
@@ -21,6 +23,7 @@ from oxillama_web import (
     SamplerConfig,
     UnsupportedModelError,
 )
+from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.inference import embeddings
 
 TEXTS = ["the quick brown fox", "", "dog", "the lazy dog sleeps in the sun " * 4, "fox and dog"]
@@ -234,3 +237,25 @@ def test_minilm_gives_the_vectors_of_llama_cpp(executor: str, format: str, least
     alike = vectors @ vectors.T
     assert alike[0, 1] > 0.5 > 0.2 > max(alike[0, 2], alike[0, 3])
     engine.close()
+
+
+def test_matrices_that_follow_the_pooling(executor: str, tmp_path: Path) -> None:
+    """EmbeddingGemma's: means of their products are products of the means."""
+
+    def embedded(name: str, *, dense: bool) -> np.ndarray:
+        file = TinyFile(tmp_path / name, "gemma-embedding", "F32", seed=0)
+        CASES["gemma-embedding"].fill(file)
+        if dense:
+            file.linear("dense_2", WIDTH, 96)
+            file.linear("dense_3", 96, WIDTH)
+        file.finish()
+        engine = InferenceEngine(EngineConfig(model_path=str(tmp_path / name), executor=executor))
+        engine.load_model()
+        return np.array(engine.embed(TEXTS[0], pooling="mean", normalize=False))
+
+    vector, found = embedded("plain.gguf", dense=False), embedded("dense.gguf", dense=True)
+    file = GGUFFile((tmp_path / "dense.gguf").read_bytes())
+    for name, shape in (("dense_2", (96, WIDTH)), ("dense_3", (WIDTH, 96))):
+        matrix = np.frombuffer(file.tensor_data(f"{name}.weight"), np.float32).reshape(shape)
+        vector = matrix @ vector
+    np.testing.assert_allclose(found, vector, rtol=1e-4, atol=1e-4)

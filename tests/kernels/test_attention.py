@@ -40,6 +40,7 @@ class Case:
         size: float = 1.0,
         causal: bool = True,
         slopes: tuple[float, ...] = (),
+        sinks: bool = False,
         seed: int = 0,
     ) -> None:
         rng = np.random.default_rng(seed)
@@ -53,6 +54,7 @@ class Case:
         self.q = rng.normal(0, size, shape).astype(np.float32)
         self.k = rng.normal(0, 1, (n_tokens, n_kv_heads, k_dim)).astype(np.float32)
         self.v = rng.normal(0, 1, (n_tokens, n_kv_heads, v_dim)).astype(np.float32)
+        self.sinks = rng.normal(1, 2, n_heads).astype(np.float32) if sinks else None
         if kv_format == F16:
             # as the cache holds them: nothing subnormal
             for array in (self.k, self.v):
@@ -75,8 +77,16 @@ class Case:
         behind = np.arange(n_tokens)[:, None] - np.arange(n_tokens)[None, :]
         if self.slopes:
             scores -= np.array(self.slopes, np.float32)[:, None, None] * np.abs(behind)
-        visible = (behind >= 0) & (behind < (self.window or n_tokens)) | (not self.causal)
+        if self.causal:
+            visible = (behind >= 0) & (behind < (self.window or n_tokens))
+        else:
+            visible = np.abs(behind) <= (self.window // 2 if self.window else n_tokens)
         scores = np.where(visible, scores, -np.inf)
+        if self.sinks is not None:
+            # a key more, whose value is 0
+            sinks = np.broadcast_to(self.sinks[:, None, None], (self.n_heads, n_tokens, 1))
+            scores = np.concatenate([scores, sinks], axis=-1)
+            values = np.concatenate([values, np.zeros((1, *values.shape[1:]))])
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
         return np.einsum("hts,shd->thd", weights, values).reshape(n_tokens, -1)
@@ -105,6 +115,7 @@ class Case:
             scale=self.scale,
             softcap=self.softcap,
             slopes=plan.constant(self.slopes) if self.slopes else -1,
+            sinks=-1 if self.sinks is None else plan.vector(self.sinks),
         )
         assert plan.check(library) == 0
         results, position = [], 0
@@ -178,6 +189,31 @@ def test_every_token_sees_all(library: ctypes.CDLL, n_tokens: int, kv_format: in
         np.testing.assert_array_equal(case.run(library, pool=pool), result)
 
 
+@pytest.mark.parametrize("window", [1, 2, 64, 65, 200, 1000])
+@pytest.mark.parametrize("n_tokens", [1, 65, 330])
+def test_every_token_sees_what_is_near(library: ctypes.CDLL, n_tokens: int, window: int) -> None:
+    case = Case(n_tokens, n_heads=6, n_kv_heads=2, k_dim=20, causal=False, window=window)
+    result = case.run(library)
+    assert_attention(case, result, 4e-6)
+    op = Attention("", "", 0, 6, float(case.scale), window, 0.0, causal=False, sinks=None)
+    assert_attention(case, attention(case.q.reshape(n_tokens, -1), case.k, case.v, op))
+    with Pool(library, 3) as pool:
+        np.testing.assert_array_equal(case.run(library, pool=pool), result)
+
+
+@pytest.mark.parametrize("window", [0, 70])
+def test_sinks(library: ctypes.CDLL, window: int) -> None:
+    case = Case(330, n_heads=6, n_kv_heads=2, k_dim=20, sinks=True, window=window, softcap=9.0)
+    result = case.run(library)
+    assert_attention(case, result)
+    op = Attention("", "", 0, 6, float(case.scale), window, 9.0, causal=True, sinks="sinks")
+    found = attention(case.q.reshape(330, -1), case.k, case.v, op, case.sinks)
+    assert_attention(case, found)
+    with Pool(library, 3) as pool:
+        for chunks in ([330], [320] + [1] * 10):
+            np.testing.assert_array_equal(case.run(library, chunks, pool), result)
+
+
 @pytest.mark.parametrize("softcap", [0.5, 30.0, 50.0])
 def test_softcap(library: ctypes.CDLL, softcap: float) -> None:
     case = Case(90, n_heads=4, n_kv_heads=2, k_dim=32, softcap=softcap, size=20.0)
@@ -243,6 +279,7 @@ def test_any_shape(data: st.DataObject) -> None:
         v_dim=draw(st.integers(1, 70)),
         window=draw(st.integers(0, 210)),
         softcap=draw(st.sampled_from([0.0, 5.0])),
+        sinks=draw(st.booleans()),
         kv_format=draw(st.sampled_from([F32, F16, Q8_0])),
         page_tokens=draw(st.sampled_from([64, 128])),
         seed=draw(st.integers(0, 1000)),
@@ -318,7 +355,7 @@ def test_numpy_keeps_what_is_no_number_from_rows_that_do_not_see_it(
     window: int, causal: bool
 ) -> None:
     case = Case(20, n_heads=4, n_kv_heads=2, window=window, causal=causal)
-    op = Attention("dst", "q", 0, 4, float(case.scale), window, 0.0, causal)
+    op = Attention("dst", "q", 0, 4, float(case.scale), window, 0.0, causal, sinks=None)
     clean = attention(case.q.reshape(20, -1), case.k, case.v, op)
     case.v[12] = np.nan
     result = attention(case.q.reshape(20, -1), case.k, case.v, op)

@@ -187,13 +187,14 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
         (ATTENTION, "n_heads", 8),
         (ATTENTION, "n_heads", -4),
         (ATTENTION, "window", -1),
-        (ATTENTION, "causal", 0),  # with a window
         (ATTENTION, "causal", 2),
+        (ATTENTION, "sinks", 0),  # a vector of another length
+        (ATTENTION, "sinks", 99),
         (ATTENTION, "dst", 2),  # its own input
         (ATTENTION, "dst", 6),
         (ADD, "b", 3),
         (ADD, "b", 6),
-        (GLU_OP, "activation", 6),
+        (GLU_OP, "activation", 7),
         (GLU_OP, "activation", -1),
         (SELECT, "src", 6),
         (SELECT, "dst", 1),

@@ -93,22 +93,24 @@ def test_each_token_meets_its_experts(
 ) -> None:
     """The bits are those of a product alone, one input a token or one an expert."""
     experts = Experts(library, format, n_experts, n_out, 256)
+    biases = np.random.default_rng(n_out).normal(0, 1, (n_experts, n_out)).astype(np.float32)
     for n_tokens in (1, 3, 40):
         routes = routes_of(n_tokens, n_experts, n_used)
         for width in {256, 256 * n_used}:
             x = np.random.default_rng(width).normal(0, 1, (n_tokens, width)).astype(np.float32)
             plan = KernelPlan()
             src, route = plan.filled(x), plan.filled(routes)
-            dst, again = (plan.buffer(n_tokens, n_used * n_out) for _ in range(2))
-            tensor = plan.tensor(experts.struct())
+            dst, biased = (plan.buffer(n_tokens, n_used * n_out) for _ in range(2))
+            tensor, bias = plan.tensor(experts.struct()), plan.matrix(biases)
             gather(plan, experts, src, route)
-            for to, barrier in ((dst, EVERY_PASS), (again, 0)):
+            for to, added, barrier in ((dst, -1, EVERY_PASS), (biased, bias, 0)):
                 plan.op(
                     ExpertLinear,
                     src=src,
                     routes=route,
                     dst=to,
                     weight=tensor,
+                    bias=added,
                     n_experts=n_experts,
                     barrier=barrier,
                 )
@@ -117,7 +119,8 @@ def test_each_token_meets_its_experts(
                 assert plan.run(library, n_tokens, pool=pool) == 0
             expected = expected_linear(library, experts, x, routes)
             np.testing.assert_array_equal(plan.read(dst), expected)
-            np.testing.assert_array_equal(plan.read(again), expected)
+            expected += biases[routes[:, :n_used].astype(int)].reshape(expected.shape)
+            np.testing.assert_array_equal(plan.read(biased), expected)
 
 
 def test_kinds_of_weights_in_turn(library: ctypes.CDLL) -> None:
@@ -151,10 +154,14 @@ def test_numpy_multiplies_the_same(library: ctypes.CDLL) -> None:
     experts = Experts(library, "F32", 4, 24, 32)
     routes = routes_of(10, 4, 2)
     weight = np.stack([one.values for one in experts.each])
+    biases = np.random.default_rng(1).normal(0, 1, (4, 24)).astype(np.float32)
     for width in (32, 64):
         x = np.random.default_rng(width).normal(0, 1, (10, width)).astype(np.float32)
         expected = expected_linear(library, experts, x, routes)
         found = numpy_operations.expert_linear(x, routes, weight)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+        found = numpy_operations.expert_linear(x, routes, weight, biases)
+        expected += biases[routes[:, :2].astype(int)].reshape(expected.shape)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
@@ -333,6 +340,7 @@ def small_plan() -> tuple[KernelPlan, Weight]:
         *[(1, "quantized", value) for value in (-1, 2)],
         *[(2, "n_experts", value) for value in (0, -1, -6, 5, 3, 12, 2**31 - 1)],
         *[(2, "weight", value) for value in (-1, 1)],
+        *[(2, "bias", value) for value in (0, 1)],
         (2, "dst", INPUT),
         (2, "dst", ROUTES),
         (3, "dst", GATE),

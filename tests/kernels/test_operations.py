@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from oxillama_web.plan.operations.elementwise import (
     Add,
     AddBias,
     Clamp,
+    Gating,
     Scale,
     SelectRows,
     Softcap,
@@ -287,6 +289,15 @@ def test_silu(library: ctypes.CDLL, width: int) -> None:
     gate, up = normal(3, width, size=4.0), normal(3, width, seed=1)
     expected = silu(gate.astype(np.float64)) * up
     np.testing.assert_allclose(glu(library, gate, up, 0), expected, rtol=1e-6, atol=1e-30)
+
+
+def test_clamped_swiglu(library: ctypes.CDLL) -> None:
+    """Also beyond the limits of both."""
+    gate, up = normal(3, 301, size=6.0), normal(3, 301, size=6.0, seed=1)
+    g, u = np.minimum(gate.astype(np.float64), 7), np.clip(up.astype(np.float64), -7, 7)
+    expected = g / (1 + np.exp(-1.702 * g)) * (u + 1)
+    kind = get_args(Gating).index("clamped_swiglu")
+    np.testing.assert_allclose(glu(library, gate, up, kind), expected, rtol=3e-6, atol=2e-7)
 
 
 def test_silu_everywhere(library: ctypes.CDLL) -> None:

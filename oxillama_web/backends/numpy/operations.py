@@ -192,17 +192,21 @@ def _attention(op: Attention, run: ForwardPass) -> Array:
     attended = []
     for cache, rows in run.sequences:
         queries = run[op.queries][rows]
-        attended.append(attention(queries, *cache.read(op.layer, len(queries)), op))
+        sinks = None if op.sinks is None else run.weights[op.sinks]
+        attended.append(attention(queries, *cache.read(op.layer, len(queries)), op, sinks))
     return np.concatenate(attended)
 
 
-def attention(queries: Array, keys: Array, values: Array, op: Attention) -> Array:
+def attention(
+    queries: Array, keys: Array, values: Array, op: Attention, sinks: Array | None = None
+) -> Array:
     """Attention of one sequence's last tokens.
 
     Args:
         queries: float32 [tokens, n_heads * k_dim].
         keys: float32 [positions, n_kv_heads, k_dim], those of the tokens last.
         values: float32 [positions, n_kv_heads, v_dim].
+        sinks: float32 [n_heads], of an operation that has them.
 
     Returns:
         float32 [tokens, n_heads * v_dim].
@@ -220,12 +224,22 @@ def attention(queries: Array, keys: Array, values: Array, op: Attention) -> Arra
     if op.slopes:
         distance = np.abs(query_position - key_position).astype(np.float32)
         scores = scores - np.array(op.slopes, np.float32)[:, None, None] * distance
-    visible = key_position <= (query_position if op.causal else n_keys)
-    if op.window > 0:
-        visible &= key_position > query_position - op.window
+    last_seen = query_position if op.causal else np.full_like(query_position, n_keys)
+    first_seen = np.zeros_like(query_position)
+    if op.window > 0 and op.causal:
+        first_seen = query_position - op.window + 1
+    elif op.window > 0:
+        first_seen, last_seen = (query_position + d * (op.window // 2) for d in (-1, 1))
+    visible = (first_seen <= key_position) & (key_position <= last_seen)
     scores = np.where(visible, scores, np.float32(-np.inf))
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    weights /= weights.sum(axis=-1, keepdims=True)
+    largest = scores.max(axis=-1, keepdims=True)
+    if sinks is not None:
+        largest = np.maximum(largest, sinks[:, None, None])
+    weights = np.exp(scores - largest)
+    total = weights.sum(axis=-1, keepdims=True)
+    if sinks is not None:
+        total += np.exp(sinks[:, None, None] - largest)
+    weights /= total
     if np.isfinite(values).all():
         attended = weights @ values
     else:
@@ -238,6 +252,9 @@ def attention(queries: Array, keys: Array, values: Array, op: Attention) -> Arra
 
 @_computes(GLU)
 def _glu(op: GLU, run: ForwardPass) -> Array:
+    if op.activation == "clamped_swiglu":
+        gate, up = np.minimum(run[op.gate], np.float32(7)), np.clip(run[op.up], -7, 7)
+        return _as_float32(gate * _sigmoid(np.float32(1.702) * gate) * (up + 1))
     return _activated(run[op.gate], op.activation) * run[op.up]
 
 
@@ -388,16 +405,18 @@ def _in_best_groups(scores: Array, n_groups: int, n_groups_used: int) -> Array:
 
 @_computes(ExpertLinear)
 def _expert_linear(op: ExpertLinear, run: ForwardPass) -> Array:
-    return expert_linear(run[op.src], run[op.routes], run.weights[op.weight])
+    bias = None if op.bias is None else run.weights[op.bias]
+    return expert_linear(run[op.src], run[op.routes], run.weights[op.weight], bias)
 
 
-def expert_linear(x: Array, routes: Array, weight: Array) -> Array:
+def expert_linear(x: Array, routes: Array, weight: Array, bias: Array | None = None) -> Array:
     """Each token's products with the matrices of its experts.
 
     Args:
         x: float32 [rows, n_in], or [rows, n_used * n_in]: an input for each expert.
         routes: from `select_experts`.
         weight: float32 [n_experts, n_out, n_in].
+        bias: float32 [n_experts, n_out].
 
     Returns:
         float32 [rows, n_used * n_out].
@@ -409,7 +428,7 @@ def expert_linear(x: Array, routes: Array, weight: Array) -> Array:
     result = np.empty((len(experts), n_out), np.float32)
     for expert in np.unique(experts):
         rows = experts == expert
-        result[rows] = inputs[rows] @ weight[expert].T
+        result[rows] = inputs[rows] @ weight[expert].T + (0 if bias is None else bias[expert])
     return result.reshape(len(x), -1)
 
 

@@ -10,6 +10,7 @@ from ..plan import (
     Constant,
     KVLayer,
     Operation,
+    OptionalVector,
     Partition,
     Plan,
     Read,
@@ -37,10 +38,12 @@ class Attention(Operation):
     """dst = softmax(scale * q k^T) v, grouped queries, over the cache of `layer`.
 
     A token sees itself and what came before it in its sequence; with window > 0 only the last
-    `window` positions, its own included; if not causal, its sequence to the end of the batch.
+    `window` positions, its own included. If not causal, it sees its sequence to the end of the
+    batch; with window > 0 only what is at most window // 2 positions away.
     softcap > 0 bounds the scores: softcap * tanh(score / softcap). With `slopes`, one for each
     query head, a score then falls by slope * distance (ALiBi; Press et al. 2022,
-    https://arxiv.org/abs/2108.12409).
+    https://arxiv.org/abs/2108.12409). `sinks` has a score for each query head that takes part in
+    the softmax and has no value (Xiao et al. 2023, https://arxiv.org/abs/2309.17453).
     """
 
     kind = 7
@@ -54,6 +57,7 @@ class Attention(Operation):
     softcap: float
     causal: bool
     slopes: Constant = ()
+    sinks: OptionalVector = None
 
     @classmethod
     def append(
@@ -71,12 +75,16 @@ class Attention(Operation):
         softcap: float = 0.0,
         causal: bool = True,
         max_alibi_bias: float = 0.0,
-    ) -> None:
+        sinks: str | None = None,
+    ) -> int:
         """Store keys and values in a layer of the cache, then attend over it.
 
         All layers that are not causal use one layer of the cache: what such a layer stores is not
         needed after it, for its sequence must come in one batch. With max_alibi_bias > 0 the heads
         have slopes.
+
+        Returns:
+            the number of that layer.
         """
         k_dim, k_rest = divmod(plan.width(keys), n_kv_heads)
         v_dim, v_rest = divmod(plan.width(values), n_kv_heads)
@@ -85,13 +93,16 @@ class Attention(Operation):
                 f"attention of {n_heads} query and {n_kv_heads} key heads does not fit rows of "
                 f"{plan.width(queries)}, {plan.width(keys)} and {plan.width(values)} values"
             )
-        if window and not causal:
-            raise ModelFormatError("attention with a window must be causal")
+        if sinks is not None and plan.vector(sinks) != n_heads:
+            raise ModelFormatError(f"tensor {sinks!r} does not have a value for each query head")
         layer = plan.cache_layer(KVLayer(n_kv_heads, k_dim, v_dim), shared=not causal)
         plan.declare(dst, n_heads * v_dim, like=queries)
         plan.append(KVStore(keys, values, layer))
         slopes = _alibi_slopes(n_heads, max_alibi_bias) if max_alibi_bias else ()
-        plan.append(cls(dst, queries, layer, n_heads, scale, window, softcap, causal, slopes))
+        plan.append(
+            cls(dst, queries, layer, n_heads, scale, window, softcap, causal, slopes, sinks)
+        )
+        return layer
 
 
 def _alibi_slopes(n_heads: int, max_bias: float) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from ..builder import PlanBuilder
 from ..plan import Operation, Partition, Plan, Read, Vector, Write
 
 Activation = Literal["silu", "gelu", "relu", "relu_squared", "sigmoid", "identity"]
+Gating = Literal[Activation, "clamped_swiglu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class _Elementwise(Operation):
 class GLU(_Elementwise):
     """dst = activation(gate) * up: a gated linear unit.
 
-    Shazeer 2020, https://arxiv.org/abs/2002.05202.
+    Shazeer 2020, https://arxiv.org/abs/2002.05202. "clamped_swiglu" is g * sigmoid(1.702 g) *
+    (u + 1) of g = min(gate, 7) and u = up within -7 .. 7 (OpenAI 2025,
+    https://arxiv.org/abs/2508.10925).
     """
 
     kind = 8
@@ -31,12 +34,10 @@ class GLU(_Elementwise):
     dst: Write
     gate: Read
     up: Read
-    activation: Activation
+    activation: Gating
 
     @classmethod
-    def append(
-        cls, plan: PlanBuilder, dst: str, gate: str, up: str, activation: Activation
-    ) -> None:
+    def append(cls, plan: PlanBuilder, dst: str, gate: str, up: str, activation: Gating) -> None:
         """Multiply by an activated gate."""
         plan.declare(dst, plan.same_width(gate, up), like=gate)
         plan.append(cls(dst, gate, up, activation))

@@ -68,7 +68,10 @@ class SelectExperts(Operation):
 
 @dataclass(frozen=True, slots=True)
 class ExpertLinear(Operation):
-    """dst[t, k] = weight[expert k of token t] @ src[t], or @ src[t, k] where that has its own."""
+    """dst[t, k] = weight[expert k of token t] @ src[t], or @ src[t, k] where that has its own.
+
+    A bias of that expert is added, if there is one.
+    """
 
     kind = 17
 
@@ -76,13 +79,23 @@ class ExpertLinear(Operation):
     src: Read
     routes: Read
     weight: Matrix
+    bias: OptionalVector
     n_experts: int
 
     @classmethod
-    def append(cls, plan: PlanBuilder, dst: str, src: str, routes: str, weight: str) -> None:
+    def append(
+        cls,
+        plan: PlanBuilder,
+        dst: str,
+        src: str,
+        routes: str,
+        weight: str,
+        bias: str | None = None,
+    ) -> None:
         """Multiply by the matrices of each token's experts: rows of n_used results.
 
-        The tensor is [n_experts, n_out, n_in]; `src` has n_in values, or those for each expert.
+        The tensor is [n_experts, n_out, n_in]; `src` has n_in values, or those for each expert. A
+        bias tensor, [n_experts, n_out], is added where the file holds one of that name.
         """
         selection = plan.writer(routes)
         assert isinstance(selection, SelectExperts)
@@ -95,8 +108,14 @@ class ExpertLinear(Operation):
             )
         if plan.width(src) != n_used * shape[0]:
             plan.check_inputs(weight, shape[0], src)
+        if bias is not None and not plan.has(bias):
+            bias = None
+        if bias is not None and plan.whole_shape(bias) != shape[1:]:
+            raise ModelFormatError(
+                f"tensor {bias!r} does not have a value for each row of {weight!r}"
+            )
         plan.declare(dst, n_used * shape[1], like=src)
-        plan.append(cls(dst, src, routes, weight, n_experts))
+        plan.append(cls(dst, src, routes, weight, bias, n_experts))
 
     def prepared_by(self, plan: Plan) -> Operation | None:
         """See `Operation.prepared_by`: the tokens of an expert are multiplied together."""
