@@ -10,7 +10,6 @@ from .byte_level import byte_chars_to_bytes
 from .growth import MAX_STEPS, check_length, length_limit
 from .json_node import Node
 from .replacement import Replacement
-from .unicode_regex import UnicodeRegex
 
 _WHAT = "decoder"
 _MAX_COUNT = (1 << 32) - 1
@@ -25,12 +24,10 @@ class Decoder(NamedTuple):
     Attributes:
         to_bytes: a token's text to the bytes that it stands for.
         leading_spaces: the most spaces that are removed from the start of a text.
-        regexes: the patterns of the file.
     """
 
     to_bytes: Callable[[str], bytes]
     leading_spaces: int = 0
-    regexes: tuple[UnicodeRegex, ...] = ()
 
 
 def build_decoder(node: Node | None) -> Decoder:
@@ -67,12 +64,7 @@ class _Builder:
                 check_length(len(token), limit, _WHAT)
             return to_bytes(token)
 
-        regexes = [text.regex for text in texts if isinstance(text, Replacement)]
-        return Decoder(
-            decode if texts else to_bytes,
-            self.leading_spaces,
-            tuple(regex for regex in regexes if regex is not None),
-        )
+        return Decoder(decode if texts else to_bytes, self.leading_spaces)
 
 
 def _add(builder: _Builder, node: Node) -> None:

@@ -15,9 +15,9 @@ from .gguf_pre_tokenizers import GGUFPreTokenizer, gguf_pre_tokenizer
 from .gguf_tables import PREFIX, VocabularyTables
 from .merging import INFINITE
 from .metaspace import METASPACE, pre_token_splitter
+from .regex import isolating_splitter
 from .special_tokens import end_of_generation_ids, find_fill_marks
 from .tokenizer import TextEncoder, Tokenizer
-from .unicode_regex import isolating_splitter
 
 
 def load_gguf_vocabulary(metadata: Mapping[str, Any]) -> Tokenizer:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from .gguf_tables import VocabularyTables
 from .metaspace import METASPACE
 from .normalizers import CHINESE
+from .regex import UnicodeRegex
 from .tokenizer import TextEncoder
-from .unicode_regex import UnicodeRegex
 from .word_piece import WordPieceModel
 
 _ASCII_SYMBOLS = r"\x24\x2b\x3c-\x3e\x5e\x60\x7c\x7e"

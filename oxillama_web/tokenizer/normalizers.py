@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 from .byte_level import text_to_byte_chars
 from .growth import MAX_INSERTED, MAX_STEPS, check_length, length_limit
 from .json_node import Node
+from .regex import WHITE_SPACE, UnicodeRegex
 from .replacement import Replacement
-from .unicode_regex import WHITE_SPACE, UnicodeRegex
 
 _WHAT = "normalizer"
 
@@ -95,7 +95,7 @@ def _form(name: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
         return text
     import unicodedata
 
-    parts = _pattern(r"\p{unnormalized}").split(text)
+    parts = _pattern(r"\p{rust:unnormalized}").split(text)
     parts[::2] = [unicodedata.normalize(name, part) for part in parts[::2]]
     return "".join(parts)
 
@@ -137,7 +137,7 @@ def _lower(char: str) -> str:
 def _strip_accents(text: str) -> str:
     if text.isascii():
         return text
-    return _pattern(r"\p{stripped_accent}").replace(text, "")
+    return _pattern(r"\p{rust:stripped_accent}").replace(text, "")
 
 
 def _nmt(text: str) -> str:
@@ -153,8 +153,8 @@ def _bert(node: Node) -> list[Step]:
     strip_accents = node.flag("strip_accents", lowercase)
     clean_text = node.flag("clean_text", True)
     handle_chinese_chars = node.flag("handle_chinese_chars", True)
-    cleaned, space = _pattern(r"\p{cleaned_by_bert}"), _pattern(r"\s")
-    chinese, accents = _pattern(CHINESE), _pattern(r"\p{stripped_by_bert}")
+    cleaned, space = _pattern(r"\p{rust:cleaned_by_bert}"), _pattern(r"\s")
+    chinese, accents = _pattern(CHINESE), _pattern(r"\p{rust:stripped_by_bert}")
 
     def normalize(text: str) -> str:
         if clean_text:

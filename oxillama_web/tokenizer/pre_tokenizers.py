@@ -10,8 +10,8 @@ from typing import NamedTuple
 from .byte_level import text_to_byte_chars
 from .growth import MAX_STEPS, check_length, length_limit
 from .json_node import Node
+from .regex import UnicodeRegex
 from .replacement import pattern_of
-from .unicode_regex import UnicodeRegex
 
 _WHAT = "pre-tokenizer"
 # (pieces, whether the first one starts the whole text) to smaller pieces
@@ -20,10 +20,10 @@ _Apply = Callable[[list[str], bool], list[str]]
 _Split = Callable[[str], list[str]]
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_PUNCTUATION = r"\p{punctuation}"
+_PUNCTUATION = r"\p{rust:punctuation}"
 _SPACES = r"\s"
-_WORDS = r"\p{word_of_rust}+|[^\p{word_of_rust}\s]+"
-_DIGIT = r"\p{numeric}"
+_WORDS = r"\p{rust:word}+|[^\p{rust:word}\s]+"
+_DIGIT = r"\p{rust:numeric}"
 
 
 class Step(NamedTuple):

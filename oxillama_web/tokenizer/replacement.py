@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ..errors import TokenizerError
 from .growth import MAX_INSERTED, check_length
 from .json_node import Node
-from .unicode_regex import UnicodeRegex
+from .regex import UnicodeRegex
 
 
 class Replacement:
@@ -46,5 +47,14 @@ class Replacement:
 
 
 def pattern_of(node: Node) -> UnicodeRegex:
-    """Return the pattern of a {"Regex": ...}, or of a {"String": ""}, which is found everywhere."""
-    return UnicodeRegex(node.text("String") if "String" in node else node.text("Regex"))
+    """Return the pattern of a {"Regex": ...}, or of a {"String": ""}, which is found everywhere.
+
+    Raises:
+        TokenizerError: it is broken, or uses something that is not supported.
+    """
+    if "String" in node:
+        return UnicodeRegex(node.text("String"))
+    try:
+        return UnicodeRegex(node.text("Regex"))
+    except TokenizerError as error:
+        raise TokenizerError(f"{error}, in {node.place} of the tokenizer.json") from error

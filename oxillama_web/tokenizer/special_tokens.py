@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from .unicode_regex import WHITE_SPACE, UnicodeRegex
+from .regex import WHITE_SPACE, UnicodeRegex
 
 # what C's isspace() accepts in the "C" locale
 _ASCII_SPACE = " \t\n\v\f\r"
@@ -116,7 +116,7 @@ def _is_word_char(char: str) -> bool:
 @cache
 def _word_char() -> UnicodeRegex:
     """Return a pattern for what Rust's regex crate considers part of a word."""
-    return UnicodeRegex(r"\p{word_of_rust}")
+    return UnicodeRegex(r"\p{rust:word}")
 
 
 def _cut(

@@ -86,8 +86,10 @@ def load(
 
 
 def _suits_library(normalizer: Normalizer, pre_tokenizer: PreTokenizer) -> bool:
-    """Return whether no text becomes much longer, for the library has no limits."""
-    return normalizer.growth * pre_tokenizer.growth <= _MAX_BACKEND_GROWTH
+    """Return whether no text becomes much longer or takes long, for the library has no limits."""
+    if normalizer.growth * pre_tokenizer.growth > _MAX_BACKEND_GROWTH:
+        return False
+    return all(regex.is_quick() for regex in normalizer.regexes + pre_tokenizer.regexes)
 
 
 def _part(root: Node, key: str) -> Node | None:

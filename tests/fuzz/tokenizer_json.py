@@ -165,9 +165,8 @@ def _regex(chance: random.Random, depth: int) -> str:
 
 
 _ATOMS = r"a b \s \p{L} \p{N} . [^a] [\W\d] \w \h [a-f&&[^b]] [[:alpha:]] \G ^ $ \b é ß ss".split()
-# Patterns that backtrack exponentially, such as (X|X)*b, are not among them: they may hang.
 _SHAPES = (
-    r"X|Y XY X+ X? X{2,5} X{3}+ (?=X)Y (?!X)Y (?<=X)Y (?>X)Y X++Y X+?Y (?i:X) (X)\1 "
+    r"X|Y XY X+ X? X{2,5} X{3}+ (?=X)Y (?!X)Y (?<=X)Y (?>X)Y X++Y X+?Y (?i:X) (X)\1 (X|X)*b X*X*b "
     r"(?:X{1000}){1000}"
 ).split()
 
