@@ -166,6 +166,7 @@ def test_matching_stops_after_a_number_of_steps(pattern: str) -> None:
             (r"\2(a)", "group that"),
             (r"(?<n>a)\1", "has a name"),
             (r"\k<n>", "k is not"),
+            (r"(a|b\1)", "1 is not supported"),
         ),
         *(("(?~a)", "absent groups"), ("(?(1)a)", "conditions"), ("(?x: a)", "option 'x'")),
         *(("(?#c)", "comments"), ("a{100001}", "too great"), ("(" * 99, "nested too deeply")),

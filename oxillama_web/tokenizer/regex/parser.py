@@ -1,8 +1,9 @@
 r"""Parses patterns in Oniguruma's syntax, as Hugging Face tokenizers reads them.
 
 The syntax: https://github.com/kkos/oniguruma/blob/master/doc/SYNTAX.md, for Ruby. Refused by name
-are absent groups (?~...), conditions (?(...)...), callouts, comments, the option x, names of groups
-in references, calls \g<...>, octal and control escapes, \K, \X, \y and \Y.
+are absent groups (?~...), conditions (?(...)...), callouts, comments, the option x, references by
+name, within their group or to a group of two digits, calls \g<...>, octal and control escapes, \K,
+\X, \y and \Y.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class _Parser:
         self._scanner = Scanner(pattern)
         self._limit = limit
         self._n_groups = 0
+        self._open_groups: set[int] = set()
         self._has_names = False
 
     def parse(self) -> Node:
@@ -197,7 +199,7 @@ class _Parser:
             both = Sequence((Set(of_character("\r")), Set(_NEWLINE)))
             return Atomic(Choice((both, self._set(_NEWLINES))))
         number = scanner.number()
-        if char in "123456789" and not number:
+        if char in "123456789" and not number and int(char) not in self._open_groups:
             return Reference(int(char), options.ignore_case)
         raise scanner.error(f"\\{char}{number} is not supported")
 
@@ -210,7 +212,10 @@ class _Parser:
         if not scanner.take("?"):
             self._n_groups += 1
             number = self._n_groups
-            return Group(number, self._rest_of_group(options, depth))
+            self._open_groups.add(number)
+            body = self._rest_of_group(options, depth)
+            self._open_groups.discard(number)
+            return Group(number, body)
         for prefix, behind, negative in _LOOKS:
             if scanner.take(prefix):
                 return Look(self._rest_of_group(options, depth), behind, negative)
