@@ -1,7 +1,7 @@
 """Rotary frequencies, scaled as a model's metadata asks for contexts longer than its training.
 
-NTK-aware scaling needs no code: it is another base, which files state. Llama 3's scaling and
-LongRoPE are tensors of frequency factors, which divide the frequencies.
+NTK-aware scaling by a fixed factor needs no code: it is another base, which files state. Llama 3's
+scaling and LongRoPE are tensors of frequency factors, which divide the frequencies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..gguf.reader import GGUFFile
     from .hyperparameters import Hyperparameters
 
-_KINDS = ("none", "linear", "yarn", "longrope")
+_KINDS = ("none", "linear", "dynamic", "yarn", "longrope")
 
 
 class RopeParameters(NamedTuple):
@@ -52,6 +52,7 @@ def scaled_rope(hparams: Hyperparameters, config: ModelConfig) -> RopeParameters
 
     Linear scaling: Chen et al. 2023, https://arxiv.org/abs/2306.15595. YaRN: Peng et al. 2023,
     https://arxiv.org/abs/2309.00071. LongRoPE: Ding et al. 2024, https://arxiv.org/abs/2402.13753.
+    Dynamic NTK: see `_dynamic_base`.
 
     Raises:
         ModelFormatError: a number or tensor does not fit.
@@ -62,16 +63,32 @@ def scaled_rope(hparams: Hyperparameters, config: ModelConfig) -> RopeParameters
         raise UnsupportedModelError(
             f"rotary scaling {kind!r} is not supported; these are: {', '.join(_KINDS)}"
         )
-    frequencies = unscaled_rope(config.rope_dim, config.rope_base).frequencies
+    base = _dynamic_base(hparams, config) if kind == "dynamic" else config.rope_base
+    frequencies = unscaled_rope(config.rope_dim, base).frequencies
     if factors := _frequency_factors(hparams, config):
         frequencies = [f / factor for f, factor in zip(frequencies, factors, strict=True)]
     attention_factor = hparams.get_float("rope.scaling.attn_factor", 1.0)
-    factor = 1.0 if kind == "none" else _scaling_factor(hparams)
+    factor = 1.0 if kind in ("none", "dynamic") else _scaling_factor(hparams)
     scaled = [frequency / factor for frequency in frequencies]
     if kind == "yarn":
         scaled = _yarn_frequencies(hparams, config, frequencies, scaled)
         attention_factor *= _yarn_attention_factor(hparams, factor)
     return RopeParameters(scaled, (attention_factor,))
+
+
+def _dynamic_base(hparams: Hyperparameters, config: ModelConfig) -> float:
+    """Return the base of dynamic NTK scaling for the context that the model is loaded for.
+
+    Hugging Face transformers, modeling_rope_utils.py: base * (s * n / n0 - (s - 1)) ^ (d / (d - 2))
+    for a sequence of n positions, beyond the n0 of training. There n grows with the sequence; here
+    it is the context size, so that cached keys stay right and the same text has the same logits.
+    """
+    growth = max(1.0, config.context_size / trained_length(hparams, config))
+    factor, n_rot = _scaling_factor(hparams), config.rope_dim
+    if growth == 1.0 or n_rot == 2:
+        return config.rope_base
+    exponent = n_rot / (n_rot - 2)
+    return config.rope_base * math.pow(factor * growth - (factor - 1.0), exponent)
 
 
 def _scaling_factor(hparams: Hyperparameters) -> float:

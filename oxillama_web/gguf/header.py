@@ -36,7 +36,7 @@ _MAX_ARRAY_DEPTH = 4
 _MAX_DIMENSIONS = 4
 # The smallest records have an empty name, which is its length alone, and the fixed fields.
 MIN_METADATA_BYTES = 8 + 4 + 1
-MIN_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8
+MIN_TENSOR_BYTES = 8 + 4 + 4 + 8
 
 
 class TensorInfo(NamedTuple):
@@ -173,12 +173,13 @@ def read_tensor_records(cursor: Cursor, n_tensors: int) -> dict[str, TensorRecor
         if name in records:
             raise ModelFormatError(f"tensor {quote(name)} is there twice: the file is broken")
         (n_dimensions,) = cursor.unpack("I", f"the dimensions of tensor {quote(name)}")
-        if not 1 <= n_dimensions <= _MAX_DIMENSIONS:
+        if n_dimensions > _MAX_DIMENSIONS:
             raise ModelFormatError(
-                f"tensor {quote(name)} has {n_dimensions} dimensions, and 1 to {_MAX_DIMENSIONS} "
-                "are possible: the file is broken"
+                f"tensor {quote(name)} has {n_dimensions} dimensions, and at most "
+                f"{_MAX_DIMENSIONS} are possible: the file is broken"
             )
-        shape = cursor.unpack(f"{n_dimensions}Q", f"the shape of tensor {quote(name)}")
+        # a tensor without dimensions is one value
+        shape = cursor.unpack(f"{n_dimensions}Q", f"the shape of tensor {quote(name)}") or (1,)
         number, offset = cursor.unpack("IQ", f"the place of tensor {quote(name)}")
         records[name] = TensorRecord(shape, number, offset)
     return records

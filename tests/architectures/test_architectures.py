@@ -37,6 +37,7 @@ from oxillama_web.architectures import build_model, supported_architectures
 from oxillama_web.errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.plan.operations.attention import Attention
+from oxillama_web.plan.operations.rope import RopeTable
 
 GOLDEN = GOLDEN_FOLDER / "architectures"
 
@@ -221,7 +222,7 @@ def test_an_architecture_has_one_name(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"rope__scaling__type": "yarm"}, "'yarm' is not supported; these are: none, linear"),
+        ({"rope__scaling__type": "yarm"}, "'yarm' is not supported; these are: none, linear, dyn"),
         ({"rope__scaling__factor": -2.0}, "rope.scaling.factor is -2"),
         ({"rope__scaling__factor": float("nan")}, "rope.scaling.factor is nan"),
         (
@@ -256,6 +257,20 @@ def test_scaling_that_cannot_be(
         return
     with pytest.raises((ModelFormatError, UnsupportedModelError), match=message):
         build_model(model)
+
+
+def test_dynamic_scaling_is_for_the_context_that_is_asked_for(tmp_path: Path) -> None:
+    """The base of transformers' `_compute_dynamic_ntk_parameters` for a sequence so long."""
+    scaling = {"rope__scaling__type": "dynamic", "rope__scaling__factor": 4.0}
+    model = tiny_llama(tmp_path, **scaling)
+
+    def frequencies(context_size: int) -> tuple[float, ...]:
+        plan = build_model(model, context_size)[1]
+        return next(op.frequencies for op in plan.ops if isinstance(op, RopeTable))
+
+    for context_size, growth in ((100, 1.0), (512, 1.0), (1024, 4.0 * 2 - 3), (1280, 4 * 2.5 - 3)):
+        base = 50000.0 * growth ** (32 / 30)
+        assert frequencies(context_size) == pytest.approx([base ** (-j / 16) for j in range(16)])
 
 
 def test_learned_positions_end(tmp_path: Path) -> None:

@@ -306,7 +306,6 @@ BROKEN: dict[str, tuple[bytes, str]] = {
         "'a' is there twice",
     ),
     "a tensor without a name": (build((), (record(""),), bytes(128)), "name at byte 24 is empty"),
-    "no dimensions": (build((), (record("a", ()),), bytes(128)), "'a' has 0 dimensions"),
     "five dimensions": (build((), (record("a", (1,) * 5),), bytes(128)), "'a' has 5 dimensions"),
     "2^31 dimensions": (
         build((), (string("a") + struct.pack("<I", 2**31) + bytes(64),)),
@@ -443,3 +442,12 @@ def test_a_prefix_of_a_file_said_to_be_shorter_is_refused() -> None:
         try_parse_header(SMALL[:SMALL_HEADER], len(SMALL) - 1)
     with pytest.raises(ModelFormatError, match=r"not end in the 100 bytes.*of 1000"):
         GGUFFile(SMALL[:100], 1000)
+
+
+def test_a_tensor_without_dimensions_is_one_value() -> None:
+    tensors = (record("a", ()), record("b", (), Q4_0, 32))
+    model = parse_within_limits(build((), tensors[:1], struct.pack("<f", 2.5)))
+    assert model.tensors["a"].shape == (1,)
+    assert bytes(model.tensor_data("a")) == struct.pack("<f", 2.5)
+    with pytest.raises(ModelFormatError, match="'b' has rows of 1 values, and Q4_0 needs"):
+        parse_within_limits(build((), tensors, bytes(64)))
