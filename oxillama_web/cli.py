@@ -1,4 +1,4 @@
-"""The command `oxillama-web`: fetch, run, chat, info."""
+"""The command `oxillama-web`: fetch, run, chat, serve, info."""
 
 from __future__ import annotations
 
@@ -93,6 +93,14 @@ def _chat(options: argparse.Namespace) -> None:
         events = engine.chat_events(messages, options.max_tokens, sampler=sampler)
         answer, _ = _print_answer(events)
         messages.append({"role": "assistant", "content": answer})
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from .server.command import ServerConfig, check_installed, serve
+
+    check_installed()
+    keys = tuple(options.api_key or filter(None, [os.environ.get("OXILLAMA_API_KEY")]))
+    serve(_load(options), options.host, options.port, ServerConfig(api_keys=keys))
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -232,6 +240,19 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (run, chat):
         _add_model_options(command)
+        _add_answer_options(command)
+
+    serve = commands.add_parser("serve", help="serve a model with OpenAI's API over HTTP")
+    serve.add_argument("--host", default="127.0.0.1", help="who can reach it (127.0.0.1: only you)")
+    serve.add_argument("--port", type=int, default=8080, help="(8080)")
+    serve.add_argument(
+        "--api-key",
+        action="append",
+        metavar="KEY",
+        help="what clients must send; repeatable (the environment's OXILLAMA_API_KEY)",
+    )
+    _add_model_options(serve)
+    serve.set_defaults(command=_serve)
 
     info = commands.add_parser("info", help="describe a GGUF file")
     info.add_argument("file", metavar="FILE", type=Path)
@@ -245,11 +266,15 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--model", default=DEFAULT_MODEL, help=f"a file or a known name ({DEFAULT_MODEL})")
     add("--tokenizer", metavar="FILE", help="a tokenizer.json to use instead of the file's own")
-    add("--system", metavar="TEXT", help="the system message")
-    add("--max-tokens", type=int, default=256, metavar="N", help="most tokens of an answer (256)")
     add("--context-size", type=int, metavar="N", help="tokens of context (the model's own)")
     add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="(all processors)")
     add("--executor", choices=("auto", "kernels", "numpy"), default="auto")
+
+
+def _add_answer_options(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--system", metavar="TEXT", help="the system message")
+    add("--max-tokens", type=int, default=256, metavar="N", help="most tokens of an answer (256)")
     add("--seed", type=int, metavar="N", help="the same seed gives the same text")
     add(
         "--stop",

@@ -67,6 +67,7 @@ def create_chat_completion(
     tools = read_tools(parameters)
     variables = _template_variables(parameters)
     tokens = engine.tokenize_chat(messages, tools.offered or None, **variables)
+    conversations.check_room(tokens)
     schema = tools.forced_schema or read_response_format(parameters.get("response_format"))
     constraint = {} if schema is None else {"json_schema": schema}
     sampler = read_sampler(parameters, engine.config.sampler, **constraint)

@@ -42,6 +42,8 @@ def create_completion(
     sampler = read_sampler(parameters, engine.config.sampler)
     suffix = parameters.get("suffix")
     tokens = [_tokenize(engine, prompt, suffix) for prompt in required(parameters, "prompt")]
+    for each in tokens:
+        conversations.check_room(each)
     usage = Usage()
     choices = [
         _Choice(conversations, parameters, each, usage, cancel).pieces(index * n + number, seeded)

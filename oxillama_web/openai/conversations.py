@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Unpack
 
+from ..errors import ContextLengthError
+
 if TYPE_CHECKING:
     from ..engine import InferenceEngine
     from ..inference.conversation import Conversation
@@ -30,6 +32,14 @@ class Conversations:
         """
         self.engine = engine
         self._kept: deque[Conversation] = deque(maxlen=n_kept)
+
+    def check_room(self, tokens: list[int]) -> None:
+        """Raise ContextLengthError if a prompt does not fit into the context."""
+        size = self.engine.context_size
+        if len(tokens) > size and self.engine.config.context_full != "shift":
+            raise ContextLengthError(
+                f"the prompt has {len(tokens)} tokens, but the context takes {size}"
+            )
 
     def answer(
         self,
