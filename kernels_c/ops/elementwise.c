@@ -1,4 +1,4 @@
-/* GLU, Activate, Scale, Add, Softcap, Clamp, XIELU, AddBias and SelectRows. */
+/* GLU, Activate, Scale, Add, Softcap, Clamp, XIELU, AddBias, SelectRows and TakeColumns. */
 #include "ops/operands.h"
 #include "simd/vmath.h"
 
@@ -331,5 +331,39 @@ void ox_select_rows(const ox_run *run, const ox_op *op) {
     ox_partition(run, ox_n_rows(run, dst), &first, &last);
     for (uint32_t i = first; i < last; i++) {
         __builtin_memcpy(ox_row(dst, i), ox_row(src, rows[i]), (size_t)dst->width * sizeof(float));
+    }
+}
+
+/* dst = `count` values of each group of src, from `start` on */
+typedef struct take_columns_args {
+    int32_t src;
+    int32_t group, start, count;
+} take_columns_args;
+OX_OPERANDS(take_columns)
+
+int32_t ox_check_take_columns(const ox_model *model, const ox_op *op) {
+    const take_columns_args args = take_columns_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
+    if (!ox_same_rows(src, dst) || src == dst || args.group <= 0 || args.start < 0 ||
+        args.count <= 0 || args.start > args.group || args.count > args.group - args.start) {
+        return OX_BAD_MODEL;
+    }
+    const uint32_t n_groups = src->width / (uint32_t)args.group;
+    return ox_model_status(src->width % (uint32_t)args.group == 0 &&
+                           dst->width == (uint64_t)n_groups * (uint32_t)args.count);
+}
+
+void ox_take_columns(const ox_run *run, const ox_op *op) {
+    const take_columns_args args = take_columns_args_of(op);
+    const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
+    const size_t group = (size_t)args.group, count = (size_t)args.count;
+    uint32_t t, last_row;
+    ox_partition(run, ox_n_rows(run, dst), &t, &last_row);
+    for (; t < last_row; t++) {
+        const float *from = ox_row(src, t) + args.start;
+        float *to = ox_row(dst, t);
+        for (size_t i = 0; i < dst->width / count; i++) {
+            __builtin_memcpy(to + i * count, from + i * group, count * sizeof(float));
+        }
     }
 }

@@ -40,7 +40,10 @@
     X(21, gather_experts, ox_gather_experts_scratch, ox_any_batch)            \
     X(22, clamp,          ox_no_scratch,             ox_any_batch)            \
     X(23, xielu,          ox_no_scratch,             ox_any_batch)            \
-    X(24, causal_conv,    ox_no_scratch,             ox_any_batch)
+    X(24, causal_conv,    ox_no_scratch,             ox_any_batch)            \
+    X(25, gated_delta_rule, ox_no_scratch,           ox_any_batch)            \
+    X(27, decay,          ox_no_scratch,             ox_any_batch)            \
+    X(28, take_columns,   ox_no_scratch,             ox_any_batch)
 /* clang-format on */
 
 /* Scratch in bytes. */

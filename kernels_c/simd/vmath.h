@@ -10,6 +10,22 @@ V_INLINE vf32 v_sigmoid(vf32 x) {
     return v_div(one, v_add(one, v_exp(v_sub(v_zero(), x))));
 }
 
+/* log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), relative error below 4e-7. With e = exp(-|x|),
+ * the logarithm is 2 atanh(z), z = e / (2 + e) <= 1/3, of which these are the first terms. */
+V_INLINE vf32 v_softplus(vf32 x) {
+    const vf32 e = v_exp(v_sub(v_zero(), v_abs(x)));
+    const vf32 z = v_div(e, v_add(v_splat(2.0f), e)), z2 = v_mul(z, z);
+    vf32 p = v_splat(2.0f / 15.0f);
+    p = v_fma(p, z2, v_splat(2.0f / 13.0f));
+    p = v_fma(p, z2, v_splat(2.0f / 11.0f));
+    p = v_fma(p, z2, v_splat(2.0f / 9.0f));
+    p = v_fma(p, z2, v_splat(2.0f / 7.0f));
+    p = v_fma(p, z2, v_splat(2.0f / 5.0f));
+    p = v_fma(p, z2, v_splat(2.0f / 3.0f));
+    p = v_fma(p, z2, v_splat(2.0f));
+    return v_fma(p, z, v_max(x, v_zero()));
+}
+
 /* tanh(x), relative error below 6e-7: the rational function of Eigen (MathFunctionsImpl.h), clamped
  * where it reaches 1 in float32. */
 V_INLINE vf32 v_tanh(vf32 x) {

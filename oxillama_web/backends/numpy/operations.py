@@ -20,16 +20,17 @@ from ...plan.operations.elementwise import (
     Scale,
     SelectRows,
     Softcap,
+    TakeColumns,
 )
 from ...plan.operations.embedding import Embed, PositionEmbed
 from ...plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
 from ...plan.operations.linear import Linear
 from ...plan.operations.norms import LayerNorm, RMSNorm
-from ...plan.operations.recurrent import CausalConv
+from ...plan.operations.recurrent import CausalConv, Decay, GatedDeltaRule
 from ...plan.operations.rope import Rope, RopeTable
 from ...plan.plan import Operation
 from .kv_cache import NumpyKVCache, rotated
-from .recurrent import causal_conv
+from .recurrent import causal_conv, decay_factors, gated_delta_rule
 from .weights import PagedArrays
 
 if TYPE_CHECKING:
@@ -454,6 +455,41 @@ def _causal_conv(op: CausalConv, run: ForwardPass) -> Array:
     ]
     result = np.concatenate(parts)
     return _silu(result) if op.silu else result
+
+
+@_computes(Decay)
+def _decay(op: Decay, run: ForwardPass) -> Array:
+    return decay_factors(run[op.src], run.weights[op.bias], run.weights[op.rate])
+
+
+@_computes(GatedDeltaRule)
+def _gated_delta_rule(op: GatedDeltaRule, run: ForwardPass) -> Array:
+    heads = np.arange(op.n_heads)
+    key_heads = heads % op.n_key_heads if op.in_turn else heads // (op.n_heads // op.n_key_heads)
+
+    def of_heads(name: str, rows: slice, n_heads: int) -> Array:
+        return run[name][rows].reshape(rows.stop - rows.start, n_heads, -1)
+
+    return np.concatenate(
+        [
+            gated_delta_rule(
+                of_heads(op.query, rows, op.n_key_heads)[:, key_heads] * np.float32(op.query_scale),
+                of_heads(op.key, rows, op.n_key_heads)[:, key_heads] * np.float32(op.key_scale),
+                of_heads(op.value, rows, op.n_heads),
+                of_heads(op.decay, rows, op.n_heads),
+                run[op.beta][rows],
+                state,
+            )
+            for state, rows in run.states(op.state)
+        ]
+    )
+
+
+@_computes(TakeColumns)
+def _take_columns(op: TakeColumns, run: ForwardPass) -> Array:
+    x = run[op.src]
+    taken = x.reshape(len(x), -1, op.group)[..., op.start : op.start + op.count]
+    return np.ascontiguousarray(taken).reshape(len(x), -1)
 
 
 def _as_float32(x: NDArray[np.floating]) -> Array:

@@ -206,3 +206,32 @@ class SelectRows(Operation):
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: the rows that are selected."""
         return ("heads", 1) if name == self.dst else None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeColumns(Operation):
+    """dst[t, g, i] = src[t, g, start + i]: some values of each group of `group` values."""
+
+    kind = 28
+    replicable = True
+
+    dst: Write
+    src: Read
+    group: int
+    start: int
+    count: int
+
+    @classmethod
+    def append(
+        cls, plan: PlanBuilder, dst: str, src: str, *, group: int, start: int, count: int
+    ) -> None:
+        """Copy `count` values of each group, from `start` on."""
+        n_groups, rest = divmod(plan.width(src), group)
+        if rest or start + count > group:
+            raise ModelFormatError(f"a row of {plan.width(src)} values has no groups of {group}")
+        plan.declare(dst, n_groups * count, like=src)
+        plan.append(cls(dst, src, group, start, count))
+
+    def partition(self, name: str, plan: Plan) -> Partition | None:
+        """See `Operation.partition`: by rows."""
+        return ("heads", 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...errors import ModelFormatError
 from ..builder import PlanBuilder
-from ..plan import Operation, OptionalVector, Read, State, Vector, Write
+from ..plan import Operation, OptionalVector, Partition, Plan, Read, State, Vector, Write
 
 # A causal convolution in use has 3 or 4 taps; the kernels keep all of them in registers.
 MAX_TAPS = 8
@@ -58,3 +58,108 @@ class CausalConv(Operation):
         bias = plan.bias_of(weight, n_channels, bias)
         plan.declare(dst, width, like=src)
         plan.append(cls(dst, src, weight, bias, plan.state(taps - 1, width), silu))
+
+
+@dataclass(frozen=True, slots=True)
+class Decay(Operation):
+    """dst[t, i] = exp(rate[i / group] * softplus(src[t, i] + bias[i])); rates are below 0.
+
+    How much of a state is left after a token (Gu and Dao 2023, https://arxiv.org/abs/2312.00752).
+    There is a rate for each group of values.
+    """
+
+    kind = 27
+    replicable = True
+
+    dst: Write
+    src: Read
+    bias: Vector
+    rate: Vector
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, bias: str, rate: str) -> None:
+        """Compute decays with tensors of biases, one a value, and rates, one a group of values."""
+        width, n_rates = plan.width(src), plan.vector(rate)
+        if plan.vector(bias) != width or width % n_rates:
+            raise ModelFormatError(
+                f"tensors {bias!r} and {rate!r} have {plan.vector(bias)} and {n_rates} values, "
+                f"which do not fit a row of {width}"
+            )
+        plan.declare(dst, width, like=src)
+        plan.append(cls(dst, src, bias, rate))
+
+    def partition(self, name: str, plan: Plan) -> Partition | None:
+        """See `Operation.partition`: by rows."""
+        return ("heads", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class GatedDeltaRule(Operation):
+    """Linear attention that corrects what its state S, [k_dim, v_dim] a head, gives for a key.
+
+    For each token and head, with a key k and a query q that are scaled first:
+
+        S = diag(decay) S;  S = S + k (beta (v - S^T k))^T;  dst = S^T q
+
+    Yang et al. 2024, https://arxiv.org/abs/2412.06464. A head has one decay, or one for each value
+    of a key (Kimi Team 2025, https://arxiv.org/abs/2510.26692). Where there are fewer heads of
+    queries and keys, several heads share one of those: neighbours, or in turn.
+    """
+
+    kind = 25
+
+    dst: Write
+    query: Read
+    key: Read
+    value: Read
+    decay: Read
+    beta: Read
+    state: State
+    n_heads: int
+    n_key_heads: int
+    in_turn: bool
+    query_scale: float
+    key_scale: float
+
+    @classmethod
+    def append(
+        cls,
+        plan: PlanBuilder,
+        dst: str,
+        query: str,
+        key: str,
+        value: str,
+        decay: str,
+        beta: str,
+        *,
+        n_heads: int,
+        n_key_heads: int,
+        in_turn: bool = False,
+        query_scale: float,
+        key_scale: float,
+    ) -> None:
+        """Append the rule with a state of its own.
+
+        Args:
+            decay: factors, one for each head or for each value of a key.
+            beta: one for each head.
+            in_turn: head h takes key head h modulo n_key_heads, not h divided by the heads of each.
+        """
+        k_dim, k_rest = divmod(plan.same_width(query, key), n_key_heads)
+        v_dim, v_rest = divmod(plan.width(value), n_heads)
+        n_decays = plan.width(decay)
+        if (
+            *(k_rest, v_rest, n_heads % n_key_heads),
+            plan.width(beta) == n_heads,
+            n_decays in (n_heads, n_heads * k_dim),
+        ) != (0, 0, 0, True, True):
+            raise ModelFormatError(
+                f"{n_heads} heads of values and {n_key_heads} of keys do not fit rows of "
+                f"{plan.width(key)} keys, {plan.width(value)} values, {n_decays} decays and "
+                f"{plan.width(beta)} betas"
+            )
+        state = plan.state(n_heads * k_dim, v_dim)
+        plan.declare(dst, n_heads * v_dim, like=value)
+        scales = (query_scale, key_scale)
+        sizes = (n_heads, n_key_heads, in_turn)
+        plan.append(cls(dst, query, key, value, decay, beta, state, *sizes, *scales))
