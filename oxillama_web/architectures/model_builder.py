@@ -77,18 +77,26 @@ class Steps:
         """Normalize rows, or each head where the tensor `name`.weight is as long as a head."""
         RMSNorm.append(self.plan, dst, src, f"{self.prefix}{name}.weight", self.config.norm_eps)
 
+    def glu(self, dst: str, gate: str, up: str, activation: Activation) -> None:
+        """Compute activation(gate) * up."""
+        GLU.append(self.plan, dst, gate, up, activation)
+
+    def activate(self, buffer: str, activation: Activation) -> None:
+        """Apply a function to each value of a buffer, in place."""
+        Activate.append(self.plan, buffer, buffer, activation)
+
     def layer_norm(self, name: str, src: str = "x", dst: str = "h") -> None:
         """Normalize with `name`.weight and, where the file holds it, `name`.bias."""
         weight, bias = f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias"
         LayerNorm.append(self.plan, dst, src, weight, self.config.norm_eps, bias)
 
     def unweighted_norm(
-        self, kind: Norm, src: str = "x", dst: str = "h", *, group: int | None = None
+        self, kind: Norm, src: str = "x", dst: str = "h", *, group: int = 0, eps: float = 0.0
     ) -> None:
-        """Normalize groups of values without a weight; None: whole rows."""
-        group = self.plan.width(src) if group is None else group
+        """Normalize groups of values without a weight; 0: whole rows, and the model's epsilon."""
         operation = RMSNorm if kind == "rms" else LayerNorm
-        operation.append_unweighted(self.plan, dst, src, group, self.config.norm_eps)
+        group, eps = group or self.plan.width(src), eps or self.config.norm_eps
+        operation.append_unweighted(self.plan, dst, src, group, eps)
 
     def linear(self, name: str, src: str, dst: str) -> None:
         """Multiply by `name`.weight and, where the file holds it, add `name`.bias."""
@@ -205,6 +213,7 @@ class ModelBuilder(Steps):
         self,
         norm: Norm,
         *,
+        name: str = "output_norm",
         weighted: bool = True,
         scale: float | None = None,
         softcap: float = 0.0,
@@ -214,14 +223,15 @@ class ModelBuilder(Steps):
         The embedding serves as the output head where the file holds none.
 
         Args:
-            norm: the kind of `output_norm`.
-            weighted: whether there is a tensor of that name.
+            norm: the kind of the last norm.
+            name: of its tensor.
+            weighted: whether there is such a tensor.
             scale: of the logits.
             softcap: if above 0, bounds them to -softcap .. softcap by tanh.
         """
         SelectRows.append(self.plan, "last", "x")
         if weighted:
-            self.norm(norm, "output_norm", "last", "last")
+            self.norm(norm, name, "last", "last")
         else:
             self.unweighted_norm(norm, "last", "last")
         weight = OUTPUT_HEAD if self.has(OUTPUT_HEAD) else TOKEN_EMBEDDING
@@ -325,6 +335,7 @@ class Layer(Steps):
         causal: bool = True,
         max_alibi_bias: float = 0.0,
         sinks: str | None = None,
+        gate: str | None = None,
     ) -> None:
         """Attend with "q" over "k", "v" and the cache, and project, into "delta".
 
@@ -336,6 +347,7 @@ class Layer(Steps):
             causal: whether a token sees only what comes before it.
             max_alibi_bias: if above 0, scores fall with the distance, by ALiBi.
             sinks: a tensor with a score of no value for each head, if there is one.
+            gate: a buffer by whose sigmoid the result is multiplied before the projection.
         """
         self._require("n_heads", "attention.head_count")
         self._require("n_kv_heads", "attention.head_count_kv")
@@ -354,6 +366,8 @@ class Layer(Steps):
             max_alibi_bias=max_alibi_bias,
             sinks=None if sinks is None else f"{self.prefix}{sinks}.weight",
         )
+        if gate is not None:
+            self.glu("attended", gate, "attended", "sigmoid")
         self.linear("attn_output", "attended", "delta")
 
     def feed_forward(self, activation: Activation, src: str = "h") -> None:
