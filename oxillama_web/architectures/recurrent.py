@@ -60,7 +60,6 @@ class DeltaNetSizes:
         self.head_dim = hparams.get_positive("ssm.state_size")
         self.n_key_heads = hparams.get_positive("ssm.group_count")
         self.n_heads = hparams.get_positive("ssm.time_step_rank")
-        self.n_taps = hparams.get_positive("ssm.conv_kernel")
         inner_size = hparams.get_positive("ssm.inner_size")
         if inner_size != self.head_dim * self.n_heads or self.n_heads % self.n_key_heads:
             raise ModelFormatError(

@@ -22,8 +22,8 @@ def delta_net(file: TinyFile, block: str, *, merged: bool) -> None:
     file.linear(block + "ssm_out", n_values, WIDTH)
 
 
-def qwen3next_like(file: TinyFile, *, merged: bool, experts: bool) -> None:
-    file.sizes(5, 4, 2, 16, rope_dim=8)
+def qwen3next_like(file: TinyFile, *, n_layers: int = 5, merged: bool, experts: bool) -> None:
+    file.sizes(n_layers, 4, 2, 16, rope_dim=8)
     writer = file.writer
     writer.add_ssm_conv_kernel(TAPS)
     writer.add_ssm_inner_size(HEADS * STATE)
@@ -67,7 +67,7 @@ CASES = {
     ),
     "qwen3next": Case(
         "qwen3next",
-        lambda file: qwen3next_like(file, merged=True, experts=True),
+        lambda file: qwen3next_like(file, n_layers=4, merged=True, experts=True),
         has_experts=True,
     ),
 }
