@@ -51,6 +51,7 @@ _SCALARS = (int, float, type(None), Undefined)
 _LISTS = (list, tuple, range, KeysView, ValuesView, ItemsView)
 _DATA = (str, dict, *_SCALARS, *_LISTS)
 _BUILDING = (nodes.Compare, nodes.Concat, nodes.Dict, nodes.List, nodes.Test, nodes.Tuple)
+_SCOPES = ("_loop_vars", "_block_vars")  # what Jinja2 adds to calls
 _FORMATS = ("%", "format", "format_map")
 _MULTIPLYING = ("*", "**", "expandtabs", "indent", "join", "replace", "sum", "translate")
 _SEARCHING_BACK = ("rfind", "rindex", "rpartition", "rsplit")  # not in linear time
@@ -150,6 +151,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call whatever a template calls."""
+        scopes = {name: kwargs.pop(name) for name in _SCOPES if name in kwargs}
         method = getattr(function, "__wrapped__", function)  # Jinja2 wraps str.format
         owner = getattr(method, "__self__", None)
         if isinstance(owner, (str, int)) or function is range:
@@ -158,7 +160,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self._call_depth += 1
         if self._call_depth > MAX_CALL_DEPTH:
             raise SecurityError("its calls nest too deep")
-        result = self.built(super().call(context, function, *args, **kwargs))
+        result = self.built(super().call(context, function, *args, **kwargs, **scopes))
         self._call_depth -= 1
         return result
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from ..sampling import Sampler, SamplerConfig
@@ -14,6 +14,7 @@ from .stop_strings import StopStrings
 if TYPE_CHECKING:
     from ..backends.logits import LogitsOps
     from ..config import EngineConfig
+    from ..sampling.sampler import Constraint
     from .metrics import Request
     from .sequence import TokenSequence
 
@@ -45,6 +46,10 @@ class GenerationOptions(TypedDict, total=False):
         logprobs: how many of the most probable tokens each event lists, 0 to 1000, besides the
             chosen token's log-probability; None for no log-probabilities.
         speculation: guesses tokens ahead: the same answer, sooner. See speculation.py.
+        visible_tokens: control tokens whose text is part of the answer's, such as the marks of tool
+            calls; see `LoadedModel.answer_format`.
+        constraint: excludes tokens, as a grammar does; it takes the place of the sampler's grammar
+            or schema.
     """
 
     sampler: SamplerConfig | None
@@ -52,6 +57,8 @@ class GenerationOptions(TypedDict, total=False):
     cancel: CancelEvent | None
     logprobs: int | None
     speculation: Drafter | None
+    visible_tokens: Collection[int]
+    constraint: Constraint | None
 
 
 class ChatOptions(GenerationOptions, total=False):
@@ -125,7 +132,8 @@ class Generation:
         n_cached: tokens of the prompt that the cache holds, for the metrics.
         continues_text: whether the answer's text continues an earlier one; else its first token
             begins a text.
-        sampler, stop, cancel, logprobs, speculation: see GenerationOptions.
+        sampler, stop, cancel, logprobs, speculation, visible_tokens, constraint: see
+            GenerationOptions.
 
     Raises:
         InvalidRequestError: an option is wrong.
@@ -145,6 +153,8 @@ class Generation:
         cancel: CancelEvent | None = None,
         logprobs: int | None = None,
         speculation: Drafter | None = None,
+        visible_tokens: Collection[int] = (),
+        constraint: Constraint | None = None,
     ) -> None:
         sampler = _SAMPLER("sampler", sampler) or defaults.sampler
         speculation = _DRAFTER("speculation", speculation) or defaults.speculation
@@ -160,10 +170,11 @@ class Generation:
         self._max_tokens = max_tokens
         self._context_full = defaults.context_full
         self._n_cached = n_cached
-        self._decoder = model.tokenizer.stream_decoder(continues_text=continues_text)
-        self._sampler = Sampler(
-            sampler, model.logits_ops, model.token_text, model.constraint(sampler)
+        self._decoder = model.tokenizer.stream_decoder(
+            continues_text=continues_text, visible=visible_tokens
         )
+        constraint = constraint or model.constraint(sampler)
+        self._sampler = Sampler(sampler, model.logits_ops, model.token_text, constraint)
         self._stop = StopStrings((*sampler.stop, *stop))
         self._cancel = cancel
         self._n_logprobs = logprobs

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..backends.cache import SequenceCache
     from ..backends.logits import LogitsOps
     from ..backends.offload import LayerPager
+    from ..chat.answer_format import AnswerFormat
     from ..config import ModelConfig
     from ..gguf.fingerprint import WeightSamples
     from ..gguf.reader import TensorInfo
@@ -175,6 +176,15 @@ class LoadedModel:
         if token is None:
             return ""
         return self.tokenizer.token_bytes(token).decode("utf-8", "replace")
+
+    @property
+    def answer_format(self) -> AnswerFormat:
+        """How the model's answers tell thoughts and tool calls from text."""
+        from ..chat.answer_format import answer_format
+
+        tokenizer = self.tokenizer
+        tokens = map(self.token_text, (tokenizer.bos_id, tokenizer.eos_id))
+        return answer_format(self.chat_template, *tokens)
 
     def render_chat(
         self,

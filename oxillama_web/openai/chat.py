@@ -75,7 +75,9 @@ def create_chat_completion(
         raise invalid("top_logprobs", "top_logprobs needs logprobs to be true")
     usage = Usage()
     choices = [
-        _Choice(conversations, parameters, tools, usage).pieces(index, tokens, seeded, cancel)
+        _Choice(conversations, parameters, tools, variables, usage).pieces(
+            index, tokens, seeded, cancel
+        )
         for index, seeded in enumerate(seeds(sampler, parameters.get("n", 1)))
     ]
     return answer(engine, parameters, _SHAPE, choices, usage, wants_usage=wants_usage(parameters))
@@ -94,10 +96,16 @@ class _Choice:
     """One of the answers to a chat."""
 
     def __init__(
-        self, conversations: Conversations, parameters: Json, tools: ToolUse, usage: Usage
+        self,
+        conversations: Conversations,
+        parameters: Json,
+        tools: ToolUse,
+        variables: Json,
+        usage: Usage,
     ) -> None:
         self._conversations = conversations
         self._tools = tools
+        self._variables = variables
         self._usage = usage
         self._tokenizer = conversations.engine.tokenizer
         max_tokens = parameters.get("max_completion_tokens", parameters.get("max_tokens"))
@@ -111,7 +119,8 @@ class _Choice:
         """Yield what each step brings."""
         self._usage.prompt += len(tokens)
         yield [_piece(index, {"role": "assistant", "content": ""})]
-        parser = self._tools.parser(self._conversations.engine.model)
+        model = self._conversations.engine.model
+        parser = self._tools.parser(model, self._variables)
         logprobs: list[Json] = []
         for event in self._conversations.answer(
             tokens,
@@ -120,6 +129,9 @@ class _Choice:
             sampler=sampler,
             logprobs=self._n_logprobs,
             cancel=cancel,
+            visible_tokens=model.answer_format.visible_tokens(
+                self._tokenizer, with_tools=bool(self._tools.offered)
+            ),
         ):
             self._count(event, parser, logprobs)
             parts = parser.push(event.text)

@@ -61,9 +61,16 @@ class ToolUse(NamedTuple):
             return {"anyOf": schemas}
         return schemas[0] if schemas else None
 
-    def parser(self, model: LoadedModel) -> Parser:
-        """Return what finds calls and thoughts in the text of an answer."""
-        return _ForcedCallParser() if self.forced else AnswerParser(model, self.offered)
+    def parser(self, model: LoadedModel, variables: Mapping[str, Any]) -> Parser:
+        """Return what finds calls and thoughts in the text of an answer.
+
+        Args:
+            model: has the chat template.
+            variables: those of the template.
+        """
+        if self.forced:
+            return _ForcedCallParser()
+        return AnswerParser(model.answer_format, self.offered, variables)
 
 
 def read_tools(parameters: Mapping[str, Any]) -> ToolUse:

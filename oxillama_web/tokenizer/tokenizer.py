@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import TokenizerError
@@ -127,7 +127,10 @@ class Tokenizer:
         return "".join(map(decoder.push, ids)) + decoder.finish()
 
     def stream_decoder(
-        self, skip_special: bool = True, continues_text: bool = False
+        self,
+        skip_special: bool = True,
+        continues_text: bool = False,
+        visible: Collection[int] = (),
     ) -> StreamDecoder:
         """Return a decoder for ids that arrive one at a time.
 
@@ -135,8 +138,10 @@ class Tokenizer:
             skip_special: leave out control tokens.
             continues_text: the ids continue an earlier text, so a space before the first word
                 stays.
+            visible: control tokens that are not left out.
         """
-        return StreamDecoder(self, skip_special, 0 if continues_text else self._leading_spaces)
+        leading_spaces = 0 if continues_text else self._leading_spaces
+        return StreamDecoder(self, skip_special, leading_spaces, visible)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes of one token inside a text; those of a control token are its name.
@@ -194,8 +199,15 @@ class StreamDecoder:
     The texts that push() and finish() return, joined, are what decode() returns for all ids.
     """
 
-    def __init__(self, tokenizer: Tokenizer, skip_special: bool, leading_spaces: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        skip_special: bool,
+        leading_spaces: int,
+        visible: Collection[int] = (),
+    ) -> None:
         self._tokenizer = tokenizer
+        self._visible = visible
         self._skip_special = skip_special
         self._leading_spaces = leading_spaces
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
@@ -205,7 +217,7 @@ class StreamDecoder:
         tokenizer = self._tokenizer
         if not 0 <= token < tokenizer.n_vocab:
             return ""
-        if self._skip_special and tokenizer.is_control(token):
+        if self._skip_special and tokenizer.is_control(token) and token not in self._visible:
             return ""
         data = tokenizer.token_bytes(token)
         if self._leading_spaces:

@@ -1,5 +1,7 @@
 """Writes chat_templates.json: published chat templates, and what transformers makes of them.
 
+It writes call_templates.json, too: templates that show how further families write tool calls.
+
     python -m venv hf && hf/bin/pip install transformers==5.23.0 jinja2
     hf/bin/python tests/golden/make_chat_templates.py FOLDER
 
@@ -38,6 +40,23 @@ FAMILIES = {
     "LFM2": "LFM2-8B-A1B",
     "GLM 4.6": "GLM-4.6",
     "gpt-oss": "openai-gpt-oss-120b",
+}
+CALL_FAMILIES = {
+    "Apertus": "Apertus-8B-Instruct",
+    "Command A": "Cohere2MoE",
+    "DeepSeek V3.2": "deepseek-ai-DeepSeek-V3.2",
+    "Devstral": "unsloth-mistral-Devstral-Small-2507",
+    "functionary": "meetkai-functionary-medium-v3.1",
+    "Gemma 4": "google-gemma-4-31B-it",
+    "Kimi K2 (Moonshot)": "moonshotai-Kimi-K2",
+    "LFM2.5": "LFM2.5-8B-A1B",
+    "MiniCPM5": "openbmb-MiniCPM5-1B",
+    "MiniMax M2": "MiniMax-M2",
+    "Ministral 3": "mistralai-Ministral-3-14B-Reasoning-2512",
+    "Mistral Small 3.2": "Mistral-Small-3.2-24B-Instruct-2506",
+    "Nemotron 3": "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+    "Qwen3-Coder": "Qwen3-Coder",
+    "Seed-OSS": "ByteDance-Seed-OSS",
 }
 SYSTEM = {"role": "system", "content": "Answer in <b>one</b> line."}
 HELLO = {"role": "user", "content": 'Hello, wörld! 👋🏽 {{ braces }} & "quotes"'}
@@ -110,6 +129,10 @@ def main() -> int:
     }
     path = Path(__file__).parent / "chat_templates.json"
     path.write_text(json.dumps(golden, ensure_ascii=False, indent=0) + "\n")
+    calls = {f: (folder / f"{name}.jinja").read_text() for f, name in CALL_FAMILIES.items()}
+    path.with_name("call_templates.json").write_text(
+        json.dumps(calls, ensure_ascii=False, indent=0) + "\n"
+    )
     n_refused = sum("error" in c for f in families.values() for c in f["cases"])
     print(path, len(families), "families", n_refused, "cases refused by their template")
     return 0
