@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Bytes of a sequence's checkpoints. The oldest ones are dropped, but the latest two stay.
 CHECKPOINT_BYTES = 128 << 20
 _MIN_CHECKPOINTS = 2
+# How many of the latest ones a snapshot holds: those of the last message and the last prompt.
+_EXPORTED_CHECKPOINTS = 2
 # Bytes. The kernels ask for it.
 _ALIGNMENT = 64
 
@@ -182,15 +184,15 @@ class RecurrentStates:
         return other
 
     def export(self) -> bytes:
-        """Return the latest checkpoint and the states as they are now.
+        """Return the latest checkpoints and the states as they are now.
 
-        They are the checkpoint's position (uint32, little-endian; 0 without one), its states and
-        the present ones.
+        The number of checkpoints, their positions (uint32, little-endian), their states, and the
+        present ones.
         """
-        position = self.last_checkpoint
-        blocks = [self._checkpoints[position], self.block] if position else [self.block]
-        parts = [block.read(0, block.n_bytes) for block in blocks]
-        return b"".join([position.to_bytes(4, "little"), *parts])
+        kept = [p for p in self._positions if p != self._temporary][-_EXPORTED_CHECKPOINTS:]
+        blocks = [*(self._checkpoints[position] for position in kept), self.block]
+        header = b"".join(n.to_bytes(4, "little") for n in (len(kept), *kept))
+        return b"".join([header, *(block.read(0, block.n_bytes) for block in blocks)])
 
     def restored(self, data: bytes, position: int) -> tuple[RecurrentStates, int]:
         """Return what `export` has written, and the number of its bytes; `data` may go on.
@@ -199,18 +201,21 @@ class RecurrentStates:
             InvalidRequestError: it does not fit.
         """
         n_bytes = self.layout.n_bytes
-        checkpoint = int.from_bytes(data[:4], "little")
-        n_blocks = 2 if checkpoint else 1
-        end = 4 + n_blocks * n_bytes
-        if len(data) < end or checkpoint > position:
+        n_kept = min(int.from_bytes(data[:4], "little"), _EXPORTED_CHECKPOINTS)
+        places = range(4, 4 + 4 * n_kept, 4)
+        positions = [int.from_bytes(data[place : place + 4], "little") for place in places]
+        start = 4 + 4 * n_kept
+        end = start + (n_kept + 1) * n_bytes
+        is_ascending = sorted({0, *positions, position + 1}) == [0, *positions, position + 1]
+        if len(data) < end or not is_ascending:
             raise InvalidRequestError(f"{len(data)} bytes are no cache of {position} tokens")
         states = RecurrentStates(self._memory)
-        if checkpoint:
-            states.block.write(0, memoryview(data)[4 : 4 + n_bytes])
-            states.position = checkpoint
-            states.checkpoint()
-        states.block.write(0, memoryview(data)[end - n_bytes : end])
-        states.position = position
+        for at in (*positions, position):
+            states.block.write(0, memoryview(data)[start : start + n_bytes])
+            states.position = at
+            start += n_bytes
+            if start < end:
+                states.checkpoint()
         return states, end
 
     def _drop(self, position: int) -> StateBlock:
