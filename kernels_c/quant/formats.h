@@ -116,7 +116,8 @@ typedef struct ox_format {
     X(TQ2_0,  35, 256,  66, PAIRS(32),    0, NONE,        0, CODING_BITS, 2,  1, 1, SCALES_D,       64,   0,  0) \
     X(MXFP4,  39,  32,  17, NIBBLES(16),  1, NONE,        0, CODING_FP4,  5, 12, 1, SCALES_E8M0,     0,   0,  0) \
     X(NVFP4,  40,  64,  36, NIBBLES(8),   4, NONE,        0, CODING_FP4,  5, 12, 2, SCALES_E4M3,     0,   0,  4) \
-    X(Q1_0,   41, 128,  18, BITS(1),      2, NONE,        0, CODING_BITS, 2,  1, 1, SCALES_D,        0,   0,  0)
+    X(Q1_0,   41, 128,  18, BITS(1),      2, NONE,        0, CODING_BITS, 2,  1, 1, SCALES_D,        0,   0,  0) \
+    X(Q2_0,   42,  64,  18, PAIRS(1),     2, NONE,        0, CODING_BITS, 2,  1, 1, SCALES_D,        0,   0,  0)
 #define OX_EACH_EXPANDED_FORMAT(X) \
     X(IQ2_XXS, 16, 256,  66, NONE, 0, NONE, 0, CODING_CODEBOOK, 7, 43, 1, SCALES_ODD_8,  0,   0, 0) \
     X(IQ2_XS,  17, 256,  74, NONE, 0, NONE, 0, CODING_CODEBOOK, 7, 43, 2, SCALES_ODD_8,  0,  66, 8) \

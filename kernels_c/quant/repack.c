@@ -3,11 +3,17 @@
 #include "quant/repack.h"
 #include "quant/codebook_formats.h"
 
+/* The four pairs of bits of a byte, a byte each. */
+V_INLINE uint32_t spread_pairs(uint32_t byte) {
+    return (byte | byte << 6 | byte << 12 | byte << 18) & 0x03030303u;
+}
+
 /* The bits that a field holds of weights 32 * sub + 4 * group .. + 3 of a block of GGUF, a byte
  * each. The place of the group within the sub-block is a constant, so it is added separately. */
 V_INLINE uint32_t read_field(const ox_field field, const uint8_t *block, uint32_t sub,
                              uint32_t group) {
     if (field.bits == 0) return 0;
+    if (field.group == 1 && field.bits == 2) return spread_pairs(block[field.at + 8 * sub + group]);
     if (field.group == 1) return spread4(v_load_u32(block + field.at + 4 * sub) >> (4 * group));
     const uint32_t n = field.group, per_run = n * (8u / field.bits);
     const uint32_t of_sub = 32 * sub % per_run, of_group = 4 * group % per_run;

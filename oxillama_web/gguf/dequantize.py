@@ -95,6 +95,12 @@ def _q1_0(blocks: Bytes) -> Floats:
     return d * (2 * _floats(_fields(bits, 1, 1)) - 1)
 
 
+@_reads(GGMLType.Q2_0)
+def _q2_0(blocks: Bytes) -> Floats:
+    d, pairs = _f16(blocks[:, :2]), blocks[:, 2:]
+    return d * (_floats(_fields(pairs, 2, 1)) - 1)
+
+
 @_reads(GGMLType.Q4_0)
 def _q4_0(blocks: Bytes) -> Floats:
     d, nibbles = _f16(blocks[:, :2]), blocks[:, 2:]

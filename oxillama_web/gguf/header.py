@@ -6,12 +6,13 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ModelFormatError, UnsupportedModelError
 from . import strings
 from .cursor import NeedMoreBytesError, quote
-from .types import FORMATS, REMOVED_FORMATS
+from .types import FORMATS, REMOVED_FORMATS, GGMLType
 
 if TYPE_CHECKING:
     from .cursor import Cursor
@@ -213,19 +214,37 @@ def locate(name: str, record: TensorRecord, data_start: int, alignment: int) -> 
     return TensorInfo(name, shape, number, data_start + offset, n_bytes)
 
 
-def check_layout(tensors: dict[str, TensorInfo], file_size: int) -> None:
+def check_layout(tensors: dict[str, TensorInfo], file_size: int, alignment: int) -> None:
     """Refuse tensors that overlap, or that end after the file."""
-    previous = None
-    for info in sorted(tensors.values(), key=lambda info: info.offset):
-        if previous is not None and info.offset < previous.offset + previous.nbytes:
+    in_order = sorted(tensors.values(), key=lambda info: info.offset)
+    for info, following in pairwise(in_order):
+        if info.offset + info.nbytes > following.offset:
+            _refuse_early_q2_0(info, following.offset, alignment)
             raise ModelFormatError(
-                f"tensors {quote(previous.name)} and {quote(info.name)} overlap: the file is broken"
+                f"tensors {quote(info.name)} and {quote(following.name)} overlap: the file is "
+                "broken"
             )
-        previous = info
-    if previous is not None and previous.offset + previous.nbytes > file_size:
+    if in_order and in_order[-1].offset + in_order[-1].nbytes > file_size:
+        last = in_order[-1]
+        _refuse_early_q2_0(last, file_size, alignment)
         raise ModelFormatError(
-            f"the file is truncated: its tensors end at byte {previous.offset + previous.nbytes}, "
-            f"and it has {file_size} bytes: is the download complete?"
+            f"the file is truncated: its tensors end at byte {last.offset + last.nbytes}, and it "
+            f"has {file_size} bytes: is the download complete?"
+        )
+
+
+def _refuse_early_q2_0(info: TensorInfo, end: int, alignment: int) -> None:
+    """Refuse a tensor whose blocks are as they were before ggml had the format: 128 weights.
+
+    Args:
+        end: where the next tensor starts.
+    """
+    n_blocks, rest = divmod(math.prod(info.shape), 128)
+    early_end = info.offset + 34 * n_blocks
+    if info.format == GGMLType.Q2_0 and rest == 0 and early_end <= end < early_end + alignment:
+        raise UnsupportedModelError(
+            f"tensor {quote(info.name)} is Q2_0 with a scale for each 128 weights, an early form; "
+            "ggml's Q2_0 has one for each 64: get a newer file of this model"
         )
 
 

@@ -149,7 +149,7 @@ class GGUFFile:
             name: locate(name, record, self.data_start, self.alignment)
             for name, record in records.items()
         }
-        check_layout(self.tensors, cursor.file_size)
+        check_layout(self.tensors, cursor.file_size, self.alignment)
 
 
 def map_file(file: BinaryIO, access: int) -> mmap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import gguf
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
 from gguf_files import FORMAT_BY_NAME, random_blocks
-from paths import ROOT
+from paths import GOLDEN, ROOT
 
 from oxillama_web.errors import ModelFormatError, UnsupportedModelError
 from oxillama_web.gguf.codebooks import codebook
@@ -17,7 +18,7 @@ from oxillama_web.gguf.dequantize import dequantize
 from oxillama_web.gguf.types import FORMATS, REMOVED_FORMATS
 
 NOT_WEIGHTS = {"I8", "I16", "I32", "I64"}
-WITHOUT_ORACLE = {"F64", "Q1_0", "Q8_1", "Q8_K"}
+WITHOUT_ORACLE = {"F64", "Q1_0", "Q2_0", "Q8_1", "Q8_K"}
 WEIGHTS = [name for name in FORMAT_BY_NAME if name not in NOT_WEIGHTS]
 WITH_ORACLE = [name for name in WEIGHTS if name not in WITHOUT_ORACLE]
 
@@ -43,12 +44,29 @@ def test_the_table_is_that_of_the_gguf_package() -> None:
     }
     # ggml's block_q8_1 has two float16, where the package still counts two float32
     expected[GGMLQuantizationType.Q8_1] = ("Q8_1", 32, 36)
-    assert {
+    table = {
         number: (known.name, known.block_size, known.block_bytes)
         for number, known in FORMATS.items()
-    } == expected
+    }
+    # what the package lacks is in llama.cpp's library
+    assert table | expected == table
     assert all(number == known for number, known in FORMATS.items())
-    assert not REMOVED_FORMATS.keys() & FORMATS.keys()
+
+
+def test_the_table_is_that_of_llama_cpp() -> None:
+    """tests/golden/make_ggml_types.py asked its library."""
+    types = json.loads((GOLDEN / "ggml_types.json").read_text())
+    known = {
+        str(number): [known.name.upper(), known.block_size, known.block_bytes]
+        for number, known in FORMATS.items()
+    }
+    removed = {number for number, (_, block_size, _) in types.items() if block_size == 0}
+    assert removed == {str(number) for number in REMOVED_FORMATS}
+    assert known == {
+        number: [name.upper(), *sizes]
+        for number, (name, *sizes) in types.items()
+        if number not in removed
+    }
 
 
 @pytest.mark.parametrize("name", WITH_ORACLE)
@@ -104,6 +122,16 @@ def test_q1_0_has_a_sign_a_value_lowest_bit_first() -> None:
     expected = np.full(128, -1.5, np.float32)
     expected[[0, 2, 127]] = 1.5
     assert_same_bits(ours(block, "Q1_0"), expected)
+
+
+def test_q2_0_has_four_values_a_byte_lowest_bits_first() -> None:
+    """ggml-common.h and dequantize_row_q2_0: -1, 0, 1 and 2 times the scale."""
+    block = np.zeros((1, 18), np.uint8)
+    block[0, :2] = np.array([1.5], "<f2").view(np.uint8)
+    block[0, 2], block[0, 17] = 0b11_10_01_00, 0b01_01_01_11
+    expected = np.full(64, -1.5, np.float32)
+    expected[:4], expected[60:] = (-1.5, 0.0, 1.5, 3.0), (3.0, 0.0, 0.0, 0.0)
+    assert_same_bits(ours(block, "Q2_0"), expected)
 
 
 @pytest.mark.parametrize(

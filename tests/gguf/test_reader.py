@@ -20,6 +20,7 @@ from handmade_gguf import (
     I16,
     I32,
     I64,
+    Q2_0,
     Q4_0,
     SMALL,
     SMALL_HEADER,
@@ -451,3 +452,18 @@ def test_a_tensor_without_dimensions_is_one_value() -> None:
     assert bytes(model.tensor_data("a")) == struct.pack("<f", 2.5)
     with pytest.raises(ModelFormatError, match="'b' has rows of 1 values, and Q4_0 needs"):
         parse_within_limits(build((), tensors, bytes(64)))
+
+
+def test_q2_0_of_128_weights_is_refused_by_a_message_of_its_own() -> None:
+    """Tensors that lie where blocks of 34 bytes end, not two of 18."""
+    shape, early = (128, 32), 34 * 32
+    for records in (
+        (record("a", shape, Q2_0), record("b", (8,), 0, early)),
+        (record("a", shape, Q2_0),),
+    ):
+        n_bytes = early + 32 * (len(records) - 1)
+        with pytest.raises(UnsupportedModelError, match="'a' is Q2_0 with a scale for each 128"):
+            parse_within_limits(build((), records, bytes(n_bytes)))
+    with pytest.raises(ModelFormatError, match="truncated"):
+        parse_within_limits(build((), records, bytes(early - 32)))
+    parse_within_limits(build((), records, bytes(36 * 32)))

@@ -31,6 +31,7 @@ _SCALES: dict[str, dict[int, float]] = {
     "Q5_K": {0: 1.0, 2: 15.5},
     "Q6_K": {208: 1.0},
     "Q1_0": {0: 1.0},
+    "Q2_0": {0: 1.0},
     **{f"IQ{kind}": {0: 1.0} for kind in ("1_S", "2_XXS", "2_XS", "2_S", "3_XXS", "3_S")},
     **{f"IQ4_{kind}": {0: 1.0} for kind in ("NL", "XS")},
 }

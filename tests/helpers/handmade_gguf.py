@@ -9,7 +9,7 @@ import tracemalloc
 from oxillama_web.gguf.reader import GGUFFile
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
-Q4_0 = 2
+Q4_0, Q2_0 = 2, 42
 
 
 def string(text: str | bytes) -> bytes:
