@@ -7,17 +7,18 @@
  */
 
 import { ASSETS } from "./assets.js";
+import { checkArguments } from "./client/checks.js";
 import { Connection } from "./client/connection.js";
 import { modelFiles, readFile, toByteSource, transferable } from "./client/model_source.js";
 import { OpenAIClient } from "./client/openai/client.js";
-import { answerOptions, checkNames, contextOptions } from "./client/options.js";
+import { answerOptions, checkOptions, contextOptions } from "./client/options.js";
 import { OxiLlamaError } from "./errors.js";
 import { PROTOCOL_VERSION } from "./protocol.js";
 import { cache } from "./storage/cache.js";
 
 export { OxiLlamaError } from "./errors.js";
 
-/** @import { AnswerStats, ChatMessage, EmbedOptions, ModelInfo } from "./protocol.js" */
+/** @import { AnswerStats, ChatMessage, EmbedOptions, Methods, ModelInfo } from "./protocol.js" */
 
 /**
  * @typedef {import("./client/model_source.js").Source} Source
@@ -93,7 +94,7 @@ export class OxiLlama {
    * @returns {Promise<OxiLlama>}
    */
   static async load(options) {
-    checkNames("load", options);
+    checkOptions("load", options);
     const { model, tokenizer, threads, onProgress, signal } = options;
     const context = contextOptions(options);
     if (signal?.aborted) throw aborted();
@@ -158,7 +159,7 @@ export class OxiLlama {
    * @returns {Promise<number[]>} its token ids
    */
   tokenize(text) {
-    return this.#connection.call("tokenize", { text });
+    return this.#call("tokenize", { text });
   }
 
   /**
@@ -166,7 +167,7 @@ export class OxiLlama {
    * @returns {Promise<string>} the prompt that `chat` would continue
    */
   renderChat(messages) {
-    return this.#connection.call("renderChat", { messages });
+    return this.#call("renderChat", { messages });
   }
 
   /**
@@ -175,7 +176,7 @@ export class OxiLlama {
    */
   async countTokens(input) {
     if (typeof input === "string") return (await this.tokenize(input)).length;
-    return this.#connection.call("countChatTokens", { messages: input });
+    return this.#call("countChatTokens", { messages: input });
   }
 
   /**
@@ -186,8 +187,8 @@ export class OxiLlama {
    * @returns {Promise<number[][]>}
    */
   async embed(texts, options = {}) {
-    checkNames("embed", options);
-    return this.#connection.call("embed", { texts, options });
+    checkOptions("embed", options);
+    return this.#call("embed", { texts, options });
   }
 
   /**
@@ -197,7 +198,7 @@ export class OxiLlama {
    * @returns {Promise<Uint8Array<ArrayBuffer>>}
    */
   saveConversation() {
-    return this.#connection.call("saveConversation", {});
+    return this.#call("saveConversation", {});
   }
 
   /**
@@ -208,7 +209,7 @@ export class OxiLlama {
    * @returns {Promise<number>} how many tokens the conversation has
    */
   restoreConversation(bytes) {
-    return this.#connection.call("restoreConversation", { bytes });
+    return this.#call("restoreConversation", { bytes });
   }
 
   /** @deprecated the earlier name of `saveConversation` */
@@ -231,24 +232,24 @@ export class OxiLlama {
    * @param {{scale?: number}} [options]
    */
   async loadLora(adapter, options = {}) {
-    checkNames("loadLora", options);
+    checkOptions("loadLora", options);
     const bytes = await readFile(adapter);
-    await this.#connection.call("pushLora", { bytes, scale: options.scale ?? 1 });
+    await this.#call("pushLora", { bytes, scale: options.scale ?? 1 });
   }
 
   /** Remove all LoRA adapters, and begin a new conversation. */
   async clearLoras() {
-    await this.#connection.call("clearLoras", {});
+    await this.#call("clearLoras", {});
   }
 
   /** @returns {Promise<string>} what was done so far, in the text format that Prometheus reads */
   metrics() {
-    return this.#connection.call("metrics", {});
+    return this.#call("metrics", {});
   }
 
   /** Begin a new conversation; the model stays loaded. */
   async reset() {
-    await this.#connection.call("reset", {});
+    await this.#call("reset", {});
     this.stats = null;
   }
 
@@ -258,14 +259,28 @@ export class OxiLlama {
   }
 
   /**
+   * Call a method of the model.
+   *
+   * @template {keyof Methods} Name
+   * @param {Name} type
+   * @param {Parameters<Methods[Name]>[0]} args
+   * @returns {Promise<ReturnType<Methods[Name]>>}
+   */
+  async #call(type, args) {
+    checkArguments(args);
+    return this.#connection.call(type, args);
+  }
+
+  /**
    * @param {"generate" | "chat"} type
    * @param {object} args
    * @param {ChatOptions} options
    * @returns {AsyncGenerator<string, void, void>}
    */
   async *#answer(type, args, options) {
-    const { signal, onPrefill, onDecode, onLogprobs } = options;
+    checkArguments(args);
     const request = /** @type {any} */ ({ type, ...args, options: answerOptions(type, options) });
+    const { signal, onPrefill, onDecode, onLogprobs } = options;
     /** @type {string[]} */
     const pieces = [];
     let wake = () => {};

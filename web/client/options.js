@@ -2,7 +2,8 @@
 
 import { invalidRequest } from "../errors.js";
 import { toSnakeCase } from "../protocol.js";
-import { SAMPLING, checkType } from "./sampling.js";
+import { checkOption } from "./checks.js";
+import { SAMPLING } from "./sampling.js";
 
 /**
  * @import { AnswerOptions, CacheMode, ContextOptions, EmbedOptions, LoadProgress, TokenLogprobs
@@ -49,39 +50,53 @@ import { SAMPLING, checkType } from "./sampling.js";
  * @typedef {GenerateOptions & ChatOnlyOptions} ChatOptions
  */
 
-/** @type {Record<keyof LoadOptions, true>} */
+/** @type {Record<keyof LoadOptions, string>} */
 const LOAD = {
-  model: true, tokenizer: true, contextSize: true, contextFull: true, contextKeep: true,
-  threads: true, cache: true, memoryBudget: true, onProgress: true, signal: true,
+  model: "any", tokenizer: "any", contextSize: "size", contextFull: "contextFull",
+  contextKeep: "count", threads: "size", cache: "cache", memoryBudget: "size",
+  onProgress: "function", signal: "signal",
 };
-/** @type {Record<keyof AnswerOnlyOptions, true>} */
+/** @type {Record<keyof AnswerOnlyOptions, string>} */
 const ANSWER_ONLY = {
-  maxTokens: true, logprobs: true, onLogprobs: true, signal: true, onPrefill: true, onDecode: true,
+  maxTokens: "count", logprobs: "count", onLogprobs: "function", signal: "signal",
+  onPrefill: "function", onDecode: "function",
 };
-/** @type {Record<keyof ChatOnlyOptions, true>} */
-const CHAT_ONLY = { tools: true, variables: true };
-/** @type {Record<keyof EmbedOptions, true>} */
-const EMBED = { pooling: true, normalize: true };
+/** @type {Record<keyof ChatOnlyOptions, string>} */
+const CHAT_ONLY = { tools: "objects", variables: "object" };
+/** @type {Record<keyof EmbedOptions, string>} */
+const EMBED = { pooling: "pooling", normalize: "truth" };
 
-/** The options that each method knows. */
+/**
+ * The options that each method knows, and their kinds.
+ *
+ * @type {Record<"load" | "generate" | "chat" | "embed" | "loadLora", Record<string, string>>}
+ */
 const KNOWN = {
-  load: Object.keys(LOAD),
-  generate: Object.keys({ ...ANSWER_ONLY, ...SAMPLING }),
-  chat: Object.keys({ ...ANSWER_ONLY, ...SAMPLING, ...CHAT_ONLY }),
-  embed: Object.keys(EMBED),
-  loadLora: ["scale"],
+  load: LOAD,
+  generate: { ...ANSWER_ONLY, ...SAMPLING },
+  chat: { ...ANSWER_ONLY, ...SAMPLING, ...CHAT_ONLY },
+  embed: EMBED,
+  loadLora: { scale: "number" },
 };
 
 /**
- * Refuse options that a method does not know.
+ * Refuse options that a method does not know, and values of another kind.
  *
  * @param {keyof typeof KNOWN} method
  * @param {object} options
  */
-export function checkNames(method, options) {
-  for (const name of Object.keys(options)) {
-    if (KNOWN[method].includes(name)) continue;
-    const nearest = nearestName(name, KNOWN[method]);
+export function checkOptions(method, options) {
+  if (typeof options !== "object" || options === null) {
+    throw invalidRequest(`${method}: the options must be an object`);
+  }
+  const known = KNOWN[method];
+  for (const [name, value] of Object.entries(options)) {
+    const kind = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (kind !== undefined) {
+      checkOption(name, value, kind);
+      continue;
+    }
+    const nearest = nearestName(name, Object.keys(known));
     const hint = nearest === null ? "" : `; did you mean "${nearest}"?`;
     throw invalidRequest(`${method}: unknown option "${name}"${hint}`);
   }
@@ -93,15 +108,13 @@ export function checkNames(method, options) {
  * @returns {AnswerOptions}
  */
 export function answerOptions(method, options) {
-  checkNames(method, options);
+  checkOptions(method, options);
   const { maxTokens, logprobs, tools, variables } = options;
   /** @type {Record<string, unknown>} */
   const sampler = {};
   for (const name of /** @type {(keyof typeof SAMPLING)[]} */ (Object.keys(SAMPLING))) {
     const value = options[name];
-    if (value === undefined || value === null) continue;
-    checkType(name, value);
-    sampler[toSnakeCase(name)] = value;
+    if (value !== undefined && value !== null) sampler[toSnakeCase(name)] = value;
   }
   return { ...given({ max_tokens: maxTokens, logprobs, tools, variables }), sampler };
 }
@@ -111,35 +124,19 @@ export function answerOptions(method, options) {
  * @returns {ContextOptions}
  */
 export function contextOptions({ contextSize, contextFull, contextKeep }) {
-  const isCount = (/** @type {number} */ value) => Number.isInteger(value) && value >= 0;
-  check("contextSize", contextSize, (size) => isCount(size) && size >= 1, "a whole number above 0");
-  check("contextFull", contextFull, (full) => full === "stop" || full === "shift",
-    '"stop" or "shift"');
-  check("contextKeep", contextKeep, isCount, "a whole number, 0 or more");
   return given({
     context_size: contextSize, context_full: contextFull, context_keep: contextKeep,
   });
 }
 
 /**
- * @template T
- * @param {string} name
- * @param {T | undefined} value  undefined: the engine's choice
- * @param {(value: T) => boolean} isRight
- * @param {string} expected
- */
-function check(name, value, isRight, expected) {
-  if (value === undefined || value === null || isRight(value)) return;
-  throw invalidRequest(`${name} is ${value}; it must be ${expected}`);
-}
-
-/**
  * @template {object} T
  * @param {T} options
- * @returns {Partial<T>} without those that are undefined
+ * @returns {Partial<T>} without those that are undefined or null
  */
 function given(options) {
-  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  const isGiven = (/** @type {unknown} */ value) => value !== undefined && value !== null;
+  const entries = Object.entries(options).filter(([, value]) => isGiven(value));
   return /** @type {Partial<T>} */ (Object.fromEntries(entries));
 }
 

@@ -304,7 +304,7 @@ def test_what_happens_when_the_context_is_full(page: Page) -> None:
     assert {error["code"] for error in result["refused"]} == {"invalid_request"}
     messages = [error["message"] for error in result["refused"]]
     for words, message in zip(
-        ["contextFull is roll", "contextKeep is -1", "is 2.5", "contextSize is 0", "keep fewer"],
+        ['contextFull is "roll"', "contextKeep is -1", "is 2.5", "contextSize is 0", "keep fewer"],
         messages,
         strict=True,
     ):
