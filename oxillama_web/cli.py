@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ChatTemplateError, InvalidRequestError, OxiLlamaError
+from .gguf.files import read_text_file
 from .sampling import SamplerConfig
+from .terminal import FAILED, for_stdout, run_command, tell, waiting_for_input
 
 if TYPE_CHECKING:
     from .config import EngineConfig
@@ -22,10 +25,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
-_FAILED = 1
 _USAGE = 2
-# What a shell returns for a command that Ctrl-C ended.
-_INTERRUPTED = 130
+# Ctrl-C ends an answer between two forward passes. Those of a long prompt take about so long.
+_PREFILL_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,25 +35,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 for success; 1 for an error, which is one line on stderr; 2 for arguments
-        that make no sense, likewise; 130 for Ctrl-C.
+        that make no sense, likewise; 128 + n for signal n, so 130 for Ctrl-C.
     """
+    return run_command("oxillama-web", functools.partial(_run_command, arguments))
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # a character that the terminal lacks is replaced; it does not end the answer
-        sys.stdout.reconfigure(errors="replace")
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            # a character that the terminal lacks is replaced; it does not end the answer
+            stream.reconfigure(errors="replace")
     try:
         options.command(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader of our output has gone; Python's own flush at exit must not complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        return _INTERRUPTED
-    except (OxiLlamaError, OSError) as error:
-        print(f"oxillama-web: {error}", file=sys.stderr)
-        return _USAGE if isinstance(error, InvalidRequestError) else _FAILED
+    except OxiLlamaError as error:
+        tell(f"oxillama-web: {error}")
+        return _USAGE if isinstance(error, InvalidRequestError) else FAILED
     return 0
 
 
@@ -63,8 +62,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     sampler = _sampler(options)
+    prompt = _stdin() if options.prompt == "-" else options.prompt
     engine = _load(options)
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     if options.raw or not engine.has_chat_template:
         events = engine.events(prompt, options.max_tokens, sampler=sampler)
     else:
@@ -85,7 +84,7 @@ def _chat(options: argparse.Namespace) -> None:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives input() its editing and history
     messages = _system_message(options)
-    print("Ctrl-D ends the chat, Ctrl-C an answer.", file=sys.stderr)
+    tell("Ctrl-D ends the chat, Ctrl-C an answer.")
     while (text := _ask()) is not None:
         if not text.strip():
             continue
@@ -134,6 +133,7 @@ def _engine_config(options: argparse.Namespace) -> EngineConfig:
         context_size=options.context_size,
         num_threads=options.threads,
         executor=options.executor,
+        prefill_seconds=_PREFILL_SECONDS,
     )
     return replace(config, model_path=str(_model_path(options.model)))
 
@@ -144,7 +144,7 @@ def _model_path(model: str) -> Path:
     if model in MODELS:
         return fetch(model)
     path = Path(model)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"there is no file {model!r}, and no known model of that name; the known models are "
             f"{', '.join(MODELS)}"
@@ -167,7 +167,7 @@ def _text(file: str | None) -> str | None:
     if file is None:
         return None
     try:
-        return Path(file).read_text("utf-8")
+        return read_text_file(Path(file)).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"{file} is not UTF-8 text") from error
 
@@ -195,15 +195,14 @@ def _print_answer(events: Iterator[GenerationEvent]) -> tuple[str, bool]:
                 token_times.append(time.perf_counter())
             if event.text:
                 pieces.append(event.text)
-                print(event.text, end="", flush=True)
+                print(for_stdout(event.text), end="", flush=True)
     except KeyboardInterrupt:
         interrupted = True
     print(flush=True)
     prompt_rate = n_prompt / max(prompt_end - start, 1e-9)
-    print(
+    tell(
         f"[prompt: {n_prompt} tokens, {prompt_rate:.0f}/s; answer: {len(token_times)} tokens, "
-        f"{_rate(token_times):.1f}/s{'; stopped' if interrupted else ''}]",
-        file=sys.stderr,
+        f"{_rate(token_times):.1f}/s{'; stopped' if interrupted else ''}]"
     )
     return "".join(pieces), interrupted
 
@@ -213,9 +212,19 @@ def _rate(times: list[float]) -> float:
     return (len(times) - 1) / max(times[-1] - times[0], 1e-9) if len(times) > 1 else 0.0
 
 
+def _stdin() -> str:
+    if sys.stdin is None:
+        raise OSError("stdin is closed; give the prompt as an argument")
+    with waiting_for_input():
+        return sys.stdin.read()
+
+
 def _ask() -> str | None:
+    if sys.stdin is None:
+        return None
     try:
-        return input("> " if sys.stdin.isatty() else "")
+        with waiting_for_input():
+            return input("> " if sys.stdin.isatty() else "")
     except EOFError:
         return None
 

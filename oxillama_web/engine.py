@@ -11,6 +11,7 @@ from weakref import WeakSet
 from .backends.offload import LayerPager, OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, OxiLlamaError
+from .gguf.files import read_text_file
 from .gguf.source import MemorySource
 from .inference.conversation import Conversation, ConversationMethods
 from .inference.loading import load_model, open_file
@@ -73,7 +74,7 @@ class InferenceEngine(ConversationMethods):
             raise InvalidRequestError("config.model_path is empty; set it, or load from bytes")
         model_path = Path(self._config.model_path)
         tokenizer_path = self._config.tokenizer_path
-        tokenizer_json = None if tokenizer_path is None else Path(tokenizer_path).read_bytes()
+        tokenizer_json = None if tokenizer_path is None else read_text_file(Path(tokenizer_path))
         pager = self._new_pager()
         policy = pager.policy if pager else self._config.offload_policy or OffloadPolicy.mmap()
         self._load(open_file(model_path, policy), tokenizer_json, pager)

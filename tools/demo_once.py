@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from chromium import FLAGS, find_chromium
 from serve import SITE, cache_directory, make_server
 
+from oxillama_web.terminal import escaped, for_stdout, run_command
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -36,7 +38,7 @@ def ask(page: Page, question: str, timeout: float) -> str:
 
     def show_piece(piece: str) -> None:
         pieces.append(piece)
-        print(piece, end="", flush=True)
+        print(for_stdout(piece), end="", flush=True)
 
     page.expose_function("showPiece", show_piece)
     page.evaluate(FOLLOW)
@@ -50,7 +52,7 @@ def ask(page: Page, question: str, timeout: float) -> str:
         raise SystemExit(f"\nno end of the answer within {timeout:.0f} s") from error
     notice = answer.locator(".notice")
     if notice.count():
-        raise SystemExit(f"\nthe page says: {notice.text_content()}")
+        raise SystemExit(f"\nthe page says: {escaped(notice.text_content() or '')}")
     if not pieces:
         raise SystemExit("the answer is empty")
     return answer.locator(".stats").last.text_content() or ""
@@ -71,7 +73,7 @@ def open_model(page: Page, url: str, model: str | None, timeout: float) -> float
     choice.click()
     page.wait_for_selector("#prompt:visible, #start-error:visible", timeout=timeout * 1000)
     if page.is_visible("#start-error"):
-        raise SystemExit(f"the page says: {page.text_content('#start-error')}")
+        raise SystemExit(f"the page says: {escaped(page.text_content('#start-error') or '')}")
     return time.monotonic() - started
 
 
@@ -102,9 +104,9 @@ def main() -> int:
             arguments.screenshot.parent.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=arguments.screenshot)
         browser.close()
-    print(f"\n{stats}", file=sys.stderr)
+    print(f"\n{escaped(stats)}", file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("demo_once.py", main))

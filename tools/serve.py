@@ -22,7 +22,10 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from oxillama_web.hub.models import cache_directory  # noqa: E402 - works without an installation
+# they work without an installation
+from oxillama_web.gguf.files import require_file  # noqa: E402
+from oxillama_web.hub.models import cache_directory  # noqa: E402
+from oxillama_web.terminal import run_command  # noqa: E402
 
 SITE = ROOT / "build" / "site"
 CHUNK = 1 << 20
@@ -73,8 +76,8 @@ class Handler(SimpleHTTPRequestHandler):
                 return None
             path = path / "index.html"
         try:
-            file = path.open("rb")
-        except OSError:
+            file = require_file(path).open("rb")
+        except (OSError, ValueError):  # none, or a name that cannot be one
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         status = os.fstat(file.fileno())
@@ -131,19 +134,19 @@ class Handler(SimpleHTTPRequestHandler):
         """Keeps quiet."""
 
     def _requested_range(self, size: int) -> tuple[int, int]:
-        match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        match = re.fullmatch(r"bytes=(\d{,18})-(\d{,18})", self.headers.get("Range", ""))
         if match is None or match.groups() == ("", ""):
             return 0, size - 1
         first, last = match.groups()
         if first == "":
             self._range = max(0, size - int(last)), size - 1
-        else:
+        elif last == "" or int(first) <= int(last):
             self._range = int(first), min(int(last or size - 1), size - 1)
-        return self._range
+        return self._range or (0, size - 1)
 
     def _send_model_list(self) -> BinaryIO:
         assert self._models is not None
-        files = sorted(self._models.glob("*.gguf"))
+        files = sorted(path for path in self._models.glob("*.gguf") if path.is_file())
         body = json.dumps([{"file": f.name, "bytes": f.stat().st_size} for f in files]).encode()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "application/json")
@@ -191,4 +194,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("serve.py", main))

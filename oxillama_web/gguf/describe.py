@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..terminal import escaped
+from .files import require_file
 from .reader import GGUFFile, map_file
 from .types import FORMATS
 
@@ -21,7 +23,7 @@ def open_header(path: Path) -> GGUFFile:
         OSError: the file cannot be read.
         ModelFormatError, UnsupportedModelError: it is not a GGUF file that can be read.
     """
-    with path.open("rb") as file:
+    with require_file(path).open("rb") as file:
         return GGUFFile(map_file(file, mmap.ACCESS_READ))
 
 
@@ -98,6 +100,5 @@ def _tensor_rows(gguf: GGUFFile) -> Iterator[tuple[str, object]]:
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return f"[{len(value)} values]"
-    # a file must not control the terminal
-    text = "".join(c if c.isprintable() else " " for c in str(value))
+    text = escaped(str(value))
     return text if len(text) <= _VALUE_COLUMNS else text[: _VALUE_COLUMNS - 1] + "…"

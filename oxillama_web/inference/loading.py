@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..architectures import build_model
 from ..backends.backend import local_backend
 from ..errors import ModelFormatError, OutOfMemoryError, TokenizerError
+from ..gguf.files import require_file
 from ..gguf.fingerprint import WeightSamples
 from ..gguf.reader import map_file
 from ..gguf.shards import part_paths, read_parts
@@ -86,7 +87,7 @@ def open_file(path: Path, policy: OffloadPolicy) -> ModelSource:
     """
     import mmap
 
-    paths = part_paths(path)
+    paths = [require_file(part) for part in part_paths(path)]
     if len(paths) > 1 or policy.kind == "none":
         data, starts = read_parts(paths)
         return MemorySource(data, starts, consume=True, folder=path.parent)

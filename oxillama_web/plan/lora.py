@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ModelFormatError, UnsupportedModelError
+from ..gguf.files import require_file
 from ..gguf.reader import GGUFFile
 from ..validation import file_path, instance, number, require, tuple_of
 from .operations.elementwise import Add
@@ -66,7 +67,7 @@ class LoraAdapter:
     @classmethod
     def open(cls, path: str | Path) -> LoraAdapter:
         """Reads a file, as the constructor does."""
-        return cls(Path(file_path("adapter", path)).read_bytes())
+        return cls(require_file(Path(file_path("adapter", path))).read_bytes())
 
     def rank(self, weight: str) -> int:
         """The rank of the change of one weight."""

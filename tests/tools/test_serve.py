@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import struct
 import time
@@ -28,6 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "models").mkdir()
     (folder / "models" / "m.gguf").write_bytes(CONTENT)
     (folder / "models" / "notes.txt").write_text("not a model")
+    os.mkfifo(folder / "models" / "fifo.gguf")
     (folder / "secret.txt").write_text("secret")
     return folder
 
@@ -87,6 +89,12 @@ def test_a_range_behind_the_end_is_refused(address: str) -> None:
     assert body == b""
 
 
+@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=0-" + "9" * 5000, "bytes=-", "lines=1-2"])
+def test_a_range_that_is_none_is_left_out(address: str, asked: str) -> None:
+    response, body = get(address, "/models/m.gguf", Range=asked)
+    assert (response.status, body) == (200, CONTENT)
+
+
 def test_an_unchanged_file_is_not_sent_again(address: str) -> None:
     response, _ = get(address, "/a.wasm")
     again, body = get(address, "/a.wasm", If_Modified_Since=response.headers["Last-Modified"])
@@ -102,7 +110,7 @@ def test_the_model_list_names_models_only(address: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/missing", "/pyodide", "/../secret.txt", "/models/../../secret.txt", "/%2e%2e/secret.txt",
-     "/models/%2e%2e%2fsecret.txt", "/models/"],
+     "/models/%2e%2e%2fsecret.txt", "/models/", "/models/fifo.gguf", "/a%00.js"],
 )  # fmt: skip
 def test_nothing_else_is_served(address: str, path: str) -> None:
     response, body = get(address, path)
