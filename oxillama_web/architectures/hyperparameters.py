@@ -189,7 +189,13 @@ def count_experts_used(hparams: Hyperparameters, n_layers: int) -> list[int]:
     return n_used
 
 
-def layer_window(hparams: Hyperparameters, config: ModelConfig, layer: int, period: int) -> int:
+def layer_window(
+    hparams: Hyperparameters,
+    config: ModelConfig,
+    layer: int,
+    period: int,
+    is_global_first: bool = False,
+) -> int:
     """Return the sliding window of a layer: 0 in every `period`-th one, which sees all positions.
 
     A file may state another period, or for each layer whether there is a window.
@@ -209,7 +215,8 @@ def layer_window(hparams: Hyperparameters, config: ModelConfig, layer: int, peri
     period = hparams.get_int(name, period)
     if period < 0:
         raise ModelFormatError(f"{hparams.key(name)} is {period}; it must be 0 or more")
-    is_global = period > 0 and (layer + 1) % period == 0
+    place = layer if is_global_first else layer + 1
+    is_global = period > 0 and place % period == 0
     return 0 if is_global else config.sliding_window
 
 

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
 from ..plan.builder import PlanBuilder
 from ..plan.operations.attention import Attention
-from ..plan.operations.elementwise import GLU, Activate, Add, Clamp, Scale, SelectRows, Softcap
+from ..plan.operations.elementwise import (
+    GLU,
+    Activate,
+    Add,
+    AddBias,
+    Clamp,
+    Scale,
+    SelectRows,
+    Softcap,
+)
 from ..plan.operations.embedding import Embed, PositionEmbed
 from ..plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
 from ..plan.operations.linear import Linear
@@ -73,9 +82,20 @@ class Steps:
         normalize = self.rms_norm if kind == "rms" else self.layer_norm
         normalize(name, src, dst)
 
-    def rms_norm(self, name: str, src: str = "x", dst: str = "h") -> None:
-        """Normalize rows, or each head where the tensor `name`.weight is as long as a head."""
-        RMSNorm.append(self.plan, dst, src, f"{self.prefix}{name}.weight", self.config.norm_eps)
+    def rms_norm(
+        self, name: str, src: str = "x", dst: str = "h", *, suffix: str = ".weight"
+    ) -> None:
+        """Normalize rows, or each head where the tensor is as long as a head.
+
+        The tensor `name`.bias is added where the file holds it.
+
+        Args:
+            suffix: what the name of the tensor ends with.
+        """
+        weight, bias = f"{self.prefix}{name}{suffix}", f"{name}.bias"
+        RMSNorm.append(self.plan, dst, src, weight, self.config.norm_eps)
+        if self.has(bias):
+            AddBias.append(self.plan, dst, dst, self.prefix + bias)
 
     def glu(self, dst: str, gate: str, up: str, activation: Activation) -> None:
         """Compute activation(gate) * up."""
@@ -276,9 +296,14 @@ class Layer(Steps):
         self.index = index
         self.n_experts_used = model.layer_experts_used[index]
 
-    def window(self, period: int) -> int:
-        """Return this layer's sliding window: 0 in every `period`-th one, if the file agrees."""
-        return layer_window(self.model.hparams, self.config, self.index, period)
+    def window(self, period: int, *, is_global_first: bool = False) -> int:
+        """Return this layer's sliding window: 0 in every `period`-th one, if the file agrees.
+
+        Args:
+            is_global_first: whether 0 comes first of each period, not last.
+        """
+        hparams = self.model.hparams
+        return layer_window(hparams, self.config, self.index, period, is_global_first)
 
     def add_residual(self, src: str = "delta", scale: float = 1.0) -> None:
         """Add scale * src to "x"."""
@@ -336,6 +361,7 @@ class Layer(Steps):
         max_alibi_bias: float = 0.0,
         sinks: str | None = None,
         gate: str | None = None,
+        project: bool = True,
     ) -> None:
         """Attend with "q" over "k", "v" and the cache, and project, into "delta".
 
@@ -348,6 +374,7 @@ class Layer(Steps):
             max_alibi_bias: if above 0, scores fall with the distance, by ALiBi.
             sinks: a tensor with a score of no value for each head, if there is one.
             gate: a buffer by whose sigmoid the result is multiplied before the projection.
+            project: whether to do so; else the result is left in "attended".
         """
         self._require("n_heads", "attention.head_count")
         self._require("n_kv_heads", "attention.head_count_kv")
@@ -368,7 +395,8 @@ class Layer(Steps):
         )
         if gate is not None:
             self.glu("attended", gate, "attended", "sigmoid")
-        self.linear("attn_output", "attended", "delta")
+        if project:
+            self.linear("attn_output", "attended", "delta")
 
     def feed_forward(self, activation: Activation, src: str = "h") -> None:
         """Compute down(activation(up(src))) into "delta"."""

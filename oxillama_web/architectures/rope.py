@@ -47,6 +47,27 @@ def unscaled_rope(n_rot: int, base: float) -> RopeParameters:
     return RopeParameters([base ** (-2.0 * j / n_rot) for j in range(n_rot // 2)])
 
 
+def has_sections(hparams: Hyperparameters, *, required: bool = False) -> bool:
+    """Return whether the pairs of a head are divided between a text's and an image's positions.
+
+    For text all sections have the position of the token, so that their sizes do not matter.
+    Bai et al. 2025, https://arxiv.org/abs/2502.13923.
+
+    Raises:
+        ModelFormatError: the file states no sizes and they are required.
+        UnsupportedModelError: there is a fourth section, which text has no positions for.
+    """
+    name = "rope.dimension_sections"
+    if not required and not hparams.has(name):
+        return False
+    sections = hparams.gguf.get_array(hparams.key(name))
+    if len(sections) > 3 and sections[3]:
+        raise UnsupportedModelError(
+            f"{hparams.key(name)} is {sections}; a fourth section is not supported"
+        )
+    return any(sections[:3])
+
+
 def scaled_rope(hparams: Hyperparameters, config: ModelConfig) -> RopeParameters:
     """Return the model's frequencies, scaled as its metadata and tensors say.
 

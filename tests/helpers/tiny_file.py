@@ -5,7 +5,7 @@ The random numbers and their rounding are the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -203,18 +203,25 @@ class TinyFile:
 
 
 def llama_case(
-    *sizes: int, rope_dim: int | None = None, pre: str = "llama-bpe", **options: Any
+    *sizes: int,
+    rope_dim: int | None = None,
+    sections: Sequence[int] = (),
+    pre: str = "llama-bpe",
+    **options: Any,
 ) -> Callable[[TinyFile], None]:
     """What fills a file of a family whose tensors are `llama_like`.
 
     Args:
         sizes, rope_dim, pre: see `TinyFile.sizes` and `add_byte_level_vocabulary`.
+        sections: of rotary positions.
         options: of `llama_like`.
     """
 
     def fill(file: TinyFile) -> None:
         n_layers, n_heads, n_kv_heads, head_dim = sizes
         file.sizes(n_layers, n_heads, n_kv_heads, head_dim, rope_dim=rope_dim)
+        if sections:
+            file.writer.add_rope_dimension_sections(sections)
         add_byte_level_vocabulary(file.writer, VOCAB, pre)
         llama_like(file, **options)
 
