@@ -16,27 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidRequestError, ModelFormatError, UnsupportedModelError
+from ..errors import InvalidRequestError, ModelFormatError
 from ..plan.builder import PlanBuilder
 from ..plan.operations.attention import Attention
 from ..plan.operations.elementwise import (
-    GLU,
-    Activate,
     Add,
-    AddBias,
     Clamp,
     Scale,
     SelectRows,
     Softcap,
 )
 from ..plan.operations.embedding import Embed, PositionEmbed
-from ..plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
 from ..plan.operations.linear import Linear
-from ..plan.operations.norms import LayerNorm, RMSNorm
 from ..plan.operations.rope import Rope, RopeTable
 from ..plan.plan import Plan
+from .feed_forwards import FeedForwardSteps
 from .hyperparameters import (
     TOKEN_EMBEDDING,
     Hyperparameters,
@@ -46,82 +42,16 @@ from .hyperparameters import (
     read_layer_sizes,
 )
 from .rope import RopeParameters, scaled_rope
-from .routing import Routing
+from .steps import Norm as Norm
+from .steps import Steps
 
 if TYPE_CHECKING:
     from ..config import ModelConfig
     from ..gguf.reader import GGUFFile
-    from ..plan.operations.elementwise import Activation, Gating
-    from ..plan.operations.experts import ExpertWeighting
     from ..plan.operations.rope import RopeStyle
-
-Norm = Literal["rms", "layer"]
 
 POSITION_EMBEDDING = "position_embd.weight"
 OUTPUT_HEAD = "output.weight"
-
-
-class Steps:
-    """Steps that a layer and the model outside of its layers have in common.
-
-    Args:
-        prefix: what the names of the tensors start with: "blk.0.", or "" outside of the layers.
-    """
-
-    def __init__(self, plan: PlanBuilder, config: ModelConfig, prefix: str) -> None:
-        self.plan = plan
-        self.config = config
-        self.prefix = prefix
-
-    def has(self, tensor: str) -> bool:
-        """Return whether the file holds a tensor of this name (without the prefix)."""
-        return self.plan.has(self.prefix + tensor)
-
-    def norm(self, kind: Norm, name: str, src: str = "x", dst: str = "h") -> None:
-        """Normalize by `rms_norm` or `layer_norm`."""
-        normalize = self.rms_norm if kind == "rms" else self.layer_norm
-        normalize(name, src, dst)
-
-    def rms_norm(
-        self, name: str, src: str = "x", dst: str = "h", *, suffix: str = ".weight"
-    ) -> None:
-        """Normalize rows, or each head where the tensor is as long as a head.
-
-        The tensor `name`.bias is added where the file holds it.
-
-        Args:
-            suffix: what the name of the tensor ends with.
-        """
-        weight, bias = f"{self.prefix}{name}{suffix}", f"{name}.bias"
-        RMSNorm.append(self.plan, dst, src, weight, self.config.norm_eps)
-        if self.has(bias):
-            AddBias.append(self.plan, dst, dst, self.prefix + bias)
-
-    def glu(self, dst: str, gate: str, up: str, activation: Activation) -> None:
-        """Compute activation(gate) * up."""
-        GLU.append(self.plan, dst, gate, up, activation)
-
-    def activate(self, buffer: str, activation: Activation) -> None:
-        """Apply a function to each value of a buffer, in place."""
-        Activate.append(self.plan, buffer, buffer, activation)
-
-    def layer_norm(self, name: str, src: str = "x", dst: str = "h") -> None:
-        """Normalize with `name`.weight and, where the file holds it, `name`.bias."""
-        weight, bias = f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias"
-        LayerNorm.append(self.plan, dst, src, weight, self.config.norm_eps, bias)
-
-    def unweighted_norm(
-        self, kind: Norm, src: str = "x", dst: str = "h", *, group: int = 0, eps: float = 0.0
-    ) -> None:
-        """Normalize groups of values without a weight; 0: whole rows, and the model's epsilon."""
-        operation = RMSNorm if kind == "rms" else LayerNorm
-        group, eps = group or self.plan.width(src), eps or self.config.norm_eps
-        operation.append_unweighted(self.plan, dst, src, group, eps)
-
-    def linear(self, name: str, src: str, dst: str) -> None:
-        """Multiply by `name`.weight and, where the file holds it, add `name`.bias."""
-        weight, bias = f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias"
-        Linear.append(self.plan, dst, src, weight, bias)
 
 
 class ModelBuilder(Steps):
@@ -287,14 +217,13 @@ class ModelBuilder(Steps):
         return self.config, self.plan.build(self._output, hidden)
 
 
-class Layer(Steps):
+class Layer(FeedForwardSteps):
     """One of a model's layers."""
 
     def __init__(self, model: ModelBuilder, index: int) -> None:
-        super().__init__(model.plan, model.layer_config(index), f"blk.{index}.")
+        n_experts_used = model.layer_experts_used[index]
+        super().__init__(model.plan, model.layer_config(index), index, n_experts_used)
         self.model = model
-        self.index = index
-        self.n_experts_used = model.layer_experts_used[index]
 
     def window(self, period: int, *, is_global_first: bool = False) -> int:
         """Return this layer's sliding window: 0 in every `period`-th one, if the file agrees.
@@ -319,7 +248,7 @@ class Layer(Steps):
             "attn_k": config.n_kv_heads * config.head_dim,
             "attn_v": config.n_kv_heads * config.head_dim,
         }
-        self._split("attn_qkv", sizes)
+        self.split("attn_qkv", sizes)
         for dst, name in zip("qkv", sizes, strict=True):
             self.linear(name, src, dst)
 
@@ -398,128 +327,9 @@ class Layer(Steps):
         if project:
             self.linear("attn_output", "attended", "delta")
 
-    def feed_forward(self, activation: Activation, src: str = "h") -> None:
-        """Compute down(activation(up(src))) into "delta"."""
-        self.linear("ffn_up", src, "up")
-        self._check_ffn_size()
-        Activate.append(self.plan, "up", "up", activation)
-        self.linear("ffn_down", "up", "delta")
-
-    def gated_feed_forward(
-        self, activation: Activation, src: str = "h", dst: str = "delta", *, suffix: str = ""
-    ) -> None:
-        """Compute down(activation(gate(src)) * up(src)).
-
-        A matrix `ffn_up` of twice the size holds the gate's rows, then its own.
-
-        Args:
-            suffix: what the names of the three tensors end with.
-        """
-        if not suffix and not self.has("ffn_gate.weight"):
-            n = self.config.ffn_size
-            self._split("ffn_up", {"ffn_gate": n, "ffn_up": n})
-        self.linear("ffn_gate" + suffix, src, "gate")
-        self.linear("ffn_up" + suffix, src, "up")
-        if not suffix:
-            self._check_ffn_size()
-        GLU.append(self.plan, "gate", "gate", "up", activation)
-        self.linear("ffn_down" + suffix, "gate", dst)
-
-    def mixture_of_experts(
-        self,
-        routing: ExpertWeighting | Routing,
-        src: str = "h",
-        *,
-        router: str | None = None,
-        activation: Gating = "silu",
-    ) -> None:
-        """Sum weight * GLU(src) over a token's experts into "delta".
-
-        A bias `exp_probs_b` is part of the choice of experts where the file holds it.
-
-        Shazeer et al. 2017, https://arxiv.org/abs/1701.06538; Jiang et al. 2024 (Mixtral),
-        https://arxiv.org/abs/2401.04088.
-
-        Args:
-            routing: how the experts of a token, and their weights, follow from the router's logits.
-            router: a buffer of the router's logits; None: they follow from src.
-            activation: of the experts' gates.
-
-        Raises:
-            UnsupportedModelError: the file has a tensor for each expert.
-        """
-        if self.has("ffn_gate.0.weight"):
-            raise UnsupportedModelError(
-                "the file holds each expert's weights as tensors of their own, as was done until "
-                "April 2024: get a newer file of this model"
-            )
-        plan, prefix = self.plan, self.prefix
-        if router is None:
-            router = "router"
-            self.linear("ffn_gate_inp", src, router)
-        routing = Routing(routing) if isinstance(routing, str) else routing
-        selection_bias = prefix + "exp_probs_b.bias"
-        SelectExperts.append(
-            plan,
-            "routes",
-            router,
-            self.n_experts_used,
-            routing.weighting,
-            bias=selection_bias if plan.has(selection_bias) else None,
-            scale=routing.scale,
-            n_groups=routing.n_groups,
-            n_groups_used=routing.n_groups_used,
-        )
-        for dst, name in (("expert_gate", "ffn_gate_exps"), ("expert_up", "ffn_up_exps")):
-            weight, bias = f"{prefix}{name}.weight", f"{prefix}{name}.bias"
-            ExpertLinear.append(plan, dst, src, "routes", weight, bias)
-        GLU.append(plan, "expert_gate", "expert_gate", "expert_up", activation)
-        weight, bias = f"{prefix}ffn_down_exps.weight", f"{prefix}ffn_down_exps.bias"
-        ExpertLinear.append(plan, "expert_out", "expert_gate", "routes", weight, bias)
-        ExpertSum.append(plan, "delta", "expert_out", "routes")
-
-    def add_shared_expert(self, src: str = "h") -> None:
-        """Add sigmoid(router(src)) * SwiGLU(src) to "delta": an expert that every token uses.
-
-        Yang et al. 2024 (Qwen 2), https://arxiv.org/abs/2407.10671.
-        """
-        plan = self.plan
-        Linear.append_dot(plan, "shared_router", src, f"{self.prefix}ffn_gate_inp_shexp.weight")
-        SelectExperts.append(plan, "shared_route", "shared_router", 1, "sigmoid")
-        self.gated_feed_forward("silu", src, "shared_out", suffix="_shexp")
-        ExpertSum.append(plan, "shared", "shared_out", "shared_route")
-        Add.append(plan, "delta", "delta", "shared")
-
-    def add_ungated_shared_expert(self, src: str = "h", scale: float = 1.0) -> None:
-        """Add scale * SwiGLU(src) to "delta".
-
-        Dai et al. 2024 (DeepSeekMoE), https://arxiv.org/abs/2401.06066.
-        """
-        self.gated_feed_forward("silu", src, "shared_out", suffix="_shexp")
-        Add.append(self.plan, "delta", "delta", "shared_out", scale)
-
     def _require(self, size: str, key: str) -> None:
         """Refuse a layer that has nothing of a kind."""
         if getattr(self.config, size) < 1:
             raise ModelFormatError(
                 f"{self.model.hparams.key(key)} is 0 in layer {self.index}, which must have some"
             )
-
-    def _check_ffn_size(self) -> None:
-        width = self.plan.width("up")
-        if width != self.config.ffn_size:
-            raise ModelFormatError(
-                f"{self.model.hparams.key('feed_forward_length')} is {self.config.ffn_size} in "
-                f"layer {self.index}, and {self.prefix}ffn_up has {width} rows"
-            )
-
-    def _split(self, merged: str, sizes: dict[str, int]) -> None:
-        """Name rows of a merged matrix, and of its bias, as tensors of their own, if there is one.
-
-        Args:
-            sizes: the number of rows of each part.
-        """
-        for kind in (".weight", ".bias"):
-            if self.has(merged + kind):
-                parts = {f"{self.prefix}{name}{kind}": n for name, n in sizes.items()}
-                self.plan.split_rows(self.prefix + merged + kind, parts)
