@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import GrammarError
-from .expressions import Chars, Choice, Expression, Once, Reference, Repeat, Sequence
+from .expressions import Chars, Choice, Expression, Once, Reference, Repeat, Sequence, Token
 from .utf8 import ByteRanges, byte_sequences
 
 MAX_NODES = 600_000
@@ -51,6 +51,7 @@ class Automaton(NamedTuple):
         following: for each node what comes after what it reads, calls or does.
         splits: for each node the nodes that it stands for, or none.
         actions: what some nodes do with the register.
+        tokens: what some nodes read: a whole token.
         marked: where rules begin that use marks. One that another rule ends with keeps the
             register; all others begin with 0.
     """
@@ -63,6 +64,7 @@ class Automaton(NamedTuple):
     following: list[int]
     splits: list[tuple[int, ...]]
     actions: dict[int, Count | Add | Once]
+    tokens: dict[int, Token]
     marked: frozenset[int]
 
 
@@ -88,7 +90,7 @@ def build_automaton(rules: dict[str, Expression]) -> Automaton:
     marked = _marked(nodes, starts)
     return Automaton(
         root, classes, n_classes, reads, nodes.calls, nodes.following, nodes.splits,
-        nodes.actions, marked,
+        nodes.actions, nodes.tokens, marked,
     )  # fmt: skip
 
 
@@ -102,6 +104,7 @@ class _Nodes:
         self.following = [RETURN]
         self.splits: list[tuple[int, ...]] = [()]
         self.actions: dict[int, Count | Add | Once] = {}
+        self.tokens: dict[int, Token] = {}
         # each class of characters: its single bytes, as a set of 256 bits; its longer encodings;
         # and the rule that they are, which occurs once
         self.classes: dict[Chars, tuple[int, list[ByteRanges], int]] = {}
@@ -134,6 +137,10 @@ class _Nodes:
             case Once():
                 self.with_marks.add(self._rule)
                 return self._act(expression, following)
+            case Token():
+                node = self._node(0, -1, following)
+                self.tokens[node] = expression
+                return node
 
     def split(self, *targets: int) -> int:
         """Add a node that stands for others."""
@@ -259,7 +266,7 @@ def _drop_endless(nodes: _Nodes, root: int) -> None:
     n = len(nodes.bytes)
     users: list[list[int]] = [[] for _ in range(n)]
     for node in range(1, n):
-        if nodes.bytes[node] or nodes.calls[node] >= 0:
+        if nodes.bytes[node] or nodes.calls[node] >= 0 or node in nodes.tokens:
             users[nodes.following[node]].append(node)
         if nodes.calls[node] >= 0:
             users[nodes.calls[node]].append(node)

@@ -50,7 +50,14 @@ class Once(NamedTuple):
     mark: int
 
 
-Expression = Chars | Reference | Sequence | Choice | Repeat | Once
+class Token(NamedTuple):
+    """One token of the vocabulary by its text or id, or any other one that has a text."""
+
+    name: str | int
+    negated: bool
+
+
+Expression = Chars | Reference | Sequence | Choice | Repeat | Once | Token
 
 
 def merged(ranges: list[tuple[int, int]]) -> Ranges:

@@ -18,6 +18,7 @@ from .expressions import (
     Reference,
     Repeat,
     Sequence,
+    Token,
     inverted,
     merged,
 )
@@ -36,6 +37,7 @@ _ONCE = re.compile(r"#once (\d{1,6})(?:\r?\n|$)")
 _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _BOUNDS = re.compile(r"\{\s*(\d*)\s*(,?)\s*(\d*)\s*\}")
 _ESCAPED = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})")
+_TOKEN = re.compile(r"(!?)(<(?:\[(\d{1,9})\]|[^>\[\r\n][^>\r\n]*)>)")
 _PLAIN = re.compile(r'[^"\\\r\n]+')
 _SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "[": "[", "]": "]", "-": "-"}
 _ANY = Chars(((0, LAST_CODE_POINT),))
@@ -136,11 +138,20 @@ class _Parser:
         if once := _ONCE.match(self._text, self._at):
             self._at = once.end()
             return Once(int(once[1]))
+        if self._text.startswith(("<", "!"), self._at):
+            return self._token()
         if _NAME.match(self._text, self._at):
             name = self._name("a rule's name")
             self.references.add(name)
             return Reference(name)
         return None
+
+    def _token(self) -> Expression:
+        token = _TOKEN.match(self._text, self._at)
+        if not token:
+            raise self._error("expected a token, as in <think>, <[12]> or !<think>")
+        self._at = token.end()
+        return Token(int(token[3]) if token[3] else token[2], bool(token[1]))
 
     def _literal(self) -> Expression:
         chars: list[Expression] = []

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from array import array
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..backends.logits import TokenBytes
 from ..errors import GrammarError
-from .matcher import DEAD, Matcher
+from .matcher import DEAD, Matcher, TokenEdge
 
 if TYPE_CHECKING:
     from ..backends.logits import LogitsOps
     from ..tokenizer import Tokenizer
     from .automaton import Automaton
+    from .expressions import Token
 
 # Masks that are kept; one of a vocabulary of 256k tokens takes 32 KB.
 _MAX_MASKS = 512
@@ -42,6 +44,37 @@ class Vocabulary:
         offsets = array("I", accumulate(map(len, tokens), initial=0))
         self.bytes = TokenBytes(array("B", b"".join(tokens)), offsets)
         self.all_ids = array("I", range(self.n_tokens))
+
+    def resolved(self, token: Token) -> TokenEdge:
+        """Return a grammar's token by its id.
+
+        Raises:
+            GrammarError: the vocabulary has no such token, or it ends an answer.
+        """
+        name = token.name
+        ids = self._tokenizer.encode(name, False, True, False) if isinstance(name, str) else [name]
+        shown = name if isinstance(name, str) else f"<[{name}]>"
+        if len(ids) != 1 or not 0 <= ids[0] < self.n_tokens:
+            raise GrammarError(f"{shown} of the grammar is not one token of the model's vocabulary")
+        if ids[0] in self.end_tokens and not token.negated:
+            raise GrammarError(
+                f"{shown} of the grammar ends an answer; leave it out, for an answer ends where "
+                "the grammar does"
+            )
+        return TokenEdge(ids[0], token.negated)
+
+    @cached_property
+    def with_text(self) -> array[int]:
+        """The tokens of `has_text`: one bit a token, uint32 [ceil(tokens / 32)]."""
+        bits = _no_bits(self.n_tokens)
+        for token in filter(self.has_text, range(self.n_tokens)):
+            bits[token // 32] |= 1 << token % 32
+        return bits
+
+    def has_text(self, token: int) -> bool:
+        """Return whether a token that does not end an answer stands for any text, or a name."""
+        text = b"" if token in self.end_tokens else self._tokenizer.token_bytes(token)
+        return text[:1] not in (b"", b"\0")
 
     def token_bytes(self, token: int) -> bytes:
         """Return what a token adds to a text."""
@@ -77,12 +110,13 @@ class GrammarMasks:
                 "the model has no end-of-generation token, with which a grammar's text ends"
             )
         self.vocabulary = vocabulary
-        self.matcher = Matcher(automaton)
+        tokens = {node: vocabulary.resolved(token) for node, token in automaton.tokens.items()}
+        self.matcher = Matcher(automaton, tokens)
         self.masks: dict[int, Mask] = {}
 
     def reset(self) -> None:
         """Start again with an empty matcher and no masks."""
-        self.matcher = Matcher(self.matcher.automaton)
+        self.matcher = Matcher(self.matcher.automaton, self.matcher.tokens)
         self.masks = {}
 
     def mask(self, state: int, logits_ops: LogitsOps) -> Mask:
@@ -100,13 +134,18 @@ class GrammarMasks:
 
     def _make(self, state: int, logits_ops: LogitsOps) -> Mask:
         matcher, vocabulary = self.matcher, self.vocabulary
-        bits = array("I", bytes(4 * ((vocabulary.n_tokens + 31) // 32)))
+        bits = _no_bits(vocabulary.n_tokens)
         undecided = vocabulary.all_ids
         while undecided:
             undecided, missing = logits_ops.match_tokens(
                 vocabulary.bytes, matcher.states, state, undecided, bits
             )
             matcher.compute(missing)
+        for edge in matcher.token_edges(state):
+            at, bit = edge.id // 32, 1 << edge.id % 32
+            for index, word in enumerate(vocabulary.with_text):
+                named = bit if index == at else 0
+                bits[index] |= word & ~named if edge.negated else word & named
         if matcher.accepts(state):
             for token in vocabulary.end_tokens:
                 bits[token // 32] |= 1 << token % 32
@@ -156,7 +195,8 @@ class Constraint:
         vocabulary = self._shared.vocabulary
         if token not in vocabulary.end_tokens:
             state = self._current_state()
-            self._state = self._shared.matcher.step(state, vocabulary.token_bytes(token))
+            data = vocabulary.token_bytes(token)
+            self._state = self._shared.matcher.step_token(state, token, data)
 
     def _current_state(self) -> int:
         """Return the state as a number of the shared matcher, which is replaced if it is large."""
@@ -189,8 +229,13 @@ class Constraint:
             return False
         if token in vocabulary.end_tokens:
             return matcher.accepts(state)
-        data = vocabulary.token_bytes(token)
-        return bool(data) and matcher.step(state, data) != DEAD
+        if not vocabulary.has_text(token):
+            return False
+        return matcher.step_token(state, token, vocabulary.token_bytes(token)) != DEAD
+
+
+def _no_bits(n_tokens: int) -> array[int]:
+    return array("I", bytes(4 * ((n_tokens + 31) // 32)))
 
 
 def _listed(bits: array[int]) -> list[int]:

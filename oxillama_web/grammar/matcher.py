@@ -9,7 +9,8 @@ holds the register of its rule as well: register * number of nodes + node.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from ..backends.logits import StateTable
 from ..errors import GrammarError
@@ -32,19 +33,28 @@ _LARGE = 10_000
 Configuration = tuple[int, int]
 
 
+class TokenEdge(NamedTuple):
+    """Reads the token `id`, or if `negated` any other one that has a text."""
+
+    id: int
+    negated: bool
+
+
 class Matcher:
     """A growing table of states and transitions.
 
     Attributes:
         automaton: the grammar.
+        tokens: what its nodes read that read whole tokens.
         classes: the class of each byte, uint8 [256].
         n_classes: their number.
         table: the next state for each state and class, uint16 [states * n_classes], or UNKNOWN.
         start: the state in which a text begins.
     """
 
-    def __init__(self, automaton: Automaton) -> None:
+    def __init__(self, automaton: Automaton, tokens: Mapping[int, TokenEdge]) -> None:
         self.automaton = automaton
+        self.tokens = tokens
         self._n_nodes = len(automaton.reads)
         self.classes = array("B", automaton.classes)
         self.n_classes = automaton.n_classes
@@ -88,6 +98,28 @@ class Matcher:
                 return DEAD
         return state
 
+    def token_edges(self, state: int) -> list[TokenEdge]:
+        """Return what reads whole tokens in a state."""
+        tokens = self.tokens
+        return [tokens[node] for _, node, _ in self._nodes(state) if node in tokens]
+
+    def step_token(self, state: int, token: int, data: bytes) -> int:
+        """Return the state after a token, DEAD if it cannot follow.
+
+        Args:
+            data: the token's bytes, where bytes are read; none if it is no part of a text.
+        """
+        after = self.step(state, data) if data else DEAD
+        tokens = self.tokens
+        found = [
+            (self._next(number, node), stack)
+            for number, node, stack in (self._nodes(state) if tokens else ())
+            if node in tokens and (tokens[node].id == token) != tokens[node].negated
+        ]
+        if not found:
+            return after
+        return self._number(self._configurations[after] | self._closure(found))
+
     def compute(self, missing: list[int]) -> None:
         """Compute the transitions that kernels found missing and marked, by their table index."""
         for entry in missing:
@@ -108,17 +140,25 @@ class Matcher:
     def _transition(self, entry: int) -> int:
         """Compute one entry of the table."""
         state, byte_class = divmod(entry, self.n_classes)
-        reads, following = self.automaton.reads, self.automaton.following
+        reads = self.automaton.reads
         bit = 1 << byte_class
-        n_nodes = self._n_nodes
-        after: list[Configuration] = []
-        for number, stack in self._configurations[state]:
-            node = number if number < n_nodes else number % n_nodes
-            if reads[node] & bit:
-                target = following[node]
-                after.append((target + number - node if target else RETURN, stack))
+        after = [
+            (self._next(number, node), stack)
+            for number, node, stack in self._nodes(state)
+            if reads[node] & bit
+        ]
         self.table[entry] = state = self._number(self._closure(after)) if after else DEAD
         return state
+
+    def _nodes(self, state: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the number, the node and the stack of each configuration of a state."""
+        for number, stack in self._configurations[state]:
+            yield number, number % self._n_nodes, stack
+
+    def _next(self, number: int, node: int) -> int:
+        """Return the number of what follows a node, in the same rule."""
+        target = self.automaton.following[node]
+        return target + number - node if target else RETURN
 
     def _number(self, configurations: frozenset[Configuration]) -> int:
         """Return the number of a state, which is new if it was never met."""
@@ -143,6 +183,7 @@ class Matcher:
         """
         automaton, n_nodes = self.automaton, self._n_nodes
         reads, calls, splits = automaton.reads, automaton.calls, automaton.splits
+        tokens = self.tokens
         work = list(configurations)
         seen = set(work)
         found = []
@@ -151,7 +192,7 @@ class Matcher:
             number, stack = work.pop()
             node = number if number < n_nodes else number % n_nodes
             following: Iterable[Configuration]
-            if reads[node] or (node == RETURN and not stack):
+            if reads[node] or node in tokens or (node == RETURN and not stack):
                 found.append((number, stack))
                 if len(found) > _MAX_CONFIGURATIONS:
                     raise _too_ambiguous(_MAX_CONFIGURATIONS)

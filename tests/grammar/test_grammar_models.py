@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from get_test_tokenizers import get_test_tokenizers
 from gguf_files import write_tiny_llama
 from jsonschema import Draft202012Validator
 
 from oxillama_web import EngineConfig, GrammarError, InferenceEngine, PromptLookup, SamplerConfig
+from oxillama_web.grammar import constraint
+from oxillama_web.sampling import Sampler
+from oxillama_web.tokenizer import load_tokenizer_json
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "Describe the city of Lisbon.": {
@@ -89,6 +95,42 @@ def test_a_wrong_grammar_is_refused_before_the_answer_begins(tiny: InferenceEngi
     with pytest.raises(GrammarError, match="root"):
         tiny.events("the", 5, sampler=SamplerConfig(grammar="x ::= y"))
     assert tiny.generate("the", 3) is not None
+
+
+def test_a_vocabulary_with_thinking_tokens(tiny: InferenceEngine) -> None:
+    spec = (get_test_tokenizers() / "qwen3.json").read_text("utf-8")
+    tokenizer = load_tokenizer_json(spec)
+    grammar = 'root ::= <think> !</think>{5,20} </think> "yes" !<[0]>{2}'
+    assert tiny.model is not None
+    found = constraint(grammar, None, tokenizer, tiny.model.logits_ops, {})
+    assert found is not None
+    sampler = Sampler(
+        SamplerConfig(temperature=2.0, seed=7), tiny.model.logits_ops, constraint=found
+    )
+    rng = np.random.default_rng(7)
+    ids: list[int] = []
+    while not ids or ids[-1] not in tokenizer.eog_ids:
+        logits = array("f", rng.normal(0, 1, tokenizer.n_vocab).tolist())
+        ids.append(sampler.sample(memoryview(logits), ids))
+    first, last = tokenizer.encode("<think></think>")
+    end = ids.index(last)
+    assert ids[0] == first
+    assert 6 <= end <= 21
+    assert tokenizer.decode(ids[end + 1 : -3]) == "yes"
+    assert 0 not in ids[-3:]
+
+
+@pytest.mark.slow
+def test_smollm2_writes_the_tokens_that_a_grammar_refers_to(smollm2_path: Path) -> None:
+    engine = InferenceEngine(EngineConfig(model_path=str(smollm2_path)))
+    engine.load_model()
+    sampler = SamplerConfig(grammar="root ::= <|im_start|> !<|im_start|>{4} <[1]>", temperature=0.0)
+    events = engine.events("Hello", 20, sampler=sampler)
+    ids = [event.token for event in events if event.token is not None]
+    assert ids[0] == ids[5] == 1
+    assert 1 not in ids[1:5]
+    with pytest.raises(GrammarError, match="<think> of the grammar is not one token"):
+        engine.events("Hello", 20, sampler=SamplerConfig(grammar="root ::= <think>"))
 
 
 @pytest.mark.slow

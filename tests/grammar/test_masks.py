@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections import Counter
 
@@ -67,6 +68,60 @@ def test_masks_are_what_reading_each_token_tells(logits_ops: LogitsOps, gbnf: st
         state = masks.matcher.step(state, bytes([byte]))
         same = fresh.matcher.step(same, bytes([byte]))
     assert masks.matcher.accepts(state)
+
+
+THINKING = Tokens(
+    [b"a", b"b", b"ab", b"<think>", b"</think>", b"", b"\0", b"<mask>"], frozenset({3, 4, 7})
+)
+
+
+# ids: 0 a, 1 b, 2 ab, 3 <think>, 4 </think>, 7 <mask>, 8 <end>
+@pytest.mark.parametrize(
+    ("gbnf", "steps"),
+    [
+        (
+            'root ::= <think> !</think>* </think> "ab" !<[0]>?',
+            [(3, {3}), (7, {0, 1, 2, 3, 4, 7}), (2, {0, 1, 2, 3, 4, 7}), (4, {0, 1, 2, 3, 4, 7}),
+             (0, {0, 2}), (1, {1}), (3, {1, 2, 3, 4, 7, 8}), (8, {8})],
+        ),
+        # a token is matched where one begins, never within one
+        ('root ::= "a" <[1]> "b" | "a" "b" "a"', [(0, {0, 2}), (1, {1}), (1, {0, 1})]),
+        ('root ::= "a" <[1]> "b" | "a" "b" "a"', [(2, {0, 2}), (0, {0})]),
+        # the same token by its text and as itself
+        ('root ::= ("ab" <[3]> | <[2]> "a")', [(2, {0, 2}), (3, {0, 3}), (8, {8})]),
+        ('root ::= (<[0]> | <[2]>){6} !<[0]>{5,6} x\nx ::= <[7]>',
+         [*[(0, {0, 2})] * 6, *[(1, {1, 2, 3, 4, 7})] * 5,
+          (3, {1, 2, 3, 4, 7}), (7, {7}), (8, {8})]),
+    ],
+)  # fmt: skip
+def test_references_to_tokens(
+    logits_ops: LogitsOps, gbnf: str, steps: list[tuple[int, set[int]]]
+) -> None:
+    masks = shared_masks(gbnf, THINKING)
+    answer = Constraint(masks, logits_ops)
+    checked = Constraint(shared_masks(gbnf, THINKING), logits_ops)
+    for token, expected in steps:
+        # one by one, and by the mask
+        for likely in range(THINKING.n_vocab):
+            logits = array("f", [float(token == likely) for token in range(THINKING.n_vocab)])
+            found = checked.restrict(memoryview(logits), 1)
+            assert (found is not None and found[0] == [likely]) == (likely in expected)
+        found = answer.restrict(memoryview(array("f", [0.0] * THINKING.n_vocab)), None)
+        assert found is not None
+        assert set(found[0]) == expected
+        answer.advance(token)
+        checked.advance(token)
+
+
+def test_tokens_that_a_grammar_cannot_refer_to() -> None:
+    for reference in ("<nope>", "<[99]>", "!<nope>"):
+        with pytest.raises(GrammarError, match=f"{re.escape(reference.strip('!'))} of the grammar"):
+            shared_masks(f"root ::= {reference}", THINKING)
+    with pytest.raises(GrammarError, match="<end> of the grammar ends an answer"):
+        shared_masks('root ::= "a" <end>', THINKING)
+    for text in ("<think", "!a", "<>", "<[x]>", "<[1>", "! <think>", "<a\n>"):
+        with pytest.raises(GrammarError, match="expected a token, as in <think>"):
+            shared_masks(f"root ::= {text}", THINKING)
 
 
 def test_a_finished_grammar_forces_the_end(logits_ops: LogitsOps) -> None:

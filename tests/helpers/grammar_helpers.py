@@ -24,18 +24,23 @@ LOGITS_OPS: dict[str, LogitsOps] = {
 
 
 class Tokens:
-    """A tokenizer of which a grammar only asks the bytes of tokens. The last one ends an answer."""
+    """A tokenizer, as far as a grammar needs one. The last token, <end>, ends an answer."""
 
-    def __init__(self, tokens: list[bytes]) -> None:
+    def __init__(self, tokens: list[bytes], control: frozenset[int] = frozenset()) -> None:
         self._tokens = [*tokens, b"<end>"]
         self.n_vocab = len(self._tokens)
         self.eog_ids = frozenset({self.n_vocab - 1})
+        self._control = control | self.eog_ids
 
     def token_bytes(self, token: int) -> bytes:
         return self._tokens[token]
 
     def is_control(self, token: int) -> bool:
-        return token in self.eog_ids
+        return token in self._control
+
+    def encode(self, text: str, *_: bool) -> list[int]:
+        """Return the token of this text, or none."""
+        return [i for i, token in enumerate(self._tokens) if token == text.encode()]
 
 
 BYTES = Tokens([bytes([byte]) for byte in range(256)])

@@ -26,6 +26,7 @@ from .nodes import (
     Repeat,
     Sequence,
     Set,
+    lengths,
     walk,
 )
 from .properties import named_set
@@ -271,6 +272,9 @@ class _Parser:
             low, high, mode = found
             if isinstance(node, (Anchor, Look)):
                 raise self._scanner.error("what matches a position cannot be repeated")
+            if max(low, high or 0) > 1 and lengths(node)[0] == 0:
+                # Oniguruma ends it early or not, as its optimizer decides
+                raise self._scanner.error("what may match nothing cannot be repeated so often")
             if high == 0:
                 node = Sequence()
             elif (low, high) != (1, 1):
