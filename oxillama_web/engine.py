@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from _thread import RLock
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from weakref import WeakSet
 from .backends.offload import LayerPager, OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, OxiLlamaError
+from .forking import renew_after_fork
 from .gguf.files import read_text_file
 from .gguf.source import MemorySource
 from .inference.conversation import Conversation, ConversationMethods
@@ -34,7 +36,7 @@ _JSON = instance((str, bytes), "the text of a tokenizer.json")
 
 
 class InferenceEngine(ConversationMethods):
-    """One model, and a conversation with it. Not thread-safe.
+    """One model, and a conversation with it; any number of threads may use it.
 
     Without a model, calls that need one raise ModelNotLoadedError. So it is before the first load,
     if that fails, and after `close`. What the engine itself has, such as its LoRA adapters, works
@@ -42,6 +44,7 @@ class InferenceEngine(ConversationMethods):
     """
 
     def __init__(self, config: EngineConfig | None = None) -> None:
+        self._lock = RLock()  # held to exchange the model, or its adapters or pager
         self._config = EngineConfig() if config is None else _CONFIG("config", config)
         self._current: TokenSequence | None = None
         # those of all conversations with the model
@@ -49,6 +52,11 @@ class InferenceEngine(ConversationMethods):
         self._metrics = Metrics()
         self._next_pager: LayerPager | None = None
         self._lora_stack: tuple[AppliedLora, ...] = ()
+        renew_after_fork(self)
+
+    def renew_after_fork(self) -> None:
+        """See `forking`."""
+        self._lock = RLock()
 
     # loading
 
@@ -114,22 +122,32 @@ class InferenceEngine(ConversationMethods):
             )
         sequences: WeakSet[TokenSequence] = WeakSet()
         sequence = TokenSequence(model, self._config, sequences)
-        self.close()
         model.metrics = self._metrics
-        self._current, self._sequences = sequence, sequences
-        self._metrics.memory(self.memory_bytes)
-        stack, self._lora_stack = self._lora_stack, ()
-        try:
-            self._use_loras(stack)
-        except OxiLlamaError as error:
+        with self._lock:
+            stack, error = self._lora_stack, None
+            try:
+                if stack:
+                    model.use_loras(stack)
+            except OxiLlamaError as cause:
+                self._lora_stack, error = (), cause
+            before, self._current, self._sequences = self._current, sequence, sequences
+            if before is not None:
+                before.model.close()
+            self._metrics.memory(model.executor.memory_bytes)
+        if error is not None:
             raise type(error)(f"{error}; the model is loaded without adapters") from error
 
     def close(self) -> None:
-        """Free the model; the engine can load another one."""
-        sequence, self._current = self._current, None
-        if sequence is not None:
-            sequence.model.executor.close()
-            self._metrics.memory(0)
+        """Free the model; the engine can load another one.
+
+        A forward pass that another thread is in ends first. Answers that are under way end with a
+        ModelNotLoadedError at their next step.
+        """
+        with self._lock:
+            sequence, self._current = self._current, None
+            if sequence is not None:
+                sequence.model.close()
+                self._metrics.memory(0)
 
     # properties
 
@@ -146,7 +164,8 @@ class InferenceEngine(ConversationMethods):
     @property
     def model_config(self) -> ModelConfig | None:
         """The sizes in the model's metadata; None without a model."""
-        return None if self._current is None else self._current.model.config
+        model = self._present
+        return None if model is None else model.config
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -156,7 +175,8 @@ class InferenceEngine(ConversationMethods):
     @property
     def hidden_size(self) -> int | None:
         """The width of the residual stream; None without a model."""
-        return None if self._current is None else self._current.model.config.hidden_size
+        model = self._present
+        return None if model is None else model.config.hidden_size
 
     @property
     def context_size(self) -> int:
@@ -186,7 +206,8 @@ class InferenceEngine(ConversationMethods):
     @property
     def layer_pager(self) -> LayerPager | None:
         """Holds the weights of a model with a memory budget; None for others, and without one."""
-        return None if self._current is None else self._current.model.pager
+        model = self._present
+        return None if model is None else model.pager
 
     def set_layer_pager(self, pager: LayerPager) -> None:
         """Hold the weights by the policy of a pager, `LayerPager(OffloadPolicy.budget(...))`.
@@ -199,12 +220,16 @@ class InferenceEngine(ConversationMethods):
             OutOfMemoryError: the budget is too small for the model; nothing has changed.
         """
         _PAGER("pager", pager)
-        if self._current is None:
-            self._next_pager = pager
-            return
-        self._model.use_pager(pager)
-        for sequence in self._sequences:
-            sequence.restart()
+        with self._lock:
+            model = self._present
+            if model is None:
+                self._next_pager = pager
+                return
+            with model.lock:
+                model.use_pager(pager)
+                for sequence in self._sequences:
+                    sequence.claim()
+                    sequence.restart()
 
     @property
     def metrics(self) -> Metrics:
@@ -213,8 +238,9 @@ class InferenceEngine(ConversationMethods):
 
     def metrics_snapshot(self) -> MetricsSnapshot:
         """Return the totals so far; `to_prometheus()` formats them."""
-        if self._current is not None:
-            self._metrics.memory(self.memory_bytes)
+        model = self._present
+        if model is not None:
+            self._metrics.memory(model.executor.memory_bytes)
         return self._metrics.snapshot()
 
     # tokens
@@ -227,18 +253,19 @@ class InferenceEngine(ConversationMethods):
     def decode_token(self, token: int) -> str:
         """Return one token as text; bytes that are no whole character become U+FFFD."""
         token = any_integer("token", token)
-        return self._model.tokenizer.decode([self._model.checked_token(token)])
+        model = self._model
+        return model.tokenizer.decode([model.checked_token(token)])
 
     def is_eos(self, token: int) -> bool:
         """Return whether the token ends an answer; False without a model."""
         token = any_integer("token", token)
-        return self._current is not None and token in self._current.model.tokenizer.eog_ids
+        model = self._present
+        return model is not None and token in model.tokenizer.eog_ids
 
     def vocab_bytes(self) -> list[tuple[int, bytes]] | None:
         """Return each id of the vocabulary with its bytes, ascending; None without a model."""
-        if self._current is None:
-            return None
-        return list(enumerate(self._current.model.tokenizer.vocab_bytes()))
+        model = self._present
+        return None if model is None else list(enumerate(model.tokenizer.vocab_bytes()))
 
     # LoRA adapters
 
@@ -266,7 +293,9 @@ class InferenceEngine(ConversationMethods):
         """
         from .plan.lora import open_adapters
 
-        self._use_loras([*self._lora_stack, *open_adapters([(adapter, scale)])])
+        opened = open_adapters([(adapter, scale)])
+        with self._lock:
+            self._use_loras([*self._lora_stack, *opened])
 
     def apply_lora_adapters(
         self, adapters: Sequence[tuple[LoraAdapter | str | Path, float]]
@@ -278,7 +307,8 @@ class InferenceEngine(ConversationMethods):
             _ = self._model  # without one, no file is opened
         opened = open_adapters(adapters)
         if opened:
-            self._use_loras([*self._lora_stack, *opened])
+            with self._lock:
+                self._use_loras([*self._lora_stack, *opened])
 
     def apply_lora_stack(self, stack: Sequence[AppliedLora]) -> None:
         """Apply exactly these adapters, such as an earlier `lora_stack`."""
@@ -286,29 +316,34 @@ class InferenceEngine(ConversationMethods):
 
         if checked_stack("stack", stack):
             _ = self._model  # there must be one
-        if self._current is not None:
+        if self.is_loaded:
             self._use_loras(stack)
 
     def pop_lora(self) -> AppliedLora | None:
         """Remove the adapter that was pushed last; return it with its scale, or None."""
-        stack = self._lora_stack
-        if not stack:
-            return None
-        self._use_loras(stack[:-1])
-        return stack[-1]
+        with self._lock:
+            stack = self._lora_stack
+            if not stack:
+                return None
+            self._use_loras(stack[:-1])
+            return stack[-1]
 
     def clear_loras(self) -> None:
         """Remove all adapters: the model computes the same bits as before the first one."""
         self._use_loras(())
 
     def _use_loras(self, stack: Sequence[AppliedLora]) -> None:
-        if not stack and not self._lora_stack:
-            return
-        if self._current is not None:
-            self._current.model.use_loras(stack)
-            for sequence in self._sequences:
-                sequence.truncate(0)
-        self._lora_stack = tuple(stack)
+        with self._lock:
+            if not stack and not self._lora_stack:
+                return
+            model = self._present
+            if model is not None:
+                with model.lock:
+                    model.use_loras(stack)
+                    for sequence in self._sequences:
+                        sequence.claim()
+                        sequence.truncate(0)
+            self._lora_stack = tuple(stack)
 
     # embeddings
 
@@ -347,15 +382,22 @@ class InferenceEngine(ConversationMethods):
 
     def conversation(self) -> Conversation:
         """Begin another conversation with the same model, with a cache of its own."""
-        return Conversation(self._new_sequence(self._model), self._config)
+        with self._lock:
+            model = self._model
+            with model.lock:
+                return Conversation(
+                    TokenSequence(model, self._config, self._sequences), self._config
+                )
 
     def session(self) -> Conversation:
         """Deprecated: call `conversation`."""
         warnings.warn("session() is now called conversation()", DeprecationWarning, stacklevel=2)
         return self.conversation()
 
-    def _new_sequence(self, model: LoadedModel) -> TokenSequence:
-        return TokenSequence(model, self._config, self._sequences)
+    @property
+    def _present(self) -> LoadedModel | None:
+        sequence = self._current
+        return None if sequence is None else sequence.model
 
     @property
     def _model(self) -> LoadedModel:

@@ -30,6 +30,10 @@ class ModelNotLoadedError(OxiLlamaError):
     """A call needs a model, and none is loaded yet."""
 
 
+class ConversationChangedError(OxiLlamaError):
+    """The conversation or the model was used for something else before the work was done."""
+
+
 class InvalidRequestError(OxiLlamaError, ValueError):
     """An argument is out of range: an empty prompt, a wrong position, a bad sampling value."""
 
@@ -40,6 +44,10 @@ class GrammarError(InvalidRequestError):
 
 class ContextLengthError(OxiLlamaError):
     """The tokens do not fit the context; the message gives both numbers."""
+
+
+class SnapshotError(InvalidRequestError):
+    """A snapshot of a conversation is broken, or was made with another model."""
 
 
 class KernelError(OxiLlamaError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ..errors import InvalidRequestError, UnsupportedModelError
+from ..forking import renew_after_fork
 from ..validation import MAX_INT64, boolean, check_settings, choice, instance, integer, setting
 
 PolicyKind = Literal["none", "mmap", "budget", "pinned_hot_set"]
@@ -114,11 +116,14 @@ class LayerPager:
         policy = _POLICY("policy", policy)
         if not policy.has_budget:
             raise InvalidRequestError("a layer pager needs a policy with a budget")
-        from threading import Lock  # a page starts sooner without it
-
         self.policy = policy
-        self._lock = Lock()  # one thread computes, another one prefetches
+        self._lock = allocate_lock()  # one thread computes, another one prefetches
         self.reset()
+        renew_after_fork(self)
+
+    def renew_after_fork(self) -> None:
+        """See `forking`."""
+        self._lock = allocate_lock()
 
     def reset(self) -> None:
         """Begin counting anew, for another model."""

@@ -7,6 +7,7 @@ A model is one GGUF file, or several (shards.py) that follow one another here, e
 from __future__ import annotations
 
 import ctypes
+import os
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -169,10 +170,15 @@ class FileSource(ModelSource):
 
     def _fill(self, rest: memoryview, offset: int) -> None:
         end = offset + len(rest)
+        while rest:
+            n_read = self._read_some(rest, end - len(rest))
+            if not n_read:
+                raise OSError(f"{self._file.name} ends before byte {end}")
+            rest = rest[n_read:]
+
+    def _read_some(self, buffer: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):  # a child process shares the file's position with its parent
+            return os.preadv(self._file.fileno(), [buffer], offset)
         with self._lock:
             self._file.seek(offset)
-            while rest:
-                n_read = self._file.readinto(rest)
-                if not n_read:
-                    raise OSError(f"{self._file.name} ends before byte {end}")
-                rest = rest[n_read:]
+            return self._file.readinto(buffer) or 0

@@ -24,29 +24,22 @@ def shift_context(sequence: TokenSequence, new: list[int]) -> list[int]:
         The tokens to prefill now: what is left of `new`, after the tokens that left the cache
         although they are kept.
     """
-    sequence.drop_draft()
     n_keep, tokens = sequence.n_keep, sequence.tokens + new
     end = len(tokens) - (sequence.model.context_size - n_keep) // 2
+    if sequence.evict(end):
+        return new
     discarded = sequence.discarded + tokens[n_keep:end]
-    if end < len(sequence.tokens) and sequence.cache.can_shift:
-        sequence.cache.shift(n_keep, end - n_keep)
-        del sequence.tokens[n_keep:end]
-    else:
-        kept = tokens[:n_keep] + tokens[end:]
-        sequence.use_cached_prefix(kept)
-        new = kept[len(sequence.tokens) :]
+    kept = tokens[:n_keep] + tokens[end:]
+    sequence.use_cached_prefix(kept)
     sequence.discarded, sequence.n_keep = discarded, n_keep
-    return new
+    return kept[sequence.n_tokens :]
 
 
 def make_room_for_token(sequence: TokenSequence) -> None:
-    """Shift the context if it is full."""
-    if sequence.has_room(1):
-        return
-    pending = sequence.pending
-    for _ in sequence.prefill(shift_context(sequence, [])):
-        pass
-    sequence.pending = pending
+    """Shift the context if it has no room for the pending token."""
+    if not sequence.has_room(1):
+        n_newer = (sequence.model.context_size - sequence.n_keep) // 2
+        sequence.evict(sequence.n_tokens - n_newer, compute_again=True)
 
 
 def without_discarded(sequence: TokenSequence, tokens: list[int]) -> list[int]:
@@ -60,5 +53,5 @@ def without_discarded(sequence: TokenSequence, tokens: list[int]) -> list[int]:
     end = n_keep + len(sequence.discarded)
     if tokens[:end] == sequence.tokens[:n_keep] + sequence.discarded:
         return tokens[:n_keep] + tokens[end:]
-    sequence.truncate(min(n_keep, len(sequence.tokens)))
+    sequence.truncate(min(n_keep, sequence.n_tokens))
     return tokens

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidRequestError, ModelNotLoadedError
 from ..validation import any_integer, function, instance, optional, token_ids
+from .answer import Answer, texts
 from .context_shift import shift_context, without_discarded
-from .generation import Generation, GenerationEvent, texts
+from .generation import Generation, GenerationEvent
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
     from .snapshots import KVSnapshot
 
 DEFAULT_MAX_TOKENS = 256
+_PROMPT = "text or a list of token ids"
 
 
 class ConversationMethods:
     """The methods of a conversation, over its sequence of tokens.
 
     `Conversation` has them for its own sequence, and `InferenceEngine` for the one that it begins
-    when it loads a model. None of them is thread-safe.
+    when it loads a model. Any number of threads may call them: the calls take turns. A call that
+    changes the conversation ends an answer that is under way, except that it waits for a `generate`
+    of another thread. Threads that want answers of their own take a conversation each.
     """
 
     _config: EngineConfig
@@ -39,11 +44,12 @@ class ConversationMethods:
 
     @property
     def _sequence(self) -> TokenSequence:
-        if self._current is None:
+        sequence = self._current
+        if sequence is None:
             raise ModelNotLoadedError(
                 "no model is loaded; call load_model() or load_model_from_bytes() first"
             )
-        return self._current
+        return sequence
 
     @property
     def model(self) -> LoadedModel:
@@ -55,7 +61,12 @@ class ConversationMethods:
     @property
     def kv_cache_seq_len(self) -> int:
         """The number of tokens in the cache; 0 without a model."""
-        return 0 if self._current is None else len(self._current.tokens)
+        sequence = self._current
+        if sequence is None:
+            return 0
+        with sequence.model.lock:
+            sequence.settle()
+            return sequence.n_tokens
 
     def prefill(self, tokens: Sequence[int]) -> None:
         """Append tokens to the cache, after what it holds; see `forward_prefill`.
@@ -65,10 +76,7 @@ class ConversationMethods:
         ids = token_ids("tokens", tokens)
         if not ids:
             return
-        sequence = self._sequence
-        sequence.require_room(len(ids))
-        for _ in sequence.prefill(ids):
-            sequence.pending = []
+        self._append(self._sequence, ids)
 
     def forward_prefill(self, tokens: Sequence[int], pos_start: int) -> NDArray[np.float32]:
         """Append tokens to the cache, in chunks of `EngineConfig.prefill_chunk_size`.
@@ -84,19 +92,12 @@ class ConversationMethods:
             InvalidRequestError: no tokens, another position, or a token that does not exist.
             ContextLengthError: they do not fit into the context.
         """
-        n_cached = len(self._sequence.tokens)
+        sequence = self._sequence
         ids = token_ids("tokens", tokens)
         if not ids:
             raise InvalidRequestError("a forward pass needs at least one token")
-        if any_integer("pos_start", pos_start) != n_cached:
-            raise InvalidRequestError(
-                f"pos_start is {pos_start}, but the cache holds {n_cached} tokens; "
-                f"positions must follow on each other"
-            )
-        self.prefill(ids)
-        import numpy as np
-
-        return np.array(self._sequence.logits, dtype=np.float32)
+        any_integer("pos_start", pos_start)
+        return self._forward(sequence, ids, pos_start)
 
     def forward_decode(self, token: int, pos: int) -> NDArray[np.float32]:
         """Append one token at position `pos`; return its logits, float32 [vocabulary]."""
@@ -104,7 +105,35 @@ class ConversationMethods:
 
     def forward_one(self, token: int) -> NDArray[np.float32]:
         """Append one token after what the cache holds; return its logits."""
-        return self.forward_prefill([token], self.kv_cache_seq_len)
+        return self._forward(self._sequence, token_ids("tokens", [token]))
+
+    def _forward(
+        self, sequence: TokenSequence, ids: list[int], pos_start: int | None = None
+    ) -> NDArray[np.float32]:
+        import numpy as np
+
+        with sequence.turn:
+            self._append(sequence, ids, pos_start)
+            with sequence.model.lock:
+                return np.array(sequence.logits, dtype=np.float32)
+
+    def _append(
+        self, sequence: TokenSequence, ids: list[int], pos_start: int | None = None
+    ) -> None:
+        """Run tokens after what the cache holds; a pending one is dropped."""
+        with sequence.turn:
+            with sequence.model.lock:
+                version = sequence.claim()
+                n_cached = sequence.n_tokens
+                if pos_start not in (None, n_cached):
+                    raise InvalidRequestError(
+                        f"pos_start is {pos_start}, but the cache holds {n_cached} tokens; "
+                        f"positions must follow on each other"
+                    )
+                sequence.require_room(len(ids))
+                sequence.truncate(n_cached)
+            for _ in sequence.prefill(ids, version):
+                pass
 
     def truncate(self, length: int) -> None:
         """Drop all tokens from position `length` on.
@@ -112,12 +141,19 @@ class ConversationMethods:
         Raises:
             InvalidRequestError: the cache holds fewer tokens.
         """
-        self._sequence.truncate(any_integer("length", length))
+        sequence = self._sequence
+        any_integer("length", length)
+        with sequence.turn, sequence.model.lock:
+            sequence.claim()
+            sequence.truncate(length)
 
     def reset(self) -> None:
         """Drop all tokens: begin a new conversation. Without a model, do nothing."""
-        if self._current is not None:
-            self._current.truncate(0)
+        sequence = self._current
+        if sequence is not None:
+            with sequence.turn, sequence.model.lock:
+                sequence.claim()
+                sequence.truncate(0)
 
     # generation
 
@@ -142,10 +178,11 @@ class ConversationMethods:
         """
         optional(function)("callback", callback)
         pieces: list[str] = []
-        for piece in self.stream(prompt, max_tokens, **options):
-            pieces.append(piece)
-            if callback is not None and callback(piece) is False:
-                break
+        with self._sequence.turn, closing(self.stream(prompt, max_tokens, **options)) as stream:
+            for piece in stream:
+                pieces.append(piece)
+                if callback is not None and callback(piece) is False:
+                    break
         return "".join(pieces)
 
     def generate_with_config(
@@ -163,26 +200,36 @@ class ConversationMethods:
         prompt: str | Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[GenerationOptions],
-    ) -> Iterator[str]:
+    ) -> Answer[str]:
         """As `generate`, piece by piece; a piece never ends inside a character.
 
         Leaving the loop early is safe: the next call continues from what was generated.
         """
-        return texts(self.events(prompt, max_tokens, **options))
+        events = self.events(prompt, max_tokens, **options)
+        return Answer(texts(events), events.turn)
 
     def events(
         self,
         prompt: str | Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[GenerationOptions],
-    ) -> Iterator[GenerationEvent]:
+    ) -> Answer[GenerationEvent]:
         """As `stream`, with progress and the reason why it ended. Arguments are checked now."""
         sequence = self._sequence
-        if isinstance(prompt, str):
-            begins_text = not sequence.tokens and not sequence.pending
-            prompt = sequence.model.tokenizer.encode(prompt, add_bos=None if begins_text else False)
-        tokens = sequence.pending + token_ids("prompt", prompt, "text or a list of token ids")
-        return self._answer(tokens, max_tokens, 0, True, options)
+        model = sequence.model
+        ids = None if isinstance(prompt, str) else token_ids("prompt", prompt, _PROMPT)
+        with sequence.turn:
+            with model.lock:
+                version = sequence.claim()
+                add_bos = False if sequence.text else None
+            if isinstance(prompt, str):
+                ids = model.tokenizer.encode(prompt, add_bos=add_bos)
+            with model.lock:
+                sequence.resume(version)
+                if not ids:
+                    sequence.make_last_pending()
+                tokens = sequence.pending + (ids or [])
+                return self._answer(sequence, tokens, max_tokens, 0, True, options)
 
     # chat
 
@@ -191,7 +238,7 @@ class ConversationMethods:
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[ChatOptions],
-    ) -> Iterator[str]:
+    ) -> Answer[str]:
         """Answer a chat in the model's own chat template, piece by piece.
 
         Args:
@@ -203,14 +250,15 @@ class ConversationMethods:
         Raises:
             ChatTemplateError: the model has no chat template, or it failed.
         """
-        return texts(self.chat_events(messages, max_tokens, **options))
+        events = self.chat_events(messages, max_tokens, **options)
+        return Answer(texts(events), events.turn)
 
     def chat_events(
         self,
         messages: Sequence[Message],
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[ChatOptions],
-    ) -> Iterator[GenerationEvent]:
+    ) -> Answer[GenerationEvent]:
         """As `chat`, with progress and the reason why it ended."""
         instance(Mapping, "a mapping")("variables", options.get("variables") or {})
         tools, variables = options.pop("tools", None), options.pop("variables", None) or {}
@@ -222,7 +270,7 @@ class ConversationMethods:
         tokens: Sequence[int],
         max_tokens: int = DEFAULT_MAX_TOKENS,
         **options: Unpack[GenerationOptions],
-    ) -> Iterator[GenerationEvent]:
+    ) -> Answer[GenerationEvent]:
         """Answer a prompt that is the whole text so far, unlike that of `events`.
 
         What this cache or another conversation's has of its beginning is not computed again.
@@ -249,29 +297,31 @@ class ConversationMethods:
 
     def _answer_whole(
         self, tokens: list[int], max_tokens: int, options: GenerationOptions
-    ) -> Iterator[GenerationEvent]:
+    ) -> Answer[GenerationEvent]:
         sequence = self._sequence
-        tokens = without_discarded(sequence, tokens)
-        sequence.use_cached_prefix(tokens)
-        n_cached = len(sequence.tokens)
-        return self._answer(tokens[n_cached:], max_tokens, n_cached, False, options)
+        with sequence.turn, sequence.model.lock:
+            sequence.claim()
+            tokens = without_discarded(sequence, tokens)
+            sequence.use_cached_prefix(tokens)
+            n_cached = sequence.n_tokens
+            return self._answer(sequence, tokens[n_cached:], max_tokens, n_cached, False, options)
 
     def _answer(
         self,
+        sequence: TokenSequence,
         tokens: list[int],
         max_tokens: int,
         n_cached: int,
         continues_text: bool,
         options: GenerationOptions,
-    ) -> Iterator[GenerationEvent]:
-        sequence = self._sequence
+    ) -> Answer[GenerationEvent]:
         sequence.model.require_logits()
         if not tokens:
             raise InvalidRequestError("the prompt is empty; give at least one token")
         if self._config.context_full == "shift" and not sequence.has_room(len(tokens)):
             tokens = shift_context(sequence, tokens)
         sequence.require_room(len(tokens))
-        return Generation(
+        generation = Generation(
             sequence,
             tokens,
             max_tokens,
@@ -279,7 +329,8 @@ class ConversationMethods:
             n_cached=n_cached,
             continues_text=continues_text,
             **options,
-        ).events()
+        )
+        return Answer(generation.events(), sequence.turn)
 
     # snapshots
 
@@ -287,7 +338,13 @@ class ConversationMethods:
         """Return the conversation as data, None without a model; `to_bytes()` makes a file."""
         from .snapshots import KVSnapshot
 
-        return None if self._current is None else KVSnapshot.of(self._current)
+        sequence = self._current
+        if sequence is None:
+            return None
+        with sequence.model.lock:
+            sequence.model.require_open()
+            sequence.settle()
+            return KVSnapshot.of(sequence)
 
     def kv_restore(self, snapshot: KVSnapshot) -> None:
         """Go on from a snapshot instead of this conversation; no token is computed again.
@@ -300,7 +357,9 @@ class ConversationMethods:
 
         sequence = self._sequence
         instance(KVSnapshot, "a KVSnapshot")("snapshot", snapshot)
-        snapshot.restore(sequence)
+        with sequence.turn, sequence.model.lock:
+            sequence.claim()
+            snapshot.restore(sequence)
 
 
 class Conversation(ConversationMethods):
@@ -320,21 +379,29 @@ class Conversation(ConversationMethods):
     @property
     def tokens(self) -> list[int]:
         """The tokens that the cache holds."""
-        return self.sequence.tokens
+        with self.model.lock:
+            self.sequence.settle()
+            return list(self.sequence.tokens)
 
     @property
     def pending(self) -> list[int]:
         """Tokens that were generated but not yet run through the model; at most one."""
-        return self.sequence.pending
+        with self.model.lock:
+            self.sequence.settle()
+            return self.sequence.pending
 
     @property
     def logits(self) -> memoryview[float]:
-        """Float32 [vocabulary] of the last token; empty before the first one."""
-        return self.sequence.logits
+        """Float32 [vocabulary] of the last token, a copy; empty before the first one."""
+        with self.model.lock:
+            return memoryview(bytearray(self.sequence.logits.cast("B"))).cast("f")
 
     def fork(self) -> Conversation:
         """Return a conversation that goes on from here by itself.
 
         What both have in common is held once.
         """
-        return Conversation(self.sequence.fork(), self._config)
+        with self.sequence.turn, self.model.lock:
+            self.model.require_open()
+            self.sequence.settle()
+            return Conversation(self.sequence.fork(), self._config)

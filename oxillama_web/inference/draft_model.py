@@ -29,16 +29,23 @@ class DraftModel(Drafter):
         sequence, n_draft = self._sequence, min(self._n_draft, max_draft)
         if n_draft < 1 or len(tokens) + n_draft > sequence.model.context_size:
             return []
-        sequence.use_cached_prefix(tokens)
-        for _ in sequence.prefill(list(tokens[len(sequence.tokens) :])):
-            pass
-        sequence.cache.checkpoint(temporary=True)  # the guesses may be wrong
-        draft: list[int] = []
-        while True:
-            draft.append(sequence.model.logits_ops.top_k(sequence.logits, 1)[0][0])
-            if len(draft) == n_draft:
-                return draft
-            sequence.decode(draft[-1])
+        model = sequence.model
+        with sequence.turn:
+            with model.lock:
+                version = sequence.claim()
+                sequence.use_cached_prefix(tokens)
+                new = list(tokens[sequence.n_tokens :])
+            for _ in sequence.prefill(new, version):
+                pass
+            with model.lock:
+                sequence.resume(version)
+                sequence.cache.checkpoint(temporary=True)  # the guesses may be wrong
+                draft = [model.logits_ops.top_k(sequence.logits, 1)[0][0]]
+                while len(draft) < n_draft:
+                    sequence.append(draft[-1])
+                    sequence.decode()
+                    draft.append(model.logits_ops.top_k(sequence.logits, 1)[0][0])
+            return draft
 
     def check(self, model: DraftedModel) -> None:
         """See `Drafter.check`."""

@@ -55,6 +55,7 @@ def embed_batch(
         InvalidRequestError: the pooling is unknown.
         ContextLengthError: a text does not fit into the model's context.
         UnsupportedModelError: the model ranks pairs of texts, and has no embeddings.
+        ConversationChangedError: another thread changed the model's adapters meanwhile.
     """
     texts = _TEXTS("texts", texts)
     boolean("normalize", normalize)
@@ -63,17 +64,20 @@ def embed_batch(
     pools = [_Pool(pooling, model.config.hidden_size) for _ in texts]
     caches: dict[int, SequenceCache] = {}
     outputs: Outputs = "last" if pooling == "last" else "all"
+    version = model.version
     for parts in _passes([len(ids) for ids in tokens], model.executor, model.plan.is_encoder):
-        batch = []
-        for text, part in parts:
-            cache = caches.get(text) or caches.setdefault(text, model.executor.new_cache())
-            batch.append((cache, tokens[text][part]))
-        states = model.hidden_states(batch, outputs)
-        n_rows = [1 if outputs == "last" else len(ids) for _, ids in batch]
-        for (text, part), rows in zip(parts, _split(states, n_rows), strict=True):
-            pools[text].add(rows)
-            if part.stop == len(tokens[text]):
-                caches.pop(text).truncate(0)
+        with model.lock:
+            model.require_version(version)
+            batch = []
+            for text, part in parts:
+                cache = caches.get(text) or caches.setdefault(text, model.executor.new_cache())
+                batch.append((cache, tokens[text][part]))
+            states = model.hidden_states(batch, outputs)
+            n_rows = [1 if outputs == "last" else len(ids) for _, ids in batch]
+            for (text, part), rows in zip(parts, _split(states, n_rows), strict=True):
+                pools[text].add(rows)
+                if part.stop == len(tokens[text]):
+                    caches.pop(text).truncate(0)
     vectors = [pool.result() for pool in pools]
     return [_normalized(vector) for vector in vectors] if normalize else vectors
 

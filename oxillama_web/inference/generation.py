@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from ..sampling import Sampler, SamplerConfig
 from ..validation import MAX_INT64, cancel_event, instance, integer, nonempty_texts, optional
 from .context_shift import make_room_for_token
+from .given_tokens import GivenTokens
+from .sequence import TakeBack
 from .speculation import Drafter
 from .stop_strings import StopStrings
 
@@ -123,10 +126,14 @@ class GenerationEvent:
 
 
 class Generation:
-    """One answer. The sequence is usable whenever the loop over `events` is left.
+    """One answer.
+
+    The model's lock is held for each step, but never while the caller has the loop over `events`.
+    However that is left, the sequence then holds what the caller was given: tokens that were held
+    back for a stop string, or that a step chose before it failed, are taken back.
 
     Args:
-        prompt: at least one token, which the cache does not hold yet.
+        prompt: at least one token, which the cache does not hold yet; a pending one comes first.
         max_tokens: how many tokens may be generated.
         defaults: has the sampler and the speculation, unless the options have.
         n_cached: tokens of the prompt that the cache holds, for the metrics.
@@ -180,19 +187,30 @@ class Generation:
         self._n_logprobs = logprobs
         self._drafter = speculation
         self._n_generated = 0
+        self._given = GivenTokens()
+        # where the answer begins, counted from the first token that the sequence ever had
+        self._start: int | None = None
+        self._has_ended = False
+        self._version = sequence.claim(_asking(self))
 
-    def events(self) -> Iterator[GenerationEvent]:
+    def events(self) -> Generator[GenerationEvent, None, None]:
         """Prefill the prompt and decode the answer, step by step."""
         model = self._sequence.model
         with model.metrics.request(self._n_cached) as request:
-            yield from self._prefill(request)
-            finish_reason: FinishReason = "cancelled"
-            if not self._is_cancelled:
-                finish_reason = yield from self._decode(request)
-            request.cancelled = finish_reason == "cancelled"
-            model.metrics.memory(model.executor.memory_bytes)
-            rest = self._stop.push(self._decoder.finish()) + self._stop.finish()
-            yield self._event("decode", rest, None, self._n_generated, finish_reason)
+            try:
+                yield from self._prefill(request)
+                finish_reason: FinishReason = "cancelled"
+                if not self._is_cancelled:
+                    finish_reason = yield from self._decode(request)
+                request.cancelled = finish_reason == "cancelled"
+                model.metrics.memory(model.executor.memory_bytes)
+                rest = self._stop.push(self._decoder.finish()) + self._stop.finish()
+                if self._stop.found:
+                    self._sequence.take_back(self._owed())
+                self._has_ended = True
+                yield self._event("decode", rest, None, self._n_generated, finish_reason)
+            finally:
+                self._sequence.take_back(self._owed())
 
     @property
     def _is_cancelled(self) -> bool:
@@ -201,8 +219,7 @@ class Generation:
     def _prefill(self, request: Request) -> Iterator[GenerationEvent]:
         """Compute the prompt, chunk by chunk."""
         n_prompt, n_before = len(self._prompt), 0
-        self._sequence.pending = []
-        chunks = self._sequence.prefill(self._prompt)
+        chunks = self._sequence.prefill(self._prompt, self._version)
         while n_before < n_prompt and not self._is_cancelled:
             request.resume()
             n_done = next(chunks)
@@ -216,22 +233,25 @@ class Generation:
         end_tokens = sequence.model.tokenizer.eog_ids
         while self._n_generated < self._max_tokens:
             request.resume()
-            if sequence.pending:
-                if self._context_full == "shift":
-                    make_room_for_token(sequence)
-                elif not sequence.has_room(1):
+            draft = self._propose()
+            with sequence.model.lock:
+                sequence.resume(self._version)
+                if self._start is None:
+                    self._start = len(sequence.text) + sequence.n_evicted
+                if not self._run_pending(draft):
                     return "context"
-                max_draft = self._max_tokens - self._n_generated - 1
-                sequence.decode(sequence.pending[0], self._drafter, max_draft)
-                sequence.pending = []
-            token, logprobs = self._sample()
-            sequence.pending = [token]
+                token, logprobs = self._sample()
+                if token not in end_tokens:
+                    sequence.append(token)
             if token in end_tokens:
                 request.spent("decode", 0)
                 return "stop"
             request.spent("decode", 1)
+            piece = self._decoder.push(token)
+            text = self._stop.push(piece)
             self._n_generated += 1
-            text = self._stop.push(self._decoder.push(token))
+            self._given.push(piece, self._decoder.is_whole)
+            self._given.give(text)
             yield self._event("decode", text, token, self._n_generated, None, logprobs)
             if self._stop.found:
                 return "stop"
@@ -239,16 +259,49 @@ class Generation:
                 return "cancelled"
         return "length"
 
+    def _propose(self) -> list[int]:
+        """Ask the drafter; it may run another model, so this model's lock is not held."""
+        sequence, drafter = self._sequence, self._drafter
+        if drafter is None:
+            return []
+        with sequence.model.lock:
+            sequence.resume(self._version)
+            if not sequence.n_pending or not sequence.has_room(1):
+                return []
+            max_draft = min(self._max_tokens - self._n_generated - 1, sequence.max_draft())
+            text = sequence.text.copy()
+        return drafter.propose(text, max_draft)[:max_draft] if max_draft > 0 else []
+
+    def _run_pending(self, draft: list[int]) -> bool:
+        """Run the pending token, if there is one; return whether the context had room."""
+        sequence = self._sequence
+        if sequence.n_pending:
+            if self._context_full == "shift":
+                make_room_for_token(sequence)
+            elif not sequence.has_room(1):
+                return False
+            sequence.decode(draft)
+        return True
+
     def _sample(self) -> tuple[int, LogProbs | None]:
         """Choose the next token from the logits of the last one."""
         sequence = self._sequence
         logits = sequence.logits
         if self._n_logprobs is None:
-            return self._sampler.sample(logits, sequence.tokens), None
+            return self._sampler.sample(logits, sequence.text), None
         # sampling changes logits
         before = memoryview(bytearray(logits.cast("B"))).cast("f")
-        token = self._sampler.sample(logits, sequence.tokens)
+        token = self._sampler.sample(logits, sequence.text)
         return token, log_probs(before, token, self._n_logprobs, sequence.model.logits_ops)
+
+    def _owed(self) -> TakeBack | None:
+        """Return what the sequence has and the caller was not given, if there is any."""
+        sequence, given = self._sequence, self._given
+        if self._has_ended or self._start is None or sequence.version != self._version:
+            return None
+        rest = sequence.model.tokenizer.encode_inside(given.rest) if given.rest else []
+        length = self._start - sequence.n_evicted + given.n_tokens
+        return TakeBack(self._version, max(length, 0), rest)
 
     def _event(
         self,
@@ -263,11 +316,15 @@ class Generation:
         return GenerationEvent(phase, text, token, n_done, n_total, finish_reason, logprobs)
 
 
-def texts(events: Iterator[GenerationEvent]) -> Iterator[str]:
-    """Yield an answer's pieces of text."""
-    for event in events:
-        if event.text:
-            yield event.text
+def _asking(generation: Generation) -> Callable[[], TakeBack | None]:
+    """Return a function that asks for what is owed, as long as somebody has the answer."""
+    reference = weakref.ref(generation)
+
+    def ask() -> TakeBack | None:
+        found = reference()
+        return None if found is None else found._owed()
+
+    return ask
 
 
 def log_probs(logits: memoryview[float], token: int, n_top: int, logits_ops: LogitsOps) -> LogProbs:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import weakref
+from _thread import RLock
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..backends.backend import split_for
-from ..errors import ChatTemplateError, InvalidRequestError, UnsupportedModelError
+from ..errors import (
+    ChatTemplateError,
+    ConversationChangedError,
+    InvalidRequestError,
+    ModelNotLoadedError,
+    UnsupportedModelError,
+)
+from ..forking import renew_after_fork
 from ..validation import instance, optional, tuple_of
 from .metrics import Metrics
 
@@ -64,15 +72,21 @@ class Logits:
 NO_LOGITS = Logits(memoryview(array("f")), 1)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class LoadedModel:
     """What all conversations with a model share. Made by `loading.load_model`.
+
+    Any number of threads may use it. `lock` is held for each forward pass and until its logits were
+    read, for changes of a cache, of the adapters and of the pager, and to close the model.
 
     Attributes:
         pooling_type: the pooling that the file asks for, as embeddings.py reads it.
         samples: bytes of each of the plan's weights, for the fingerprint of a snapshot.
         pager: holds the weights of a model with a memory budget.
         grammars: those that were used lately, by their GBNF.
+        lock: see above.
+        version: counts changes of the adapters and of the pager. Caches of another version are of
+            no use.
     """
 
     config: ModelConfig
@@ -88,6 +102,9 @@ class LoadedModel:
     lora_stack: tuple[AppliedLora, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
     grammars: dict[str, GrammarMasks] = field(default_factory=dict)
+    lock: RLock = field(default_factory=RLock)
+    version: int = 0
+    _is_closed: bool = False
     _latest: Callable[[], Logits | None] = lambda: None
 
     @property
@@ -95,8 +112,38 @@ class LoadedModel:
         """Most tokens that a cache may hold."""
         return self.config.context_size
 
+    def __post_init__(self) -> None:
+        """Take part in forks of the process."""
+        renew_after_fork(self)
+
+    def renew_after_fork(self) -> None:
+        """See `forking`."""
+        self.lock = RLock()
+
+    def require_open(self) -> None:
+        """Raise ModelNotLoadedError after `close`."""
+        if self._is_closed:
+            raise ModelNotLoadedError(
+                "the model was closed, or another one was loaded in its place; begin again with "
+                "the engine's present model"
+            )
+
+    def require_version(self, version: int) -> None:
+        """Raise ConversationChangedError if caches of this version are of no use any more."""
+        if version != self.version:
+            raise ConversationChangedError(
+                "the model's adapters or its memory budget changed while it computed; begin again"
+            )
+
+    def close(self) -> None:
+        """Free the model once no forward pass is under way. Answers end at their next step."""
+        self._is_closed = True
+        with self.lock:
+            self.executor.close()
+
     def forward(self, cache: SequenceCache, tokens: Sequence[int], outputs: Outputs) -> Logits:
-        """Run tokens through the model; see `Executor.forward`."""
+        """Run tokens through the model; see `Executor.forward`. The caller holds `lock`."""
+        self.require_open()
         self._detach_latest()
         values = self.executor.forward(cache, tokens, outputs)
         logits = Logits(values, len(tokens) if outputs == "all" else 1)
@@ -104,7 +151,8 @@ class LoadedModel:
         return logits
 
     def hidden_states(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
-        """Run a batch up to the output head; see `Executor.hidden_states`."""
+        """Run a batch up to the output head; as `forward`, see `Executor.hidden_states`."""
+        self.require_open()
         self._detach_latest()
         return self.executor.hidden_states(batch, outputs)
 
@@ -125,8 +173,10 @@ class LoadedModel:
             InvalidRequestError: the model was loaded whole.
             OutOfMemoryError: the budget is too small; nothing has changed.
         """
-        self.executor.use_pager(split_for(self.plan, pager), pager)
-        self.pager = pager
+        with self.lock:
+            self.require_open()
+            self.executor.use_pager(split_for(self.plan, pager), pager)
+            self.pager, self.version = pager, self.version + 1
 
     def use_loras(self, stack: Sequence[AppliedLora]) -> None:
         """Run with exactly these adapters from now on.
@@ -138,8 +188,11 @@ class LoadedModel:
         """
         from ..plan.lora import apply_loras
 
-        self.executor.use_plan(*apply_loras(self.plan, self.config, self.tensors, stack))
-        self.lora_stack = tuple(stack)
+        plan, adapters = apply_loras(self.plan, self.config, self.tensors, stack)
+        with self.lock:
+            self.require_open()
+            self.executor.use_plan(plan, adapters)
+            self.lora_stack, self.version = tuple(stack), self.version + 1
 
     def require_logits(self) -> None:
         """Raise UnsupportedModelError if the model is an encoder, which generates no text."""

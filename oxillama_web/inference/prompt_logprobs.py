@@ -27,6 +27,7 @@ def prompt_logprobs(model: LoadedModel, tokens: Sequence[int], n_top: int) -> li
     Raises:
         ContextLengthError: the text does not fit into the context.
         InvalidRequestError: a token does not exist.
+        ConversationChangedError: another thread changed the model's adapters meanwhile.
     """
     if len(tokens) > model.context_size:
         raise ContextLengthError(
@@ -35,12 +36,14 @@ def prompt_logprobs(model: LoadedModel, tokens: Sequence[int], n_top: int) -> li
     for token in tokens:
         model.checked_token(token)
     found: list[LogProbs | None] = [None]
-    cache = model.executor.new_cache()
+    cache, version = model.executor.new_cache(), model.version
     for start in range(0, len(tokens) - 1, _CHUNK):
         chunk = tokens[start : min(start + _CHUNK, len(tokens) - 1)]
-        logits = model.forward(cache, chunk, "all")
-        for row in range(len(chunk)):
-            following = tokens[start + row + 1]
-            found.append(log_probs(logits.row(row), following, n_top, model.logits_ops))
+        with model.lock:
+            model.require_version(version)
+            logits = model.forward(cache, chunk, "all")
+            for row in range(len(chunk)):
+                following = tokens[start + row + 1]
+                found.append(log_probs(logits.row(row), following, n_top, model.logits_ops))
     cache.truncate(0)
     return found[: len(tokens)]

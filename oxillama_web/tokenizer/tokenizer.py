@@ -105,6 +105,20 @@ class Tokenizer:
         ids += self._around(add_eos, self.add_eos, self._suffix_ids, self.eos_id, "EOS")
         return ids
 
+    def encode_inside(self, text: str) -> list[int]:
+        """Return ids whose bytes are those of a plain text inside a longer one.
+
+        Some vocabularies put a space before every text. So the text is also read after a line
+        break, whose ids are then left out. Where both change the text, no ids are returned.
+        """
+        data = text.encode("utf-8", "replace")
+        for before in ("", "\n"):
+            ids = self.encode(before + text, False, False, False)
+            for start in range(len(ids) + 1):
+                if b"".join(map(self.token_bytes, ids[start:])) == data:
+                    return ids[start:]
+        return []
+
     def _encode(self, text: str, parse_special: bool) -> list[int]:
         ids: list[int] = []
         for index, part in enumerate(self._split_special(text, parse_special)):
@@ -211,6 +225,11 @@ class StreamDecoder:
         self._skip_special = skip_special
         self._leading_spaces = leading_spaces
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the ids so far end with a whole character."""
+        return not self._utf8.getstate()[0]
 
     def push(self, token: int) -> str:
         """Return the text that is certain once this token is known."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import KernelError
+from ...forking import renew_after_fork
 from .memory import Memory
 
 if TYPE_CHECKING:
@@ -71,6 +72,13 @@ class LocalDevice:
         self.functions = library.functions
         self.n_threads = n_threads if hasattr(self.functions, "ox_pool_create") else 1
         self._pool = self._create_pool()
+        self._lacks_pool = False
+        renew_after_fork(self)
+
+    def renew_after_fork(self) -> None:
+        """See `forking`: the next forward pass starts threads of this process."""
+        # the memory of the parent's pool is not freed: its threads are not here to be joined
+        self._pool, self._lacks_pool = None, self._pool is not None
 
     def allocate(self, n_bytes: int) -> Memory:
         """See `Device.allocate`."""
@@ -80,6 +88,8 @@ class LocalDevice:
         """See `Device.forward`."""
         if self.n_threads == 0:
             raise KernelError("the model was closed")
+        if self._lacks_pool:
+            self._pool, self._lacks_pool = self._create_pool(), False
         arguments = (model, batch, scratch.address, scratch.n_bytes)
         if self._pool:
             return int(self.functions.ox_pool_forward(self._pool, *arguments))

@@ -84,9 +84,9 @@ class KernelExecutor:
     @property
     def memory_bytes(self) -> int:
         """Bytes of weights, buffers, scratch and caches."""
-        weights = self._weights.held_bytes if self._weights else 0
+        weights = self._weights  # another thread may close the executor now
         caches = self._pages.held_bytes + self._states.held_bytes
-        return weights + self._program.work_bytes + caches
+        return (weights.held_bytes if weights else 0) + self._program.work_bytes + caches
 
     def new_cache(self) -> SequenceCache:
         """Return an empty cache."""

@@ -77,7 +77,10 @@ def _allocate(n_bytes: int) -> bytearray | mmap.mmap:
         if sys.platform == "emscripten":
             return bytearray(n_bytes)
         # an anonymous mapping takes memory only for the pages that are touched
-        return mmap.mmap(-1, n_bytes)
+        if sys.platform == "win32":
+            return mmap.mmap(-1, n_bytes)
+        # private: a child process does not write into its parent's caches
+        return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (MemoryError, OSError, OverflowError, ValueError) as error:
         raise OutOfMemoryError(
             f"cannot get {n_bytes / 1e6:.0f} MB of memory; use a smaller model or a smaller "

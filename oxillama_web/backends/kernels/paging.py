@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...errors import InvalidRequestError, OutOfMemoryError
+from ...forking import renew_after_fork
 from ...plan.weight_chunks import cut, embedded_weights, paged_weights
 from ..offload import no_adapters
 from . import abi
@@ -78,11 +79,17 @@ class PagedWeights(Weights):
             if segment.weights and number not in self.pinned
         ]
         self._publish()
+        renew_after_fork(self)
+
+    def renew_after_fork(self) -> None:
+        """See `forking`: what the parent's reader was about to read is read by this process."""
+        self._reader = None
+        self._arriving.clear()
 
     @property
     def held_bytes(self) -> int:
         """See `Weights.held_bytes`."""
-        return self.pager.resident_bytes + sum(b.n_bytes for b in self._row_blocks.values())
+        return self.pager.resident_bytes + sum(b.n_bytes for b in list(self._row_blocks.values()))
 
     def for_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> Weights:
         """See `Weights.for_plan`: adapters and budgets do not go together."""
