@@ -14,6 +14,7 @@ from .engine import InferenceEngine
 from .errors import (
     ChatTemplateError,
     ContextLengthError,
+    ConversationChangedError,
     DownloadError,
     GrammarError,
     InvalidRequestError,
@@ -22,6 +23,7 @@ from .errors import (
     ModelNotLoadedError,
     OutOfMemoryError,
     OxiLlamaError,
+    SnapshotError,
     TokenizerError,
     UnsupportedModelError,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "ChatTemplateError",
     "ContextLengthError",
     "Conversation",
+    "ConversationChangedError",
     "DownloadError",
     "DraftModel",
     "Drafter",
@@ -60,6 +63,7 @@ __all__ = [
     "OxiLlamaError",
     "PromptLookup",
     "SamplerConfig",
+    "SnapshotError",
     "TokenizerError",
     "UnsupportedModelError",
 ]
