@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from .backends.forking import renew_after_fork
 from .backends.offload import LayerPager, OffloadPolicy
 from .config import EngineConfig, ModelConfig
 from .errors import InvalidRequestError, OxiLlamaError
-from .forking import renew_after_fork
 from .gguf.files import read_text_file
 from .gguf.source import MemorySource
 from .inference.conversation import Conversation, ConversationMethods

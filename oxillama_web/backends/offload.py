@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ..errors import InvalidRequestError, UnsupportedModelError
-from ..forking import renew_after_fork
 from ..validation import MAX_INT64, boolean, check_settings, choice, instance, integer, setting
+from .forking import renew_after_fork
 
 PolicyKind = Literal["none", "mmap", "budget", "pinned_hot_set"]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..backends.backend import split_for
+from ..backends.forking import renew_after_fork
 from ..errors import (
     ChatTemplateError,
     ConversationChangedError,
@@ -17,7 +18,6 @@ from ..errors import (
     ModelNotLoadedError,
     UnsupportedModelError,
 )
-from ..forking import renew_after_fork
 from ..validation import instance, optional, tuple_of
 from .metrics import Metrics
 

@@ -12,8 +12,8 @@ import time
 from _thread import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..backends.forking import renew_after_fork
 from ..errors import ContextLengthError, ConversationChangedError, InvalidRequestError
-from ..forking import renew_after_fork
 from .model import NO_LOGITS, Logits
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import KernelError
-from ...forking import renew_after_fork
+from ..forking import renew_after_fork
 from .memory import Memory
 
 if TYPE_CHECKING:

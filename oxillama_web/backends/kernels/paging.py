@@ -12,8 +12,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...errors import InvalidRequestError, OutOfMemoryError
-from ...forking import renew_after_fork
 from ...plan.weight_chunks import cut, embedded_weights, paged_weights
+from ..forking import renew_after_fork
 from ..offload import no_adapters
 from . import abi
 from .memory import ALIGNMENT, align
