@@ -20,12 +20,15 @@ class GGUFPreTokenizer(NamedTuple):
         add_bos: a BOS token precedes a text, unless the file says otherwise.
         byte_level: pre-tokens are written in the byte alphabet (byte_level.py); otherwise spaces
             are written as U+2581 and unknown characters as <0xNN> tokens.
+        has_spaces: whether white space is part of pre-tokens; otherwise it only divides words,
+            which are in lower case if the file asks for it.
     """
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False
     add_bos: bool = False
     byte_level: bool = True
+    has_spaces: bool = True
 
 
 def gguf_pre_tokenizer(name: str) -> GGUFPreTokenizer:
@@ -211,4 +214,6 @@ _PRE_TOKENIZERS = (
         "gemma4 granite-embed-multi-311m",
     ),
     (GGUFPreTokenizer((r"[^\n]+|\n+",), byte_level=False), "sarvam-moe"),
+    # words of vocabularies that know no spaces
+    (GGUFPreTokenizer((r"\S+",), byte_level=False, has_spaces=False), "whitespace"),
 )

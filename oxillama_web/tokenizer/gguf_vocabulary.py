@@ -31,7 +31,7 @@ def load_gguf_vocabulary(metadata: Mapping[str, Any]) -> Tokenizer:
             supported.
     """
     model = metadata.get(PREFIX + "model")
-    if model in ("gpt2", "gemma4"):
+    if model in ("gpt2", "gemma4", "whitespace"):
         return _load_bpe(VocabularyTables(metadata), model)
     if model == "llama":
         return _load_sentencepiece(VocabularyTables(metadata))
@@ -46,7 +46,7 @@ def load_gguf_vocabulary(metadata: Mapping[str, Any]) -> Tokenizer:
         )
     raise TokenizerError(
         f"vocabularies of the kind {model!r} (tokenizer.ggml.model) are not supported; supported "
-        "are: gpt2, llama, gemma4, bert, t5; or give a tokenizer.json with the model"
+        "are: gpt2, llama, gemma4, whitespace, bert, t5; or give a tokenizer.json with the model"
     )
 
 
@@ -207,6 +207,11 @@ def _bpe_encoder(vocabulary: VocabularyTables, pre_tokenizer: GGUFPreTokenizer) 
         known_parts,
         ids if pre_tokenizer.ignore_merges else None,
     )
+    if not pre_tokenizer.has_spaces:
+        from .gguf_word_piece import word_splitter
+
+        words = word_splitter(lowercase=vocabulary.flag("normalizer.lowercase", False))
+        return lambda text, *_: encoder.encode(words(text))
     if pre_tokenizer.byte_level:
         return lambda text, *_: encoder.encode(map(text_to_byte_chars, split(text)))
     return lambda text, *_: encoder.encode(split(text.replace(" ", METASPACE)))

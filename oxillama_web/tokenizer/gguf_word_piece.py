@@ -1,10 +1,12 @@
-"""WordPiece vocabularies (BERT) in GGUF files, as llama.cpp's converter writes them.
+"""WordPiece vocabularies (BERT) in GGUF files, as llama.cpp's converter writes them, and words.
 
 Tokens that start a word begin with U+2581; those that continue one have no mark. Text is normalized
 as llama.cpp does it (llm_tokenizer_wpm_session), which is close to BERT's own way.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from .gguf_tables import VocabularyTables
 from .metaspace import METASPACE
@@ -37,6 +39,17 @@ def word_piece_encoder(vocabulary: VocabularyTables) -> TextEncoder:
         return model.encode(METASPACE + word for part in parts for word in part.split(" ") if word)
 
     return encode
+
+
+def word_splitter(*, lowercase: bool) -> Callable[[str], list[str]]:
+    """Return a function that gives the words of a text, without the white space between them."""
+    space = UnicodeRegex(r"\s")
+
+    def split(text: str) -> list[str]:
+        words = [word for word in space.replace(text, " ").split(" ") if word]
+        return ["".join(map(_lower, word)) for word in words] if lowercase else words
+
+    return split
 
 
 def _base(char: str) -> str:

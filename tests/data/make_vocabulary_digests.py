@@ -23,11 +23,11 @@ from vocabulary_digests import (
     digest_of_texts,
     digests,
     vocabulary_texts,
+    with_pre_tokenizer,
 )
 
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.tokenizer import gguf_pre_tokenizers
-from oxillama_web.tokenizer.gguf_tables import PREFIX
 
 TARGET = Path(__file__).with_name("vocabulary_digests.json")
 
@@ -56,7 +56,7 @@ def make_all(names: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocabulary.gguf"
         for name in names:
-            write_vocabulary(path, metadata | {PREFIX + "pre": name})
+            write_vocabulary(path, with_pre_tokenizer(metadata, name))
             golden[name] = make(path, N_SHORT)
     return golden
 

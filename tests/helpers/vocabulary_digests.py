@@ -38,6 +38,14 @@ def base_vocabulary() -> dict[str, Any]:
     return {PREFIX + key: value for key, value in values.items()}
 
 
+def with_pre_tokenizer(base: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The base vocabulary with a name of tokenizer.ggml.pre."""
+    values: dict[str, Any] = {"pre": name}
+    if name == "whitespace":  # a kind of vocabulary of its own
+        values |= {"model": name, "normalizer.lowercase": True}
+    return {**base, **{PREFIX + key: value for key, value in values.items()}}
+
+
 def vocabulary_texts(metadata: Mapping[str, Any], n_texts: int) -> list[str]:
     """The texts for a vocabulary, with its special tokens in some."""
     tokens, types = (metadata[PREFIX + key] for key in ("tokens", "token_type"))

@@ -20,11 +20,11 @@ from vocabulary_digests import (
     digests,
     get_test_vocabularies,
     vocabulary_texts,
+    with_pre_tokenizer,
 )
 
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.tokenizer import load_gguf_vocabulary
-from oxillama_web.tokenizer.gguf_tables import PREFIX
 
 GOLDEN = json.loads((DATA / "vocabulary_digests.json").read_text())
 
@@ -56,7 +56,7 @@ def compare(name: str) -> tuple[list[str], list[int]]:
 
 def compare_pre_tokenizer(name: str, base: dict[str, Any]) -> tuple[list[str], list[int]]:
     golden = GOLDEN["pre_tokenizers"][name]
-    return compare_with(golden, base | {PREFIX + "pre": name}, N_SHORT)
+    return compare_with(golden, with_pre_tokenizer(base, name), N_SHORT)
 
 
 def compare_with(
