@@ -3,7 +3,8 @@
 W x becomes W x + scale * alpha / rank * B (A x). Hu et al. 2021, https://arxiv.org/abs/2106.09685.
 The files are llama.cpp's: a GGUF file of type "adapter" that holds, for a weight W [n_out, n_in],
 the tensors `W.lora_a` [rank, n_in] and `W.lora_b` [n_out, rank] (rows first). For the token
-embedding `lora_a` is stored transposed, [n_vocab, rank]: one row a token.
+embedding `lora_a` is stored transposed, [n_vocab, rank]: one row a token. Where the embedding is
+the output head too, `output.weight` changes the head and `token_embd.weight` the embedding alone.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from .plan import Operation
 
 _A, _B = ".lora_a", ".lora_b"
+_EMBEDDING, _OUTPUT_HEAD = "token_embd.weight", "output.weight"
+# Tensors that some tools copy from the base model; llama.cpp does not apply norms either.
+_NOT_APPLIED = ("_norm.weight", "rope_freqs.weight")
 
 
 class LoraAdapter:
@@ -208,26 +212,27 @@ class _Writer:
         return self._plan, self._adapters
 
     def _change_linear(self, op: Linear) -> None:
-        for low, change in self._changes(op.weight, like=op.src):
+        for low, change in self._changes(op, like=op.src):
             self._plan.ops.append(Linear(low, op.src, change.a, None))
             self._add_change(op.dst, low, change)
 
     def _change_embedding(self, op: Embed) -> None:
-        for low, change in self._changes(op.weight, like=op.dst):
+        for low, change in self._changes(op, like=op.dst):
             self._plan.ops.append(Embed(low, change.a, op.scale))
             self._add_change(op.dst, low, change)
 
-    def _changes(self, weight: str, *, like: str) -> Iterator[tuple[str, _Change]]:
+    def _changes(self, op: Linear | Embed, *, like: str) -> Iterator[tuple[str, _Change]]:
         """The stack's changes of a weight, each with a buffer for its low-rank product."""
-        part = _find_part(self._plan.weights[weight], self._tensors)
+        part = _find_part(self._plan.weights[op.weight], self._tensors)
+        target = _target(op, self._plan, self._tensors)
         rows = self._plan.buffers[like].rows
         for index, (adapter, scale) in enumerate(self._stack):
-            if part.tensor not in adapter.weights:
+            if target not in adapter.weights:
                 continue
-            rank = adapter.rank(part.tensor)
+            rank = adapter.rank(target)
             low = f"lora.low.{rank}.{rows}"
             self._plan.buffers[low] = Buffer(rank, rows)
-            a, b = adapter.pair(part.tensor)
+            a, b = adapter.pair(target)
             if part.n_rows != self._tensors[part.tensor].shape[-1]:
                 row_bytes = b.nbytes // b.shape[1]
                 b = b._replace(
@@ -239,7 +244,7 @@ class _Writer:
             change = _Change(
                 f"lora.{index}:{a.name}",
                 f"lora.{index}:{b.name}",
-                adapter.scale(part.tensor, scale),
+                adapter.scale(target, scale),
             )
             for name, info in ((change.a, a), (change.b, b)):
                 self._plan.weights[name] = info
@@ -282,14 +287,15 @@ def _find_part(weight: TensorInfo, tensors: Mapping[str, TensorInfo]) -> _Part:
 
 
 def _read_pairs(tensors: Mapping[str, TensorInfo]) -> dict[str, LoraPair]:
-    for name in tensors:
+    names = [name for name in tensors if not name.endswith(_NOT_APPLIED)]
+    for name in names:
         if not name.endswith((_A, _B)):
             raise UnsupportedModelError(
                 f"the adapter's tensor {name!r} is not a {_A[1:]} or {_B[1:]} of some weight"
             )
-    weights = dict.fromkeys(name.removesuffix(_A).removesuffix(_B) for name in tensors)
+    weights = dict.fromkeys(name.removesuffix(_A).removesuffix(_B) for name in names)
     if not weights:
-        raise ModelFormatError("the adapter holds no tensors")
+        raise ModelFormatError("the adapter changes no weights")
     pairs = {}
     for weight in weights:
         if weight + _A not in tensors or weight + _B not in tensors:
@@ -299,29 +305,38 @@ def _read_pairs(tensors: Mapping[str, TensorInfo]) -> dict[str, LoraPair]:
 
 
 def _check_weights(adapter: LoraAdapter, plan: Plan, tensors: Mapping[str, TensorInfo]) -> None:
-    def used_by(kind: type[Operation]) -> set[str]:
-        names = {name for op in plan.ops if isinstance(op, kind) for name in op.weights[:1]}
-        return {_find_part(plan.weights[name], tensors).tensor for name in names}
-
-    embedded, multiplied = used_by(Embed), used_by(Linear)
-    for weight in adapter.weights:
-        if weight in embedded & multiplied:
-            raise UnsupportedModelError(
-                f"the adapter changes {weight!r}, which is both the embedding and the output head"
-            )
-        if weight not in embedded | multiplied:
+    targets: dict[str, tuple[tuple[int, ...], bool]] = {}
+    for op in plan.ops:
+        if isinstance(op, (Linear, Embed)):
+            name = _target(op, plan, tensors)
+            weight = plan.weights[op.weight]
+            shape = tensors[name].shape if name in tensors else weight.shape
+            targets[name] = (shape, isinstance(op, Embed))
+    for name in adapter.weights:
+        if name not in targets:
             raise ModelFormatError(
-                f"the adapter changes {weight!r}, which this model "
-                + ("does not multiply by" if weight in tensors else "does not have")
+                f"the adapter changes {name!r}, which this model "
+                + ("does not multiply by" if name in tensors else "does not have")
             )
-        n_in, n_out = tensors[weight].shape
-        a, b = adapter.pair(weight)
-        rank = b.shape[0]
-        wanted = ((rank, n_out), (rank, n_in)) if weight in embedded else (
+        shape, is_embedding = targets[name]
+        a, b = adapter.pair(name)
+        rank, n_in, n_out = b.shape[0], shape[0], shape[-1]
+        wanted = ((rank, n_out), (rank, n_in)) if is_embedding else (
             (n_in, rank), (rank, n_out)
         )  # fmt: skip
         if (a.shape, b.shape) != wanted:
             raise ModelFormatError(
-                f"the adapter's tensors for {weight!r} have shapes {a.shape} and {b.shape}; "
+                f"the adapter's tensors for {name!r} have shapes {a.shape} and {b.shape}; "
                 f"{wanted[0]} and {wanted[1]} would fit the model"
             )
+
+
+def _target(op: Linear | Embed, plan: Plan, tensors: Mapping[str, TensorInfo]) -> str:
+    """Return what adapters call the weight of an operation: the tensor that it is a part of.
+
+    The embedding is the output head, too, where a file has no other. An adapter changes each of the
+    two by a name of its own, as it does in training.
+    """
+    name = _find_part(plan.weights[op.weight], tensors).tensor
+    is_head = isinstance(op, Linear) and op.dst == plan.output and name == _EMBEDDING
+    return _OUTPUT_HEAD if is_head else name

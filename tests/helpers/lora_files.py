@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import gguf
 import numpy as np
@@ -35,7 +37,9 @@ def write_adapter(
     format: str = "F32",
     architecture: str = "llama",
     kind: str = "lora",
+    copies: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> LoraAdapter:
+    """`copies`: tensors that are no changes."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_type("adapter")
     writer.add_string("adapter.type", kind)
@@ -47,6 +51,8 @@ def write_adapter(
             data = gguf.quants.quantize(np.ascontiguousarray(values), GGMLQuantizationType[format])
             tensor = f"{name}.lora_{suffix}"
             writer.add_tensor(tensor, data, raw_dtype=GGMLQuantizationType[format])
+    for name, values in copies.items():
+        writer.add_tensor(name, values.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -8,6 +8,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from architecture_files import write_case
 from executors import kernel_executor, numpy_executor
 from gguf import GGMLQuantizationType
 from gguf_files import write_tiny_llama
@@ -168,13 +169,61 @@ def test_an_adapter_that_does_not_fit_is_refused(
         use(executor(model, "numpy"), model, [AppliedLora(adapter)])
 
 
-def test_a_tied_embedding_is_refused(tmp_path: Path) -> None:
+def test_an_embedding_that_is_the_output_head_changes_as_either(tmp_path: Path, kind: str) -> None:
     write_tiny_llama(tmp_path / "model.gguf", format="F32", tied=True)
     model = GGUFFile((tmp_path / "model.gguf").read_bytes())
-    pairs = {"token_embd.weight": changes(model, seed=1)["token_embd.weight"]}
-    adapter = write_adapter(tmp_path / "adapter.gguf", pairs)
-    with pytest.raises(UnsupportedModelError, match="output head"):
-        use(executor(model, "numpy"), model, [AppliedLora(adapter)])
+    info = model.tensors["token_embd.weight"]
+    embedding = np.frombuffer(model.tensor_data(info.name), np.float32).reshape(info.shape[::-1])
+    a, b = changes(model, seed=1)[info.name]
+    runner = executor(model, kind)
+    before = hidden(runner)
+    use(runner, model, [AppliedLora(write_adapter(tmp_path / "e.gguf", {info.name: (a, b)}))])
+    changed = hidden(executor(merged(model, [({info.name: (a, b)}, 2.0)]), "numpy"))
+    assert_near(hidden(runner), changed)
+    assert_near(logits(runner), changed.reshape(len(TOKENS), -1) @ embedding.T)
+    use(runner, model, [AppliedLora(write_adapter(tmp_path / "h.gguf", {"output.weight": (a, b)}))])
+    np.testing.assert_array_equal(hidden(runner), before)
+    assert_near(logits(runner), before.reshape(len(TOKENS), -1) @ (embedding + 2.0 * b @ a).T)
+
+
+def assert_near(actual: np.ndarray, expected: np.ndarray) -> None:
+    assert np.abs(actual - expected.reshape(-1)).max() < 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("case", ["llama3", "phi3", "starcoder2"])
+def test_families_with_biases_or_merged_tensors(case: str, tmp_path: Path, kind: str) -> None:
+    write_case(tmp_path / "model.gguf", case, "F32")
+    model = GGUFFile((tmp_path / "model.gguf").read_bytes())
+    rng = np.random.default_rng(3)
+    pairs = {
+        name: tuple(rng.standard_normal(size).astype(np.float32) / 8 for size in ((3, i), (o, 3)))
+        for name, (i, o) in ((t.name, t.shape) for t in model.tensors.values() if len(t.shape) == 2)
+        if name.startswith("blk.")
+    }
+    assert any("qkv" in name for name in pairs) == (case == "phi3")
+    architecture = model.get_str("general.architecture")
+    adapter = write_adapter(tmp_path / "a.gguf", pairs, alpha=0.0, architecture=architecture)
+    runner = executor(model, kind)
+    before = logits(runner)
+    use(runner, model, [AppliedLora(adapter, 0.5)])
+    expected = logits(executor(merged(model, [(pairs, 0.5)]), "numpy"))
+    assert_near(logits(runner), expected)
+    assert np.abs(before - expected).max() > 0.1 * np.abs(expected).max()
+
+
+def test_copies_of_the_models_own_tensors_are_left_out(model: GGUFFile, tmp_path: Path) -> None:
+    """Norms, as llama.cpp does (PR 11131), and rotary frequencies, of an older converter."""
+    pairs = changes(model, seed=1)
+    copies = {"blk.0.attn_norm.weight": np.full(64, 3.0), "rope_freqs.weight": np.ones(8)}
+    plain = write_adapter(tmp_path / "plain.gguf", pairs)
+    more = write_adapter(tmp_path / "more.gguf", pairs, copies=copies)
+    assert more.weights == plain.weights
+    results = []
+    for adapter in (plain, more):
+        runner = executor(model, "numpy")
+        use(runner, model, [AppliedLora(adapter)])
+        results.append(logits(runner))
+    np.testing.assert_array_equal(*results)
 
 
 def test_other_files_are_refused(model: GGUFFile, tmp_path: Path) -> None:
@@ -184,7 +233,7 @@ def test_other_files_are_refused(model: GGUFFile, tmp_path: Path) -> None:
         write_adapter(tmp_path / "adapter.gguf", changes(model, 1), kind="dora")
     with pytest.raises(ModelFormatError):
         LoraAdapter(b"GGUF")
-    with pytest.raises(ModelFormatError, match="no tensors"):
+    with pytest.raises(ModelFormatError, match="changes no weights"):
         write_adapter(tmp_path / "adapter.gguf", {})
 
 
