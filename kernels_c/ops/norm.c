@@ -48,11 +48,18 @@ static void normalize(const float *x, const float *weight, const float *bias, ui
     }
 }
 
+/* A float32 vector or matrix of whole groups that divide a row. */
+static int32_t is_group_weight(const ox_tensor *tensor, uint32_t group, uint32_t width) {
+    if (!tensor || tensor->format != OX_F32 || tensor->data == 0) return 0;
+    const uint64_t n = (uint64_t)tensor->n_in * tensor->n_out;
+    return n > 0 && n <= width && width % n == 0 && n % group == 0 && tensor->bytes == n * 4;
+}
+
 /* dst = src / sqrt(mean(src^2) + eps) * weight, over groups of `group` values: a row, or one head
  */
 typedef struct rms_norm_args {
     int32_t src;
-    int32_t weight; /* a vector of `group` values, or -1 */
+    int32_t weight; /* float32 values of one group, or of several groups in turn, or -1 */
     int32_t group;
     float eps;
 } rms_norm_args;
@@ -62,20 +69,23 @@ int32_t ox_check_rms_norm(const ox_model *model, const ox_op *op) {
     const rms_norm_args args = rms_norm_args_of(op);
     const ox_buffer *src = ox_find_buffer(model, args.src), *dst = ox_find_buffer(model, op->dst);
     const uint32_t group = (uint32_t)args.group;
-    return ox_model_status(
-        ox_same_shape(src, dst) && args.group > 0 && src->width % group == 0 &&
-        (args.weight < 0 || ox_is_vector(ox_find_tensor(model, args.weight), group)));
+    return ox_model_status(ox_same_shape(src, dst) && args.group > 0 && src->width % group == 0 &&
+                           (args.weight < 0 || is_group_weight(ox_find_tensor(model, args.weight),
+                                                               group, src->width)));
 }
 
 void ox_rms_norm(const ox_run *run, const ox_op *op) {
     const rms_norm_args args = rms_norm_args_of(op);
     const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
     const uint32_t group = (uint32_t)args.group;
-    const float *weight = ox_vector_at(run, args.weight);
+    const float *weights = ox_vector_at(run, args.weight);
+    const ox_tensor *tensor = weights ? ox_tensor_at(run, args.weight) : NULL;
+    const uint32_t n_groups = tensor ? tensor->n_in * tensor->n_out / group : 1;
     uint32_t first, last;
     ox_partition(run, ox_n_rows(run, dst) * (src->width / group), &first, &last);
     for (uint32_t g = first; g < last; g++) {
         const size_t at = (size_t)g * group;
+        const float *weight = weights ? weights + (size_t)(g % n_groups) * group : NULL;
         normalize(ox_row(src, 0) + at, weight, NULL, group, args.eps, ox_row(dst, 0) + at);
     }
 }
@@ -89,13 +99,6 @@ typedef struct layer_norm_args {
     float eps;
 } layer_norm_args;
 OX_OPERANDS(layer_norm)
-
-/* A float32 vector or matrix of whole groups that divide a row. */
-static int32_t is_group_weight(const ox_tensor *tensor, uint32_t group, uint32_t width) {
-    if (!tensor || tensor->format != OX_F32 || tensor->data == 0) return 0;
-    const uint64_t n = (uint64_t)tensor->n_in * tensor->n_out;
-    return n > 0 && n <= width && width % n == 0 && n % group == 0 && tensor->bytes == n * 4;
-}
 
 int32_t ox_check_layer_norm(const ox_model *model, const ox_op *op) {
     const layer_norm_args args = layer_norm_args_of(op);

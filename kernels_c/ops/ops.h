@@ -42,6 +42,7 @@
     X(23, xielu,          ox_no_scratch,             ox_any_batch)            \
     X(24, causal_conv,    ox_no_scratch,             ox_any_batch)            \
     X(25, gated_delta_rule, ox_no_scratch,           ox_any_batch)            \
+    X(26, selective_scan, ox_selective_scan_scratch, ox_any_batch)            \
     X(27, decay,          ox_no_scratch,             ox_any_batch)            \
     X(28, take_columns,   ox_no_scratch,             ox_any_batch)
 /* clang-format on */

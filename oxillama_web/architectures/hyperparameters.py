@@ -139,24 +139,28 @@ def read_layer_sizes(
     """Return each layer's value of the fields of `ModelConfig` that layers may have of their own.
 
     Raises:
-        ModelFormatError: a size is missing, zero in all layers, or does not fit the others.
+        ModelFormatError: a size is missing, zero in all layers, or does not fit the others. Models
+            with recurrent layers need have neither attention nor a feed-forward.
     """
 
-    def read(name: str, default: int | Sequence[int] | None = None) -> list[int]:
+    def read(name: str, default: int | Sequence[int] | None = None, smallest: int = 1) -> list[int]:
         values = hparams.get_layer_ints(name, n_layers, default)
-        if max(values) < 1:
+        if max(values) < smallest:
             raise ModelFormatError(f"{hparams.key(name)} is {max(values)}; it must be 1 or more")
         return values
 
-    n_heads = read("attention.head_count")
-    n_kv_heads = read("attention.head_count_kv", n_heads)
+    smallest = 0 if hparams.has("ssm.inner_size") else 1
+    n_heads = read("attention.head_count", smallest=smallest)
+    n_kv_heads = read("attention.head_count_kv", n_heads, smallest)
     for n, n_kv in zip(n_heads, n_kv_heads, strict=True):
         if n_kv and n % n_kv:
             raise ModelFormatError(f"{n} attention heads cannot be shared by {n_kv} key heads")
-    head_dim = read("attention.key_length", hidden_size // next(filter(None, n_heads)))
+    smallest_head = min(smallest + any(n_heads), 1)
+    default_dim = hidden_size // next(filter(None, n_heads), hidden_size + 1)
+    head_dim = read("attention.key_length", default_dim, smallest_head)
     if max(head_dim) > MAX_HEAD_DIM:
         raise ModelFormatError(f"a head of {max(head_dim)} values is more than {MAX_HEAD_DIM}")
-    rope_dim = read("rope.dimension_count", head_dim)
+    rope_dim = read("rope.dimension_count", head_dim, smallest_head)
     for n_rot, dim in zip(rope_dim, head_dim, strict=True):
         if n_rot > dim or n_rot % 2:
             raise ModelFormatError(
@@ -167,7 +171,7 @@ def read_layer_sizes(
         "n_heads": n_heads,
         "n_kv_heads": n_kv_heads,
         "head_dim": head_dim,
-        "ffn_size": read("feed_forward_length"),
+        "ffn_size": read("feed_forward_length", smallest=smallest),
         "rope_dim": rope_dim,
         "sliding_window": hparams.get_layer_ints("attention.sliding_window", n_layers, 0),
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
 from ..plan.operations.elementwise import TakeColumns
-from ..plan.operations.recurrent import CausalConv, Decay, GatedDeltaRule
+from ..plan.operations.recurrent import CausalConv, Decay, GatedDeltaRule, SelectiveScan
 
 if TYPE_CHECKING:
     from .hyperparameters import Hyperparameters
@@ -25,9 +25,14 @@ def take_columns(layer: Layer, dst: str, src: str, *, group: int, start: int, co
 
 
 def split_rows(layer: Layer, name: str, parts: dict[str, int]) -> None:
-    """Name rows of `name`.weight as weights of their own: new names, with their numbers of rows."""
-    sizes = {f"{layer.prefix}{part}.weight": n for part, n in parts.items()}
-    layer.plan.split_rows(f"{layer.prefix}{name}.weight", sizes)
+    """Name rows of `name`.weight as weights of their own: new names, with their numbers of rows.
+
+    The values of `name`.bias go with them, where the file holds it.
+    """
+    for kind in (".weight", ".bias"):
+        if kind == ".weight" or layer.has(name + kind):
+            sizes = {f"{layer.prefix}{part}{kind}": n for part, n in parts.items()}
+            layer.plan.split_rows(f"{layer.prefix}{name}{kind}", sizes)
 
 
 def is_linear(layer: Layer) -> bool:
@@ -132,3 +137,89 @@ def gated_attention(layer: Layer) -> None:
     layer.qk_norms("rms")
     layer.rope("neox")
     layer.attention(gate="gate_q")
+
+
+class MambaSizes:
+    """The sizes of selective scans.
+
+    Attributes:
+        inner: values of all heads.
+        n_state: values of a state for each of those.
+        n_heads: of Mamba 2; in Mamba the inputs of the steps.
+        n_groups: of heads that share inputs and outputs of their states.
+    """
+
+    def __init__(self, hparams: Hyperparameters) -> None:
+        """Read them.
+
+        Raises:
+            ModelFormatError: one is missing or zero.
+        """
+        self.inner = hparams.get_positive("ssm.inner_size")
+        self.n_state = hparams.get_positive("ssm.state_size")
+        self.n_heads = hparams.get_positive("ssm.time_step_rank")
+        self.n_groups = hparams.get_positive("ssm.group_count", 1)
+
+
+def mamba2(layer: Layer, sizes: MambaSizes, dst: str = "delta") -> None:
+    """Mamba 2 of "h". Dao and Gu 2024, https://arxiv.org/abs/2405.21060."""
+    n_inner, n_shared = sizes.inner, sizes.n_groups * sizes.n_state
+    rows = {"ssm_z": n_inner, "ssm_x": n_inner, "ssm_b": n_shared, "ssm_c": n_shared}
+    split_rows(layer, "ssm_in", {**rows, "ssm_step": sizes.n_heads})
+    rows.pop("ssm_z")
+    split_rows(layer, "ssm_conv1d", {f"ssm_conv.{name}": n for name, n in rows.items()})
+    for name in rows:
+        layer.linear(name, "h", name)
+        causal_conv(layer, f"ssm_conv.{name}", name, f"ssm_conv.{name}", silu=True)
+    layer.linear("ssm_step", "h", "ssm_step")
+    layer.linear("ssm_z", "h", "ssm_z")
+    bias = f"{layer.prefix}ssm_dt.bias"
+    _scan(layer, sizes.n_heads, sizes.n_groups, bias, *(f"ssm_conv.{name}" for name in rows))
+    layer.glu("ssm_y", "ssm_z", "ssm_y", "silu")
+    if layer.has("ssm_norm.weight"):
+        layer.rms_norm("ssm_norm", "ssm_y", "ssm_y")
+    layer.linear("ssm_out", "ssm_y", dst)
+
+
+def mamba(layer: Layer, sizes: MambaSizes, *, normalized: bool = False) -> None:
+    """Mamba of "h" into "delta". Gu and Dao 2023, https://arxiv.org/abs/2312.00752.
+
+    Args:
+        normalized: whether steps, inputs and outputs of the states are, without weights. Where the
+            file holds weights for that, they are anyway.
+    """
+    n_inner, n_state = sizes.inner, sizes.n_state
+    split_rows(layer, "ssm_in", {"ssm_in_x": n_inner, "ssm_z": n_inner})
+    layer.linear("ssm_in_x", "h", "ssm_in_x")
+    layer.linear("ssm_z", "h", "ssm_z")
+    causal_conv(layer, "ssm_conv1d", "ssm_in_x", "ssm_conv_x", silu=True)
+    rows = {"ssm_low": sizes.n_heads, "ssm_b": n_state, "ssm_c": n_state}
+    split_rows(layer, "ssm_x", rows)
+    for name, norm in zip(rows, ("ssm_dt_norm", "ssm_b_norm", "ssm_c_norm"), strict=True):
+        layer.linear(name, "ssm_conv_x", name)
+        if layer.has(f"{norm}.weight"):
+            layer.rms_norm(norm, name, name)
+        elif normalized:
+            layer.unweighted_norm("rms", name, name)
+    layer.linear("ssm_dt", "ssm_low", "ssm_step")
+    _scan(layer, 1, 1, None, "ssm_conv_x", "ssm_b", "ssm_c")
+    layer.glu("ssm_y", "ssm_z", "ssm_y", "silu")
+    layer.linear("ssm_out", "ssm_y", "delta")
+
+
+def _scan(
+    layer: Layer, n_heads: int, n_groups: int, bias: str | None, x: str, b: str, c: str
+) -> None:
+    SelectiveScan.append(
+        layer.plan,
+        "ssm_y",
+        x,
+        "ssm_step",
+        b,
+        c,
+        bias=bias,
+        rate=f"{layer.prefix}ssm_a",
+        skip=f"{layer.prefix}ssm_d",
+        n_heads=n_heads,
+        n_groups=n_groups,
+    )

@@ -28,7 +28,7 @@ from oxillama_web.inference.speculation import Drafter
 
 GREEDY = SamplerConfig.greedy()
 HYBRID = "lfm2"
-CASES = (HYBRID, "qwen35")
+CASES = (HYBRID, "qwen35", "mamba2")
 TEXT = [4 + index * 37 % 250 for index in range(150)]
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
 

@@ -16,8 +16,9 @@ from ..cache import SequenceCache
 from ..kernels.memory import Memory
 from ..offload import loaded_whole, no_adapters
 from ..recurrent import StateLayout, StateMemory
+from . import operations, recurrent  # noqa: F401 (they register what computes each operation)
+from .forward_pass import ForwardPass
 from .kv_cache import NumpyKVCache
-from .operations import ForwardPass
 from .weights import PagedArrays, dequantized, dequantized_bytes
 
 if TYPE_CHECKING:

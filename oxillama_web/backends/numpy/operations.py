@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,88 +25,19 @@ from ...plan.operations.embedding import Embed, PositionEmbed
 from ...plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
 from ...plan.operations.linear import Linear
 from ...plan.operations.norms import LayerNorm, RMSNorm
-from ...plan.operations.recurrent import CausalConv, Decay, GatedDeltaRule
 from ...plan.operations.rope import Rope, RopeTable
-from ...plan.plan import Operation
-from .kv_cache import NumpyKVCache, rotated
-from .recurrent import causal_conv, decay_factors, gated_delta_rule
+from .forward_pass import Array, ForwardPass, computes
+from .kv_cache import rotated
 from .weights import PagedArrays
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...plan.operations.elementwise import Activation
     from ...plan.operations.experts import ExpertWeighting
-    from ...plan.plan import Plan
-    from ..api import Batch, Outputs
-
-Array = NDArray[np.float32]
-
-_Op = TypeVar("_Op", bound=Operation)
-_Function = Callable[[_Op, "ForwardPass"], Array | None]
 
 
-class ForwardPass:
-    """What the operations of one pass compute with: buffers, weights and the batch.
-
-    Attributes:
-        plan: the plan that is executed.
-        weights: float32, the fastest dimension of a tensor last.
-        tokens: int64 [rows].
-        positions: int64 [rows], of the tokens in their sequences.
-        outputs: int64, the rows whose logits were asked for.
-        sequences: each sequence's keys and values, and its rows in the batch.
-    """
-
-    def __init__(
-        self, plan: Plan, weights: dict[str, Array] | PagedArrays, batch: Batch, outputs: Outputs
-    ) -> None:
-        self.plan = plan
-        self.weights = weights
-        self.sequences: list[tuple[NumpyKVCache, slice]] = []
-        self._buffers: dict[str, Array] = {}
-        ids: list[int] = []
-        positions: list[int] = []
-        self._states = [cache.states for cache, _ in batch]
-        for cache, tokens in batch:
-            assert isinstance(cache.keys, NumpyKVCache)
-            self.sequences.append((cache.keys, slice(len(ids), len(ids) + len(tokens))))
-            ids.extend(tokens)
-            positions.extend(range(cache.length, cache.length + len(tokens)))
-        self.tokens, self.positions = np.array(ids, np.int64), np.array(positions, np.int64)
-        last_rows = [rows.stop - 1 for _, rows in self.sequences]
-        self.outputs = np.array(last_rows if outputs == "last" else range(len(ids)))
-
-    def __getitem__(self, buffer: str) -> Array:
-        return self._buffers[buffer]
-
-    def states(self, number: int) -> Iterator[tuple[Array, slice]]:
-        """Yield each sequence's state of that number, to be changed in place, and its rows."""
-        layer = self.plan.states[number]
-        for states, (_, rows) in zip(self._states, self.sequences, strict=True):
-            assert states is not None
-            values = states.block.floats(states.layout.offsets[number], layer.rows * layer.width)
-            yield np.asarray(values).reshape(layer.rows, layer.width), rows
-
-    def execute(self, op: Operation) -> None:
-        """Compute one operation."""
-        result = _FUNCTIONS[type(op)](op, self)
-        if result is not None:
-            self._buffers[op.writes] = result
-
-
-_FUNCTIONS: dict[type[Operation], _Function[Any]] = {}
-
-
-def _computes(kind: type[_Op]) -> Callable[[_Function[_Op]], _Function[_Op]]:
-    """Register the function that computes what an operation writes to its buffer."""
-
-    def register(function: _Function[_Op]) -> _Function[_Op]:
-        _FUNCTIONS[kind] = function
-        return function
-
-    return register
-
-
-@_computes(Embed)
+@computes(Embed)
 def _embed(op: Embed, run: ForwardPass) -> Array:
     n_rows = run.plan.weights[op.weight].shape[-1]
     if run.tokens.min() < 0 or run.tokens.max() >= n_rows:
@@ -119,7 +49,7 @@ def _embed(op: Embed, run: ForwardPass) -> Array:
     return rows * np.float32(op.scale)
 
 
-@_computes(PositionEmbed)
+@computes(PositionEmbed)
 def _position_embed(op: PositionEmbed, run: ForwardPass) -> Array:
     table = run.weights[op.weight]
     if run.positions.max() >= len(table):
@@ -127,18 +57,19 @@ def _position_embed(op: PositionEmbed, run: ForwardPass) -> Array:
     return table[run.positions]
 
 
-@_computes(RMSNorm)
+@computes(RMSNorm)
 def _rms_norm(op: RMSNorm, run: ForwardPass) -> Array:
     x = run[op.src]
     groups = x.reshape(len(x), -1, op.group)
     mean_square = np.mean(groups * groups, axis=-1, keepdims=True)
     normed: Array = groups / np.sqrt(mean_square + np.float32(op.eps))
     if op.weight is not None:
-        normed = normed * run.weights[op.weight]
+        weight = run.weights[op.weight]
+        normed = normed.reshape(len(x), -1, weight.size) * weight.reshape(-1)
     return normed.reshape(x.shape)
 
 
-@_computes(LayerNorm)
+@computes(LayerNorm)
 def _layer_norm(op: LayerNorm, run: ForwardPass) -> Array:
     x = run[op.src]
     groups = x.reshape(len(x), -1, op.group)
@@ -153,7 +84,7 @@ def _layer_norm(op: LayerNorm, run: ForwardPass) -> Array:
     return _as_float32(normed.reshape(x.shape))
 
 
-@_computes(Linear)
+@computes(Linear)
 def _linear(op: Linear, run: ForwardPass) -> Array:
     product: Array = run[op.src] @ run.weights[op.weight].T
     if op.bias is not None:
@@ -166,7 +97,7 @@ def _linear(op: Linear, run: ForwardPass) -> Array:
     return whole
 
 
-@_computes(RopeTable)
+@computes(RopeTable)
 def _rope_table(op: RopeTable, run: ForwardPass) -> Array:
     angles = run.positions[:, None] * np.asarray(op.frequencies, np.float64)
     factors = np.asarray(op.attention_factors)
@@ -175,20 +106,20 @@ def _rope_table(op: RopeTable, run: ForwardPass) -> Array:
     return table.astype(np.float32)
 
 
-@_computes(Rope)
+@computes(Rope)
 def _rope(op: Rope, run: ForwardPass) -> Array:
     x = run[op.buffer]
     heads = x.reshape(len(x), -1, op.head_dim)
     return rotated(heads, run[op.table], op.style).reshape(x.shape)
 
 
-@_computes(KVStore)
+@computes(KVStore)
 def _kv_store(op: KVStore, run: ForwardPass) -> None:
     for cache, rows in run.sequences:
         cache.store(op.layer, run[op.keys][rows], run[op.values][rows])
 
 
-@_computes(Attention)
+@computes(Attention)
 def _attention(op: Attention, run: ForwardPass) -> Array:
     attended = []
     for cache, rows in run.sequences:
@@ -251,7 +182,7 @@ def attention(
     return _as_float32(attended.transpose(1, 0, 2).reshape(n_tokens, -1))
 
 
-@_computes(GLU)
+@computes(GLU)
 def _glu(op: GLU, run: ForwardPass) -> Array:
     if op.activation == "clamped_swiglu":
         gate, up = np.minimum(run[op.gate], np.float32(7)), np.clip(run[op.up], -7, 7)
@@ -259,7 +190,7 @@ def _glu(op: GLU, run: ForwardPass) -> Array:
     return _activated(run[op.gate], op.activation) * run[op.up]
 
 
-@_computes(Activate)
+@computes(Activate)
 def _activate(op: Activate, run: ForwardPass) -> Array:
     return _activated(run[op.src], op.activation)
 
@@ -268,7 +199,8 @@ def _activated(x: Array, activation: Activation) -> Array:
     return _ACTIVATIONS[activation](x)
 
 
-def _silu(x: Array) -> Array:
+def silu(x: Array) -> Array:
+    """x * sigmoid(x)."""
     return _as_float32(x / (1.0 + np.exp(-np.clip(x, -80, None))))
 
 
@@ -291,7 +223,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 _ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
-    "silu": _silu,
+    "silu": silu,
     "gelu": _gelu,
     "relu": _relu,
     "relu_squared": _relu_squared,
@@ -300,13 +232,13 @@ _ACTIVATIONS: dict[Activation, Callable[[Array], Array]] = {
 }
 
 
-@_computes(Clamp)
+@computes(Clamp)
 def _clamp(op: Clamp, run: ForwardPass) -> Array:
     clamped: Array = np.clip(run[op.src], np.float32(-op.limit), np.float32(op.limit))
     return clamped
 
 
-@_computes(XIELU)
+@computes(XIELU)
 def _xielu(op: XIELU, run: ForwardPass) -> Array:
     x = run[op.src]
     above, below = np.maximum(x, np.float32(0)), np.minimum(x, np.float32(0))
@@ -314,36 +246,36 @@ def _xielu(op: XIELU, run: ForwardPass) -> Array:
     return _as_float32(curve + op.linear * x)
 
 
-@_computes(Scale)
+@computes(Scale)
 def _scale(op: Scale, run: ForwardPass) -> Array:
     scaled: Array = np.float32(op.factor) * run[op.src]
     return scaled
 
 
-@_computes(Add)
+@computes(Add)
 def _add(op: Add, run: ForwardPass) -> Array:
     return run[op.a] + np.float32(op.scale) * run[op.b]
 
 
-@_computes(AddBias)
+@computes(AddBias)
 def _add_bias(op: AddBias, run: ForwardPass) -> Array:
     return run[op.src] + run.weights[op.bias]
 
 
-@_computes(SelectRows)
+@computes(SelectRows)
 def _select_rows(op: SelectRows, run: ForwardPass) -> Array:
     selected: Array = run[op.src][run.outputs]
     return selected
 
 
-@_computes(Softcap)
+@computes(Softcap)
 def _softcap(op: Softcap, run: ForwardPass) -> Array:
     cap = np.float32(op.cap)
     bounded: Array = cap * np.tanh(run[op.src] / cap)
     return bounded
 
 
-@_computes(SelectExperts)
+@computes(SelectExperts)
 def _select_experts(op: SelectExperts, run: ForwardPass) -> Array:
     bias = None if op.bias is None else run.weights[op.bias]
     return select_experts(
@@ -404,7 +336,7 @@ def _in_best_groups(scores: Array, n_groups: int, n_groups_used: int) -> Array:
     return np.where(is_used[..., None], groups, np.float32(-np.inf)).reshape(scores.shape)
 
 
-@_computes(ExpertLinear)
+@computes(ExpertLinear)
 def _expert_linear(op: ExpertLinear, run: ForwardPass) -> Array:
     bias = None if op.bias is None else run.weights[op.bias]
     return expert_linear(run[op.src], run[op.routes], run.weights[op.weight], bias)
@@ -433,7 +365,7 @@ def expert_linear(x: Array, routes: Array, weight: Array, bias: Array | None = N
     return result.reshape(len(x), -1)
 
 
-@_computes(ExpertSum)
+@computes(ExpertSum)
 def _expert_sum(op: ExpertSum, run: ForwardPass) -> Array:
     return expert_sum(run[op.src], run[op.routes])
 
@@ -446,46 +378,7 @@ def expert_sum(x: Array, routes: Array) -> Array:
     return total
 
 
-@_computes(CausalConv)
-def _causal_conv(op: CausalConv, run: ForwardPass) -> Array:
-    weight = run.weights[op.weight]
-    bias = None if op.bias is None else run.weights[op.bias]
-    parts = [
-        causal_conv(run[op.src][rows], state, weight, bias) for state, rows in run.states(op.state)
-    ]
-    result = np.concatenate(parts)
-    return _silu(result) if op.silu else result
-
-
-@_computes(Decay)
-def _decay(op: Decay, run: ForwardPass) -> Array:
-    return decay_factors(run[op.src], run.weights[op.bias], run.weights[op.rate])
-
-
-@_computes(GatedDeltaRule)
-def _gated_delta_rule(op: GatedDeltaRule, run: ForwardPass) -> Array:
-    heads = np.arange(op.n_heads)
-    key_heads = heads % op.n_key_heads if op.in_turn else heads // (op.n_heads // op.n_key_heads)
-
-    def of_heads(name: str, rows: slice, n_heads: int) -> Array:
-        return run[name][rows].reshape(rows.stop - rows.start, n_heads, -1)
-
-    return np.concatenate(
-        [
-            gated_delta_rule(
-                of_heads(op.query, rows, op.n_key_heads)[:, key_heads] * np.float32(op.query_scale),
-                of_heads(op.key, rows, op.n_key_heads)[:, key_heads] * np.float32(op.key_scale),
-                of_heads(op.value, rows, op.n_heads),
-                of_heads(op.decay, rows, op.n_heads),
-                run[op.beta][rows],
-                state,
-            )
-            for state, rows in run.states(op.state)
-        ]
-    )
-
-
-@_computes(TakeColumns)
+@computes(TakeColumns)
 def _take_columns(op: TakeColumns, run: ForwardPass) -> Array:
     x = run[op.src]
     taken = x.reshape(len(x), -1, op.group)[..., op.start : op.start + op.count]

@@ -226,8 +226,8 @@ class TakeColumns(Operation):
         cls, plan: PlanBuilder, dst: str, src: str, *, group: int, start: int, count: int
     ) -> None:
         """Copy `count` values of each group, from `start` on."""
-        n_groups, rest = divmod(plan.width(src), group)
-        if rest or start + count > group:
+        n_groups, rest = divmod(plan.width(src), max(group, 1))
+        if rest or count < 1 or start + count > group:
             raise ModelFormatError(f"a row of {plan.width(src)} values has no groups of {group}")
         plan.declare(dst, n_groups * count, like=src)
         plan.append(cls(dst, src, group, start, count))

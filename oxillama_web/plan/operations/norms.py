@@ -13,6 +13,7 @@ class RMSNorm(Operation):
     """dst = src / sqrt(mean(src^2) + eps) * weight over each group of `group` values.
 
     Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467. A group is a whole row, or one head.
+    Where the weight holds several groups, each head has its own, in turn.
     """
 
     kind = 2
@@ -26,14 +27,15 @@ class RMSNorm(Operation):
 
     @classmethod
     def append(cls, plan: PlanBuilder, dst: str, src: str, weight: str, eps: float) -> None:
-        """Normalize rows, or heads where the weight is as long as one head."""
-        group, width = plan.vector(weight), plan.width(src)
-        if group == 0 or width % group:
+        """Normalize rows, or heads where the weight's first dimension is as long as one head."""
+        shape, width = plan.shape(weight), plan.width(src)
+        n_values = math.prod(shape)
+        if len(shape) > 2 or n_values == 0 or width % n_values:
             raise ModelFormatError(
-                f"tensor {weight!r} has {group} values, which do not divide a row of {width}"
+                f"tensor {weight!r} has shape {shape}, which does not fit a row of {width}"
             )
         plan.declare(dst, width, like=src)
-        plan.append(cls(dst, src, weight, group, eps))
+        plan.append(cls(dst, src, weight, shape[0], eps))
 
     @classmethod
     def append_unweighted(

@@ -6,6 +6,7 @@ through all tokens with a few of them, which stay in its registers and nearest c
 several tokens computes the same bits as a pass for each.
 """
 
+import math
 from dataclasses import dataclass
 
 from ...errors import ModelFormatError
@@ -163,3 +164,67 @@ class GatedDeltaRule(Operation):
         scales = (query_scale, key_scale)
         sizes = (n_heads, n_key_heads, in_turn)
         plan.append(cls(dst, query, key, value, decay, beta, state, *sizes, *scales))
+
+
+@dataclass(frozen=True, slots=True)
+class SelectiveScan(Operation):
+    """A linear recurrence with a state S, [n_state, head_dim] a head.
+
+    For each token and head, with d = softplus(step + bias):
+
+        S = exp(d rate) S + b (d x)^T;  dst = S^T c + skip x
+
+    Mamba 2 has a step and a rate for each head (Dao and Gu 2024, https://arxiv.org/abs/2405.21060).
+    Mamba has one head, and in it a step for each value and a rate for each value of the state (Gu
+    and Dao 2023, https://arxiv.org/abs/2312.00752). Neighbouring heads of a group share b and c.
+    """
+
+    kind = 26
+
+    dst: Write
+    x: Read
+    step: Read
+    b: Read
+    c: Read
+    bias: OptionalVector
+    rate: Vector
+    skip: Vector
+    state: State
+    n_heads: int
+    n_groups: int
+
+    @classmethod
+    def append(
+        cls,
+        plan: PlanBuilder,
+        dst: str,
+        x: str,
+        step: str,
+        b: str,
+        c: str,
+        *,
+        bias: str | None,
+        rate: str,
+        skip: str,
+        n_heads: int,
+        n_groups: int,
+    ) -> None:
+        """Append the recurrence with a state of its own; a bias may be added to steps before."""
+        width, n_steps = plan.width(x), plan.width(step)
+        head_dim, rest = divmod(width, n_heads)
+        n_state, group_rest = divmod(plan.same_width(b, c), n_groups)
+        n_rates, n_skips = (math.prod(plan.whole_shape(name)) for name in (rate, skip))
+        if (
+            (rest or group_rest or n_heads % n_groups)
+            or (n_steps, n_rates) not in ((n_heads, n_heads), (width, width * n_state))
+            or n_skips not in (n_heads, width)
+            or (bias is not None and plan.vector(bias) != n_steps)
+        ):
+            raise ModelFormatError(
+                f"a scan of {n_heads} heads in {n_groups} groups does not fit rows of {width} "
+                f"values, {n_steps} steps and {plan.width(b)} inputs with {n_rates} values of "
+                f"{rate!r} and {n_skips} of {skip!r}"
+            )
+        state = plan.state(n_heads * n_state, head_dim)
+        plan.declare(dst, width, like=x)
+        plan.append(cls(dst, x, step, b, c, bias, rate, skip, state, n_heads, n_groups))
