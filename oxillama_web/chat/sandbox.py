@@ -29,33 +29,38 @@ from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace, pass_context
+from jinja2.utils import Cycler, Joiner, Namespace, pass_context
 
 from ..errors import ChatTemplateError
 from .hugging_face import EXTENSIONS, FILTERS, FUNCTIONS
 
-MAX_SECONDS = 3.0
-# The budget of a rendering in bytes: a base, and a multiple of the size of its variables.
-BASE_BUDGET = 8_000_000
-BUDGET_OF_INPUT = 32
+# What a rendering may take: a base, and multiples of the size of its variables in bytes. The tools'
+# texts may be joined one by one, which takes half as many times their size as there are tools.
+BASE_SECONDS, SECONDS_OF_INPUT = 3.0, 1e-6
+BASE_BUDGET, BUDGET_OF_INPUT, MAX_BUDGET = 8_000_000, 256, 1_000_000_000
+LIMIT_OF_INPUT = 32  # of one value
 STEP = ITEM = 16  # what a step, a container and an item of it cost
 MAX_ARGUMENT = 100_000  # of a number that may say how long something becomes
 MAX_COMPARISONS = 1_000_000_000  # of characters, in one search
 MAX_INT_BITS = 4_096
-# A browser has a small stack, and Python does not survive its end there.
-MAX_CALL_DEPTH = 24
-MAX_DEPTH = 80  # of data and of syntax trees
+# Integers from 61 bits on are remainders to their hash: thousands can be made to collide.
+MAX_BUILT_INT_BITS = 60
+# A page's worker has a small stack, and Python does not survive its end there.
+MAX_CALL_DEPTH = 64
+MAX_DEPTH, MAX_TREE_DEPTH = 80, 48  # of data, and of syntax
 MAX_TAG_TOKENS, MAX_TOKENS = 500, 60_000
 
 _SCALARS = (int, float, type(None), Undefined)
 _LISTS = (list, tuple, range, KeysView, ValuesView, ItemsView)
-_DATA = (str, dict, *_SCALARS, *_LISTS)
+_TEXTS = (str, bytes)
+_DATA = (*_TEXTS, dict, *_SCALARS, *_LISTS)
 _BUILDING = (nodes.Compare, nodes.Concat, nodes.Dict, nodes.List, nodes.Test, nodes.Tuple)
+_OBJECTS = (Cycler, Joiner, LoopContext, Macro, Namespace)  # which no value may hold
 _SCOPES = ("_loop_vars", "_block_vars")  # what Jinja2 adds to calls
 _FORMATS = ("%", "format", "format_map")
-_MULTIPLYING = ("*", "**", "expandtabs", "indent", "join", "replace", "sum", "translate")
-_SEARCHING_BACK = ("rfind", "rindex", "rpartition", "rsplit")  # not in linear time
-_REFUSED = ("pprint", "random", "striptags", "urlize", "wordwrap")
+_MULTIPLYING = tuple("* ** expandtabs indent join replace sum translate wordwrap".split())
+_SEARCHING_BACK = ("rfind", "rindex", "rpartition", "rsplit", "wordwrap")  # not in linear time
+_REFUSED = ("pprint", "random", "striptags", "urlize")
 
 
 class _Generator(CodeGenerator):
@@ -100,7 +105,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         filters = {**self.filters, **FILTERS}
         self.filters = {name: self._bounded(name, f) for name, f in filters.items()}
-        self.globals = {"dict": dict, "namespace": _Namespace, "range": range, **FUNCTIONS}
+        plain = {"cycler": Cycler, "dict": dict, "joiner": Joiner, "range": range}
+        self.globals = {**plain, "namespace": _Namespace, **FUNCTIONS}
         with _chat_errors("cannot be read"):
             self._template = self.from_string(_parse(self, source))
 
@@ -112,19 +118,22 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """
         with self._lock, _chat_errors("failed"):
             self._measures.clear()
-            self._call_depth, self._deadline = 0, monotonic() + MAX_SECONDS
+            self._call_depth, self._deadline = 0, math.inf
             self._budget = self._limit = sys.maxsize
             size, _ = self._measure(variables)
-            self._budget = self._limit = BASE_BUDGET + BUDGET_OF_INPUT * size
+            self._deadline = monotonic() + BASE_SECONDS + SECONDS_OF_INPUT * size
+            self._limit = BASE_BUDGET + LIMIT_OF_INPUT * size
+            self._budget = max(self._limit, min(BASE_BUDGET + BUDGET_OF_INPUT * size, MAX_BUDGET))
             return self._template.render(variables)
 
     def built(self, value: Any) -> Any:
         """Charge a value and return it, a generator as a list."""
         if isinstance(value, Iterator):
             value = _Items(map(self.built, value))
-        is_data = not isinstance(value, (Namespace, LoopContext, Macro))
-        size = self._measure(value)[0] if is_data else 0
-        self._charge(STEP + (size if isinstance(value, str) else 0))
+        if type(value) is int and value.bit_length() > MAX_BUILT_INT_BITS:
+            raise SecurityError("a number is too large")
+        size = 0 if isinstance(value, _OBJECTS) else self._measure(value)[0]
+        self._charge(STEP + (size if isinstance(value, _TEXTS) else 0))
         return value
 
     @pass_context
@@ -154,15 +163,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
         scopes = {name: kwargs.pop(name) for name in _SCOPES if name in kwargs}
         method = getattr(function, "__wrapped__", function)  # Jinja2 wraps str.format
         owner = getattr(method, "__self__", None)
-        if isinstance(owner, (str, int)) or function is range:
+        if isinstance(owner, (*_TEXTS, int)) or function is range:
             self._charge(self._measure(owner)[0])
             self._check(method.__name__, owner, *args, *kwargs.values())
-        self._call_depth += 1
+        # Calls of these two are made without a slot, on the interpreter's own stack: of the other
+        # one a browser has little.
+        weight = 1 if isinstance(function, (LoopContext, Macro)) else 3
+        self._call_depth += weight
         if self._call_depth > MAX_CALL_DEPTH:
             raise SecurityError("its calls nest too deep")
-        result = self.built(super().call(context, function, *args, **kwargs, **scopes))
-        self._call_depth -= 1
-        return result
+        if isinstance(function, Macro):
+            result = Macro.__call__(function, context.eval_ctx, *args, **kwargs)
+        elif isinstance(function, LoopContext):
+            result = LoopContext.__call__(function, *args, **kwargs)
+        else:
+            result = super().call(context, function, *args, **kwargs, **scopes)
+        self._call_depth -= weight
+        return self.built(result)
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> NoReturn:
         """Refuse an attribute that a template may not read."""
@@ -202,12 +219,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         product = math.prod(sorted(sizes)[-2:]) if len(sizes) > 1 else 0
         if name in (*_FORMATS, *_MULTIPLYING) and product > self._limit:
             raise SecurityError(f"{name} makes too large a value")
+        if name == "wordwrap":
+            product = sizes[0] * max(sizes)
         if name in _SEARCHING_BACK and product > MAX_COMPARISONS:
             raise SecurityError(f"{name} takes too long")
 
     def _measure(self, value: Any) -> tuple[int, int]:
         """Return a value's size, in bytes, and its depth; charge a container that is new."""
-        if isinstance(value, str):
+        if isinstance(value, _TEXTS):
             return len(value) if value.isascii() else 4 * len(value), 0
         if isinstance(value, _SCALARS):
             if isinstance(value, int) and value.bit_length() > MAX_INT_BITS:
@@ -265,7 +284,7 @@ def _parse(environment: Sandbox, source: str) -> nodes.Template:
     waiting: list[tuple[nodes.Node, int]] = [(tree, 1)]
     while waiting:
         node, depth = waiting.pop()
-        if depth > MAX_DEPTH:
+        if depth > MAX_TREE_DEPTH:
             raise SecurityError("it nests too deep")
         waiting += [(child, depth + 1) for child in node.iter_child_nodes()]
     return tree

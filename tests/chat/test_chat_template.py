@@ -11,10 +11,13 @@ from typing import Any
 import jinja2
 import jinja2.sandbox
 import pytest
+from paths import GOLDEN as GOLDEN_FOLDER
 
 from oxillama_web.chat.template import render_chat_template
 from oxillama_web.errors import ChatTemplateError
 from oxillama_web.gguf.reader import GGUFFile
+
+GOLDEN = json.loads((GOLDEN_FOLDER / "chat_templates.json").read_text())
 
 MESSAGES = [
     {"role": "system", "content": "Be nice."},
@@ -120,6 +123,22 @@ def test_many_messages_are_no_attack(smollm2_path: Path) -> None:
     template = GGUFFile(smollm2_path.read_bytes()).metadata["tokenizer.chat_template"]
     messages = [{"role": "user", "content": "x" * 5_000}] * 2_000
     assert len(render_chat_template(template, messages)) > 10_000_000
+
+
+@pytest.mark.parametrize("family", ["Granite 4", "LFM2", "Llama 3.1", "gpt-oss"])
+def test_many_tools_are_no_attack(family: str) -> None:
+    properties = {f"key{i}": {"type": "string", "description": "words " * 15} for i in range(8)}
+    function = {"description": "words " * 40, "parameters": {"properties": properties}}
+    tools = [{"type": "function", "function": {"name": f"tool{i}", **function}} for i in range(400)]
+    assert len(json.dumps(tools)) > 500_000
+    template = GOLDEN["families"][family]["template"]
+    text = render_chat_template(template, MESSAGES[1:2], tools=tools)
+    assert text.count("words words") > 400 and "tool399" in text
+
+
+def test_long_integers_of_the_caller_are_no_attack() -> None:
+    arguments = {"id": 12345678901234567890123}
+    assert "12345678901234567890123" in render_chat_template("{{ x | tojson }}", [], x=arguments)
 
 
 def test_only_plain_data_reaches_a_template() -> None:
@@ -265,6 +284,12 @@ HOSTILE_VALUES = [
     "{{ ('a' * 99999) | replace(new='b' * 99999, old='') }}",
     "{{ range(99999)|batch(1)|sum(none, []) }}",
     "{{ dict.fromkeys(range(0, 99999999999999999999999, 2305843009213693951)) }}",
+    "{% set t %}{% for i in range(50000) %}{{ i * 2305843009213693951 }} {% endfor %}{% endset %}"
+    "{{ dict(t.split()|map('int')|batch(2)) }}",
+    "{% set t %}{% for i in range(50000) %}{{ i }}000000000000000000 {% endfor %}{% endset %}"
+    "{{ dict(t.split()|map('int')|batch(2)) }}",
+    "{{ ' ' * 999999 | wordwrap(1) }}{{ ('a' * 99999) | wordwrap(1, wrapstring='b' * 999) }}",
+    "{% macro m(n) %}{{ m(n - 1) if n }}{% endmacro %}{{ m(99) }}",
     "{% for i in range(99999) %}" + "x" * 400_000 + "{% endfor %}",
     "{% macro m() %}{% for i in range(99999) %}" + "x" * 400_000 + "{% endfor %}{% endmacro %}"
     "{% set y = m() %}",
@@ -301,6 +326,15 @@ def test_hostile_values_end_soon(template: str) -> None:
         "{% macro m(x, y=[1]) %}{{ x }}{{ y }}{{ caller() }}{% endmacro %}"
         "{% call m('a') %}b{% endcall %}",
         "{% filter upper %}a{% endfilter %}{{ undefined_name }}{{ messages[0].nothing }}",
+        "{% set c = cycler('a', 'b') %}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.reset() }}",
+        "{% set j = joiner('|') %}{% for x in 'abc' %}{{ j() }}{{ x }}{% endfor %}",
+        "{{ 'one two three four'|wordwrap(9) }}{{ 'abcdefgh'|wordwrap(3, false, wrapstring='-') }}",
+        "{{ 'ÀB'.casefold() }}{{ 'é'.encode('utf-8').decode('latin-1') }}{{ 'a,b'.partition(',') }}"
+        "{{ 'ab'.removeprefix('a') }}",
+        "{{ 'a\tb'.expandtabs(4) }}{{ 'x'.isalnum() }}{{ 'ab'.translate({97: 'c'}) }}",
+        "{% for x in [1] %}{% set n = namespace(a=1) %}{% set n.a = range(2)|list %}"
+        "{{ 'ab'.replace('a', 'c') }}{{ n.a }}{% endfor %}",
+        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{% endif %}x{% endmacro %}{{ m(49) }}",
     ],
 )
 def test_what_a_template_computes_is_what_jinja_does(template: str) -> None:
