@@ -147,6 +147,13 @@ def test_patterns_with_many_ways_take_linear_time(pattern: str) -> None:
     assert time.perf_counter() - start < 5
 
 
+@pytest.mark.parametrize("pattern", ["[^z]*z", "(?:a| )+b", "(?m:.)*?b", r"(?m).*\zb"])
+def test_loops_over_words_and_spaces_take_linear_time(pattern: str) -> None:
+    start = time.perf_counter()
+    assert "".join(UnicodeRegex(pattern).split("a " * 10_000)) == "a " * 10_000
+    assert time.perf_counter() - start < 5
+
+
 @pytest.mark.parametrize("pattern", [r"(a*)(a*)(a*)\1\2\3b", "(?:a{1,40}){1,40}b"])
 def test_matching_stops_after_a_number_of_steps(pattern: str) -> None:
     with pytest.raises(TokenizerError, match="takes too long for a text of 500 characters"):

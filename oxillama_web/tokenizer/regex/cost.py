@@ -7,8 +7,20 @@ length of a run in it, such as a word. The rules err on the safe side.
 
 from __future__ import annotations
 
-from .code_points import Ranges, intersection, union
-from .nodes import Anchor, Atomic, Choice, Group, Look, Node, Reference, Repeat, Sequence, Set
+from .code_points import Ranges, contains, intersection, union
+from .nodes import (
+    Anchor,
+    Atomic,
+    Choice,
+    Group,
+    Look,
+    Node,
+    Reference,
+    Repeat,
+    Sequence,
+    Set,
+    children,
+)
 
 # ways to match at one place, apart from how often loops run
 _MAX_WAYS = 1_000
@@ -70,7 +82,22 @@ def _ways_to_repeat(node: Repeat, may_fail: bool) -> tuple[int, int]:
     first, nullable = _first(node.body)
     if nullable or not _is_deterministic(node.body, first):
         raise _AmbiguousError
+    if may_fail and _spans_words(node.body):
+        raise _AmbiguousError  # from each place it would run to the end of the text
     return 1, int(may_fail)
+
+
+def _spans_words(node: Node) -> bool:
+    """Return whether a loop can take words and the spaces between them."""
+    ranges = _members(node)
+    return contains(ranges, ord("e")) and contains(ranges, ord(" "))
+
+
+def _members(node: Node) -> Ranges:
+    """Return the characters that a node can take."""
+    if isinstance(node, Set):
+        return node.ranges
+    return () if isinstance(node, Look) else union(map(_members, children(node)))
 
 
 def _can_fail(node: Node) -> bool:
