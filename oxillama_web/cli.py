@@ -95,9 +95,10 @@ def _chat(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from .server.command import ServerConfig, check_installed, serve
+    from .server.command import PORT, ServerConfig, check_installed, serve
 
     check_installed()
+    PORT("port", options.port)
     keys = tuple(options.api_key or filter(None, [os.environ.get("OXILLAMA_API_KEY")]))
     serve(_load(options), options.host, options.port, ServerConfig(api_keys=keys))
 

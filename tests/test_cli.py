@@ -77,7 +77,13 @@ def test_help_names_the_commands_and_imports_no_numpy() -> None:
         "finally: print('numpy' in sys.modules, 'jinja2' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert re.findall(r"^    (\w+)", done.stdout, re.MULTILINE) == ["fetch", "run", "chat", "info"]
+    assert re.findall(r"^    (\w+)", done.stdout, re.MULTILINE) == [
+        "fetch",
+        "run",
+        "chat",
+        "serve",
+        "info",
+    ]
     assert done.stdout.endswith("False False\n")
 
 

@@ -77,6 +77,8 @@ SHELL = {
     "a full disk in an answer": ("run --model model.gguf hi >/dev/full", 1, "No space left"),
     "help on a full disk": ("--help >/dev/full", 1, "No space left"),
     "a full disk for both": ("info model.gguf >/dev/full 2>/dev/full", 1, None),
+    "a port that is none": ("serve --model model.gguf --port 99999", 2, "port is 99999"),
+    "an unknown host": ("serve --model model.gguf --host a.invalid", 1, "cannot listen at"),
     "no UTF-8 on stdin": (r"run --model model.gguf - --max-tokens 2 <<<$'\377'", 0, "[prompt"),
 }  # fmt: skip
 
@@ -140,11 +142,12 @@ class Terminal:
 COMMANDS = {
     "chat --model model.gguf": b"> ",
     f"run --model model.gguf {ENDLESS} fox": b" ",
+    "serve --model model.gguf --port 0": b"ends the server",
 }
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize(("line", "begun"), COMMANDS.items(), ids=["chat", "run"])
+@pytest.mark.parametrize(("line", "begun"), COMMANDS.items(), ids=["chat", "run", "serve"])
 def test_a_signal_ends_a_command_and_the_terminal_is_restored(
     folder: Path, line: str, begun: bytes, number: int
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..validation import check_settings, integer, nonempty_texts, setting
+
 
 @dataclass(frozen=True)
 class ServerConfig:
@@ -14,9 +16,15 @@ class ServerConfig:
         max_body_bytes: of a request.
         max_running: how many requests take turns.
         max_waiting: how many more may wait.
+
+    Raises:
+        InvalidRequestError: a value is out of range or of another kind.
     """
 
-    api_keys: tuple[str, ...] = ()
-    max_body_bytes: int = 16 << 20
-    max_running: int = 8
-    max_waiting: int = 256
+    api_keys: tuple[str, ...] = setting((), nonempty_texts)
+    max_body_bytes: int = setting(16 << 20, integer(1))
+    max_running: int = setting(8, integer(1))
+    max_waiting: int = setting(256, integer(0))
+
+    def __post_init__(self) -> None:
+        check_settings(self)
