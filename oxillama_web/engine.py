@@ -19,7 +19,7 @@ from .inference.conversation import Conversation, ConversationMethods
 from .inference.loading import load_model, open_file
 from .inference.metrics import Metrics, MetricsSnapshot
 from .inference.sequence import TokenSequence
-from .validation import any_integer, any_text, boolean, instance, optional
+from .validation import any_integer, any_text, boolean, buffer, instance, optional
 
 if TYPE_CHECKING:
     from .gguf.reader import Buffer
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _CONFIG = instance(EngineConfig, "an EngineConfig")
 _PAGER = instance(LayerPager, "a LayerPager")
-_BYTES = instance((bytes, bytearray, memoryview), "the bytes of a GGUF file")
 _JSON = instance((str, bytes), "the text of a tokenizer.json")
 
 
@@ -109,7 +108,7 @@ class InferenceEngine(ConversationMethods):
         """
         optional(_JSON)("tokenizer_json", tokenizer_json)
         boolean("consume", consume)
-        source = MemorySource(_BYTES("model_bytes", model_bytes), consume=consume)
+        source = MemorySource(buffer("model_bytes", model_bytes), consume=consume)
         self._load(source, tokenizer_json, self._new_pager())
 
     def use_model(self, model: LoadedModel) -> None:

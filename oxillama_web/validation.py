@@ -173,6 +173,15 @@ def _nonempty(name: str, value: Any) -> str:
     return str(value)
 
 
+def buffer(name: str, value: Any) -> Any:
+    """Bytes, in any object that has them side by side: bytes, mmap, an array of NumPy."""
+    try:
+        memoryview(value).cast("B").release()
+    except TypeError:
+        refuse(name, value, "bytes, or another buffer")
+    return value
+
+
 def cancel_event(name: str, value: Any) -> Any:
     """What a CancelEvent is."""
     is_right = callable(getattr(value, "is_set", None))

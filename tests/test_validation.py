@@ -119,7 +119,11 @@ HELLO = [{"role": "user", "content": "Hello"}]
 # What an engine is asked with an odd value, the name in the message, and what is right there.
 ARGUMENTS: dict[str, tuple[Callable[[InferenceEngine, Any], Any], str, set[str]]] = {
     "config": (lambda e, v: InferenceEngine(v), "config", {"none"}),
-    "model_bytes": (lambda e, v: e.load_model_from_bytes(v), "model_bytes", {"bytes"}),
+    "model_bytes": (
+        lambda e, v: e.load_model_from_bytes(v),
+        "model_bytes",
+        {"bytes", "a NumPy bool"},
+    ),
     "tokenizer_json": (
         lambda e, v: e.load_model_from_bytes(b"", v),
         "tokenizer_json",
@@ -184,6 +188,16 @@ def test_arguments(
         with pytest.raises(InvalidRequestError, match=f"^{name} is .*must be") as error:
             call(engine, ODD[what])
         assert len(str(error.value)) < 300, what
+    assert engine.is_loaded
+
+
+def test_any_buffer_may_hold_a_model(tmp_path: Path) -> None:
+    write_tiny_llama(tmp_path / "llama.gguf")
+    data = np.fromfile(tmp_path / "llama.gguf", np.uint8)
+    engine = InferenceEngine(EngineConfig(executor="numpy"))
+    engine.load_model_from_bytes(data)
+    with pytest.raises(InvalidRequestError, match="model_bytes is array"):
+        engine.load_model_from_bytes(data[::2])
     assert engine.is_loaded
 
 
