@@ -10,17 +10,21 @@ import json
 import zlib
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidRequestError
+from ..errors import InvalidRequestError, SnapshotError
+from ..validation import instance, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .model import LoadedModel
     from .sequence import TokenSequence
 
 VERSION = 3
 _READABLE = (2, 3)  # version 2 has no discarded tokens
 _MAGIC = b"OXKV"
+_FILE = instance((bytes, bytearray, memoryview), "the bytes of a snapshot")
 # Keys of the file's header, by the fields that they hold.
 _KEYS = {
     **{name: name for name in ("model", "fingerprint", "layout", "tokens", "pending")},
@@ -71,17 +75,21 @@ class KVSnapshot:
         """Replace a conversation's tokens with these.
 
         Raises:
-            InvalidRequestError: it was made with another model, another format of the cache or
-                another executor, or is broken. The sequence is as it was.
+            SnapshotError: it was made with another model, another format of the cache or another
+                executor, or is broken. The sequence is as it was.
+            OutOfMemoryError: the cache does not fit into memory. The sequence is as it was.
         """
         self._check(sequence.model)
         cache = sequence.model.executor.new_cache()
         if self.layout != cache.layout:
-            raise InvalidRequestError(
-                f"the snapshot's cache is laid out as {self.layout!r}, this model's as "
+            raise SnapshotError(
+                f"the snapshot's cache is laid out as {shown(self.layout)}, this model's as "
                 f"{cache.layout!r}; load with the kv_cache_type and executor it was made with"
             )
-        cache.restore(self.data, len(self.tokens))
+        try:
+            cache.restore(self.data, len(self.tokens))
+        except InvalidRequestError as error:
+            raise SnapshotError(f"the snapshot is broken: {error}") from error
         sequence.replace(self.tokens, self.pending, cache)
         if self.discarded:
             sequence.discarded, sequence.n_keep = list(self.discarded), self.n_keep
@@ -98,49 +106,90 @@ class KVSnapshot:
         """Read what `to_bytes` has written.
 
         Raises:
-            InvalidRequestError: it is no snapshot, is damaged, or is of another version.
+            SnapshotError: it is no snapshot, is damaged, or is of another version.
         """
-        if len(file) < 16 or file[:4] != _MAGIC:
-            raise InvalidRequestError("this is no snapshot of a conversation")
-        version = int.from_bytes(file[4:8], "little")
+        content = memoryview(_FILE("file", file)).cast("B")
+        if len(content) < 16 or content[:4] != _MAGIC:
+            raise SnapshotError("this is no snapshot of a conversation")
+        version = int.from_bytes(content[4:8], "little")
         if version not in _READABLE:
-            raise InvalidRequestError(
+            raise SnapshotError(
                 f"the snapshot has version {version}, and this package reads those of "
                 f"{_READABLE[0]} to {VERSION}"
             )
-        if zlib.crc32(memoryview(file)[:-4]) != int.from_bytes(file[-4:], "little"):
-            raise InvalidRequestError("the snapshot is damaged: its checksum does not match")
-        end = 12 + int.from_bytes(file[8:12], "little")
-        try:
-            header = {"forgotten": (), "n_kept": 0, **json.loads(file[12:end])}
-            fields = {name: header[key] for name, key in _KEYS.items()}
-            for name in ("tokens", "pending", "discarded"):
-                fields[name] = tuple(map(int, fields[name]))
-            fields["n_keep"] = int(fields["n_keep"])
-            return cls(**fields, data=bytes(file[end:-4]))
-        except (ValueError, TypeError, KeyError) as error:
-            raise InvalidRequestError(f"the snapshot's header is broken: {error}") from error
+        if zlib.crc32(content[:-4]) != int.from_bytes(content[-4:], "little"):
+            raise SnapshotError("the snapshot is damaged: its checksum does not match")
+        end = 12 + int.from_bytes(content[8:12], "little")
+        if end > len(content) - 4:
+            raise SnapshotError("the snapshot is damaged: its header is longer than the file")
+        return cls(**_read_header(bytes(content[12:end])), data=bytes(content[end:-4]))
 
     def _check(self, model: LoadedModel) -> None:
-        """Raise InvalidRequestError if it was made with another model, or does not fit it."""
+        """Raise SnapshotError if it was made with another model, or does not fit it."""
         if self.fingerprint != fingerprint(model):
-            raise InvalidRequestError(
-                f"the snapshot was made with {self.model!r}, in another file or with other "
+            raise SnapshotError(
+                f"the snapshot was made with {shown(self.model)}, in another file or with other "
                 f"adapters than {model.config.name!r} now; load that one"
             )
         if len(self.tokens) > model.context_size or len(self.pending) > 1:
-            raise InvalidRequestError(
+            raise SnapshotError(
                 f"the snapshot has {len(self.tokens)} tokens, and the context takes "
                 f"{model.context_size}; load with a larger context_size"
             )
         # a shift needs room after the tokens that it keeps
         if self.discarded and not 0 <= self.n_keep <= min(len(self.tokens), model.context_size - 2):
-            raise InvalidRequestError(
+            raise SnapshotError(
                 f"the snapshot keeps {self.n_keep} tokens for good, of {len(self.tokens)} in a "
                 f"context of {model.context_size}; load with a larger context_size"
             )
         for token in (*self.tokens, *self.pending, *self.discarded):
-            model.checked_token(token)
+            if not 0 <= token < model.config.vocab_size:
+                raise SnapshotError(
+                    f"the snapshot has token {token}, which is outside of the vocabulary, 0 to "
+                    f"{model.config.vocab_size - 1}"
+                )
+
+
+def _read_header(header: bytes) -> dict[str, Any]:
+    """Return the fields that a file's header holds, each of its type."""
+    try:
+        found = json.loads(header)
+    except (ValueError, RecursionError) as error:  # it may be nested too deeply
+        raise SnapshotError(f"the snapshot's header is broken: {error}") from error
+    if not isinstance(found, dict):
+        raise SnapshotError("the snapshot's header is broken: it is no object")
+    fields = {}
+    for name, key in _KEYS.items():
+        expected, is_right = _KINDS[name]
+        value = found.get(key, _DEFAULTS.get(name))
+        if not is_right(value):
+            raise SnapshotError(
+                f"the snapshot's header is broken: {key} is {shown(value)}; it must be {expected}"
+            )
+        fields[name] = tuple(value) if isinstance(value, list) else value
+    return fields
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _are_tokens(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+# What each field must be in a file's header, and how to tell.
+_KINDS: dict[str, tuple[str, Callable[[object], bool]]] = {
+    **dict.fromkeys(("model", "fingerprint", "layout"), ("a text", _is_text)),
+    **dict.fromkeys(("tokens", "pending", "discarded"), ("a list of token ids", _are_tokens)),
+    "n_keep": ("a number of tokens", _is_number),
+}
+# of version 2
+_DEFAULTS: dict[str, Any] = {"discarded": [], "n_keep": 0}
 
 
 def fingerprint(model: LoadedModel) -> str:
