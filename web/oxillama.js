@@ -12,6 +12,7 @@ import { Connection } from "./client/connection.js";
 import { modelFiles, readFile, toByteSource, transferable } from "./client/model_source.js";
 import { OpenAIClient } from "./client/openai/client.js";
 import { answerOptions, checkOptions, contextOptions } from "./client/options.js";
+import { stream } from "./client/stream.js";
 import { OxiLlamaError } from "./errors.js";
 import { PROTOCOL_VERSION } from "./protocol.js";
 import { cache } from "./storage/cache.js";
@@ -61,7 +62,7 @@ export class OxiLlama {
    *
    * @readonly
    */
-  openai = new OpenAIClient(this);
+  openai;
 
   /**
    * Speed and end of the last answer.
@@ -77,6 +78,7 @@ export class OxiLlama {
   constructor(connection, info) {
     this.#connection = connection;
     this.info = info;
+    this.openai = new OpenAIClient(connection, info);
   }
 
   /**
@@ -281,43 +283,18 @@ export class OxiLlama {
     checkArguments(args);
     const request = /** @type {any} */ ({ type, ...args, options: answerOptions(type, options) });
     const { signal, onPrefill, onDecode, onLogprobs } = options;
-    /** @type {string[]} */
-    const pieces = [];
-    let wake = () => {};
-    let running = true;
-    const end = this.#connection.request(request, (reply) => {
-      if (reply.type === "prefill") onPrefill?.(reply.done, reply.total);
-      else if (reply.type === "logprobs") onLogprobs?.(reply.token);
-      else if (reply.type === "piece") {
-        onDecode?.(reply.tokens);
-        pieces.push(reply.text);
-      }
-      wake();
-    });
-    const settled = end.then(
-      (stats) => {
-        this.stats = /** @type {AnswerStats} */ (stats);
-      },
-      () => {},
-    ).then(() => {
-      running = false;
-      wake();
-    });
-    const stop = () => end.abort();
-    if (signal?.aborted) stop();
-    signal?.addEventListener("abort", stop);
-    try {
-      while (running || pieces.length > 0) {
-        const piece = pieces.shift();
-        if (piece !== undefined) yield piece;
-        else await new Promise((resolve) => (wake = () => resolve(undefined)));
-      }
-      await end;
-    } finally {
-      signal?.removeEventListener("abort", stop);
-      if (running) stop();
-      await settled;
-    }
+    yield* stream((/** @type {(piece: string) => void} */ push) => {
+      const end = this.#connection.request(request, (reply) => {
+        if (reply.type === "prefill") onPrefill?.(reply.done, reply.total);
+        else if (reply.type === "logprobs") onLogprobs?.(reply.token);
+        else if (reply.type === "piece") {
+          onDecode?.(reply.tokens);
+          push(reply.text);
+        }
+      });
+      end.then((stats) => (this.stats = /** @type {AnswerStats} */ (stats)), () => {});
+      return end;
+    }, signal);
   }
 }
 

@@ -7,7 +7,7 @@
  */
 
 /** The page and the worker refuse each other if their versions differ. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 /**
  * The methods of a loaded model that take arguments and return a result. Each has its public method
@@ -101,12 +101,15 @@ export function toSnakeCase(name) {
  *
  * @typedef {{type: "generate", id: number, prompt: string, options: AnswerOptions}
  *   | {type: "chat", id: number, messages: ChatMessage[], options: AnswerOptions}} AnswerRequest
+ * @typedef {{type: "complete", id: number, path: string, params: object}} CompleteRequest  a
+ *   request of OpenAI's API; several are answered side by side
  * @typedef {{[Name in keyof Methods]:
  *   {type: Name, id: number} & Parameters<Methods[Name]>[0]}[keyof Methods]} CallRequest
  * @typedef {{type: "abort", id: number}} AbortRequest  `id` is that of the request to abort; this
  *   one has no reply
  * @typedef {{type: "close"}} CloseRequest  end the threads; the reply is "closed"
- * @typedef {LoadRequest | AnswerRequest | CallRequest | AbortRequest | CloseRequest} Request
+ * @typedef {LoadRequest | AnswerRequest | CompleteRequest | CallRequest | AbortRequest
+ *   | CloseRequest} Request
  */
 
 /**
@@ -127,9 +130,14 @@ export function toSnakeCase(name) {
  * @typedef {{token: string, bytes: number[], logprob: number}} TokenProbability  natural logarithm
  * @typedef {TokenProbability & {top: TokenProbability[]}} TokenLogprobs
  * @typedef {{type: "logprobs", id: number, token: TokenLogprobs}} LogprobsReply
+ * @typedef {{status: number, message: string, type: string, param: string | null,
+ *   code: string | null}} APIErrorBody  of OpenAI's API, with the HTTP status that it would have
+ * @typedef {{whole: object} | {error: APIErrorBody}} Completed
+ * @typedef {{type: "chunks", id: number, chunks: object[]}} ChunksReply  of a completion; the first
+ *   one, which may be empty, says that the request is right
  * @typedef {{type: "done", id: number, result: unknown}} DoneReply
  * @typedef {{type: "error", id: number, error: import("./errors.js").ErrorDescription}} ErrorReply
- * @typedef {ProgressReply | PrefillReply | PieceReply | LogprobsReply | DoneReply
+ * @typedef {ProgressReply | PrefillReply | PieceReply | LogprobsReply | ChunksReply | DoneReply
  *   | ErrorReply} Reply  these have the id of a request
  *
  * @typedef {{type: "alive"}} AliveReply  from now on the worker holds the Web Lock of its name;

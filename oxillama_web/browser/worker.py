@@ -19,15 +19,21 @@ from ..engine import InferenceEngine
 from ..sampling import SamplerConfig
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..inference.generation import GenerationEvent
+    from ..openai import OpenAI
+    from ..openai.answers import Steps
     from .streaming_load import ArrivingModel
 
 # A prompt is computed in chunks of at most this many tokens, and for about this many seconds: the
 # worker looks for an abort between two chunks.
 PREFILL_CHUNK_SIZE = 256
 PREFILL_SECONDS = 0.5
+
+# Of requests of OpenAI's API that are over: their caches take memory.
+N_KEPT_CONVERSATIONS = 1
 
 # The first class that an error is an instance of gives its code, so subclasses come first.
 ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
@@ -58,6 +64,8 @@ class WorkerEngine:
         self._arriving: ArrivingModel | None = None
         self._engine: InferenceEngine | None = None
         self._events: Iterator[GenerationEvent] | None = None
+        self._client: OpenAI | None = None
+        self._completions: dict[int, tuple[Steps, threading.Event]] = {}
 
     def call(self, method: str, *arguments: Any) -> str | bytes:
         """Call a method by name, from JavaScript.
@@ -175,6 +183,54 @@ class WorkerEngine:
             "finishReason": event.finish_reason,
             "logprobs": self._logprobs(event),
         }
+
+    def start_completion(
+        self, number: int, path: str, request: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Begin a request of OpenAI's API; `step_completion` goes on.
+
+        Args:
+            number: names the request from now on.
+            path: such as "chat/completions".
+            request: its parameters.
+
+        Returns:
+            None, or the `Completed` of web/protocol.js if the request is wrong.
+        """
+        import threading
+
+        from ..openai import APIError, OpenAI
+
+        if self._client is None:
+            self._client = OpenAI(self._loaded(), n_kept_conversations=N_KEPT_CONVERSATIONS)
+        try:
+            cancel = threading.Event()
+            self._completions[number] = self._client.steps(path, request, cancel), cancel
+        except APIError as error:
+            return error.body_with_status()
+        return None
+
+    def step_completion(self, number: int) -> dict[str, Any]:
+        """Compute one chunk of a prompt or one token of a request.
+
+        Returns:
+            The chunks that are complete now, or a `Completed` of web/protocol.js, after which the
+            request is over.
+        """
+        from ..openai import APIError
+
+        try:
+            return {"chunks": next(self._completions[number][0])}
+        except StopIteration as end:
+            completed: dict[str, Any] = {"whole": end.value}
+        except APIError as error:
+            completed = error.body_with_status()
+        del self._completions[number]
+        return completed
+
+    def stop_completion(self, number: int) -> None:
+        """Let a request end with its next steps, and with what it has so far."""
+        self._completions[number][1].set()
 
     def stop(self) -> None:
         """End the answer under way; its tokens so far stay in the cache."""

@@ -40,6 +40,10 @@ class APIError(OxiLlamaError):
         error = {"message": str(self), "type": self.type, "param": self.param, "code": self.code}
         return {"error": error}
 
+    def body_with_status(self) -> dict[str, Any]:
+        """Return the same with the HTTP status in it, for who has no HTTP."""
+        return {"error": {"status": self.status, **self.body()["error"]}}
+
 
 def invalid(param: str, message: str) -> APIError:
     """Return the error of a parameter that is wrong."""

@@ -10,8 +10,8 @@ import { AnswerMeter } from "./answer_meter.js";
  * @import { PyBuffer, PyProxy } from "pyodide/ffi"
  * @import { KernelPool } from "../kernels/pool.js"
  * @import { ModelMemory } from "../kernels/model_memory.js"
- * @import { AnswerRequest, AnswerStats, CallRequest, ContextOptions, EngineInfo, Reply
- *   } from "../protocol.js"
+ * @import { AnswerRequest, AnswerStats, CallRequest, CompleteRequest, Completed, ContextOptions,
+ *   EngineInfo, Reply } from "../protocol.js"
  * @import { RandomAccessFile } from "../storage/random_access_file.js"
  * @import { AnswerStep } from "./answer_meter.js"
  */
@@ -107,6 +107,28 @@ export class EngineProxy {
       if (phase === "prefill") post({ type: "prefill", id, done, total });
       if (logprobs !== null) post({ type: "logprobs", id, token: logprobs });
       if (text !== "") post({ type: "piece", id, text, tokens: done });
+    }
+  }
+
+  /**
+   * Answer a request of OpenAI's API, and post its chunks as they come.
+   *
+   * @param {CompleteRequest} request
+   * @param {AbortSignal} signal
+   * @param {(reply: Reply) => void} post
+   * @returns {Promise<Completed>}
+   */
+  async complete({ id, path, params }, signal, post) {
+    const started = this.#invoke("start_completion", id, path, params);
+    if (started !== null) return started;
+    post({ type: "chunks", id, chunks: [] });
+    for (;;) {
+      await yieldToMessages();
+      if (signal.aborted) this.#invoke("stop_completion", id); // its next step is the last one
+      /** @type {{chunks: object[]} | Completed} */
+      const step = this.#invoke("step_completion", id);
+      if (!("chunks" in step)) return step;
+      if (step.chunks.length > 0) post({ type: "chunks", id, chunks: step.chunks });
     }
   }
 

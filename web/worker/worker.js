@@ -36,6 +36,8 @@ let engine = null;
 
 /** @type {Job[]} in the order in which they came; the first one is running */
 const jobs = [];
+/** @type {Set<Job>} completions, which run side by side, each in a conversation of its own */
+const completions = new Set();
 /** Resolves when the first job has ended. */
 let ended = Promise.resolve();
 
@@ -46,7 +48,9 @@ self.onmessage = ({ data }) => {
   if (request.type === "close") {
     void close();
   } else if (request.type === "abort") {
-    jobs.find(({ task }) => task.id === request.id)?.abort.abort();
+    [...jobs, ...completions].find(({ task }) => task.id === request.id)?.abort.abort();
+  } else if (request.type === "complete") {
+    void complete({ task: request, abort: new AbortController() });
   } else {
     jobs.push({ task: request, abort: new AbortController() });
     if (jobs.length === 1) void work();
@@ -60,7 +64,7 @@ self.onmessage = ({ data }) => {
 async function whenIdle(milliseconds) {
   do {
     await new Promise((resolve) => setTimeout(resolve, milliseconds));
-  } while (jobs[0] !== undefined && jobs[0].task.type !== "load");
+  } while (completions.size > 0 || (jobs[0] !== undefined && jobs[0].task.type !== "load"));
 }
 
 /** Hold a lock of this worker's name for as long as it lives: its release tells the page. */
@@ -74,7 +78,7 @@ async function holdLock() {
 
 /** Let the page terminate this worker; with threads, self.close() would leave it hanging. */
 async function close() {
-  for (const { abort } of jobs) abort.abort();
+  for (const { abort } of [...jobs, ...completions]) abort.abort();
   // an aborted download saves how far it came
   await Promise.allSettled([ended, kernels?.close()]);
   post({ type: "closed" });
@@ -87,6 +91,13 @@ async function work() {
     await ended;
     jobs.shift();
   }
+}
+
+/** @param {Job} job */
+async function complete(job) {
+  completions.add(job);
+  await handle(job);
+  completions.delete(job);
 }
 
 /** @param {Job} job */
@@ -110,6 +121,7 @@ async function perform(request, signal) {
   if (engine === null) {
     throw new OxiLlamaError({ code: "not_loaded", message: "no model is loaded" });
   }
+  if (request.type === "complete") return engine.complete(request, signal, post);
   if (isAnswer(request)) return engine.answer(request, signal, post);
   if (Object.hasOwn(METHODS, request.type)) return engine.call(request);
   throw invalidRequest(`there is no request "${/** @type {Task} */ (request).type}"`);

@@ -5,161 +5,86 @@
  *     const client = llm.openai;
  *     const answer = await client.chat.completions.create({ messages, stream: false });
  *
- * The shapes follow OpenAI's API reference: chat, completions and embeddings.
+ * The requests are answered in Python, by oxillama_web/openai/; here they are carried over.
  */
 
-import { ChatAnswer, TextAnswer, respond } from "./answers.js";
-import { invalid, toAPIError } from "./errors.js";
-import { forcedTools, format, samplingOptions, toChatMessage } from "./params.js";
+import { stream } from "../stream.js";
+import { APIError } from "./errors.js";
 
 /**
- * @import { OxiLlama } from "../../oxillama.js"
- * @import { ChatOptions } from "../options.js"
- * @import { ChatParams, CompletionParams, EmbeddingParams, RequestOptions, SamplingParams
- *   } from "./params.js"
+ * @import { Completed, ModelInfo } from "../../protocol.js"
+ * @import { Connection } from "../connection.js"
+ *
+ * @typedef {Record<string, unknown>} Params  those of OpenAI's API reference; docs/openai.md
+ * @typedef {{signal?: AbortSignal}} RequestOptions
  */
 
 /** `llm.openai` */
 export class OpenAIClient {
-  #llm;
+  #connection;
+  #info;
 
-  /** @param {OxiLlama} llm */
-  constructor(llm) {
-    this.#llm = llm;
+  /**
+   * @param {Connection} connection
+   * @param {ModelInfo} info
+   */
+  constructor(connection, info) {
+    this.#connection = connection;
+    this.#info = info;
   }
 
-  chat = {
-    completions: {
+  chat = { completions: this.#path("chat/completions") };
+  completions = this.#path("completions");
+  embeddings = this.#path("embeddings");
+  models = { list: async () => ({ object: "list", data: [this.#model()] }) };
+
+  /** @param {string} path */
+  #path(path) {
+    return {
       /**
-       * @param {ChatParams} params
+       * @param {Params} params
        * @param {RequestOptions} [options]
-       * @returns {Promise<any>} a chat completion, or with `stream` an async iterable of chunks
+       * @returns {Promise<any>} the answer, or with `stream` an async iterable of chunks
        */
-      create: (params, options = {}) => withAPIErrors(() => this.#chat(params, options)),
-    },
-  };
-
-  completions = {
-    /**
-     * @param {CompletionParams} params
-     * @param {RequestOptions} [options]
-     * @returns {Promise<any>} a completion, or with `stream` an async iterable of them
-     */
-    create: (params, options = {}) => withAPIErrors(() => this.#complete(params, options)),
-  };
-
-  embeddings = {
-    /** @param {EmbeddingParams} params */
-    create: (params) => withAPIErrors(() => this.#embed(params)),
-  };
-
-  models = {
-    list: async () => ({ object: "list", data: [this.#model()] }),
-  };
-
-  /**
-   * @param {ChatParams} params
-   * @param {RequestOptions} options
-   */
-  async #chat(params, { signal }) {
-    const { messages, logprobs, top_logprobs: top } = params;
-    if (!Array.isArray(messages) || messages.length === 0) {
-      throw invalid("messages", "messages must be a list of at least one message");
-    }
-    const forced = forcedTools(params);
-    const answer = new ChatAnswer(this.#header("chat.completion", params), forced, params);
-    /** @type {ChatOptions} */
-    const chatOptions = {
-      ...samplingOptions(params),
-      ...format(params, forced),
-      maxTokens: params.max_completion_tokens ?? params.max_tokens ?? undefined,
-      tools: params.tool_choice === "none" ? undefined : params.tools,
-      logprobs: logprobs ? (top ?? 0) : undefined,
-      onLogprobs: (token) => answer.addLogprobs(token),
-      signal,
-    };
-    const pieces = this.#llm.chat(messages.map(toChatMessage), chatOptions);
-    return respond(answer, pieces, () => this.#llm.stats, params);
-  }
-
-  /**
-   * @param {CompletionParams} params
-   * @param {RequestOptions} options
-   */
-  async #complete(params, { signal }) {
-    if (typeof params.prompt !== "string") {
-      throw invalid("prompt", "prompt must be one text");
-    }
-    const answer = new TextAnswer(this.#header("text_completion", params));
-    const textOptions = {
-      ...samplingOptions(params),
-      maxTokens: params.max_tokens ?? 16, // the API's own default
-      signal,
-    };
-    const llm = this.#llm;
-    const pieces = (async function* () {
-      await llm.reset();
-      yield* llm.generate(params.prompt, textOptions);
-    })();
-    return respond(answer, pieces, () => this.#llm.stats, params);
-  }
-
-  /** @param {EmbeddingParams} params */
-  async #embed({ input, encoding_format: encoding = "float" }) {
-    const texts = typeof input === "string" ? [input] : input;
-    if (!Array.isArray(texts) || texts.some((text) => typeof text !== "string")) {
-      throw invalid("input", "input must be a text, or a list of texts");
-    }
-    const vectors = await this.#llm.embed(texts);
-    const counts = await Promise.all(texts.map((text) => this.#llm.countTokens(text)));
-    const tokens = counts.reduce((sum, count) => sum + count, 0);
-    return {
-      object: "list",
-      model: this.#llm.info.name,
-      data: vectors.map((vector, index) => ({
-        object: "embedding",
-        index,
-        embedding: encoding === "base64" ? toBase64(vector) : vector,
-      })),
-      usage: { prompt_tokens: tokens, total_tokens: tokens },
+      create: async (params, { signal } = {}) => {
+        const answer = this.#complete(path, params, signal);
+        if (params?.stream === true) {
+          await answer.next(); // whatever is wrong with the request is told now
+          return chunks(answer);
+        }
+        for (;;) {
+          const { done, value } = await answer.next();
+          if (done) return value;
+        }
+      },
     };
   }
 
   /**
-   * @param {string} object
-   * @param {SamplingParams} params
+   * @param {string} path
+   * @param {Params} params
+   * @param {AbortSignal | undefined} signal
+   * @returns {AsyncGenerator<object[], object, void>} the chunks of each step; returns the whole
    */
-  #header(object, params) {
-    if ((params.n ?? 1) !== 1) throw invalid("n", "one answer at a time: n must be 1");
-    return {
-      id: `${object === "text_completion" ? "cmpl" : "chatcmpl"}-${crypto.randomUUID()}`,
-      object,
-      created: Math.floor(Date.now() / 1000),
-      model: params.model ?? this.#llm.info.name,
-    };
+  async *#complete(path, params, signal) {
+    const completed = yield* stream((/** @type {(chunks: object[]) => void} */ push) => {
+      const request = /** @type {const} */ ({ type: "complete", path, params });
+      const end = this.#connection.request(request, (reply) => {
+        if (reply.type === "chunks") push(reply.chunks);
+      });
+      return /** @type {Promise<Completed> & {abort: () => void}} */ (end);
+    }, signal);
+    if ("error" in completed) throw new APIError(completed.error);
+    return completed.whole;
   }
 
   #model() {
-    const { name, architecture } = this.#llm.info;
+    const { name, architecture } = this.#info;
     return { id: name, object: "model", created: 0, owned_by: architecture };
   }
 }
 
-/** @param {number[]} vector */
-function toBase64(vector) {
-  const bytes = new Uint8Array(new Float32Array(vector).buffer);
-  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-}
-
-/**
- * @template T
- * @param {() => Promise<T>} work
- * @returns {Promise<T>}
- */
-async function withAPIErrors(work) {
-  try {
-    return await work();
-  } catch (error) {
-    throw toAPIError(error);
-  }
+/** @param {AsyncGenerator<object[], object, void>} answer */
+async function* chunks(answer) {
+  for await (const step of answer) yield* step;
 }
