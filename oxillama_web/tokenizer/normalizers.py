@@ -4,44 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from math import prod
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from .byte_level import text_to_byte_chars
-from .growth import MAX_INSERTED, MAX_STEPS, check_length, length_limit
+from .growth import MAX_INSERTED, check_length, length_limit
 from .json_node import Node
 from .regex import WHITE_SPACE, UnicodeRegex
 from .replacement import Replacement
+from .steps import Builders, Step, Steps
 
 _WHAT = "normalizer"
+# what is done to a text; the second argument is how long it may become
+_Apply = Callable[[str, int], str]
 
 
-class Step(NamedTuple):
-    """One step of a normalizer.
+class Normalizer(Steps[_Apply]):
+    """Changes texts before they are split, as a "normalizer" object describes."""
 
-    Attributes:
-        apply: what is done to a text; the second argument is how long it may become.
-        growth: how many times as long as before it can make a text.
-        regex: a pattern of the file, if the step has one.
-    """
-
-    apply: Callable[[str, int], str]
-    growth: float = 1.0
-    regex: UnicodeRegex | None = None
-
-
-class Normalizer:
-    """Changes texts before they are split.
-
-    Attributes:
-        growth: how many times as long as before it can make a text.
-        regexes: the patterns of the file.
-    """
-
-    def __init__(self, steps: list[Step]) -> None:
-        self._steps = [step.apply for step in steps]
-        self.growth = prod(step.growth for step in steps)
-        self.regexes = [step.regex for step in steps if step.regex is not None]
+    def __init__(self, node: Node | None) -> None:
+        super().__init__(node, _WHAT, "normalizers", _BUILDERS)
 
     def __call__(self, text: str) -> str:
         """Return the text after all steps.
@@ -56,32 +37,12 @@ class Normalizer:
         return text
 
 
-def build_normalizer(node: Node | None) -> Normalizer:
-    """Return what a "normalizer" object describes.
-
-    Raises:
-        TokenizerError: it is broken, or its type is not supported.
-    """
-    steps = [] if node is None else _steps(node)
-    if node is not None and len(steps) > MAX_STEPS:
-        raise node.error(f"has more than {MAX_STEPS} steps")
-    return Normalizer(steps)
-
-
-def _steps(node: Node) -> list[Step]:
-    return node.choice("type", _BUILDERS, _WHAT)(node)
-
-
-def _sequence(node: Node) -> list[Step]:
-    return [step for item in node.items("normalizers") for step in _steps(item)]
-
-
-def _replace(node: Node) -> list[Step]:
+def _replace(node: Node) -> list[Step[_Apply]]:
     replacement = Replacement(node, _WHAT)
     return [Step(replacement, replacement.growth, replacement.regex)]
 
 
-def _simple(function: Callable[[str], str], growth: float = 1.0) -> list[Step]:
+def _simple(function: Callable[[str], str], growth: float = 1.0) -> list[Step[_Apply]]:
     return [Step(lambda text, _: function(text), growth)]
 
 
@@ -105,12 +66,12 @@ def _pattern(pattern: str) -> UnicodeRegex:
     return UnicodeRegex(pattern)
 
 
-def _prepend(node: Node) -> list[Step]:
+def _prepend(node: Node) -> list[Step[_Apply]]:
     prefix = node.text("prepend", max_length=MAX_INSERTED)
     return _simple(lambda text: prefix + text if text else text)
 
 
-def _strip(node: Node) -> list[Step]:
+def _strip(node: Node) -> list[Step[_Apply]]:
     left, right = node.flag("strip_left", True), node.flag("strip_right", True)
 
     def strip(text: str) -> str:
@@ -148,7 +109,7 @@ def _nmt(text: str) -> str:
     return text.translate({**dict.fromkeys(removed), **dict.fromkeys(spaces, " ")})
 
 
-def _bert(node: Node) -> list[Step]:
+def _bert(node: Node) -> list[Step[_Apply]]:
     lowercase = node.flag("lowercase", True)
     strip_accents = node.flag("strip_accents", lowercase)
     clean_text = node.flag("clean_text", True)
@@ -190,8 +151,7 @@ _NEW_CAPITALS = (
     (0x16EA0, 0x16EB8, 0x1B),
 )
 _FIRST_NEW_CAPITAL = "\u1c89"
-_BUILDERS: dict[str, Callable[[Node], list[Step]]] = {
-    "Sequence": _sequence,
+_BUILDERS: Builders[_Apply] = {
     "Replace": _replace,
     "Prepend": _prepend,
     "NFC": lambda _: _simple(partial(_form, "NFC"), growth=3),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import groupby
-from math import prod
-from typing import NamedTuple
 
 from .byte_level import text_to_byte_chars
-from .growth import MAX_STEPS, check_length, length_limit
+from .growth import check_length, length_limit
 from .json_node import Node
 from .regex import UnicodeRegex
 from .replacement import pattern_of
+from .steps import Builders, Step, Steps
 
 _WHAT = "pre-tokenizer"
 # (pieces, whether the first one starts the whole text) to smaller pieces
@@ -26,32 +25,11 @@ _WORDS = r"\p{rust:word}+|[^\p{rust:word}\s]+"
 _DIGIT = r"\p{rust:numeric}"
 
 
-class Step(NamedTuple):
-    """One step of a pre-tokenizer.
+class PreTokenizer(Steps[_Apply]):
+    """Splits texts into pre-tokens, as a "pre_tokenizer" object describes."""
 
-    Attributes:
-        apply: splits pieces into smaller ones.
-        growth: how many times as long as before it can make a text.
-        regex: a pattern of the file, if the step has one.
-    """
-
-    apply: _Apply
-    growth: float = 1.0
-    regex: UnicodeRegex | None = None
-
-
-class PreTokenizer:
-    """Splits texts into pre-tokens.
-
-    Attributes:
-        growth: how many times as long as before it can make a text.
-        regexes: the patterns of the file.
-    """
-
-    def __init__(self, steps: list[Step]) -> None:
-        self._steps = [step.apply for step in steps]
-        self.growth = prod(step.growth for step in steps)
-        self.regexes = [step.regex for step in steps if step.regex is not None]
+    def __init__(self, node: Node | None) -> None:
+        super().__init__(node, _WHAT, "pretokenizers", _BUILDERS)
 
     def __call__(self, text: str, at_start: bool) -> list[str]:
         """Return the pre-tokens of a text.
@@ -71,27 +49,7 @@ class PreTokenizer:
         return pieces
 
 
-def build_pre_tokenizer(node: Node | None) -> PreTokenizer:
-    """Return what a "pre_tokenizer" object describes.
-
-    Raises:
-        TokenizerError: it is broken, or its type is not supported.
-    """
-    steps = [] if node is None else _steps(node)
-    if node is not None and len(steps) > MAX_STEPS:
-        raise node.error(f"has more than {MAX_STEPS} steps")
-    return PreTokenizer(steps)
-
-
-def _steps(node: Node) -> list[Step]:
-    return node.choice("type", _BUILDERS, _WHAT)(node)
-
-
-def _sequence(node: Node) -> list[Step]:
-    return [step for item in node.items("pretokenizers") for step in _steps(item)]
-
-
-def _split(node: Node) -> list[Step]:
+def _split(node: Node) -> list[Step[_Apply]]:
     pattern = node.member("pattern")
     arrange = node.choice("behavior", _BEHAVIORS, "split behavior")
     text = pattern.text("String") if "String" in pattern else ""
@@ -102,7 +60,7 @@ def _split(node: Node) -> list[Step]:
     return [step._replace(regex=regex)]
 
 
-def _byte_level(node: Node) -> list[Step]:
+def _byte_level(node: Node) -> list[Step[_Apply]]:
     add_prefix_space = node.flag("add_prefix_space", True)
     regex = UnicodeRegex(_GPT2) if node.flag("use_regex", True) else None
 
@@ -116,12 +74,12 @@ def _byte_level(node: Node) -> list[Step]:
     return [Step(apply, growth=4)]
 
 
-def _digits(node: Node) -> list[Step]:
+def _digits(node: Node) -> list[Step[_Apply]]:
     pattern = _DIGIT if node.flag("individual_digits") else _DIGIT + "+"
     return [_splitting(UnicodeRegex(pattern).split, _isolated)]
 
 
-def _metaspace(node: Node) -> list[Step]:
+def _metaspace(node: Node) -> list[Step[_Apply]]:
     mark = node.text("replacement", "▁")
     if len(mark) != 1:
         raise node.member("replacement").error("is not one character")
@@ -142,19 +100,19 @@ def _metaspace(node: Node) -> list[Step]:
     return [Step(apply, growth=2)]
 
 
-def _pattern(pattern: str, arrange: _Arrange, invert: bool = False) -> list[Step]:
+def _pattern(pattern: str, arrange: _Arrange, invert: bool = False) -> list[Step[_Apply]]:
     """Return the step that splits by a pattern of ours."""
     return [_splitting(UnicodeRegex(pattern).split, arrange, invert)]
 
 
-def _char_delimiter(node: Node) -> list[Step]:
+def _char_delimiter(node: Node) -> list[Step[_Apply]]:
     delimiter = node.text("delimiter")
     if len(delimiter) != 1:
         raise node.member("delimiter").error("is not one character")
     return [_splitting(_literal_splitter(delimiter), _removed)]
 
 
-def _splitting(split: _Split, arrange: _Arrange, invert: bool = False) -> Step:
+def _splitting(split: _Split, arrange: _Arrange, invert: bool = False) -> Step[_Apply]:
     def apply(pieces: list[str], _: bool) -> list[str]:
         if arrange is _isolated:
             return [part for piece in pieces for part in split(piece) if part]
@@ -231,8 +189,7 @@ _BEHAVIORS: dict[str, _Arrange] = {
     "MergedWithNext": _merged_with_next,
     "Contiguous": _contiguous,
 }
-_BUILDERS: dict[str, Callable[[Node], list[Step]]] = {
-    "Sequence": _sequence,
+_BUILDERS: Builders[_Apply] = {
     "Split": _split,
     "ByteLevel": _byte_level,
     "Digits": _digits,

@@ -13,8 +13,8 @@ from ..errors import TokenizerError
 from .decoders import build_decoder
 from .json_models import MAX_ID, Model, build_model
 from .json_node import Node, read_json
-from .normalizers import Normalizer, build_normalizer
-from .pre_tokenizers import PreTokenizer, build_pre_tokenizer
+from .normalizers import Normalizer
+from .pre_tokenizers import PreTokenizer
 from .special_tokens import (
     SpecialToken,
     SpecialTokenSplitter,
@@ -50,7 +50,7 @@ def load(
     root = read_json(text)
     model = build_model(root.member("model"))
     added = [_added_token(token) for token in root.items("added_tokens")]
-    normalizer = build_normalizer(_part(root, "normalizer"))
+    normalizer = Normalizer(_part(root, "normalizer"))
     normalized = [
         token._replace(text=normalizer(token.text)) for token in added if token.normalized
     ]
@@ -62,7 +62,7 @@ def load(
     if eos_id is None:
         eos_id = suffix_ids[-1] if suffix_ids else _first_known(_EOS_NAMES, control_ids)
     decoder = build_decoder(_part(root, "decoder"))
-    pre_tokenizer = build_pre_tokenizer(_part(root, "pre_tokenizer"))
+    pre_tokenizer = PreTokenizer(_part(root, "pre_tokenizer"))
     ids = {**model.ids, **{token.text: token.id for token in added}}
     tokenizer = Tokenizer(
         tokens,
