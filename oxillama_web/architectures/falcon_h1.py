@@ -4,7 +4,7 @@ Zuo et al. 2025, https://arxiv.org/abs/2507.22448.
 """
 
 from .model_builder import ModelBuilder
-from .recurrent import MambaSizes, mamba2
+from .recurrent import MambaSizes, add_suffix, mamba2
 
 ARCHITECTURE = "falcon-h1"
 
@@ -22,10 +22,7 @@ def build(model: ModelBuilder) -> None:
         mamba2(layer, sizes, "ssm_delta")
         layer.add_residual()
         layer.add_residual("ssm_delta")
-        if not layer.has("ffn_norm.weight"):
-            # these files name it so
-            norm = f"{layer.prefix}ffn_norm"
-            layer.plan.split_rows(norm, {f"{norm}.weight": layer.config.hidden_size})
+        add_suffix(layer, "ffn_norm")
         layer.rms_norm("ffn_norm")
         layer.gated_feed_forward("silu")
         layer.add_residual()

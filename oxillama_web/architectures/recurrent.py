@@ -35,6 +35,14 @@ def split_rows(layer: Layer, name: str, parts: dict[str, int]) -> None:
             layer.plan.split_rows(f"{layer.prefix}{name}{kind}", sizes)
 
 
+def add_suffix(layer: Layer, *names: str) -> None:
+    """Have weights that the file holds without the suffix ".weight" found with it."""
+    for name in names:
+        if layer.has(name):
+            whole = layer.prefix + name
+            layer.plan.split_rows(whole, {f"{whole}.weight": layer.plan.shape(whole)[-1]})
+
+
 def is_linear(layer: Layer) -> bool:
     """Return whether a layer is linear attention: all but every fourth one.
 
@@ -153,12 +161,17 @@ class MambaSizes:
         """Read them.
 
         Raises:
-            ModelFormatError: one is missing or zero.
+            ModelFormatError: one is missing or does not fit.
         """
         self.inner = hparams.get_positive("ssm.inner_size")
         self.n_state = hparams.get_positive("ssm.state_size")
         self.n_heads = hparams.get_positive("ssm.time_step_rank")
-        self.n_groups = hparams.get_positive("ssm.group_count", 1)
+        self.n_groups = hparams.get_int("ssm.group_count", 1) or 1
+        if self.n_groups < 1 or self.inner % self.n_groups:
+            raise ModelFormatError(
+                f"{hparams.key('ssm.group_count')} is {self.n_groups}, which does not divide "
+                f"{self.inner} values"
+            )
 
 
 def mamba2(layer: Layer, sizes: MambaSizes, dst: str = "delta") -> None:
@@ -174,7 +187,7 @@ def mamba2(layer: Layer, sizes: MambaSizes, dst: str = "delta") -> None:
     layer.linear("ssm_step", "h", "ssm_step")
     layer.linear("ssm_z", "h", "ssm_z")
     bias = f"{layer.prefix}ssm_dt.bias"
-    _scan(layer, sizes.n_heads, sizes.n_groups, bias, *(f"ssm_conv.{name}" for name in rows))
+    scan(layer, sizes.n_heads, sizes.n_groups, bias, *(f"ssm_conv.{name}" for name in rows))
     layer.glu("ssm_y", "ssm_z", "ssm_y", "silu")
     if layer.has("ssm_norm.weight"):
         layer.rms_norm("ssm_norm", "ssm_y", "ssm_y")
@@ -202,14 +215,15 @@ def mamba(layer: Layer, sizes: MambaSizes, *, normalized: bool = False) -> None:
         elif normalized:
             layer.unweighted_norm("rms", name, name)
     layer.linear("ssm_dt", "ssm_low", "ssm_step")
-    _scan(layer, 1, 1, None, "ssm_conv_x", "ssm_b", "ssm_c")
+    scan(layer, 1, 1, None, "ssm_conv_x", "ssm_b", "ssm_c")
     layer.glu("ssm_y", "ssm_z", "ssm_y", "silu")
     layer.linear("ssm_out", "ssm_y", "delta")
 
 
-def _scan(
+def scan(
     layer: Layer, n_heads: int, n_groups: int, bias: str | None, x: str, b: str, c: str
 ) -> None:
+    """Scan "ssm_step" and the inputs into "ssm_y", with the layer's rates and skips."""
     SelectiveScan.append(
         layer.plan,
         "ssm_y",

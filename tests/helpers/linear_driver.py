@@ -40,7 +40,15 @@ KERNEL_TESTS = [
         f"kernels/test_{name}"
         for name in (
             *("linear", "repack", "operations", "attention", "sampling", "match_tokens"),
-            *("checksum", "kv_shift", "check_model", "random_weights", "thread_pool", "experts"),
+            *(
+                "checksum",
+                "kv_shift",
+                "check_model",
+                "random_weights",
+                "thread_pool",
+                "experts",
+                "recurrent",
+            ),
         )
     ),
 ]
