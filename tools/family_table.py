@@ -91,6 +91,7 @@ COMPARED = {
     "gemma": Compared(like="gemma3"),
     "gemma2": Compared(templates=("Gemma 2",), like="gemma3"),
     "gemma3": Compared("gemma3", "gemma-3-270m"),
+    "gemma4": Compared(gguf="gemma-4"),
     "gemma-embedding": Compared(like="gemma3"),
     "phi2": Compared(gguf="phi-2"),
     "phi3": Compared(gguf="phi-3", templates=("Phi 3.5",)),
@@ -108,7 +109,7 @@ COMPARED = {
     "nomic-bert": Compared(like="bert"),
     "others": Compared(
         "deepseek_v3",
-        "deepseek-llm deepseek-coder gemma-4 qwen35 aquila baichuan mpt nomic-bert-moe unigram",
+        "deepseek-llm deepseek-coder qwen35 aquila baichuan mpt nomic-bert-moe unigram",
         ("Granite 4", "DeepSeek V3.1", "Kimi K2", "LFM2", "GLM 4.6"),
     ),
 }

@@ -1,4 +1,5 @@
-/* GLU, Activate, Scale, Add, Softcap, Clamp, XIELU, AddBias, SelectRows and TakeColumns. */
+/* GLU, Activate, Scale, Add, Softcap, Clamp, XIELU, AddBias, MultiplyVector, SelectRows and
+ * TakeColumns. */
 #include "ops/operands.h"
 #include "simd/vmath.h"
 
@@ -306,6 +307,40 @@ void ox_add_bias(const ox_run *run, const ox_op *op) {
         for (size_t i = 0; i < dst->width; i += VF) {
             const vf32 b = v_load_upto(bias + i, dst->width - i);
             v_store_upto(to + i, dst->width - i, v_add(v_load_upto(from + i, dst->width - i), b));
+        }
+    }
+}
+
+/* dst[t] = src[t] * weight */
+typedef struct multiply_vector_args {
+    int32_t src;
+    int32_t weight; /* a vector as wide as a row, or one value */
+} multiply_vector_args;
+OX_OPERANDS(multiply_vector)
+
+int32_t ox_check_multiply_vector(const ox_model *model, const ox_op *op) {
+    const multiply_vector_args args = multiply_vector_args_of(op);
+    const ox_buffer *src = ox_find_buffer(model, args.src);
+    const ox_tensor *weight = ox_find_tensor(model, args.weight);
+    return ox_model_status(ox_same_shape(src, ox_find_buffer(model, op->dst)) &&
+                           (ox_is_vector(weight, src->width) || ox_is_vector(weight, 1)));
+}
+
+void ox_multiply_vector(const ox_run *run, const ox_op *op) {
+    const multiply_vector_args args = multiply_vector_args_of(op);
+    const float *weight = ox_vector_at(run, args.weight);
+    const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
+    const int is_one = ox_tensor_at(run, args.weight)->n_in == 1;
+    const vf32 one = v_splat(v_float_of_bits(v_load_u32(weight)));
+    const uint32_t n = dst->width;
+    uint32_t t, last_row;
+    ox_partition(run, ox_n_rows(run, dst), &t, &last_row);
+    for (; t < last_row; t++) {
+        const float *from = ox_row(src, t);
+        float *to = ox_row(dst, t);
+        for (uint32_t i = 0; i < n; i += VF) {
+            const vf32 factor = is_one ? one : v_load_upto(weight + i, n - i);
+            v_store_upto(to + i, n - i, v_mul(v_load_upto(from + i, n - i), factor));
         }
     }
 }

@@ -17,12 +17,13 @@ enum weighting { SOFTMAX_OF_ALL = 0, SOFTMAX_OF_USED = 1, SIGMOID = 2, SIGMOID_O
 /* dst[t] = the numbers of the n_used largest scores of src[t], as floats, largest first, then
  * weights */
 typedef struct select_experts_args {
-    int32_t src;       /* logits */
-    int32_t bias;      /* a vector that is added to the scores, or -1 */
-    int32_t n_used;    /* of each token */
-    int32_t weighting; /* enum weighting */
-    float scale;       /* of the weights */
-    int32_t n_groups;  /* the experts divide into; only those of the best can be used */
+    int32_t src;           /* logits */
+    int32_t bias;          /* a vector that is added to the scores, or -1 */
+    int32_t expert_scales; /* a vector that multiplies the weights, or -1 */
+    int32_t n_used;        /* of each token */
+    int32_t weighting;     /* enum weighting */
+    float scale;           /* of the weights */
+    int32_t n_groups;      /* the experts divide into; only those of the best can be used */
     int32_t n_groups_used;
 } select_experts_args;
 OX_OPERANDS(select_experts)
@@ -47,7 +48,9 @@ int32_t ox_check_select_experts(const ox_model *model, const ox_op *op) {
         args.n_used > 0 && (uint32_t)args.n_used <= src->width &&
         dst->width == 2 * (uint32_t)args.n_used && args.weighting >= SOFTMAX_OF_ALL &&
         args.weighting <= SIGMOID_OF_USED && are_groups(&args, src->width) &&
-        (args.bias < 0 || ox_is_vector(ox_find_tensor(model, args.bias), src->width)));
+        (args.bias < 0 || ox_is_vector(ox_find_tensor(model, args.bias), src->width)) &&
+        (args.expert_scales < 0 ||
+         ox_is_vector(ox_find_tensor(model, args.expert_scales), src->width)));
 }
 
 /* The scores of a token's experts, and its groups' scores. */
@@ -151,6 +154,7 @@ void ox_select_experts(const ox_run *run, const ox_op *op) {
     const select_experts_args args = select_experts_args_of(op);
     const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
     const float *bias = ox_vector_at(run, args.bias);
+    const float *expert_scales = ox_vector_at(run, args.expert_scales);
     const uint32_t n = src->width;
     uint32_t first, last;
     ox_partition(run, ox_n_rows(run, dst), &first, &last);
@@ -164,6 +168,10 @@ void ox_select_experts(const ox_run *run, const ox_op *op) {
             route[k] = (float)best;
         }
         weigh_experts(&args, logits, n, route);
+        for (uint32_t k = 0; expert_scales && k < (uint32_t)args.n_used; k++) {
+            const float *scale = expert_scales + (uint32_t)route[k];
+            route[(uint32_t)args.n_used + k] *= v_float_of_bits(v_load_u32(scale));
+        }
     }
 }
 

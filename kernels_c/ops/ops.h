@@ -44,7 +44,12 @@
     X(25, gated_delta_rule, ox_no_scratch,           ox_any_batch)            \
     X(26, selective_scan, ox_selective_scan_scratch, ox_any_batch)            \
     X(27, decay,          ox_no_scratch,             ox_any_batch)            \
-    X(28, take_columns,   ox_no_scratch,             ox_any_batch)
+    X(28, take_columns,   ox_no_scratch,             ox_any_batch)            \
+    X(30, put_columns,    ox_no_scratch,             ox_any_batch)            \
+    X(31, mix_streams,    ox_no_scratch,             ox_any_batch)            \
+    X(32, match_length,   ox_no_scratch,             ox_any_batch)            \
+    X(33, keep_largest,   ox_no_scratch,             ox_any_batch)            \
+    X(34, multiply_vector, ox_no_scratch,            ox_any_batch)
 /* clang-format on */
 
 /* Scratch in bytes. */

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError, UnsupportedModelError
-from ..plan.operations.elementwise import GLU, Activate, Add
+from ..plan.operations.elementwise import GLU, Activate, Add, TakeColumns
 from ..plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
 from ..plan.operations.linear import Linear
 from .routing import Routing
@@ -93,7 +93,7 @@ class FeedForwardSteps(Steps):
             router = "router"
             self.linear("ffn_gate_inp", src, router)
         routing = Routing(routing) if isinstance(routing, str) else routing
-        selection_bias = prefix + "exp_probs_b.bias"
+        selection_bias, scales = prefix + "exp_probs_b.bias", prefix + "ffn_down_exps.scale"
         SelectExperts.append(
             plan,
             "routes",
@@ -101,16 +101,14 @@ class FeedForwardSteps(Steps):
             self.n_experts_used,
             routing.weighting,
             bias=selection_bias if plan.has(selection_bias) else None,
+            expert_scales=scales if plan.has(scales) else None,
             scale=routing.scale,
             n_groups=routing.n_groups,
             n_groups_used=routing.n_groups_used,
         )
-        for dst, name in (("expert_gate", "ffn_gate_exps"), ("expert_up", "ffn_up_exps")):
-            weight, bias = f"{prefix}{name}.weight", f"{prefix}{name}.bias"
-            ExpertLinear.append(plan, dst, src, "routes", weight, bias)
+        self._expert_gates_and_ups(src)
         GLU.append(plan, "expert_gate", "expert_gate", "expert_up", activation)
-        weight, bias = f"{prefix}ffn_down_exps.weight", f"{prefix}ffn_down_exps.bias"
-        ExpertLinear.append(plan, "expert_out", "expert_gate", "routes", weight, bias)
+        self._expert_linear("ffn_down_exps", "expert_gate", "expert_out")
         ExpertSum.append(plan, "delta", "expert_out", "routes")
 
     def add_shared_expert(self, src: str = "h") -> None:
@@ -132,6 +130,26 @@ class FeedForwardSteps(Steps):
         """
         self.gated_feed_forward("silu", src, "shared_out", suffix="_shexp")
         Add.append(self.plan, "delta", "delta", "shared_out", scale)
+
+    def _expert_gates_and_ups(self, src: str) -> None:
+        """Compute both factors of the experts.
+
+        One matrix may hold the gate's rows, then the other's.
+        """
+        if not self.has("ffn_gate_up_exps.weight"):
+            self._expert_linear("ffn_gate_exps", src, "expert_gate")
+            self._expert_linear("ffn_up_exps", src, "expert_up")
+            return
+        self._expert_linear("ffn_gate_up_exps", src, "expert_gate_up")
+        half = self.plan.width("expert_gate_up") // self.n_experts_used // 2
+        for dst, start in (("expert_gate", 0), ("expert_up", half)):
+            TakeColumns.append(
+                self.plan, dst, "expert_gate_up", group=2 * half, start=start, count=half
+            )
+
+    def _expert_linear(self, name: str, src: str, dst: str) -> None:
+        weight, bias = f"{self.prefix}{name}.weight", f"{self.prefix}{name}.bias"
+        ExpertLinear.append(self.plan, dst, src, "routes", weight, bias)
 
     def _check_ffn_size(self) -> None:
         width = self.plan.width("up")

@@ -291,8 +291,11 @@ class Layer(FeedForwardSteps):
         sinks: str | None = None,
         gate: str | None = None,
         project: bool = True,
-    ) -> None:
+    ) -> int:
         """Attend with "q" over "k", "v" and the cache, and project, into "delta".
+
+        Returns:
+            the number of the layer of the cache that now holds them.
 
         Args:
             scale: of the scores; None: 1 / sqrt(head size).
@@ -307,7 +310,7 @@ class Layer(FeedForwardSteps):
         """
         self._require("n_heads", "attention.head_count")
         self._require("n_kv_heads", "attention.head_count_kv")
-        Attention.append(
+        layer = Attention.append(
             self.plan,
             "attended",
             "q",
@@ -326,6 +329,25 @@ class Layer(FeedForwardSteps):
             self.glu("attended", gate, "attended", "sigmoid")
         if project:
             self.linear("attn_output", "attended", "delta")
+        return layer
+
+    def attention_over(self, layer: int, *, scale: float, window: int) -> None:
+        """Attend with "q" over keys and values that an earlier layer has stored.
+
+        Args:
+            layer: what `attention` has returned there.
+            scale, window: see `attention`.
+        """
+        Attention.append_over(
+            self.plan,
+            "attended",
+            "q",
+            layer,
+            n_heads=self.config.n_heads,
+            scale=scale,
+            window=window,
+        )
+        self.linear("attn_output", "attended", "delta")
 
     def _require(self, size: str, key: str) -> None:
         """Refuse a layer that has nothing of a kind."""

@@ -175,6 +175,10 @@ class PlanBuilder:
             self._shared_kv_layers[layer] = index
         return index
 
+    def kv_layer(self, number: int) -> KVLayer:
+        """Return a layer of the cache."""
+        return self._plan.kv_layers[number]
+
     def state(self, rows: int, width: int) -> int:
         """Add a recurrent state, float32 [rows, width], to the cache and return its number."""
         self._plan.states.append(StateLayer(rows, width))

@@ -16,7 +16,11 @@ from ..cache import SequenceCache
 from ..kernels.memory import Memory
 from ..offload import loaded_whole, no_adapters
 from ..recurrent import StateLayout, StateMemory
-from . import operations, recurrent  # noqa: F401 (they register what computes each operation)
+from . import (  # noqa: F401 (they register what computes each operation)
+    operations,
+    recurrent,
+    streams,
+)
 from .forward_pass import ForwardPass
 from .kv_cache import NumpyKVCache
 from .weights import PagedArrays, dequantized, dequantized_bytes

@@ -16,6 +16,7 @@ from ...plan.operations.elementwise import (
     Add,
     AddBias,
     Clamp,
+    MultiplyVector,
     Scale,
     SelectRows,
     Softcap,
@@ -262,6 +263,11 @@ def _add_bias(op: AddBias, run: ForwardPass) -> Array:
     return run[op.src] + run.weights[op.bias]
 
 
+@computes(MultiplyVector)
+def _multiply_vector(op: MultiplyVector, run: ForwardPass) -> Array:
+    return run[op.src] * run.weights[op.weight]
+
+
 @computes(SelectRows)
 def _select_rows(op: SelectRows, run: ForwardPass) -> Array:
     selected: Array = run[op.src][run.outputs]
@@ -278,11 +284,13 @@ def _softcap(op: Softcap, run: ForwardPass) -> Array:
 @computes(SelectExperts)
 def _select_experts(op: SelectExperts, run: ForwardPass) -> Array:
     bias = None if op.bias is None else run.weights[op.bias]
+    expert_scales = None if op.expert_scales is None else run.weights[op.expert_scales]
     return select_experts(
         run[op.src],
         op.n_used,
         op.weighting,
         bias=bias,
+        expert_scales=expert_scales,
         scale=op.scale,
         n_groups=op.n_groups,
         n_groups_used=op.n_groups_used,
@@ -295,6 +303,7 @@ def select_experts(
     weighting: ExpertWeighting,
     *,
     bias: Array | None = None,
+    expert_scales: Array | None = None,
     scale: float = 1.0,
     n_groups: int = 1,
     n_groups_used: int = 1,
@@ -318,6 +327,8 @@ def select_experts(
         # sigmoids so small that they sum to 0 stay 0
         weights = weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.float32(2.0**-14))
     weights = _as_float32(weights * np.float32(scale))
+    if expert_scales is not None:
+        weights = weights * expert_scales[experts]
     return np.concatenate([experts.astype(np.float32), weights], axis=-1)
 
 

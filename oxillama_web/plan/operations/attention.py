@@ -88,14 +88,16 @@ class Attention(Operation):
         """
         k_dim, k_rest = divmod(plan.width(keys), n_kv_heads)
         v_dim, v_rest = divmod(plan.width(values), n_kv_heads)
-        if k_rest or v_rest or plan.width(queries) != n_heads * k_dim or n_heads % n_kv_heads:
+        if k_rest or v_rest:
             raise ModelFormatError(
-                f"attention of {n_heads} query and {n_kv_heads} key heads does not fit rows of "
-                f"{plan.width(queries)}, {plan.width(keys)} and {plan.width(values)} values"
+                f"keys of {plan.width(keys)} and values of {plan.width(values)} values do not "
+                f"divide into {n_kv_heads} heads"
             )
+        kv = KVLayer(n_kv_heads, k_dim, v_dim)
+        _check_queries(plan, queries, n_heads, kv)
         if sinks is not None and plan.vector(sinks) != n_heads:
             raise ModelFormatError(f"tensor {sinks!r} does not have a value for each query head")
-        layer = plan.cache_layer(KVLayer(n_kv_heads, k_dim, v_dim), shared=not causal)
+        layer = plan.cache_layer(kv, shared=not causal)
         plan.declare(dst, n_heads * v_dim, like=queries)
         plan.append(KVStore(keys, values, layer))
         slopes = _alibi_slopes(n_heads, max_alibi_bias) if max_alibi_bias else ()
@@ -103,6 +105,32 @@ class Attention(Operation):
             cls(dst, queries, layer, n_heads, scale, window, softcap, causal, slopes, sinks)
         )
         return layer
+
+    @classmethod
+    def append_over(
+        cls,
+        plan: PlanBuilder,
+        dst: str,
+        queries: str,
+        layer: int,
+        *,
+        n_heads: int,
+        scale: float,
+        window: int = 0,
+    ) -> None:
+        """Attend over a layer of the cache in which an earlier attention has stored its keys."""
+        kv = plan.kv_layer(layer)
+        _check_queries(plan, queries, n_heads, kv)
+        plan.declare(dst, n_heads * kv.v_dim, like=queries)
+        plan.append(cls(dst, queries, layer, n_heads, scale, window, 0.0, causal=True))
+
+
+def _check_queries(plan: PlanBuilder, queries: str, n_heads: int, kv: KVLayer) -> None:
+    if plan.width(queries) != n_heads * kv.k_dim or n_heads % kv.n_heads:
+        raise ModelFormatError(
+            f"attention of {n_heads} query and {kv.n_heads} key heads of {kv.k_dim} values does "
+            f"not fit queries of {plan.width(queries)}"
+        )
 
 
 def _alibi_slopes(n_heads: int, max_bias: float) -> tuple[float, ...]:

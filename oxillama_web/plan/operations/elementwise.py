@@ -188,6 +188,31 @@ class AddBias(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class MultiplyVector(Operation):
+    """dst[t] = src[t] * weight: a vector, or one value for all."""
+
+    kind = 34
+    replicable = True
+
+    dst: Write
+    src: Read
+    weight: Vector
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, weight: str) -> None:
+        """Multiply every row by one vector."""
+        width = plan.width(src)
+        if plan.vector(weight) not in (1, width):
+            raise ModelFormatError(f"tensor {weight!r} does not fit a row of {width}")
+        plan.declare(dst, width, like=src)
+        plan.append(cls(dst, src, weight))
+
+    def partition(self, name: str, plan: Plan) -> Partition | None:
+        """See `Operation.partition`: by rows."""
+        return ("heads", 1)
+
+
+@dataclass(frozen=True, slots=True)
 class SelectRows(Operation):
     """dst = the rows of src whose logits were asked for."""
 

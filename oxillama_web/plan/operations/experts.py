@@ -19,7 +19,8 @@ class SelectExperts(Operation):
     those used, or its sigmoid, or that as a part of the used ones' sum. A score is the logit; with
     a bias or groups it is the probability (softmax over all, or sigmoid) plus the bias, which no
     weight depends on. Only the experts in the `n_groups_used` groups whose two best scores have the
-    largest sums can be used (DeepSeek-AI 2024, https://arxiv.org/abs/2412.19437).
+    largest sums can be used (DeepSeek-AI 2024, https://arxiv.org/abs/2412.19437). With
+    `expert_scales` a weight is then multiplied by its expert's.
     """
 
     kind = 16
@@ -27,6 +28,7 @@ class SelectExperts(Operation):
     dst: Write
     src: Read
     bias: OptionalVector
+    expert_scales: OptionalVector
     n_used: int
     weighting: ExpertWeighting
     scale: float
@@ -43,6 +45,7 @@ class SelectExperts(Operation):
         weighting: ExpertWeighting,
         *,
         bias: str | None = None,
+        expert_scales: str | None = None,
         scale: float = 1.0,
         n_groups: int = 1,
         n_groups_used: int = 1,
@@ -51,8 +54,11 @@ class SelectExperts(Operation):
         n_experts = plan.width(src)
         if not 0 < n_used <= n_experts:
             raise ModelFormatError(f"a token cannot use {n_used} of {n_experts} experts")
-        if bias is not None and plan.vector(bias) != n_experts:
-            raise ModelFormatError(f"tensor {bias!r} does not hold {n_experts} experts' values")
+        for tensor in (bias, expert_scales):
+            if tensor is not None and plan.vector(tensor) != n_experts:
+                raise ModelFormatError(
+                    f"tensor {tensor!r} does not hold {n_experts} experts' values"
+                )
         if not 0 < n_groups_used <= n_groups or n_experts % n_groups:
             raise ModelFormatError(
                 f"{n_groups_used} of {n_groups} groups cannot be used of {n_experts} experts"
@@ -63,7 +69,8 @@ class SelectExperts(Operation):
                 f"groups of {group} experts are too small: a token uses {n_used} of {n_groups_used}"
             )
         plan.declare(dst, 2 * n_used, like=src)
-        plan.append(cls(dst, src, bias, n_used, weighting, scale, n_groups, n_groups_used))
+        choice = (n_used, weighting, scale, n_groups, n_groups_used)
+        plan.append(cls(dst, src, bias, expert_scales, *choice))
 
 
 @dataclass(frozen=True, slots=True)
