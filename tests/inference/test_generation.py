@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from architecture_files import write_case
 from gguf_files import write_tiny_llama
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oxillama_web import (
     ContextLengthError,
+    Conversation,
     Drafter,
     DraftModel,
     EngineConfig,
@@ -107,6 +109,56 @@ def test_an_answer_ends_in_front_of_a_stop_string(engine: InferenceEngine) -> No
     for wrong in ("text", [""]):
         with pytest.raises(InvalidRequestError, match="stop"):
             engine.events("a", stop=wrong)
+
+
+def held_text(conversation: Conversation, n_prompt: int) -> str:
+    """The text after the prompt that the conversation holds."""
+    tokens = [*conversation.tokens, *conversation.pending][n_prompt:]
+    decoder = conversation.model.tokenizer.stream_decoder(continues_text=True)
+    return "".join(map(decoder.push, tokens)) + decoder.finish()
+
+
+@pytest.mark.parametrize("speculation", [None, PromptLookup(5, 3, 1)], ids=["", "speculation"])
+@pytest.mark.parametrize("case", ["byte-level", "sentencepiece"])
+def test_a_conversation_holds_what_the_caller_was_given(
+    tmp_path: Path, tiny: Path, case: str, speculation: Drafter | None
+) -> None:
+    """Not the stop string, where it begins in a token or between two, nor what was held back."""
+    path = tiny
+    if case == "sentencepiece":
+        path = tmp_path / "gemma.gguf"
+        write_case(path, "gemma", "Q8_0")
+    engine = load(path)
+    prompt = engine.tokenize("the dog")
+    options = {"sampler": HOT, "speculation": speculation}
+    whole = engine.conversation().generate(prompt, 40, **options)
+    for start in range(1, 24):
+        for n_letters in (1, 3, 6):
+            stop = [whole[start : start + n_letters], "never comes"]
+            conversation = engine.conversation()
+            given = conversation.generate(prompt, 40, stop=stop, **options)
+            assert held_text(conversation, len(prompt)) == given == whole[: whole.index(stop[0])]
+    # leaving early: what was held back for a stop string is taken back
+    for n_pieces in (1, 2, 5):
+        conversation = engine.conversation()
+        stream = conversation.stream(prompt, 40, stop=[whole[30:34]], **options)
+        given = "".join(next(stream) for _ in range(n_pieces))
+        stream.close()
+        assert held_text(conversation, len(prompt)) == given
+        assert conversation.generate([], 2, sampler=GREEDY) is not None
+
+
+def test_an_end_token_does_not_stay_in_the_conversation(engine: InferenceEngine) -> None:
+    tokens = tokens_of(engine, 12, sampler=HOT)
+    engine.tokenizer.eog_ids = frozenset({tokens[7]})
+    conversation = engine.conversation()
+    given = conversation.generate("the dog sleeps", 12, sampler=HOT)
+    n_prompt = len(engine.tokenize("the dog sleeps"))
+    assert held_text(conversation, n_prompt) == given
+    # the model is asked again for what follows the last token
+    engine.tokenizer.eog_ids = frozenset()
+    fresh = engine.conversation().generate(conversation.tokens, 3, sampler=GREEDY)
+    assert conversation.generate([], 3, sampler=GREEDY) == fresh
 
 
 def test_every_end_token_ends_the_answer(engine: InferenceEngine) -> None:

@@ -16,7 +16,7 @@ import pytest
 import tokenizers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizer_families import FAMILIES, gpt2, llama2
+from tokenizer_families import FAMILIES, gemma, gpt2, gpt2_with_prefix_space, llama2
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from oxillama_web.errors import TokenizerError
@@ -41,6 +41,14 @@ TEXT = st.lists(
 def pair(family: Any) -> tuple[hf.Tokenizer, Tokenizer]:
     theirs = family()
     return theirs, load_tokenizer_json(theirs.to_str())
+
+
+@pytest.mark.parametrize("family", [gpt2, gpt2_with_prefix_space, llama2, gemma])
+def test_a_part_of_a_text_gets_no_space_before_it(family: Callable[[], hf.Tokenizer]) -> None:
+    tokenizer = load_tokenizer_json(family().to_str())
+    for text in ("lo wor", "  x", "ing the", " ,1", "é"):
+        ids = tokenizer.encode_inside(text)
+        assert b"".join(map(tokenizer.token_bytes, ids)) == text.encode()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
