@@ -2,9 +2,9 @@
 
 /**
  * @typedef {"network" | "http" | "truncated" | "not_gguf" | "bad_model" | "unsupported_model"
- *   | "tokenizer" | "chat_template" | "context_length" | "invalid_request" | "kernel"
- *   | "out_of_memory" | "not_loaded" | "busy" | "aborted" | "disposed" | "runtime"
- *   | "worker_died" | "internal"} ErrorCode  docs/worker-protocol.md explains each
+ *   | "tokenizer" | "chat_template" | "context_length" | "conversation_changed"
+ *   | "invalid_request" | "kernel" | "out_of_memory" | "not_loaded" | "busy" | "aborted"
+ *   | "disposed" | "runtime" | "worker_died" | "internal"} ErrorCode  docs/worker-protocol.md explains each
  *
  * @typedef {object} ErrorDescription
  * @property {ErrorCode} code

@@ -42,6 +42,7 @@ ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
     (errors.TokenizerError, "tokenizer"),
     (errors.ChatTemplateError, "chat_template"),
     (errors.ModelNotLoadedError, "not_loaded"),
+    (errors.ConversationChangedError, "conversation_changed"),
     (errors.ContextLengthError, "context_length"),
     (errors.InvalidRequestError, "invalid_request"),
     (errors.ThreadsLostError, "worker_died"),
@@ -170,11 +171,17 @@ class WorkerEngine:
 
         Returns:
             The AnswerStep of web/worker/answer_meter.js.
+
+        Raises:
+            ConversationChangedError: the conversation was reset, restored or begun anew meanwhile.
+            ModelNotLoadedError: the model was closed.
         """
-        event = None if self._events is None else next(self._events, None)
+        self._loaded()
+        events, self._events = self._events, None
+        event = None if events is None else next(events, None)
         if event is None:
-            self._events = None
             return None
+        self._events = events
         return {
             "phase": event.phase,
             "text": event.text,
@@ -273,7 +280,6 @@ class WorkerEngine:
         """
         from ..inference.snapshots import KVSnapshot
 
-        self.stop()
         self._loaded().kv_restore(KVSnapshot.from_bytes(_bytes(data)))
         return self.context_tokens()
 
@@ -281,12 +287,10 @@ class WorkerEngine:
         """Apply an adapter: its file, as bytes or a JavaScript buffer."""
         from ..plan.lora import LoraAdapter
 
-        self.stop()
         self._loaded().push_lora(LoraAdapter(_bytes(data)), scale)
 
     def clear_loras(self) -> None:
         """Remove all adapters."""
-        self.stop()
         self._loaded().clear_loras()
 
     def metrics(self) -> str:
@@ -295,7 +299,6 @@ class WorkerEngine:
 
     def reset(self) -> None:
         """Clear the conversation; the model stays loaded."""
-        self.stop()
         self._loaded().reset()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import (
     ChatTemplateError,
     ContextLengthError,
+    ConversationChangedError,
     GrammarError,
     InvalidRequestError,
     ModelNotLoadedError,
@@ -57,6 +58,7 @@ _KINDS: tuple[tuple[type[BaseException], int, str | None], ...] = (
     (InvalidRequestError, 400, None),
     (ChatTemplateError, 400, "chat_template"),
     (UnsupportedModelError, 400, "unsupported_model"),
+    (ConversationChangedError, 503, "conversation_changed"),
     (ModelNotLoadedError, 503, "model_not_loaded"),
     (OutOfMemoryError, 503, "out_of_memory"),
 )

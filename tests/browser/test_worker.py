@@ -97,6 +97,22 @@ def test_stop_drops_the_answer_and_the_next_one_works(page: Page) -> None:
     assert page.run()[-1]["finishReason"] in ("length", "stop")
 
 
+def test_an_answer_whose_conversation_changes_ends_with_an_error(page: Page) -> None:
+    saved = page.call("save_conversation")
+    for method, arguments in (("reset", ()), ("restore_conversation", (saved,))):
+        page.call("start_generate", "abc", OPTIONS)
+        assert page.call("step")
+        page.call(method, *arguments)
+        with pytest.raises(errors.ConversationChangedError):
+            page.call("step")
+        assert json.loads(page.engine.failure)["code"] == "conversation_changed"
+        assert page.call("step") is None
+    page.call("start_generate", "abc", OPTIONS)
+    page.call("close")
+    with pytest.raises(errors.ModelNotLoadedError):
+        page.call("step")
+
+
 def test_a_saved_conversation_goes_on_in_another_worker(page: Page, model: bytes) -> None:
     page.call("start_generate", "abc " * 50, OPTIONS)
     page.run()
@@ -167,6 +183,7 @@ def test_close_lets_go_of_the_model(page: Page) -> None:
         (errors.TokenizerError("x"), "tokenizer"),
         (errors.ChatTemplateError("x"), "chat_template"),
         (errors.ContextLengthError("x"), "context_length"),
+        (errors.ConversationChangedError("x"), "conversation_changed"),
         (errors.OutOfMemoryError("x"), "out_of_memory"),
         (errors.KernelError("x"), "kernel"),
         (errors.ThreadsLostError("x"), "worker_died"),
