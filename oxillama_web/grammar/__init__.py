@@ -9,12 +9,13 @@ from .gbnf import parse_gbnf
 from .masks import Constraint, GrammarMasks, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from ..backends.logits import LogitsOps
     from ..tokenizer import Tokenizer
+    from .expressions import Expression
 
-__all__ = ["Constraint", "constraint"]
+__all__ = ["Constraint", "constraint", "rules_constraint"]
 
 # Grammars that a model keeps.
 _MAX_GRAMMARS = 8
@@ -43,12 +44,33 @@ def constraint(
         text = json_schema_to_gbnf(json_schema)
     if text is None:
         return None
-    masks = compiled.pop(text, None)
+    source = text
+    return rules_constraint(text, lambda: parse_gbnf(source), tokenizer, logits_ops, compiled)
+
+
+def rules_constraint(
+    key: str,
+    rules: Callable[[], dict[str, Expression]],
+    tokenizer: Tokenizer,
+    logits_ops: LogitsOps,
+    compiled: MutableMapping[str, GrammarMasks],
+) -> Constraint:
+    """Return what keeps an answer within the rules of a grammar.
+
+    Args:
+        key: by which the grammar is kept.
+        rules: returns the rules by name, as `parse_gbnf` does.
+        compiled: see `constraint`.
+
+    Raises:
+        GrammarError: the grammar is too large, left-recursive, or matches nothing.
+    """
+    masks = compiled.pop(key, None)
     if masks is None:
         others = next(iter(compiled.values()), None)
         vocabulary = others.vocabulary if others else Vocabulary(tokenizer)
-        masks = GrammarMasks(build_automaton(parse_gbnf(text)), vocabulary)
+        masks = GrammarMasks(build_automaton(rules()), vocabulary)
     while len(compiled) >= _MAX_GRAMMARS:
         del compiled[next(iter(compiled))]
-    compiled[text] = masks
+    compiled[key] = masks
     return Constraint(masks, logits_ops)

@@ -198,6 +198,13 @@ class Constraint:
             data = vocabulary.token_bytes(token)
             self._state = self._shared.matcher.step_token(state, token, data)
 
+    def follow(self, data: bytes) -> bool:
+        """Append text that is part of a token; False if the grammar does not allow it."""
+        state = self._shared.matcher.step(self._current_state(), data)
+        if state != DEAD:
+            self._state = state
+        return state != DEAD
+
     def _current_state(self) -> int:
         """Return the state as a number of the shared matcher, which is replaced if it is large."""
         shared = self._shared

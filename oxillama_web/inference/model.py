@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..backends.logits import LogitsOps
     from ..backends.offload import LayerPager
     from ..chat.answer_format import AnswerFormat
+    from ..chat.constraints import AnswerConstraints
     from ..config import ModelConfig
     from ..gguf.fingerprint import WeightSamples
     from ..gguf.reader import TensorInfo
@@ -238,6 +239,13 @@ class LoadedModel:
         tokenizer = self.tokenizer
         tokens = map(self.token_text, (tokenizer.bos_id, tokenizer.eos_id))
         return answer_format(self.chat_template, *tokens)
+
+    @property
+    def answer_constraints(self) -> AnswerConstraints:
+        """Makes what holds answers to tools and grammars, but not the thoughts before them."""
+        from ..chat.constraints import AnswerConstraints
+
+        return AnswerConstraints(self.answer_format, self.tokenizer, self.logits_ops, self.grammars)
 
     def render_chat(
         self,
