@@ -91,6 +91,7 @@ COMPARED = {
     "gemma": Compared(like="gemma3"),
     "gemma2": Compared(templates=("Gemma 2",), like="gemma3"),
     "gemma3": Compared("gemma3", "gemma-3-270m"),
+    "gemma3n": Compared(like="gemma3"),
     "gemma4": Compared(gguf="gemma-4"),
     "gemma-embedding": Compared(like="gemma3"),
     "phi2": Compared(gguf="phi-2"),

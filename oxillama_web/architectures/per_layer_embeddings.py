@@ -4,6 +4,7 @@ Google 2025, https://ai.google.dev/gemma/docs/gemma-3n. One table holds a token'
 layers in a row. Of the table only the rows of the tokens are read.
 """
 
+from ..errors import ModelFormatError
 from ..plan.operations.elementwise import GLU, Add, Scale, TakeColumns
 from ..plan.operations.embedding import Embed
 from .model_builder import Layer, ModelBuilder
@@ -19,10 +20,17 @@ class PerLayerEmbeddings:
     """
 
     def __init__(self, model: ModelBuilder) -> None:
-        self.width = model.hparams.get_int("embedding_length_per_layer_input")
+        name, n_layers = "embedding_length_per_layer_input", model.config.n_layers
+        self.width = model.hparams.get_int(name)
         if not self.width:
             return
         plan = model.plan
+        row = plan.matrix(TABLE)[0]
+        if self.width < 0 or self.width * n_layers != row:
+            raise ModelFormatError(
+                f"{model.hparams.key(name)} is {self.width} for {n_layers} layers, and {TABLE!r} "
+                f"has rows of {row} values"
+            )
         Embed.append(plan, "per_layer", TABLE, self.width**0.5)
         model.linear("per_layer_model_proj", "x", "projected")
         Scale.append(plan, "projected", "projected", model.config.hidden_size**-0.5)

@@ -57,8 +57,11 @@ class PlanBuilder:
             )
         row_bytes, offset = tensor.nbytes // n_rows, tensor.offset
         for name, n in parts.items():
+            # one of several matrices is a matrix
+            is_matrix = len(tensor.shape) == 3 and n == 1
+            shape = tensor.shape[:2] if is_matrix else (*tensor.shape[:-1], n)
             self._tensors[name] = tensor._replace(
-                name=name, shape=(*tensor.shape[:-1], n), offset=offset, nbytes=n * row_bytes
+                name=name, shape=shape, offset=offset, nbytes=n * row_bytes
             )
             offset += n * row_bytes
 
