@@ -4,7 +4,8 @@
  * @typedef {"network" | "http" | "truncated" | "not_gguf" | "bad_model" | "unsupported_model"
  *   | "tokenizer" | "chat_template" | "context_length" | "conversation_changed"
  *   | "invalid_request" | "kernel" | "out_of_memory" | "not_loaded" | "busy" | "aborted"
- *   | "disposed" | "runtime" | "worker_died" | "internal"} ErrorCode  docs/worker-protocol.md explains each
+ *   | "disposed" | "runtime" | "worker_died"
+ *   | "internal"} ErrorCode  docs/worker-protocol.md explains each
  *
  * @typedef {object} ErrorDescription
  * @property {ErrorCode} code

@@ -31,6 +31,7 @@ from jinja2.runtime import Context, LoopContext, Macro, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Cycler, Joiner, Namespace, pass_context
 
+from ..backends.forking import renew_after_fork
 from ..errors import ChatTemplateError
 from .hugging_face import EXTENSIONS, FILTERS, FUNCTIONS
 
@@ -109,6 +110,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals = {**plain, "namespace": _Namespace, **FUNCTIONS}
         with _chat_errors("cannot be read"):
             self._template = self.from_string(_parse(self, source))
+        renew_after_fork(self)
+
+    def renew_after_fork(self) -> None:
+        """See `forking`."""
+        self._lock = Lock()
 
     def render(self, variables: dict[str, Any]) -> str:
         """Return the template's text.

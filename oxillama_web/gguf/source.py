@@ -177,7 +177,7 @@ class FileSource(ModelSource):
             rest = rest[n_read:]
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
-        if hasattr(os, "preadv"):  # a child process shares the file's position with its parent
+        if hasattr(os, "register_at_fork"):  # a child shares the file's position with its parent
             return os.preadv(self._file.fileno(), [buffer], offset)
         with self._lock:
             self._file.seek(offset)

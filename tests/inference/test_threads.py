@@ -31,6 +31,7 @@ from oxillama_web.gguf.reader import GGUFFile
 
 GREEDY = SamplerConfig.greedy()
 HOT = SamplerConfig(temperature=1.5, top_k=0, top_p=1.0, seed=3)
+LETTERS = SamplerConfig(grammar="root ::= [a-z]+ [0-9]+")
 N_THREADS = 5
 SECONDS = 2.0
 
@@ -40,7 +41,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "llama.gguf"
-    write_tiny_llama(path, format="F32", context_length=1024)
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+    write_tiny_llama(path, format="F32", context_length=1024, chat_template=template)
     write_adapter(path.with_name("lora.gguf"), changes(GGUFFile(path.read_bytes()), seed=1))
     return path
 
@@ -84,6 +86,7 @@ def use_at_random(engine: InferenceEngine, chance: random.Random, expected: str)
         conversation = engine.conversation()
         conversation.prefill([1, 2, 3])
         conversation.fork().forward_one(4)
+        list(conversation.chat([{"role": "user", "content": "hello"}], 4, sampler=LETTERS))
     elif chance.random() < 0.5:
         engine.push_lora(Path(engine.config.model_path).with_name("lora.gguf"), 0.0)
         engine.clear_loras()

@@ -118,6 +118,7 @@ class PagedKVCache:
 
     def _unshare_pages(self, first: int) -> None:
         """Copy shared pages from that one on: they will be written."""
-        for index in range(first, self._n_shared):
+        # after an interrupted cut there may be fewer pages than were shared
+        for index in range(first, min(self._n_shared, len(self.pages))):
             self.pages[index] = self._memory.copy(self.pages[index])
         self._n_shared = min(self._n_shared, first)
