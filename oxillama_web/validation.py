@@ -8,7 +8,7 @@ setting. Fields of a dataclass declare theirs with `setting`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field, fields
 from functools import cache
 from numbers import Real
@@ -182,11 +182,14 @@ def buffer(name: str, value: Any) -> Any:
     return value
 
 
-def cancel_event(name: str, value: Any) -> Any:
-    """What a CancelEvent is."""
-    is_right = callable(getattr(value, "is_set", None))
-    require(is_right, name, value, "an object with is_set(), such as a threading.Event")
-    return value
+def having(method: str, expected: str) -> Check:
+    """An object with a method of this name."""
+
+    def check(name: str, value: Any) -> Any:
+        require(callable(getattr(value, method, None)), name, value, expected)
+        return value
+
+    return check
 
 
 def function(name: str, value: Any) -> Any:
@@ -205,6 +208,13 @@ def token_ids(name: str, value: Any, allowed: str = "a list of token ids") -> li
     if type(value) is list and set(map(type, value)) <= {int} and _are_int64(value):
         return list(value)
     return list(tuple_of(any_integer, allowed)(name, value))
+
+
+def token_set(name: str, value: Any) -> frozenset[int]:
+    """Token ids in any collection."""
+    is_right = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
+    require(is_right, name, value, "token ids")
+    return frozenset(any_integer(name, each) for each in value)
 
 
 def _are_int64(values: list[int]) -> bool:

@@ -23,6 +23,7 @@ from oxillama_web import (
     PromptLookup,
     SamplerConfig,
 )
+from oxillama_web.hub.models import fetch
 from oxillama_web.plan.lora import LoraAdapter
 
 ODD = {
@@ -138,6 +139,8 @@ ARGUMENTS: dict[str, tuple[Callable[[InferenceEngine, Any], Any], str, set[str]]
     "cancel": (lambda e, v: e.generate("a", 0, cancel=v), "cancel", {"none"}),
     "logprobs": (lambda e, v: e.generate("a", 0, logprobs=v), "logprobs", {"none"}),
     "speculation": (lambda e, v: e.generate("a", 0, speculation=v), "speculation", {"none"}),
+    "visible_tokens": (lambda e, v: e.generate("a", 0, visible_tokens=v), "visible_tokens", set()),
+    "constraint": (lambda e, v: e.generate("a", 0, constraint=v), "constraint", {"none"}),
     "messages": (lambda e, v: list(e.chat(v, 0)), "messages", set()),
     "tools": (lambda e, v: list(e.chat(HELLO, 0, tools=v)), "tools", {"none"}),
     "variables": (
@@ -172,6 +175,9 @@ ARGUMENTS: dict[str, tuple[Callable[[InferenceEngine, Any], Any], str, set[str]]
     "n_draft": (lambda e, v: PromptLookup(v), "n_draft", set()),
     "longest": (lambda e, v: PromptLookup(4, v), "longest", set()),
     "shortest": (lambda e, v: PromptLookup(4, 4, v), "shortest", set()),
+    "adapter": (lambda e, v: LoraAdapter(v), "data", {"bytes", "a NumPy bool"}),
+    "known model": (lambda e, v: fetch(v), "name", {"text"}),
+    "small engine": (lambda e, v: DraftModel(v), "engine", set()),
     "DraftModel": (lambda e, v: DraftModel(e, v), "n_draft", set()),
     "tau": (lambda e, v: SamplerConfig.mirostat_v2(v), "mirostat_tau", {"a fraction"}),
 }
@@ -189,6 +195,14 @@ def test_arguments(
             call(engine, ODD[what])
         assert len(str(error.value)) < 300, what
     assert engine.is_loaded
+
+
+def test_an_unknown_option_is_refused_by_name(engine: InferenceEngine) -> None:
+    for call in (engine.generate, engine.events):
+        with pytest.raises(InvalidRequestError, match=r"^temperature is no option .*SamplerConfig"):
+            call("a", temperature=0.5)  # type: ignore[operator]
+    with pytest.raises(InvalidRequestError, match=r"^tool is no option"):
+        engine.chat(HELLO, tool=[])  # type: ignore[call-arg]
 
 
 def test_any_buffer_may_hold_a_model(tmp_path: Path) -> None:

@@ -36,9 +36,14 @@ def ask(page: Page, question: str, timeout: float) -> str:
     """
     pieces: list[str] = []
 
+    failures: list[OSError] = []
+
     def show_piece(piece: str) -> None:
         pieces.append(piece)
-        print(for_stdout(piece), end="", flush=True)
+        try:
+            print(for_stdout(piece), end="", flush=True)
+        except OSError as error:  # playwright would hide it
+            failures.append(error)
 
     page.expose_function("showPiece", show_piece)
     page.evaluate(FOLLOW)
@@ -50,6 +55,8 @@ def ask(page: Page, question: str, timeout: float) -> str:
         ended.wait_for(timeout=timeout * 1000)
     except Exception as error:
         raise SystemExit(f"\nno end of the answer within {timeout:.0f} s") from error
+    if failures:
+        raise failures[0]
     notice = answer.locator(".notice")
     if notice.count():
         raise SystemExit(f"\nthe page says: {escaped(notice.text_content() or '')}")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DownloadError, InvalidRequestError
+from ..validation import any_text
 from .download import (
     Progress,
     ProgressBar,
@@ -148,7 +149,7 @@ def fetch(name: str, cache_dir: Path | str | None = None, progress: Progress | N
         InvalidRequestError: no model is known by this name.
         DownloadError: it cannot be downloaded, or is not what was promised.
     """
-    if name not in MODELS:
+    if any_text("name", name) not in MODELS:
         raise InvalidRequestError(f"no model {name!r} is known: there are {', '.join(MODELS)}")
     model = MODELS[name]
     folder = Path(cache_dir) if cache_dir is not None else cache_directory()

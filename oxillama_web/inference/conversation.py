@@ -10,7 +10,7 @@ from ..errors import InvalidRequestError, ModelNotLoadedError
 from ..validation import any_integer, function, instance, optional, token_ids
 from .answer import Answer, texts
 from .context_shift import shift_context, without_discarded
-from .generation import Generation, GenerationEvent
+from .generation import Generation, GenerationEvent, check_names
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -316,6 +316,7 @@ class ConversationMethods:
         options: GenerationOptions,
     ) -> Answer[GenerationEvent]:
         sequence.model.require_logits()
+        check_names(options)
         if not tokens:
             raise InvalidRequestError("the prompt is empty; give at least one token")
         if self._config.context_full == "shift" and not sequence.has_room(len(tokens)):

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidRequestError
+from ..validation import having
 from .speculation import N_DRAFT, DraftedModel, Drafter
 
 if TYPE_CHECKING:
     from ..engine import InferenceEngine
+
+_ENGINE = having("conversation", "an InferenceEngine")
 
 
 class DraftModel(Drafter):
@@ -22,6 +25,7 @@ class DraftModel(Drafter):
 
     def __init__(self, engine: InferenceEngine, n_draft: int = 4) -> None:
         self._n_draft = N_DRAFT("n_draft", n_draft)
+        _ENGINE("engine", engine)
         self._sequence = engine.conversation().sequence
 
     def propose(self, tokens: Sequence[int], max_draft: int) -> list[int]:

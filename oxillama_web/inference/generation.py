@@ -6,8 +6,9 @@ import weakref
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
+from ..errors import InvalidRequestError
 from ..sampling import Sampler, SamplerConfig
-from ..validation import MAX_INT64, cancel_event, instance, integer, nonempty_texts, optional
+from ..validation import MAX_INT64, having, instance, integer, nonempty_texts, optional, token_set
 from .context_shift import make_room_for_token
 from .given_tokens import GivenTokens
 from .sequence import TakeBack
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _MAX_TOKENS = integer(0, MAX_INT64)
 _LOGPROBS = optional(integer(0, 1000))
 _SAMPLER = optional(instance(SamplerConfig, "a SamplerConfig"))
+_CANCEL = optional(having("is_set", "an object with is_set(), such as a threading.Event"))
+_CONSTRAINT = optional(having("restrict", "a Constraint"))
 _DRAFTER = optional(instance(Drafter, "a Drafter, such as PromptLookup()"))
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
@@ -62,6 +65,17 @@ class GenerationOptions(TypedDict, total=False):
     speculation: Drafter | None
     visible_tokens: Collection[int]
     constraint: Constraint | None
+
+
+def check_names(options: Mapping[str, object]) -> None:
+    """Refuse a keyword that is no option of an answer."""
+    known = GenerationOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise InvalidRequestError(
+                f"{name} is no option of an answer; these are: {', '.join(known)}. How tokens are "
+                f"chosen stands in sampler=SamplerConfig(...)"
+            )
 
 
 class ChatOptions(GenerationOptions, total=False):
@@ -167,8 +181,10 @@ class Generation:
         speculation = _DRAFTER("speculation", speculation) or defaults.speculation
         max_tokens = _MAX_TOKENS("max_tokens", max_tokens)
         stop = nonempty_texts("stop", stop)
-        cancel = optional(cancel_event)("cancel", cancel)
+        cancel = _CANCEL("cancel", cancel)
         logprobs = _LOGPROBS("logprobs", logprobs)
+        visible_tokens = token_set("visible_tokens", visible_tokens)
+        constraint = _CONSTRAINT("constraint", constraint)
         model = sequence.model
         if speculation is not None:
             speculation.check(model)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import ModelFormatError, UnsupportedModelError
 from ..gguf.files import require_file
 from ..gguf.reader import GGUFFile
-from ..validation import file_path, instance, number, require, tuple_of
+from ..validation import buffer, file_path, instance, number, require, tuple_of
 from .operations.elementwise import Add
 from .operations.embedding import Embed
 from .operations.linear import Linear
@@ -54,7 +54,7 @@ class LoraAdapter:
             ModelFormatError: the file is broken.
             UnsupportedModelError: it is another kind of file.
         """
-        gguf = GGUFFile(data)
+        gguf = GGUFFile(buffer("data", data))
         kind = gguf.get_str("general.type", "model")
         if kind != "adapter":
             raise UnsupportedModelError(f"this GGUF file holds a {kind}, not an adapter")
