@@ -132,6 +132,7 @@ class _Choice:
             visible_tokens=model.answer_format.visible_tokens(
                 self._tokenizer, with_tools=bool(self._tools.offered)
             ),
+            constraint=self._tools.constraint(model, sampler, self._variables),
         ):
             self._count(event, parser, logprobs)
             parts = parser.push(event.text)

@@ -14,6 +14,8 @@ from .errors import invalid
 if TYPE_CHECKING:
     from ..chat.answer_parser import Part
     from ..inference.model import LoadedModel
+    from ..sampling import SamplerConfig
+    from ..sampling.sampler import Constraint
     from .answers import Json
 
 
@@ -71,6 +73,31 @@ class ToolUse(NamedTuple):
         if self.forced:
             return _ForcedCallParser()
         return AnswerParser(model.answer_format, self.offered, variables)
+
+    def constraint(
+        self, model: LoadedModel, sampler: SamplerConfig, variables: Mapping[str, Any]
+    ) -> Constraint | None:
+        """Return what holds calls to the tools, and the sampler's schema off the thoughts.
+
+        Args:
+            model: has the chat template.
+            sampler: of the answer.
+            variables: those of the template.
+        """
+        if self.forced:
+            return None  # the sampler's schema does it
+        if sampler.json_schema is None:
+            if not self.offered:
+                return None
+            max_calls = None if self.max_calls > 1 else 1
+            return model.answer_constraints.of_calls(self.offered, variables, max_calls=max_calls)
+        if model.answer_format.thoughts is None:
+            return None
+        from ..grammar.json_schema import json_schema_to_gbnf
+
+        gbnf = json_schema_to_gbnf(sampler.json_schema)
+        has_tools = bool(self.offered)
+        return model.answer_constraints.of_grammar(gbnf, variables, with_tools=has_tools)
 
 
 def read_tools(parameters: Mapping[str, Any]) -> ToolUse:
