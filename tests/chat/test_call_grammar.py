@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import random
 from array import array
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from answer_scripts import SCRIPTS, format_of
+from answer_scripts import SCRIPTS, TEMPLATES, format_of
 from grammar_helpers import LOGITS_OPS, Tokens
 from test_answer_parser import closed, parse
 
+from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
 from oxillama_web.chat.answer_format import HARMONY_MARKS
-from oxillama_web.chat.answer_parser import CallArguments, CallStart, Content, Reasoning
+from oxillama_web.chat.answer_parser import (
+    AnswerParser,
+    CallArguments,
+    CallStart,
+    Content,
+    Reasoning,
+)
 from oxillama_web.chat.call_grammar import lazy_trigger
 from oxillama_web.chat.constraints import AnswerConstraints
 
@@ -161,3 +169,21 @@ def test_nothing_is_restricted_before_a_call() -> None:
             constraint.advance(byte)
         allowed = constraint.restrict(memoryview(array("f", bytes(4 * tokens.n_vocab))), None)
         assert (allowed is not None) == is_held, start
+
+
+def test_a_model_writes_a_call_of_its_template_s_format(smollm2_path: Path) -> None:
+    config = EngineConfig(model_path=str(smollm2_path), sampler=SamplerConfig.greedy())
+    engine = InferenceEngine(config)
+    engine.load_model()
+    engine.model.chat_template = TEMPLATES["Qwen2.5"]
+    question = "How is the weather in Paris? Call get_weather."
+    constraint = engine.model.answer_constraints.of_calls(TOOLS, {}, must_call=True, max_calls=1)
+    messages = [{"role": "user", "content": question}]
+    events = list(engine.chat_events(messages, 100, tools=TOOLS, constraint=constraint))
+    assert events[-1].finish_reason == "stop"
+    parser = AnswerParser(engine.model.answer_format, TOOLS)
+    parts = [part for event in events for part in parser.push(event.text)] + parser.finish()
+    assert parts[0] == CallStart("get_weather")
+    arguments = "".join(part[0] for part in parts if isinstance(part, CallArguments))
+    jsonschema.validate(json.loads(arguments), SCHEMA)
+    engine.close()
