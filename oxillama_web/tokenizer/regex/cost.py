@@ -23,7 +23,7 @@ from .nodes import (
 )
 
 # ways to match at one place, apart from how often loops run
-_MAX_WAYS = 1_000
+_MAX_WAYS = 200
 # of more repetitions, the ways are not counted
 _MAX_COUNTED = 16
 
@@ -42,11 +42,11 @@ class _AmbiguousError(Exception):
 
 
 def _ways(node: Node, may_fail: bool) -> tuple[int, int]:
-    """Return the number of ways to match at one place, and of loops that take text back.
+    """Return the number of ways to match at one place, and of loops that may run in vain.
 
     Args:
         node: what to match.
-        may_fail: whether what follows can fail. A loop takes nothing back otherwise.
+        may_fail: whether what follows can fail.
     """
     if isinstance(node, Sequence):
         ways, n_loops = 1, 0
@@ -58,12 +58,10 @@ def _ways(node: Node, may_fail: bool) -> tuple[int, int]:
     if isinstance(node, Choice):
         found = [_ways(branch, may_fail) for branch in node.branches]
         return sum(ways for ways, _ in found), max(n_loops for _, n_loops in found)
-    if isinstance(node, Group):
+    if isinstance(node, (Group, Atomic)):
         return _ways(node.body, may_fail)
-    if isinstance(node, (Atomic, Look)):
-        if not is_quick(node.body):
-            raise _AmbiguousError
-        return 1, 0
+    if isinstance(node, Look):
+        return _ways(node.body, may_fail=True)
     if isinstance(node, Repeat):
         return _ways_to_repeat(node, may_fail)
     assert isinstance(node, (Set, Anchor, Reference))
@@ -71,7 +69,6 @@ def _ways(node: Node, may_fail: bool) -> tuple[int, int]:
 
 
 def _ways_to_repeat(node: Repeat, may_fail: bool) -> tuple[int, int]:
-    may_fail = may_fail and node.mode != "possessive"
     if node.low <= 1 and not may_fail:
         return _ways(node.body, may_fail)  # each round is the last word on its text
     ways, n_loops = _ways(node.body, may_fail=True)
