@@ -17,13 +17,12 @@ enum weighting { SOFTMAX_OF_ALL = 0, SOFTMAX_OF_USED = 1, SIGMOID = 2, SIGMOID_O
 /* dst[t] = the numbers of the n_used largest scores of src[t], as floats, largest first, then
  * weights */
 typedef struct select_experts_args {
-    int32_t src;           /* logits */
-    int32_t bias;          /* a vector that is added to the scores, or -1 */
-    int32_t expert_scales; /* a vector that multiplies the weights, or -1 */
-    int32_t n_used;        /* of each token */
-    int32_t weighting;     /* enum weighting */
-    float scale;           /* of the weights */
-    int32_t n_groups;      /* the experts divide into; only those of the best can be used */
+    int32_t src;       /* logits */
+    int32_t bias;      /* a vector that is added to the scores, or -1 */
+    int32_t n_used;    /* of each token */
+    int32_t weighting; /* enum weighting */
+    float scale;       /* of the weights */
+    int32_t n_groups;  /* the experts divide into; only those of the best can be used */
     int32_t n_groups_used;
 } select_experts_args;
 OX_OPERANDS(select_experts)
@@ -48,9 +47,7 @@ int32_t ox_check_select_experts(const ox_model *model, const ox_op *op) {
         args.n_used > 0 && (uint32_t)args.n_used <= src->width &&
         dst->width == 2 * (uint32_t)args.n_used && args.weighting >= SOFTMAX_OF_ALL &&
         args.weighting <= SIGMOID_OF_USED && are_groups(&args, src->width) &&
-        (args.bias < 0 || ox_is_vector(ox_find_tensor(model, args.bias), src->width)) &&
-        (args.expert_scales < 0 ||
-         ox_is_vector(ox_find_tensor(model, args.expert_scales), src->width)));
+        (args.bias < 0 || ox_is_vector(ox_find_tensor(model, args.bias), src->width)));
 }
 
 /* The scores of a token's experts, and its groups' scores. */
@@ -154,7 +151,6 @@ void ox_select_experts(const ox_run *run, const ox_op *op) {
     const select_experts_args args = select_experts_args_of(op);
     const ox_buffer *src = ox_buffer_at(run, args.src), *dst = ox_buffer_at(run, op->dst);
     const float *bias = ox_vector_at(run, args.bias);
-    const float *expert_scales = ox_vector_at(run, args.expert_scales);
     const uint32_t n = src->width;
     uint32_t first, last;
     ox_partition(run, ox_n_rows(run, dst), &first, &last);
@@ -168,10 +164,6 @@ void ox_select_experts(const ox_run *run, const ox_op *op) {
             route[k] = (float)best;
         }
         weigh_experts(&args, logits, n, route);
-        for (uint32_t k = 0; expert_scales && k < (uint32_t)args.n_used; k++) {
-            const float *scale = expert_scales + (uint32_t)route[k];
-            route[(uint32_t)args.n_used + k] *= v_float_of_bits(v_load_u32(scale));
-        }
     }
 }
 
@@ -319,12 +311,13 @@ void ox_gather_experts(const ox_run *run, const ox_op *op) {
 }
 
 /* dst[t][k] = matrix of expert k of token t @ src[t], or @ src[t][k] if src has one of each pair,
- * plus the bias of that expert */
+ * times the scale and plus the bias of that expert */
 typedef struct expert_linear_args {
     int32_t src;    /* GatherExperts has prepared it */
     int32_t routes; /* from SelectExperts */
     int32_t weight; /* the matrices of all experts, one after the other, each packed by itself */
     int32_t bias;   /* float32 [n_experts][n_out], or -1 */
+    int32_t scale;  /* a vector of n_experts values, or -1 */
     int32_t n_experts;
 } expert_linear_args;
 OX_OPERANDS(expert_linear)
@@ -350,7 +343,9 @@ int32_t ox_check_expert_linear(const ox_model *model, const ox_op *op) {
     const uint32_t n_out = weight->n_out / (uint32_t)args.n_experts;
     const ox_tensor *bias = ox_find_tensor(model, args.bias);
     return ox_model_status(dst->width == (uint64_t)(routes->width / 2) * n_out &&
-                           (args.bias < 0 || is_bias(bias, (uint32_t)args.n_experts, n_out)));
+                           (args.bias < 0 || is_bias(bias, (uint32_t)args.n_experts, n_out)) &&
+                           (args.scale < 0 || ox_is_vector(ox_find_tensor(model, args.scale),
+                                                           (uint32_t)args.n_experts)));
 }
 
 ox_scratch ox_expert_linear_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
@@ -378,7 +373,7 @@ void ox_expert_linear(const ox_run *run, const ox_op *op) {
     const expert_linear_args args = expert_linear_args_of(op);
     const ox_tensor *weight = ox_tensor_at(run, args.weight);
     const ox_buffer *routes = ox_buffer_at(run, args.routes), *dst = ox_buffer_at(run, op->dst);
-    const float *bias = ox_vector_at(run, args.bias);
+    const float *bias = ox_vector_at(run, args.bias), *scale = ox_vector_at(run, args.scale);
     const uint32_t n_in = weight->n_in, n_rows = ox_n_rows(run, dst);
     const uint32_t n_pairs = n_rows * (routes->width / 2);
     uint8_t *tables = run->local + ox_align64(ox_linear_local_bytes(weight, n_pairs));
@@ -392,6 +387,7 @@ void ox_expert_linear(const ox_run *run, const ox_op *op) {
         const ox_product product = {
             .weight = &one,
             .bias = bias ? bias + (size_t)e * one.n_out : NULL,
+            .scale = scale ? v_float_of_bits(v_load_u32(scale + e)) : 1.0f,
             .src = (const float *)(const void *)run->prepared + (size_t)r.starts[e] * n_in,
             .dst = ox_row(dst, 0),
             .dst_stride = one.n_out,

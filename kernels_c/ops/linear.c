@@ -1,4 +1,4 @@
-/* Linear: dst = weight @ src (+ bias), the weights quantized or not. */
+/* Linear: dst = scale * weight @ src (+ bias), the weights quantized or not. */
 #include "ops/linear.h"
 #include "ops/linear_float.h"
 #include "ops/operands.h"
@@ -16,17 +16,18 @@ uint64_t ox_linear_local_bytes(const ox_tensor *weight, uint32_t n_rows) {
 /* Stores a panel's results for tokens token .. token + n_tokens - 1; the panel has n_valid rows. */
 static void store_panel(const ox_product *product, uint32_t panel, uint32_t n_valid, uint32_t token,
                         uint32_t n_tokens, const float (*rows)[PANEL]) {
+    const vf32 scale = v_splat(product->scale);
     for (uint32_t t = 0; t < n_tokens; t++) {
         float *to = ox_product_row(product, token + t) + (size_t)panel * PANEL;
         const float *bias = product->bias ? product->bias + (size_t)panel * PANEL : NULL;
         if (n_valid == PANEL) {
             for (int i = 0; i < PANEL; i += VF) {
-                const vf32 x = v_load(rows[t] + i);
+                const vf32 x = v_mul(v_load(rows[t] + i), scale);
                 v_store(to + i, bias ? v_add(x, v_load(bias + i)) : x);
             }
         } else {
             for (uint32_t i = 0; i < n_valid; i++)
-                to[i] = rows[t][i] + bias_of(product, panel * PANEL + i);
+                to[i] = rows[t][i] * product->scale + bias_of(product, panel * PANEL + i);
         }
     }
 }
@@ -115,12 +116,13 @@ void ox_multiply(const ox_run *run, ox_queue *queue, const ox_product *product,
     multiply_quantized(run, queue, product, format, &acts);
 }
 
-/* dst[t][column .. column + n_out) = weight @ src[t] (+ bias) */
+/* dst[t][column .. column + n_out) = (scale *) weight @ src[t] (+ bias) */
 typedef struct linear_args {
     int32_t src; /* if the weight is quantized, Quantize has prepared it */
     int32_t weight;
     int32_t bias; /* a vector of n_out values, or -1 */
     int32_t column;
+    int32_t scale; /* a vector of one value, or -1 */
 } linear_args;
 OX_OPERANDS(linear)
 
@@ -133,7 +135,8 @@ int32_t ox_check_linear(const ox_model *model, const ox_op *op) {
     return ox_model_status(
         ox_is_divided(dst) && ox_same_rows(src, dst) && src != dst && weight->n_in == src->width &&
         args.column >= 0 && (uint64_t)args.column + weight->n_out <= dst->width &&
-        (args.bias < 0 || ox_is_vector(ox_find_tensor(model, args.bias), weight->n_out)));
+        (args.bias < 0 || ox_is_vector(ox_find_tensor(model, args.bias), weight->n_out)) &&
+        (args.scale < 0 || ox_is_vector(ox_find_tensor(model, args.scale), 1)));
 }
 
 ox_scratch ox_linear_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
@@ -146,9 +149,11 @@ ox_scratch ox_linear_scratch(const ox_model *model, const ox_op *op, uint32_t n_
 void ox_linear(const ox_run *run, const ox_op *op) {
     const linear_args args = linear_args_of(op);
     const ox_buffer *dst = ox_buffer_at(run, op->dst);
+    const float *scale = ox_vector_at(run, args.scale);
     const ox_product product = {
         .weight = ox_tensor_at(run, args.weight),
         .bias = ox_vector_at(run, args.bias),
+        .scale = scale ? v_float_of_bits(v_load_u32(scale)) : 1.0f,
         .src = ox_row(ox_buffer_at(run, args.src), 0),
         .dst = ox_row(dst, 0) + args.column,
         .dst_stride = dst->width,

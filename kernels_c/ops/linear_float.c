@@ -118,7 +118,7 @@ V_INLINE int row_group(const uint32_t format, const ox_product *product, const f
         for (uint32_t j = 0; j < n_tokens; j++) {
             float *to = ox_product_row(product, t + j) + r;
             for (uint32_t i = 0; i < n_rows; i++) {
-                to[i] = out[j][i] + bias_of(product, r + i);
+                to[i] = out[j][i] * product->scale + bias_of(product, r + i);
             }
         }
     }

@@ -4,11 +4,12 @@
 
 #include "quant/activations.h"
 
-/* dst[row of t] = weight @ src[t] + bias for t in 0 .. n_rows - 1. */
+/* dst[row of t] = scale * weight @ src[t] + bias for t in 0 .. n_rows - 1. */
 typedef struct ox_product {
     const ox_tensor *weight; /* (n_out, n_in) */
     const float *bias;       /* (n_out), of any alignment, or NULL */
-    const float *src;        /* (n_rows, n_in) */
+    float scale;
+    const float *src; /* (n_rows, n_in) */
     float *dst;
     uint32_t dst_stride;      /* values from one row to the next */
     const uint32_t *dst_rows; /* (n_rows) the row of each t, or NULL: row t */

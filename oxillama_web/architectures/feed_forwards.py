@@ -93,7 +93,7 @@ class FeedForwardSteps(Steps):
             router = "router"
             self.linear("ffn_gate_inp", src, router)
         routing = Routing(routing) if isinstance(routing, str) else routing
-        selection_bias, scales = prefix + "exp_probs_b.bias", prefix + "ffn_down_exps.scale"
+        selection_bias = prefix + "exp_probs_b.bias"
         SelectExperts.append(
             plan,
             "routes",
@@ -101,7 +101,6 @@ class FeedForwardSteps(Steps):
             self.n_experts_used,
             routing.weighting,
             bias=selection_bias if plan.has(selection_bias) else None,
-            expert_scales=scales if plan.has(scales) else None,
             scale=routing.scale,
             n_groups=routing.n_groups,
             n_groups_used=routing.n_groups_used,

@@ -64,6 +64,9 @@ class PlanBuilder:
                 name=name, shape=shape, offset=offset, nbytes=n * row_bytes
             )
             offset += n * row_bytes
+        if self.has(_scale_name(weight)):
+            scale = self._tensors[_scale_name(weight)]
+            self._tensors |= {_scale_name(name): scale for name in parts}
 
     def as_row(self, weight: str) -> None:
         """Make a vector a matrix of one row."""
@@ -71,10 +74,12 @@ class PlanBuilder:
         self._tensors[weight] = tensor._replace(shape=(self.vector(weight), 1))
 
     def shape(self, weight: str) -> tuple[int, ...]:
-        """Return a weight's shape without trailing dimensions of 1."""
-        shape = self.whole_shape(weight)
+        """Return a weight's shape without trailing dimensions of 1, which it loses in the plan."""
+        shape = whole = self.whole_shape(weight)
         while len(shape) > 1 and shape[-1] == 1:
             shape = shape[:-1]
+        if shape != whole:
+            self._tensors[weight] = self._tensors[weight]._replace(shape=shape)
         return shape
 
     def whole_shape(self, weight: str) -> tuple[int, ...]:
@@ -113,6 +118,23 @@ class PlanBuilder:
             )
         return bias
 
+    def scale_of(self, weight: str, count: int = 1) -> str | None:
+        """Return the name of what multiplies a matrix, or None where the file does not hold it.
+
+        `blk.0.attn_q.scale` goes with `blk.0.attn_q.weight`: files of NVFP4 and of BitNet have one
+        for a matrix, or one for each of `count` experts. Routers have none; what Gemma 4 calls so
+        is a norm.
+        """
+        scale = _scale_name(weight)
+        if not self.has(scale) or weight.endswith("ffn_gate_inp.weight"):
+            return None
+        n_values = self.vector(scale)
+        if n_values != count:
+            raise ModelFormatError(
+                f"tensor {scale!r} holds {n_values} values, where {count} should be"
+            )
+        return scale
+
     def check_inputs(self, weight: str, n_in: int, src: str) -> None:
         """Refuse a buffer with another number of values than the inputs of a weight."""
         if n_in != self.width(src):
@@ -122,7 +144,7 @@ class PlanBuilder:
 
     def width(self, buffer: str) -> int:
         """Return the number of values in a row of a buffer."""
-        return self._plan.buffers[self._current[buffer]].width
+        return self._plan.buffers[self._current.get(buffer, buffer)].width
 
     def has_buffer(self, buffer: str) -> bool:
         """Return whether an operation has written a buffer of this name."""
@@ -218,6 +240,10 @@ class PlanBuilder:
         names = dict.fromkeys(name for op in plan.ops for name in op.weights)
         plan.weights = {name: self._tensors[name] for name in names}
         return plan
+
+
+def _scale_name(weight: str) -> str:
+    return weight.removesuffix(".weight") + ".scale"
 
 
 def _buffers(op: Operation, *roles: Role) -> dict[str, str]:

@@ -63,7 +63,7 @@ def split_large_products(plan: Plan, limit: int, panel_rows: int) -> Plan:
             for info in parts.values():
                 bias = None if op.bias is None else _add_rows(result, op.bias, info, parts)
                 result.weights[info.name] = info
-                result.ops.append(Linear(op.dst, op.src, info.name, bias, column))
+                result.ops.append(Linear(op.dst, op.src, info.name, bias, column, op.scale))
                 column += info.shape[-1]
         else:
             result.ops.append(op)

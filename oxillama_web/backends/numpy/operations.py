@@ -88,6 +88,8 @@ def _layer_norm(op: LayerNorm, run: ForwardPass) -> Array:
 @computes(Linear)
 def _linear(op: Linear, run: ForwardPass) -> Array:
     product: Array = run[op.src] @ run.weights[op.weight].T
+    if op.scale is not None:
+        product *= run.weights[op.scale]
     if op.bias is not None:
         product += run.weights[op.bias]
     width = run.plan.buffers[op.dst].width
@@ -284,13 +286,11 @@ def _softcap(op: Softcap, run: ForwardPass) -> Array:
 @computes(SelectExperts)
 def _select_experts(op: SelectExperts, run: ForwardPass) -> Array:
     bias = None if op.bias is None else run.weights[op.bias]
-    expert_scales = None if op.expert_scales is None else run.weights[op.expert_scales]
     return select_experts(
         run[op.src],
         op.n_used,
         op.weighting,
         bias=bias,
-        expert_scales=expert_scales,
         scale=op.scale,
         n_groups=op.n_groups,
         n_groups_used=op.n_groups_used,
@@ -303,7 +303,6 @@ def select_experts(
     weighting: ExpertWeighting,
     *,
     bias: Array | None = None,
-    expert_scales: Array | None = None,
     scale: float = 1.0,
     n_groups: int = 1,
     n_groups_used: int = 1,
@@ -327,8 +326,6 @@ def select_experts(
         # sigmoids so small that they sum to 0 stay 0
         weights = weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.float32(2.0**-14))
     weights = _as_float32(weights * np.float32(scale))
-    if expert_scales is not None:
-        weights = weights * expert_scales[experts]
     return np.concatenate([experts.astype(np.float32), weights], axis=-1)
 
 
@@ -350,10 +347,13 @@ def _in_best_groups(scores: Array, n_groups: int, n_groups_used: int) -> Array:
 @computes(ExpertLinear)
 def _expert_linear(op: ExpertLinear, run: ForwardPass) -> Array:
     bias = None if op.bias is None else run.weights[op.bias]
-    return expert_linear(run[op.src], run[op.routes], run.weights[op.weight], bias)
+    scale = None if op.scale is None else run.weights[op.scale]
+    return expert_linear(run[op.src], run[op.routes], run.weights[op.weight], bias, scale)
 
 
-def expert_linear(x: Array, routes: Array, weight: Array, bias: Array | None = None) -> Array:
+def expert_linear(
+    x: Array, routes: Array, weight: Array, bias: Array | None = None, scale: Array | None = None
+) -> Array:
     """Each token's products with the matrices of its experts.
 
     Args:
@@ -361,6 +361,7 @@ def expert_linear(x: Array, routes: Array, weight: Array, bias: Array | None = N
         routes: from `select_experts`.
         weight: float32 [n_experts, n_out, n_in].
         bias: float32 [n_experts, n_out].
+        scale: float32 [n_experts].
 
     Returns:
         float32 [rows, n_used * n_out].
@@ -372,7 +373,9 @@ def expert_linear(x: Array, routes: Array, weight: Array, bias: Array | None = N
     result = np.empty((len(experts), n_out), np.float32)
     for expert in np.unique(experts):
         rows = experts == expert
-        result[rows] = inputs[rows] @ weight[expert].T + (0 if bias is None else bias[expert])
+        result[rows] = inputs[rows] @ weight[expert].T * (1 if scale is None else scale[expert])
+        if bias is not None:
+            result[rows] += bias[expert]
     return result.reshape(len(x), -1)
 
 

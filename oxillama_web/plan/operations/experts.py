@@ -19,8 +19,7 @@ class SelectExperts(Operation):
     those used, or its sigmoid, or that as a part of the used ones' sum. A score is the logit; with
     a bias or groups it is the probability (softmax over all, or sigmoid) plus the bias, which no
     weight depends on. Only the experts in the `n_groups_used` groups whose two best scores have the
-    largest sums can be used (DeepSeek-AI 2024, https://arxiv.org/abs/2412.19437). With
-    `expert_scales` a weight is then multiplied by its expert's.
+    largest sums can be used (DeepSeek-AI 2024, https://arxiv.org/abs/2412.19437).
     """
 
     kind = 16
@@ -28,7 +27,6 @@ class SelectExperts(Operation):
     dst: Write
     src: Read
     bias: OptionalVector
-    expert_scales: OptionalVector
     n_used: int
     weighting: ExpertWeighting
     scale: float
@@ -45,7 +43,6 @@ class SelectExperts(Operation):
         weighting: ExpertWeighting,
         *,
         bias: str | None = None,
-        expert_scales: str | None = None,
         scale: float = 1.0,
         n_groups: int = 1,
         n_groups_used: int = 1,
@@ -54,11 +51,8 @@ class SelectExperts(Operation):
         n_experts = plan.width(src)
         if not 0 < n_used <= n_experts:
             raise ModelFormatError(f"a token cannot use {n_used} of {n_experts} experts")
-        for tensor in (bias, expert_scales):
-            if tensor is not None and plan.vector(tensor) != n_experts:
-                raise ModelFormatError(
-                    f"tensor {tensor!r} does not hold {n_experts} experts' values"
-                )
+        if bias is not None and plan.vector(bias) != n_experts:
+            raise ModelFormatError(f"tensor {bias!r} does not hold {n_experts} experts' values")
         if not 0 < n_groups_used <= n_groups or n_experts % n_groups:
             raise ModelFormatError(
                 f"{n_groups_used} of {n_groups} groups cannot be used of {n_experts} experts"
@@ -69,15 +63,14 @@ class SelectExperts(Operation):
                 f"groups of {group} experts are too small: a token uses {n_used} of {n_groups_used}"
             )
         plan.declare(dst, 2 * n_used, like=src)
-        choice = (n_used, weighting, scale, n_groups, n_groups_used)
-        plan.append(cls(dst, src, bias, expert_scales, *choice))
+        plan.append(cls(dst, src, bias, n_used, weighting, scale, n_groups, n_groups_used))
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertLinear(Operation):
     """dst[t, k] = weight[expert k of token t] @ src[t], or @ src[t, k] where that has its own.
 
-    A bias of that expert is added, if there is one.
+    Times the scale of that expert, and plus its bias, if there are any.
     """
 
     kind = 17
@@ -87,6 +80,7 @@ class ExpertLinear(Operation):
     routes: Read
     weight: Matrix
     bias: OptionalVector
+    scale: OptionalVector
     n_experts: int
 
     @classmethod
@@ -122,7 +116,8 @@ class ExpertLinear(Operation):
                 f"tensor {bias!r} does not have a value for each row of {weight!r}"
             )
         plan.declare(dst, n_used * shape[1], like=src)
-        plan.append(cls(dst, src, routes, weight, bias, n_experts))
+        scale = plan.scale_of(weight, n_experts)
+        plan.append(cls(dst, src, routes, weight, bias, scale, n_experts))
 
     def prepared_by(self, plan: Plan) -> Operation | None:
         """See `Operation.prepared_by`: the tokens of an expert are multiplied together."""

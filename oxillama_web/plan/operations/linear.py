@@ -9,7 +9,7 @@ from ..plan import PREPARED, Matrix, Operation, OptionalVector, Plan, Read, Writ
 
 @dataclass(frozen=True, slots=True)
 class Linear(Operation):
-    """dst[t] = weight @ src[t] (+ bias); weight is [n_out, n_in].
+    """dst[t] = (scale *) weight @ src[t] (+ bias); weight is [n_out, n_in].
 
     If it has fewer rows than dst has values, the product is written from the value `column` on.
     """
@@ -21,16 +21,20 @@ class Linear(Operation):
     weight: Matrix
     bias: OptionalVector
     column: int = 0
+    scale: OptionalVector = None
 
     @classmethod
     def append(
         cls, plan: PlanBuilder, dst: str, src: str, weight: str, bias: str | None = None
     ) -> None:
-        """Multiply by a matrix, and add a bias tensor where the file holds one of that name."""
+        """Multiply by a matrix, and add a bias tensor where the file holds one of that name.
+
+        A scale goes with the matrix where the file holds one; see `PlanBuilder.scale_of`.
+        """
         _, n_out = plan.matrix(weight, src)
         bias = plan.bias_of(weight, n_out, bias)
         plan.declare(dst, n_out, like=src)
-        plan.append(cls(dst, src, weight, bias))
+        plan.append(cls(dst, src, weight, bias, scale=plan.scale_of(weight)))
 
     @classmethod
     def append_dot(cls, plan: PlanBuilder, dst: str, src: str, weight: str) -> None:
