@@ -41,10 +41,14 @@ def call_rules(
 
     Args:
         format_: how the model writes calls.
-        tools: in OpenAI's form. Arguments of a schema that no grammar can keep are any JSON object.
+        tools: in OpenAI's form. Arguments of a schema that no grammar can keep are any JSON object,
+            unless the tool is strict.
         tokenizer: has the marks that are control tokens.
         max_calls: how many calls there may be; None is many.
         after_trigger: whether the text begins behind `lazy_trigger`, or else with white space.
+
+    Raises:
+        GrammarError: the schema of a strict tool cannot be kept.
     """
     return _CallRules(format_, tokenizer).build(tools, max_calls or _MAX_CALLS, after_trigger)
 
@@ -53,6 +57,7 @@ class _CallRules(TextRules):
     def __init__(self, format_: CallFormat, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
         self._format = format_
+        self._is_strict = False
 
     def build(
         self, tools: Sequence[Mapping[str, Any]], max_calls: int, after_trigger: bool
@@ -80,6 +85,7 @@ class _CallRules(TextRules):
     def _call(self, function: Mapping[str, Any], *, is_open: bool = False) -> Expression:
         """Return a call from its name or object on, or behind an object's head."""
         format_, name = self._format, function["name"]
+        self._is_strict = function.get("strict") is True
         schema = {"type": "object", **(function.get("parameters") or {})}
         middle = self.text(format_.middle)
         if format_.kind == "object":
@@ -108,6 +114,8 @@ class _CallRules(TextRules):
         try:
             rules = parse_gbnf(json_schema_to_gbnf(schema))
         except GrammarError:
+            if self._is_strict:
+                raise
             rules = parse_gbnf(json_schema_to_gbnf({"type": schema.get("type", "object")}))
         return self.add(rules)
 

@@ -15,10 +15,10 @@ from .messages import read_messages
 from .parameters import a_list, an_object, anything, only, read_parameters, refused, required
 from .response_format import read_response_format
 from .sampling import SAMPLING_CHECKS, read_sampler, seeds, wants_usage
-from .tools import Parser, ToolUse, read_tools
+from .tools import ToolUse, read_tools
 
 if TYPE_CHECKING:
-    from ..chat.answer_parser import Part
+    from ..chat.answer_parser import AnswerParser, Part
     from ..inference.generation import CancelEvent, GenerationEvent
     from ..sampling import SamplerConfig
     from .conversations import Conversations
@@ -68,7 +68,7 @@ def create_chat_completion(
     variables = _template_variables(parameters)
     tokens = engine.tokenize_chat(messages, tools.offered or None, **variables)
     conversations.check_room(tokens)
-    schema = tools.forced_schema or read_response_format(parameters.get("response_format"))
+    schema = read_response_format(parameters.get("response_format"))
     constraint = {} if schema is None else {"json_schema": schema}
     sampler = read_sampler(parameters, engine.config.sampler, **constraint)
     if "top_logprobs" in parameters and not parameters.get("logprobs"):
@@ -149,7 +149,7 @@ class _Choice:
             if is_over:
                 return
 
-    def _count(self, event: GenerationEvent, parser: Parser, logprobs: list[Json]) -> None:
+    def _count(self, event: GenerationEvent, parser: AnswerParser, logprobs: list[Json]) -> None:
         """Count a token, and keep its log-probability for the next piece."""
         if event.token is None:
             return

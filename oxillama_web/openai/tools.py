@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..chat.answer_parser import AnswerParser, CallArguments, CallStart
+from ..chat.answer_parser import AnswerParser
 from .errors import invalid
 
 if TYPE_CHECKING:
-    from ..chat.answer_parser import Part
     from ..inference.model import LoadedModel
     from ..sampling import SamplerConfig
     from ..sampling.sampler import Constraint
     from .answers import Json
-
-
-class Parser(Protocol):
-    """Divides the text of an answer, which comes in pieces, into its parts."""
-
-    is_thinking: bool
-
-    def push(self, text: str) -> list[Part]:
-        """Take more text, and return the parts that are certain by now."""
-
-    def finish(self) -> list[Part]:
-        """Return the rest; the text has ended."""
 
 
 class ToolUse(NamedTuple):
@@ -44,34 +29,13 @@ class ToolUse(NamedTuple):
     forced: list[Json]
     max_calls: int
 
-    @property
-    def forced_schema(self) -> Json | None:
-        """The JSON Schema of an answer that calls one of the forced tools."""
-        schemas = [
-            {
-                "type": "object",
-                "properties": {
-                    "name": {"const": tool["function"]["name"]},
-                    "arguments": _parameters(tool),
-                },
-                "required": ["name", "arguments"],
-                "additionalProperties": False,
-            }
-            for tool in self.forced
-        ]
-        if len(schemas) > 1:
-            return {"anyOf": schemas}
-        return schemas[0] if schemas else None
-
-    def parser(self, model: LoadedModel, variables: Mapping[str, Any]) -> Parser:
+    def parser(self, model: LoadedModel, variables: Mapping[str, Any]) -> AnswerParser:
         """Return what finds calls and thoughts in the text of an answer.
 
         Args:
             model: has the chat template.
             variables: those of the template.
         """
-        if self.forced:
-            return _ForcedCallParser()
         return AnswerParser(model.answer_format, self.offered, variables)
 
     def constraint(
@@ -84,20 +48,21 @@ class ToolUse(NamedTuple):
             sampler: of the answer.
             variables: those of the template.
         """
+        constraints = model.answer_constraints
         if self.forced:
-            return None  # the sampler's schema does it
+            return constraints.of_calls(self.forced, variables, must_call=True, max_calls=1)
         if sampler.json_schema is None:
             if not self.offered:
                 return None
             max_calls = None if self.max_calls > 1 else 1
-            return model.answer_constraints.of_calls(self.offered, variables, max_calls=max_calls)
+            return constraints.of_calls(self.offered, variables, max_calls=max_calls)
         if model.answer_format.thoughts is None:
             return None
         from ..grammar.json_schema import json_schema_to_gbnf
 
         gbnf = json_schema_to_gbnf(sampler.json_schema)
         has_tools = bool(self.offered)
-        return model.answer_constraints.of_grammar(gbnf, variables, with_tools=has_tools)
+        return constraints.of_grammar(gbnf, variables, with_tools=has_tools)
 
 
 def read_tools(parameters: Mapping[str, Any]) -> ToolUse:
@@ -148,53 +113,3 @@ def _named(tools: Sequence[Json], choice: Any) -> Json:
         if tool["function"]["name"] == name:
             return tool
     raise invalid("tool_choice", f"tool_choice is {choice!r:.80}, which names none of the tools")
-
-
-class _ForcedCallParser:
-    """Reads {"name": ..., "arguments": {...}}, and passes the arguments on to the letter."""
-
-    is_thinking = False
-    _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:')
-
-    def __init__(self) -> None:
-        self._held = ""
-        self._arguments = ""
-        self._has_begun = False
-
-    def push(self, text: str) -> list[Part]:
-        """Take more text, and return the parts that are certain by now."""
-        parts: list[Part] = []
-        self._held += text
-        if not self._has_begun:
-            head = self._HEAD.match(self._held)
-            if head is None:
-                return parts
-            parts.append(CallStart(json.loads(head[1])))
-            self._held, self._has_begun = self._held[head.end() :], True
-        if not self._arguments:
-            self._held = self._held.lstrip()
-        # the last brace is not the arguments' own
-        certain = self._held.rstrip("} \t\r\n")
-        if certain:
-            self._arguments += certain
-            parts.append(CallArguments(certain))
-            self._held = self._held[len(certain) :]
-        return parts
-
-    def finish(self) -> list[Part]:
-        """Return the rest; the text has ended."""
-        rest = self._held.rstrip()
-        if not self._has_begun:
-            return []
-        # an answer that was cut off lacks the last brace
-        if rest.endswith("}") and _is_json(self._arguments + rest[:-1]):
-            rest = rest[:-1].rstrip()
-        return [CallArguments(rest)] if rest else []
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True

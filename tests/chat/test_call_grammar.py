@@ -23,8 +23,9 @@ from oxillama_web.chat.answer_parser import (
     Content,
     Reasoning,
 )
-from oxillama_web.chat.call_grammar import lazy_trigger
+from oxillama_web.chat.call_grammar import call_rules, lazy_trigger
 from oxillama_web.chat.constraints import AnswerConstraints
+from oxillama_web.errors import GrammarError
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -169,6 +170,16 @@ def test_nothing_is_restricted_before_a_call() -> None:
             constraint.advance(byte)
         allowed = constraint.restrict(memoryview(array("f", bytes(4 * tokens.n_vocab))), None)
         assert (allowed is not None) == is_held, start
+
+
+def test_a_schema_that_cannot_be_kept_is_any_object_unless_it_is_strict() -> None:
+    function = {"name": "f", "parameters": {"not": {"required": ["a"]}, "$ref": "#/nowhere"}}
+    format_ = format_of("Qwen3").calls
+    tokens = tokens_of("Qwen3", with_control=False)
+    assert call_rules(format_, [{"type": "function", "function": function}], tokens)
+    strict = {"type": "function", "function": {**function, "strict": True}}
+    with pytest.raises(GrammarError):
+        call_rules(format_, [strict], tokens)
 
 
 def test_a_model_writes_a_call_of_its_template_s_format(smollm2_path: Path) -> None:

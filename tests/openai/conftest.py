@@ -50,4 +50,5 @@ def scripted(engine: InferenceEngine, monkeypatch: pytest.MonkeyPatch) -> Script
         yield GenerationEvent("decode", "", None, len(script.pieces), 99, script.finish_reason)
 
     monkeypatch.setattr(Conversations, "answer", answer)
+    monkeypatch.setattr(engine.tokenizer, "eog_ids", frozenset({2}))
     return script

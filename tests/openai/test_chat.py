@@ -101,10 +101,12 @@ def test_a_call_that_is_forced(
         (call,) = answer["message"]["tool_calls"]
         assert call["function"] == {"name": names[-1], "arguments": arguments}
         assert answer["message"]["content"] is None and answer["finish_reason"] == "tool_calls"
-    schema = scripted.options["sampler"].json_schema
-    schemas = schema.get("anyOf", [schema])
-    assert [each["properties"]["name"]["const"] for each in schemas] == names
-    assert all(each["properties"]["arguments"]["type"] == "object" for each in schemas)
+        constraint = scripted.options["constraint"]
+        assert not constraint.follow(b'{"a')
+        assert constraint.follow(b'{"name": "')
+        assert not constraint.follow(b"h")
+        assert constraint.follow(f'{names[-1]}", "arguments": '.encode())
+        assert not constraint.follow(b"7")
 
 
 def test_nothing_is_invented_for_a_call_that_is_cut_off(client: OpenAI, scripted: Script) -> None:
@@ -115,7 +117,7 @@ def test_nothing_is_invented_for_a_call_that_is_cut_off(client: OpenAI, scripted
         answer = ask(client, tools=[TOOL], tool_choice="required")
         calls = answer["message"].get("tool_calls", [])
         start = text.index('{"a"')
-        expected = text[start : min(end, len(text) - 1)].rstrip()
+        expected = text[start : min(end, len(text) - 1)]
         assert "".join(call["function"]["arguments"] for call in calls) == expected
         assert answer["finish_reason"] == "length"
 
