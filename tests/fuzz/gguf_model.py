@@ -18,14 +18,22 @@ from mutations import mutated
 
 from oxillama_web import EngineConfig, InferenceEngine
 from oxillama_web.architectures import supported_architectures
-from oxillama_web.errors import ModelFormatError, TokenizerError, UnsupportedModelError
+from oxillama_web.errors import (
+    ContextLengthError,
+    ModelFormatError,
+    TokenizerError,
+    UnsupportedModelError,
+)
 from oxillama_web.gguf.describe import describe, describe_metadata, describe_tensors
 from oxillama_web.gguf.reader import GGUFFile
 from oxillama_web.gguf.types import FORMATS
 
+# a file whose vocabulary is used by the scores of whole texts
+UNIGRAM = " unigram"
 BASES = (
     *("llama", "llama3", "llama-yarn", "phi3", "gemma3", "gpt2", "falcon", "cohere2", "mixtral"),
-    *("qwen2moe", "bert", "nomic-bert", "mistral3", "lfm2", "gemma-embedding"),
+    *("qwen2moe", "bert", "nomic-bert", "mistral3", "lfm2", "gemma-embedding", "bitnet"),
+    *("gemma" + UNIGRAM, "qwen35", "mamba2", "gpt-oss", "gemma4"),
 )
 TEXT = "The fox runs over 12 hills. <s> \u00e9\u4e2d"
 # What Python's objects of one small model take, beside its weights.
@@ -82,8 +90,12 @@ def _run(data: bytes, executor: str) -> None:
 def _files(case: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.gguf"
-        write_case(path, case, "Q8_0")
-        return path.read_bytes()
+        write_case(path, case.removesuffix(UNIGRAM), "Q8_0")
+        data = path.read_bytes()
+    if not case.endswith(UNIGRAM):
+        return data
+    metadata, tensors = read_records(data)
+    return write_records(metadata | {"tokenizer.ggml.model": "t5"}, tensors)
 
 
 def _with_wrong_bytes(whole: bytes, chance: random.Random) -> bytes:
@@ -125,4 +137,6 @@ def _change_tensors(tensors: list[TensorRecord], chance: random.Random) -> None:
             tensors[index] = tensor._replace(data=noise * (len(tensor.data) // len(noise)))
 
 
-FUZZER = Fuzzer(make, use, (ModelFormatError, UnsupportedModelError, TokenizerError))
+# a file may state a context that is too short for the text
+ERRORS = (ModelFormatError, UnsupportedModelError, TokenizerError, ContextLengthError)
+FUZZER = Fuzzer(make, use, ERRORS)

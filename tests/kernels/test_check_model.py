@@ -154,7 +154,7 @@ def test_numbers_outside_of_the_tables(library: ctypes.CDLL, number: int) -> Non
     [
         (NORM, "group", 0),
         (NORM, "group", 63),
-        (NORM, "group", 32),  # the weight has 64
+        (NORM, "group", 128),
         (NORM, "group", -64),
         (NORM, "weight", 7),  # of 32 values
         (NORM, "weight", 1),  # no vector
