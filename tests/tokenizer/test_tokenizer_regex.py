@@ -177,7 +177,12 @@ def test_matching_stops_after_a_number_of_steps(pattern: str) -> None:
             ("(a?){2}", "so often"),
         ),
         *(("(?~a)", "absent groups"), ("(?(1)a)", "conditions"), ("(?x: a)", "option 'x'")),
-        *(("(?#c)", "comments"), ("a{100001}", "too great"), ("(" * 99, "nested too deeply")),
+        *(
+            ("(?#c)", "comments"),
+            ("a{100001}", "too great"),
+            ("(" * 99, "nested too deeply"),
+            ("a" * 5001, "more than 5000"),
+        ),
         *(("(?:(?:a{100}){100}){100}(b|bb)*c", "too large"), (r"\cA", "c is not supported")),
     ],
 )

@@ -60,7 +60,7 @@ class _Parser:
         negated = scanner.take("^")
         operands: list[Ranges] = []
         if scanner.take("]"):
-            if "]" not in scanner.pattern[scanner.at :]:
+            if scanner.pattern.find("]", scanner.at) < 0:
                 raise scanner.error("a bracket expression is empty")
             self._character("]")
         while not scanner.take("]"):

@@ -8,6 +8,7 @@ name, within their group or to a group of two digits, calls \g<...>, octal and c
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import NamedTuple
 
 from .brackets import parse_bracket
@@ -32,12 +33,11 @@ from .nodes import (
 from .properties import named_set
 from .scanner import Scanner
 
+_MAX_LENGTH = 5_000
 _MAX_DEPTH = 80
 _MAX_REPEAT = 100_000
 _SPECIAL = frozenset("[(|)*+?.^$")
-_PLACES: dict[str, Place] = {
-    "A": "A", "z": "z", "Z": "Z", "b": "b", "B": "B", "G": "G",
-}  # fmt: skip
+_PLACES: dict[str, Place] = {"A": "A", "z": "z", "Z": "Z", "b": "b", "B": "B", "G": "G"}
 _NO_LITERALS = frozenset("pPsSdDwWhHbBAZzGKRNOXyYkg123456789")
 _NEWLINE: Ranges = ((0x0A, 0x0A),)
 _NEWLINES: Ranges = ((0x0A, 0x0D), (0x85, 0x85), (0x2028, 0x2029))
@@ -77,6 +77,8 @@ class _Parser:
 
     def parse(self) -> Node:
         """Return the tree."""
+        if len(self._scanner.pattern) > _MAX_LENGTH:
+            raise self._scanner.error(f"it has more than {_MAX_LENGTH} characters")
         node = self._alternatives(_Options(), 0)
         if not self._scanner.at_end:
             raise self._scanner.error("a ) has no (")
@@ -245,8 +247,10 @@ class _Parser:
     def _changed_options(self, options: _Options) -> _Options | None:
         """Read (?i) or (?m-i); return None if that is not what comes."""
         scanner = self._scanner
-        head, end, _ = scanner.pattern[scanner.at :].partition(")")
-        if not end or not head.startswith("(?") or not head[2:].replace("-", "").isalpha():
+        if not scanner.peek("(?"):
+            return None
+        letters, end, _ = scanner.pattern[scanner.at + 2 :].partition(")")
+        if not end or not letters.replace("-", "").isalpha():
             return None
         scanner.at += 2
         return self._option_letters(options, ")")
@@ -319,9 +323,9 @@ def _sequence(items: list[Node]) -> Node:
 def _choice(branches: list[Node]) -> Node:
     """Return one of the branches; neighbours that are sets become one set."""
     merged: list[Node] = []
-    for branch in branches:
-        if merged and isinstance(branch, Set) and isinstance(last := merged[-1], Set):
-            merged[-1] = Set(union([last.ranges, branch.ranges]))
+    for are_sets, group in groupby(branches, key=lambda branch: isinstance(branch, Set)):
+        if are_sets:
+            merged.append(Set(union(node.ranges for node in group if isinstance(node, Set))))
         else:
-            merged.append(branch)
+            merged += group
     return merged[0] if len(merged) == 1 else Choice(tuple(merged))

@@ -67,8 +67,8 @@ class UnicodeRegex:
     def _compile(self, limit: int) -> _Splitter:
         """Return the function of `split` for code points up to a limit."""
         try:
-            return _compiled(parse(self._pattern, limit), self._pattern, limit)
-        except (RecursionError, OverflowError, MemoryError) as error:
+            return _compiled(parse(self._pattern, limit), self._pattern[:500], limit)
+        except (re.error, RecursionError, OverflowError, MemoryError) as error:
             raise TokenizerError(
                 f"the vocabulary's pattern {self._pattern[:500]!r} cannot be used: "
                 f"{type(error).__name__}"
