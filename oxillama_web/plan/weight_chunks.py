@@ -79,6 +79,12 @@ def embedded_weights(plan: Plan) -> set[str]:
     return {op.weight for op in plan.ops if isinstance(op, Embed)}
 
 
+def tables(plan: Plan) -> set[str]:
+    """The weights of which rows are looked up by token, and which nothing else reads."""
+    others = {name for op in plan.ops if not isinstance(op, Embed) for name in op.weights}
+    return embedded_weights(plan) - others
+
+
 def paged_weights(plan: Plan, kept: Sequence[str]) -> set[str]:
     """Names of the weights that come and go: matrices of some size, but embeddings are by rows."""
     embedded = embedded_weights(plan)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import KernelError, UnsupportedModelError
 from ...gguf.types import FORMATS, GGMLType
+from ...plan.weight_chunks import tables
 from ..offload import loaded_whole
 from . import abi
 from .memory import align
@@ -51,10 +52,12 @@ class Weights:
         self._owner = owner
         self._tensors = (abi.Tensor * len(infos))(*map(_tensor, infos, addresses))
         self._ends = [info.offset + info.nbytes for info in infos]
+        # rows of a table are read as they are in the file: most of its pages are never touched
+        self._tables = {list(plan.weights).index(name) for name in tables(plan)}
         self._unpacked: list[int] = []
         for index, (name, tensor) in enumerate(zip(plan.weights, self._tensors, strict=True)):
             if name in packed:
-                tensor.packed = _has_panels(tensor)
+                tensor.packed = 1
             else:
                 self._unpacked.append(index)
         # the next one to pack is the last
@@ -92,7 +95,8 @@ class Weights:
             block.write(0, adapters[name].data(info))
             blocks.append(block)
             addresses.append(block.address)
-        weights = Weights(self._device, plan, addresses, (self, blocks), packed=own)
+        packed = {name for name, index in own.items() if self._tensors[index].packed}
+        weights = Weights(self._device, plan, addresses, (self, blocks), packed=packed)
         weights.pack(math.inf)
         return weights
 
@@ -126,7 +130,7 @@ class Weights:
         one = self._device.allocate(stride)
         for index in indices:
             tensor = self._tensors[index]
-            if not _has_panels(tensor):
+            if index in self._tables or not _has_panels(tensor):
                 continue
             for matrix in _matrices(self._infos[index], tensor):
                 one.write(0, matrix)

@@ -23,7 +23,7 @@ from . import (  # noqa: F401 (they register what computes each operation)
 )
 from .forward_pass import ForwardPass
 from .kv_cache import NumpyKVCache
-from .weights import PagedArrays, dequantized, dequantized_bytes
+from .weights import PagedArrays, dequantized_bytes, whole_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ class NumpyExecutor:
         if pager is not None:
             self._weights = PagedArrays(plan.weights, source, pager)
         else:
-            self._weights = {name: dequantized(source, info) for name, info in plan.weights.items()}
+            self._weights = whole_arrays(plan, source)
 
     def use_plan(self, plan: Plan, adapters: Mapping[str, LoraAdapter]) -> None:
         """See `Executor.use_plan`."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...gguf.dequantize import dequantize
+from ...plan.weight_chunks import tables
 
 if TYPE_CHECKING:
     from ...gguf.reader import TensorInfo
     from ...gguf.source import ModelSource
+    from ...plan.plan import Plan
     from ..offload import LayerPager
 
 Array = NDArray[np.float32]
@@ -51,15 +53,38 @@ class PagedArrays:
 
     def rows(self, name: str, rows: NDArray[np.int64]) -> Array:
         """Return some rows of a matrix, without reading the others."""
-        info = self._weights[name]
+        return Table(self.source, self._weights[name])[rows]
+
+
+class Table:
+    """A matrix of which `table[rows]` reads and dequantizes those rows and no others."""
+
+    nbytes = 0  # that it holds
+
+    def __init__(self, source: ModelSource, info: TensorInfo) -> None:
+        self._source = source
+        self._info = info
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> Array:
+        info = self._info
         row_bytes = info.nbytes // info.shape[-1]
         one = info._replace(shape=(info.shape[0], 1), nbytes=row_bytes)
         return np.concatenate(
             [
-                dequantized(self.source, one._replace(offset=info.offset + int(row) * row_bytes))
+                dequantized(self._source, one._replace(offset=info.offset + int(row) * row_bytes))
                 for row in rows
             ]
         )
+
+
+def whole_arrays(plan: Plan, source: ModelSource) -> dict[str, Array]:
+    """Return all weights of a plan; a table of which only rows are looked up stays where it is."""
+    by_rows = tables(plan)
+    return {
+        # an embedding indexes it, as it would an array
+        name: cast("Array", Table(source, info)) if name in by_rows else dequantized(source, info)
+        for name, info in plan.weights.items()
+    }
 
 
 def dequantized(source: ModelSource, info: TensorInfo) -> Array:
