@@ -4,12 +4,18 @@ Mistral AI 2025, https://huggingface.co/mistralai/Ministral-3-3B-Instruct-2512; 
 attention is that of Llama 4, after Nakanishi 2025, https://arxiv.org/abs/2501.19399.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
 from .hyperparameters import trained_length
 from .model_builder import ModelBuilder
 from .rope import scaled_rope
+
+if TYPE_CHECKING:
+    from ..config import ModelConfig
 
 ARCHITECTURE = "mistral3"
 
@@ -34,6 +40,21 @@ def build(model: ModelBuilder) -> None:
     model.logits("rms")
 
 
+def position_temperatures(config: ModelConfig, scale: float, length: int) -> tuple[float, ...]:
+    """Return 1 + scale * log(1 + n) for each n-th interval of `length` positions.
+
+    Raises:
+        ModelFormatError: there would be too many.
+    """
+    n_intervals = -(-config.context_size // length)
+    if n_intervals > MAX_INTERVALS:
+        raise ModelFormatError(
+            f"a context of {config.context_size} positions is {n_intervals} times as long as in "
+            f"training; at most {MAX_INTERVALS} can be"
+        )
+    return tuple(1.0 + scale * math.log(1 + n) for n in range(n_intervals))
+
+
 def _rope_tables(model: ModelBuilder) -> None:
     """Let the rotation of queries also multiply them by their temperature.
 
@@ -51,13 +72,7 @@ def _rope_tables(model: ModelBuilder) -> None:
         )
     rope, length = scaled_rope(model.hparams, config), trained_length(model.hparams, config)
     scale = model.hparams.get_float("attention.temperature_scale", 0.0)
-    n_intervals = -(-config.context_size // length) if scale else 1
-    if n_intervals > MAX_INTERVALS:
-        raise ModelFormatError(
-            f"a context of {config.context_size} positions is {n_intervals} times as long as in "
-            f"training; at most {MAX_INTERVALS} can be"
-        )
-    temperatures = [1.0 + scale * math.log(1 + n) for n in range(n_intervals)]
+    temperatures = position_temperatures(config, scale, length) if scale else (1.0,)
     factors = tuple(rope.attention_factors[0] * temperature for temperature in temperatures)
     model.rope_table("rope_q", rope._replace(attention_factors=factors, interval=length))
     model.rope_table("rope_k", rope)

@@ -81,6 +81,7 @@ class TinyFile:
         head_dim: int,
         *,
         rope_dim: int | None = None,
+        value_dim: int | None = None,
         ffn: int = FFN,
         context_length: int = CONTEXT,
         layer_norm: bool = False,
@@ -97,7 +98,7 @@ class TinyFile:
         writer.add_head_count_kv(n_kv_heads)
         if head_dim * n_heads != WIDTH:
             writer.add_key_length(head_dim)
-            writer.add_value_length(head_dim)
+            writer.add_value_length(value_dim or head_dim)
         if rope_dim is not None:
             writer.add_rope_dimension_count(rope_dim)
         if layer_norm:

@@ -17,6 +17,7 @@ from ..kernels.memory import Memory
 from ..offload import loaded_whole, no_adapters
 from ..recurrent import StateLayout, StateMemory
 from . import (  # noqa: F401 (they register what computes each operation)
+    heads,
     operations,
     recurrent,
     streams,

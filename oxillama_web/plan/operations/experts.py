@@ -6,6 +6,7 @@ from typing import Literal
 from ...errors import ModelFormatError
 from ..builder import PlanBuilder
 from ..plan import PREPARED, Matrix, Operation, OptionalVector, Plan, Read, Write
+from .heads import AllExperts
 from .linear import is_quantized
 
 ExpertWeighting = Literal["softmax_of_all", "softmax_of_used", "sigmoid", "sigmoid_of_used"]
@@ -99,9 +100,12 @@ class ExpertLinear(Operation):
         bias tensor, [n_experts, n_out], is added where the file holds one of that name.
         """
         selection = plan.writer(routes)
-        assert isinstance(selection, SelectExperts)
+        if isinstance(selection, AllExperts):
+            n_experts = n_used = selection.n_experts
+        else:
+            assert isinstance(selection, SelectExperts)
+            n_experts, n_used = plan.width(selection.src), selection.n_used
         shape = plan.whole_shape(weight)
-        n_experts, n_used = plan.width(selection.src), selection.n_used
         if len(shape) != 3 or shape[2] != n_experts:
             raise ModelFormatError(
                 f"tensor {weight!r} has shape {shape}; it must hold a matrix for each of "
