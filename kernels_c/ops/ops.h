@@ -49,7 +49,7 @@
     X(31, mix_streams,    ox_no_scratch,             ox_any_batch)            \
     X(32, match_length,   ox_no_scratch,             ox_any_batch)            \
     X(33, keep_largest,   ox_no_scratch,             ox_any_batch)            \
-    X(34, multiply_vector, ox_no_scratch,            ox_any_batch)\
+    X(34, multiply_vector, ox_no_scratch,            ox_any_batch)            \
     X(40, join_heads,     ox_no_scratch,             ox_any_batch)            \
     X(41, all_experts,    ox_no_scratch,             ox_any_batch)            \
     X(42, scale_positions, ox_no_scratch,            ox_any_batch)

@@ -61,7 +61,7 @@ def _scaled_rope(model: ModelBuilder, yarn_factor: float | None) -> tuple[RopePa
         of_rotation = (1.0 + of_mscale * growth) / (1.0 + multiplier * growth)
     of_rotation *= hparams.get_float("rope.scaling.attn_factor", 1.0)
     of_scores = of_rotation * (1.0 + multiplier * growth)
-    return rope._replace(attention_factors=(of_rotation,)), of_scores**2
+    return rope._replace(attention_factors=(of_rotation,)), of_scores * of_scores
 
 
 def _temperature(model: ModelBuilder) -> tuple[tuple[float, ...], int] | None:
