@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import ModelFormatError
 from ..plan.operations.attention import Attention
 from ..plan.operations.elementwise import TakeColumns
-from ..plan.operations.experts import ExpertLinear
-from ..plan.operations.heads import AllExperts, JoinHeads, ScalePositions
+from ..plan.operations.experts import AllExperts, ExpertLinear
+from ..plan.operations.heads import JoinHeads, ScalePositions
 from ..plan.operations.rope import Rope
 
 if TYPE_CHECKING:

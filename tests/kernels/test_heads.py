@@ -9,7 +9,8 @@ import pytest
 from linear_driver import libraries, load
 from ops_driver import KernelPlan
 
-from oxillama_web.plan.operations.heads import AllExperts, JoinHeads, ScalePositions
+from oxillama_web.plan.operations.experts import AllExperts
+from oxillama_web.plan.operations.heads import JoinHeads, ScalePositions
 
 BAD_MODEL = 1
 

@@ -1,10 +1,11 @@
-"""What plan/operations/heads.py computes, in NumPy."""
+"""Heads that are joined, routes to all experts, and scales of positions, in NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ...plan.operations.heads import AllExperts, JoinHeads, ScalePositions
+from ...plan.operations.experts import AllExperts
+from ...plan.operations.heads import JoinHeads, ScalePositions
 from .forward_pass import Array, ForwardPass, computes
 
 

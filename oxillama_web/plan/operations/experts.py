@@ -6,7 +6,6 @@ from typing import Literal
 from ...errors import ModelFormatError
 from ..builder import PlanBuilder
 from ..plan import PREPARED, Matrix, Operation, OptionalVector, Plan, Read, Write
-from .heads import AllExperts
 from .linear import is_quantized
 
 ExpertWeighting = Literal["softmax_of_all", "softmax_of_used", "sigmoid", "sigmoid_of_used"]
@@ -65,6 +64,26 @@ class SelectExperts(Operation):
             )
         plan.declare(dst, 2 * n_used, like=src)
         plan.append(cls(dst, src, bias, n_used, weighting, scale, n_groups, n_groups_used))
+
+
+@dataclass(frozen=True, slots=True)
+class AllExperts(Operation):
+    """dst[t] = the numbers of all experts, then a weight of 1 for each: see `SelectExperts`.
+
+    The matrices of heads are multiplied as those of experts of which every token uses all.
+    """
+
+    kind = 41
+
+    dst: Write
+    src: Read
+    n_experts: int
+
+    @classmethod
+    def append(cls, plan: PlanBuilder, dst: str, src: str, n_experts: int) -> None:
+        """Route every row of `src` to all experts."""
+        plan.declare(dst, 2 * n_experts, like=src)
+        plan.append(cls(dst, src, n_experts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Operations that join heads, give each its own matrix, or scale rows by their positions."""
+"""Operations that join heads, or scale rows by their positions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,26 +43,6 @@ class JoinHeads(Operation):
     def partition(self, name: str, plan: Plan) -> Partition | None:
         """See `Operation.partition`: by rows."""
         return ("heads", 1)
-
-
-@dataclass(frozen=True, slots=True)
-class AllExperts(Operation):
-    """dst[t] = the numbers of all experts, then a weight of 1 for each: see `SelectExperts`.
-
-    The matrices of heads are multiplied as those of experts of which every token uses all.
-    """
-
-    kind = 41
-
-    dst: Write
-    src: Read
-    n_experts: int
-
-    @classmethod
-    def append(cls, plan: PlanBuilder, dst: str, src: str, n_experts: int) -> None:
-        """Route every row of `src` to all experts."""
-        plan.declare(dst, 2 * n_experts, like=src)
-        plan.append(cls(dst, src, n_experts))
 
 
 @dataclass(frozen=True, slots=True)
