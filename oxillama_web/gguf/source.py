@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from .reader import Buffer, GGUFFile
     from .strings import StringKernels
+
+
+_HAS_PREADV = hasattr(os, "preadv") and sys.platform != "emscripten"
 
 
 class Destination(Protocol):
@@ -177,7 +181,7 @@ class FileSource(ModelSource):
             rest = rest[n_read:]
 
     def _read_some(self, buffer: memoryview, offset: int) -> int:
-        if hasattr(os, "register_at_fork"):  # a child shares the file's position with its parent
+        if _HAS_PREADV:  # a child process shares the file's position with its parent
             return os.preadv(self._file.fileno(), [buffer], offset)
         with self._lock:
             self._file.seek(offset)
