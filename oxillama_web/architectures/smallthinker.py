@@ -26,7 +26,7 @@ def build(model: ModelBuilder) -> None:
         layer.qkv()
         if not is_global:
             layer.rope("neox")
-        layer.attention(window=0 if is_global else model.config.sliding_window)
+        layer.attention(window=layer.window(GLOBAL_LAYER_PERIOD, is_global_first=True))
         layer.add_residual()
         layer.rms_norm("ffn_norm")
         layer.mixture_of_experts(routing, router="router", activation="relu")
