@@ -8,6 +8,7 @@ import { toOxiLlamaError } from "../errors.js";
 
 /**
  * @typedef {typeof import("pyodide").loadPyodide} LoadPyodide
+ * @typedef {(settings: any) => Promise<any>} CreateModule  Pyodide's, of its own module
  *
  * @typedef {object} Manifest  manifest.json, which the build writes
  * @property {string} version
@@ -39,7 +40,7 @@ export async function startRuntime() {
 /** @returns {Promise<Runtime>} */
 async function start() {
   // in parallel: they do not need each other to begin
-  const [manifest, { loadPyodide }] = await Promise.all([
+  const [manifest, { loadPyodide }, { default: createModule }] = await Promise.all([
     fetchManifest(),
     importFrom("pyodide.mjs"),
     importFrom("pyodide.asm.mjs"),
@@ -48,6 +49,7 @@ async function start() {
     indexURL: PYODIDE_URL,
     packageBaseUrl: PYODIDE_URL,
     lockFileContents: JSON.stringify(manifest.lock),
+    createPyodideModule: withRoom(createModule),
   };
   const resumed = await startFromSnapshot(loadPyodide, options, manifest);
   if (resumed !== null) return resumed;
@@ -106,6 +108,21 @@ async function startFromSnapshot(loadPyodide, options, manifest) {
 }
 
 /**
+ * Return Pyodide's constructor of modules, with room in their memory for a snapshot. Pyodide asks
+ * for that by INITIAL_MEMORY, which its own build ignores: a larger snapshot would not fit.
+ *
+ * @param {CreateModule} createModule
+ */
+function withRoom(createModule) {
+  return async (/** @type {{INITIAL_MEMORY?: number}} */ settings) => {
+    const module = await createModule(settings);
+    const size = settings.INITIAL_MEMORY ?? 0;
+    if (size > module.HEAP8.length) module.growMemory(size);
+    return module;
+  };
+}
+
+/**
  * @param {LoadPyodide} loadPyodide
  * @param {PyodideConfig} options
  * @param {Manifest} manifest
@@ -132,7 +149,7 @@ export function heapBytes(pyodide) {
 
 /**
  * @param {string} file
- * @returns {Promise<typeof import("pyodide")>}
+ * @returns {Promise<typeof import("pyodide") & {default: CreateModule}>}
  */
 function importFrom(file) {
   return import(PYODIDE_URL + file);
