@@ -153,6 +153,14 @@ def test_an_unknown_architecture_is_refused_by_name(tmp_path: Path) -> None:
     assert all(name in str(refusal.value) for name in supported_architectures())
 
 
+def test_the_docs_name_every_architecture() -> None:
+    text = (ROOT / "docs" / "families.md").read_text()
+    listed = text.split("that load:\n\n")[1].split("\n\n")[0]
+    assert re.findall(r"`([^`]+)`", listed) == list(supported_architectures())
+    n = re.search(r"\| architectures \| (\d+):", (ROOT / "README.md").read_text())
+    assert n is not None and int(n[1]) == len(supported_architectures())
+
+
 def test_every_architecture_has_a_case() -> None:
     cases = [*CASES.values(), *EXPERTS_AND_ENCODERS.values()]
     named = {case.architecture for case in cases} | {name for _, name in OTHER_NAMES}

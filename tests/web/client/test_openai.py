@@ -46,7 +46,7 @@ def ask(page: Page, params: dict[str, Any], what: str = "chat.completions") -> A
             llm.dispose();
         }}
         """,
-        params={"temperature": 0, **params},
+        params=params if what == "embeddings" else {"temperature": 0, **params},
     )
 
 

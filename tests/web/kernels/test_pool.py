@@ -259,11 +259,11 @@ def test_kernels_of_another_version_end_in_one_clear_error(
     browser: Browser, site: Path, tiny_models: Path, tmp_path: Path, side: str
 ) -> None:
     copy = site_of_modules(site, tmp_path)
-    # ox_abi_version is a function without locals: i32.const, end
+    # ox_abi_version is a function without locals: i32.const, end; another may return the same
     body = b"\x04\0\x41%c\x0b"
     for path in (copy / "kernels").glob("ox-s*.wasm"):
         kernels = path.read_bytes()
-        assert kernels.count(body % ABI_VERSION) == 1
+        assert body % ABI_VERSION in kernels
         path.write_bytes(kernels.replace(body % ABI_VERSION, body % 1))
     if side == "package":
         # as if files and kernels were new ones, and the wheel an older one
