@@ -14,8 +14,9 @@
  * @typedef {{-readonly [Name in keyof typeof SAMPLING]?:
  *   OptionTypes[(typeof SAMPLING)[Name]]}} SamplingOptions  docs/sampling.md explains them
  *
- * @typedef {{[Name in keyof typeof SAMPLING]: (typeof SAMPLING)[Name] extends
- *   "number" | "integer" | "count" ? Name : never}[keyof typeof SAMPLING]} NumberOption
+ * @typedef {"number" | "integer" | "count"} NumberKind
+ * @typedef {{[Name in keyof typeof SAMPLING]:
+ *   (typeof SAMPLING)[Name] extends NumberKind ? Name : never}[keyof typeof SAMPLING]} NumberOption
  */
 
 /** Python's SamplerConfig has the same fields in snake_case, and their defaults. */
