@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .. import errors
 from ..config import EngineConfig
 from ..engine import InferenceEngine
+from ..inference.token_logprob import token_logprob
 from ..sampling import SamplerConfig
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
     (errors.KernelError, "kernel"),
     (MemoryError, "out_of_memory"),
 )
-# JSON has no infinity.
-MIN_LOGPROB = -9999.0
 
 
 class WorkerEngine:
@@ -320,17 +319,8 @@ class WorkerEngine:
         if event.logprobs is None or event.token is None:
             return None
         tokenizer = self._loaded().tokenizer
-
-        def described(token: int, logprob: float) -> dict[str, Any]:
-            data = tokenizer.token_bytes(token)
-            return {
-                "token": data.decode("utf-8", "replace"),
-                "bytes": list(data),
-                "logprob": max(logprob, MIN_LOGPROB),
-            }
-
-        chosen = described(event.token, event.logprobs.chosen)
-        return {**chosen, "top": [described(*pair) for pair in event.logprobs.top]}
+        chosen = token_logprob(tokenizer, event.token, event.logprobs.chosen)
+        return {**chosen, "top": [token_logprob(tokenizer, *pair) for pair in event.logprobs.top]}
 
     def _loaded(self) -> InferenceEngine:
         if self._engine is None:

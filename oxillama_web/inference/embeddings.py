@@ -79,7 +79,7 @@ def embed_batch(
                 if part.stop == len(tokens[text]):
                     caches.pop(text).truncate(0)
     vectors = [pool.result() for pool in pools]
-    return [_normalized(vector) for vector in vectors] if normalize else vectors
+    return [normalized(vector) for vector in vectors] if normalize else vectors
 
 
 def _default_pooling(model: LoadedModel) -> Pooling:
@@ -165,6 +165,7 @@ class _Pool:
         return self._vector
 
 
-def _normalized(vector: list[float]) -> list[float]:
+def normalized(vector: list[float]) -> list[float]:
+    """Scale a vector to Euclidean length 1; zeros stay zeros."""
     length = math.sqrt(sum(value * value for value in vector))
     return [value / length for value in vector] if length > 0.0 else vector

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import math
 from array import array
 from typing import TYPE_CHECKING, Any
 
+from ..inference.embeddings import normalized
 from ..validation import Check, any_text, choice, integer
 from .errors import invalid
 from .parameters import prompts, read_parameters, required
@@ -46,7 +46,8 @@ def _embed(
     yield []  # so that what is wrong with the request is told before it is computed
     vectors = engine.embed_batch(inputs)
     if width < engine.model.config.hidden_size:
-        vectors = [_shortened(vector, width) for vector in vectors]
+        # Kusupati et al. 2022, https://arxiv.org/abs/2205.13147
+        vectors = [normalized(vector[:width]) for vector in vectors]
     wants_base64 = parameters.get("encoding_format") == "base64"
     n_tokens = sum(len(engine.tokenize(i) if isinstance(i, str) else i) for i in inputs)
     return {
@@ -62,14 +63,6 @@ def _embed(
         ],
         "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens},
     }
-
-
-def _shortened(vector: list[float], width: int) -> list[float]:
-    """Return the first values, scaled to length 1 again (Kusupati et al. 2022,
-    https://arxiv.org/abs/2205.13147)."""
-    kept = vector[:width]
-    length = math.sqrt(sum(value * value for value in kept))
-    return [value / length for value in kept] if length > 0 else kept
 
 
 def _base64(vector: list[float]) -> str:

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..inference.token_logprob import MIN_LOGPROB, token_logprob
+
 if TYPE_CHECKING:
     from ..inference.generation import LogProbs
     from ..tokenizer import Tokenizer
 
-# JSON has no infinity.
-MIN_LOGPROB = -9999.0
-
 
 def chat_logprob(tokenizer: Tokenizer, token: int, logprobs: LogProbs) -> dict[str, Any]:
     """Return a token of a chat's answer, with its alternatives."""
-    chosen = _described(tokenizer, token, logprobs.chosen)
-    return {**chosen, "top_logprobs": [_described(tokenizer, *pair) for pair in logprobs.top]}
-
-
-def _described(tokenizer: Tokenizer, token: int, logprob: float) -> dict[str, Any]:
-    data = tokenizer.token_bytes(token)
-    return {
-        "token": data.decode("utf-8", "replace"),
-        "bytes": list(data),
-        "logprob": max(logprob, MIN_LOGPROB),
-    }
+    chosen = token_logprob(tokenizer, token, logprobs.chosen)
+    return {**chosen, "top_logprobs": [token_logprob(tokenizer, *pair) for pair in logprobs.top]}
 
 
 class CompletionLogProbs:
