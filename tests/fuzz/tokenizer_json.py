@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -88,9 +89,7 @@ def _normalizer(chance: random.Random, depth: int) -> dict[str, Any]:
     )
     spec: dict[str, Any] = {"type": kind}
     if kind == "Sequence":
-        n = chance.choice((0, 1, 2, 3, 40)) if depth else 0
-        steps = [_normalizer(chance, depth - 1) for _ in range(min(n, 3))]
-        spec["normalizers"] = steps * (1 + n // 3)
+        spec["normalizers"] = _steps(chance, depth, _normalizer)
     elif kind == "Replace":
         spec |= {"pattern": _pattern(chance), "content": _content(chance)}
     elif kind == "Prepend":
@@ -109,9 +108,7 @@ def _pre_tokenizer(chance: random.Random, depth: int) -> dict[str, Any]:
     )
     spec: dict[str, Any] = {"type": kind}
     if kind == "Sequence":
-        n = chance.choice((0, 1, 2, 3, 40)) if depth else 0
-        steps = [_pre_tokenizer(chance, depth - 1) for _ in range(min(n, 3))]
-        spec["pretokenizers"] = steps * (1 + n // 3)
+        spec["pretokenizers"] = _steps(chance, depth, _pre_tokenizer)
     elif kind == "Split":
         spec |= {"pattern": _pattern(chance), "invert": chance.random() < 0.3}
         spec["behavior"] = chance.choice(
@@ -131,15 +128,21 @@ def _decoder(chance: random.Random, depth: int) -> dict[str, Any]:
     )
     spec: dict[str, Any] = {"type": kind}
     if kind == "Sequence":
-        n = chance.choice((0, 1, 2, 3, 40)) if depth else 0
-        steps = [_decoder(chance, depth - 1) for _ in range(min(n, 3))]
-        spec["decoders"] = steps * (1 + n // 3)
+        spec["decoders"] = _steps(chance, depth, _decoder)
     elif kind == "Replace":
         spec |= {"pattern": _pattern(chance), "content": _content(chance)}
     elif kind == "Strip":
         spec |= {"content": chance.choice((" ", "", "ab")), "start": chance.choice((0, 1, 1 << 70))}
         spec["stop"] = chance.choice((0, 1, -1))
     return spec
+
+
+def _steps(
+    chance: random.Random, depth: int, step: Callable[[random.Random, int], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The steps of a sequence: none, a few, or the same few many times."""
+    n = chance.choice((0, 1, 2, 3, 40)) if depth else 0
+    return [step(chance, depth - 1) for _ in range(min(n, 3))] * (1 + n // 3)
 
 
 _PARTS = {"normalizer": _normalizer, "pre_tokenizer": _pre_tokenizer, "decoder": _decoder}
