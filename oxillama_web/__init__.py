@@ -1,11 +1,10 @@
 """A GGUF language-model engine in Python, for the browser (Pyodide) and for CPython.
 
-from oxillama_web import EngineConfig, InferenceEngine
+from oxillama_web import InferenceEngine
 
-engine = InferenceEngine(EngineConfig(model_path="model.gguf"))
-engine.load_model()
-for piece in engine.stream("Once upon a time", max_tokens=50):
-    print(piece, end="", flush=True)
+with InferenceEngine("model.gguf") as engine:
+    for piece in engine.stream("Once upon a time", max_tokens=50):
+        print(piece, end="", flush=True)
 """
 
 from .backends.offload import LayerPager, OffloadPolicy
@@ -29,7 +28,7 @@ from .errors import (
 )
 from .inference.conversation import Conversation
 from .inference.draft_model import DraftModel
-from .inference.generation import GenerationEvent, GenerationOptions, LogProbs
+from .inference.generation import ChatOptions, GenerationEvent, GenerationOptions, LogProbs
 from .inference.metrics import MetricsSnapshot
 from .inference.speculation import Drafter, PromptLookup
 from .sampling import SamplerConfig
@@ -38,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FLASH_ATTN_THRESHOLD",
+    "ChatOptions",
     "ChatTemplateError",
     "ContextLengthError",
     "Conversation",

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import __version__
 from .errors import ChatTemplateError, InvalidRequestError, OxiLlamaError
 from .gguf.files import read_text_file
 from .sampling import SamplerConfig
@@ -41,7 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_command(arguments: Sequence[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help(sys.stderr)
+        return _USAGE
+    options = parser.parse_args(arguments)
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
             # a character that the terminal lacks is replaced; it does not end the answer
@@ -232,8 +237,12 @@ def _ask() -> str | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="oxillama-web", description="Runs GGUF language models in Python, with C kernels."
+        prog="oxillama-web",
+        description="Runs GGUF language models in Python, with C kernels.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"oxillama-web {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     fetch = commands.add_parser("fetch", help="download a known model; the last line is its path")
@@ -309,6 +318,11 @@ def _add_answer_options(command: argparse.ArgumentParser) -> None:
             help=f"{explanation} ({value:g})",
         )
 
+
+_EXAMPLES = f"""\
+`oxillama-web chat` talks with a small model, {DEFAULT_MODEL}, which it downloads once.
+`oxillama-web COMMAND --help` lists the options of a command.
+"""
 
 # Fields of SamplerConfig, and what they do.
 _SAMPLING = {

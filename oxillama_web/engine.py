@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from _thread import RLock
 from collections.abc import Sequence
@@ -22,6 +23,12 @@ from .inference.sequence import TokenSequence
 from .validation import any_integer, any_text, boolean, buffer, instance, optional
 
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .gguf.reader import Buffer
     from .gguf.source import ModelSource
     from .inference.embeddings import Pooling
@@ -29,7 +36,7 @@ if TYPE_CHECKING:
     from .plan.lora import AppliedLora, LoraAdapter
     from .tokenizer import Tokenizer
 
-_CONFIG = instance(EngineConfig, "an EngineConfig")
+_CONFIG = instance(EngineConfig, "an EngineConfig, or the path of a GGUF file")
 _PAGER = instance(LayerPager, "a LayerPager")
 _JSON = instance((str, bytes), "the text of a tokenizer.json")
 
@@ -37,13 +44,28 @@ _JSON = instance((str, bytes), "the text of a tokenizer.json")
 class InferenceEngine(ConversationMethods):
     """One model, and a conversation with it; any number of threads may use it.
 
+    with InferenceEngine("model.gguf") as engine:
+        print(engine.generate("Once upon a time", max_tokens=50))
+
     Without a model, calls that need one raise ModelNotLoadedError. So it is before the first load,
     if that fails, and after `close`. What the engine itself has, such as its LoRA adapters, works
     without a model too.
     """
 
-    def __init__(self, config: EngineConfig | None = None) -> None:
+    def __init__(self, config: EngineConfig | str | os.PathLike[str] | None = None) -> None:
+        """Make an engine.
+
+        Args:
+            config: how to load and run a model; `load_model` loads it. Or the path of a GGUF file,
+                which is loaded now, with the default settings.
+
+        Raises:
+            InvalidRequestError: it is neither.
+            OxiLlamaError, OSError: as `load_model`.
+        """
         self._lock = RLock()  # held to exchange the model, or its adapters or pager
+        if is_path := isinstance(config, (str, os.PathLike)):
+            config = EngineConfig(model_path=os.fspath(config))
         self._config = EngineConfig() if config is None else _CONFIG("config", config)
         self._current: TokenSequence | None = None
         # those of all conversations with the model
@@ -52,6 +74,34 @@ class InferenceEngine(ConversationMethods):
         self._next_pager: LayerPager | None = None
         self._lora_stack: tuple[AppliedLora, ...] = ()
         renew_after_fork(self)
+        if is_path:
+            self.load_model()
+
+    def __enter__(self) -> Self:
+        """Load `config.model_path`, unless a model is loaded or none is named."""
+        if self._config.model_path and not self.is_loaded:
+            self.load_model()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Free the model."""
+        self.close()
+
+    def __repr__(self) -> str:
+        sequence = self._current
+        if sequence is None:
+            return "<InferenceEngine without a model>"
+        config = sequence.model.config
+        name = f"{config.name} ({config.architecture})" if config.name else config.architecture
+        return (
+            f"<InferenceEngine: {name}, {sequence.model.executor.name}, "
+            f"{sequence.n_tokens} of {sequence.model.context_size} tokens>"
+        )
 
     def renew_after_fork(self) -> None:
         """See `forking`."""
@@ -351,6 +401,19 @@ class InferenceEngine(ConversationMethods):
     ) -> list[float]:
         """Return the text as a vector of `hidden_size` values; see `embed_batch`."""
         return self.embed_batch([text], pooling, normalize=normalize)[0]
+
+    def embed_array(
+        self,
+        texts: Sequence[str | Sequence[int]],
+        pooling: Pooling | None = None,
+        *,
+        normalize: bool = True,
+    ) -> NDArray[np.float32]:
+        """As `embed_batch`, but return an array of NumPy, float32 [texts, hidden_size]."""
+        import numpy as np  # a page starts without it
+
+        vectors = self.embed_batch(texts, pooling, normalize=normalize)
+        return np.array(vectors, dtype=np.float32).reshape(len(texts), self.hidden_size or 0)
 
     def embed_batch(
         self,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from gguf_files import write_tiny_llama
 
-from oxillama_web import SamplerConfig, cli
+from oxillama_web import SamplerConfig, __version__, cli
 from oxillama_web.cli import main
 from oxillama_web.engine import InferenceEngine
 from oxillama_web.hub import models
@@ -62,7 +62,17 @@ def error_line(captured: str) -> str:
     return line.removeprefix("oxillama-web: ")
 
 
-@pytest.mark.parametrize("arguments", [[], ["unknown"], ["run"], ["run", "--top-k", "x", "hi"]])
+def test_no_arguments_and_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert "oxillama-web chat" in told and "answer one prompt" in told
+    with pytest.raises(SystemExit) as exit_code:
+        main(["--version"])
+    assert exit_code.value.code == 0
+    assert capsys.readouterr().out == f"oxillama-web {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["unknown"], ["run"], ["run", "--top-k", "x", "hi"]])
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_code:
         main(arguments)

@@ -170,7 +170,8 @@ class ConversationMethods:
             prompt: text, or token ids.
             max_tokens: how many tokens may be generated.
             callback: called with each piece of text; returning False stops the answer.
-            options: see GenerationOptions.
+            options: `sampler`, a SamplerConfig; `stop`, strings that end the answer; and more,
+                which help(oxillama_web.GenerationOptions) explains.
 
         Raises:
             ContextLengthError: the prompt does not fit into what is left of the context.
@@ -244,8 +245,14 @@ class ConversationMethods:
         Args:
             messages: as [{"role": "user", "content": "Hello"}, ...], the whole chat. What the cache
                 already holds of it is not computed again.
-            max_tokens: as in `generate`.
-            options: see `ChatOptions`.
+            max_tokens: how many tokens may be generated.
+            options: `sampler`, a SamplerConfig; `stop`, strings that end the answer; `tools`,
+                functions that the model may call; `variables` of the template, such as
+                {"enable_thinking": False}; and more, which help(oxillama_web.ChatOptions) explains.
+
+        Returns:
+            An iterator of str. `for piece in engine.chat(messages): print(piece, end="")` prints
+            the answer as it is written, and "".join(engine.chat(messages)) is all of it.
 
         Raises:
             ChatTemplateError: the model has no chat template, or it failed.
@@ -376,6 +383,10 @@ class Conversation(ConversationMethods):
         """Begin a conversation over a sequence; `config` has the defaults of its answers."""
         self.sequence = self._current = sequence
         self._config = config
+
+    def __repr__(self) -> str:
+        sequence = self.sequence
+        return f"<Conversation: {sequence.n_tokens} of {sequence.model.context_size} tokens>"
 
     @property
     def tokens(self) -> list[int]:

@@ -138,6 +138,14 @@ class GenerationEvent:
         self.finish_reason = finish_reason
         self.logprobs = logprobs
 
+    def __repr__(self) -> str:
+        values = [
+            f"{name}={value!r}"
+            for name in ("text", "token", "n_done", "n_total", "finish_reason", "logprobs")
+            if (value := getattr(self, name)) is not None
+        ]
+        return f"GenerationEvent({self.phase!r}, {', '.join(values)})"
+
 
 class Generation:
     """One answer.

@@ -146,6 +146,10 @@ WITH_A_MODEL: dict[str, Call] = {
     "layer_pager": lambda e: e.layer_pager is None,
     "metrics": lambda e: e.metrics_snapshot() == e.metrics.snapshot(),
     "embed nothing": lambda e: e.embed("") == [0.0] * e.hidden_size,
+    "embed_array": lambda e: np.array_equal(
+        e.embed_array(["", "fox"]), np.float32(e.embed_batch(["", "fox"]))
+    ),
+    "embed_array of none": lambda e: e.embed_array([]).shape == (0, e.hidden_size),
     "embed_batch": lambda e: e.embed_batch(["", "fox"]) == [e.embed(""), e.embed("fox")],
 }
 
@@ -153,6 +157,35 @@ WITH_A_MODEL: dict[str, Call] = {
 @pytest.mark.parametrize("holds", rows(WITH_A_MODEL))
 def test_with_a_model(engine: InferenceEngine, holds: Call) -> None:
     assert holds(engine)
+
+
+def test_a_path_alone_and_with(path: Path) -> None:
+    for given in (path, str(path)):
+        with InferenceEngine(given) as engine:
+            assert engine.config == EngineConfig(str(path))
+            model = engine.model
+            assert engine.generate("the", 2)
+        assert not engine.is_loaded
+    with InferenceEngine(EngineConfig(str(path), executor="numpy")) as engine:
+        assert engine.executor_name == "numpy"
+        assert engine.model is not model
+    with InferenceEngine() as engine:
+        assert not engine.is_loaded
+    with pytest.raises(InvalidRequestError, match="path of a GGUF file"):
+        InferenceEngine(3)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        InferenceEngine("nowhere.gguf")
+
+
+def test_how_things_are_shown(engine: InferenceEngine) -> None:
+    assert repr(InferenceEngine()) == "<InferenceEngine without a model>"
+    engine.prefill([1, 2])
+    size = engine.context_size
+    assert repr(engine) == f"<InferenceEngine: tiny llama (llama), numpy, 2 of {size} tokens>"
+    assert repr(engine.conversation()) == f"<Conversation: 0 of {size} tokens>"
+    events = [repr(event) for event in engine.events("the", 1)]
+    assert events[0].startswith("GenerationEvent('prefill', text='', n_done=")
+    assert events[-1].endswith("finish_reason='length')")
 
 
 def test_an_empty_forward_pass_is_an_error(engine: InferenceEngine) -> None:
