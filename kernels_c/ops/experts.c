@@ -235,6 +235,11 @@ int32_t ox_check_gather_experts(const ox_model *model, const ox_op *op) {
                            are_inputs(src, routes, args.n_experts, (uint32_t)args.n_in));
 }
 
+ox_input ox_gather_experts_input(const ox_op *op) {
+    const gather_experts_args args = gather_experts_args_of(op);
+    return (ox_input){.by = op, .from = {args.src, args.routes}};
+}
+
 /* Of n_pairs inputs. If they are quantized, the last group of an expert may be padded, and there
  * are at most n_pairs groups. */
 static uint64_t gathered_bytes(const gather_experts_args *args, uint32_t n_pairs) {
@@ -346,6 +351,17 @@ int32_t ox_check_expert_linear(const ox_model *model, const ox_op *op) {
                            (args.bias < 0 || is_bias(bias, (uint32_t)args.n_experts, n_out)) &&
                            (args.scale < 0 || ox_is_vector(ox_find_tensor(model, args.scale),
                                                            (uint32_t)args.n_experts)));
+}
+
+/* GatherExperts has prepared the inputs of the same pairs, in the form that the weights take. */
+int32_t ox_expert_linear_takes(const ox_model *model, const ox_op *op, const ox_input *input) {
+    const expert_linear_args args = expert_linear_args_of(op);
+    const ox_tensor *weight = ox_find_tensor(model, args.weight);
+    if (!input->by || input->by->kind != OX_KIND_gather_experts) return 0;
+    const gather_experts_args gathered = gather_experts_args_of(input->by);
+    return gathered.src == args.src && gathered.routes == args.routes &&
+           gathered.n_experts == args.n_experts && (uint32_t)gathered.n_in == weight->n_in &&
+           gathered.quantized == (ox_find_format(weight->format) != NULL);
 }
 
 ox_scratch ox_expert_linear_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,

@@ -139,6 +139,13 @@ int32_t ox_check_linear(const ox_model *model, const ox_op *op) {
         (args.scale < 0 || ox_is_vector(ox_find_tensor(model, args.scale), 1)));
 }
 
+/* Quantized weights take src as Quantize has rounded it. */
+int32_t ox_linear_takes(const ox_model *model, const ox_op *op, const ox_input *input) {
+    const linear_args args = linear_args_of(op);
+    if (!ox_find_format(ox_find_tensor(model, args.weight)->format)) return 1;
+    return input->by && input->by->kind == OX_KIND_quantize && input->from[0] == args.src;
+}
+
 ox_scratch ox_linear_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
                              uint32_t n_threads) {
     (void)n_threads;

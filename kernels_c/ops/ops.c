@@ -25,6 +25,29 @@ int32_t ox_check_op(const ox_model *model, const ox_op *op) {
     }
 }
 
+static int32_t takes(const ox_model *model, const ox_op *op, const ox_input *input) {
+    switch (op->kind) {
+    case OX_KIND_linear:
+        return ox_linear_takes(model, op, input);
+    case OX_KIND_expert_linear:
+        return ox_expert_linear_takes(model, op, input);
+    default:
+        return 1;
+    }
+}
+
+int32_t ox_check_op_input(const ox_model *model, const ox_op *op, ox_input *input) {
+    const int32_t fits = takes(model, op, input);
+    if (op->kind == OX_KIND_quantize) {
+        *input = ox_quantize_input(op);
+    } else if (op->kind == OX_KIND_gather_experts) {
+        *input = ox_gather_experts_input(op);
+    } else if (op->dst == input->from[0] || op->dst == input->from[1]) {
+        input->by = NULL;
+    }
+    return fits ? OX_OK : OX_BAD_MODEL;
+}
+
 ox_scratch ox_scratch_of_op(const ox_model *model, const ox_op *op, uint32_t n_tokens,
                             uint32_t n_threads) {
     switch (op->kind) {

@@ -72,8 +72,30 @@ typedef struct ox_scratch {
 OX_EACH_OPERATION(X)
 #undef X
 
+enum ox_kind {
+#define X(KIND, NAME, SCRATCH, BATCH) OX_KIND_##NAME = KIND,
+    OX_EACH_OPERATION(X)
+#undef X
+};
+
+/* The input in run->prepared: the operation that prepared it, or NULL if there is none or its
+ * buffers have changed since, and the buffers that it was prepared from. */
+typedef struct ox_input {
+    const ox_op *by;
+    int32_t from[2];
+} ox_input;
+
+/* Quantize and GatherExperts: what they prepare. */
+ox_input ox_quantize_input(const ox_op *op);
+ox_input ox_gather_experts_input(const ox_op *op);
+/* Linear and ExpertLinear: 1 if they can take the input. */
+int32_t ox_linear_takes(const ox_model *model, const ox_op *op, const ox_input *input);
+int32_t ox_expert_linear_takes(const ox_model *model, const ox_op *op, const ox_input *input);
+
 /* The same for an operation of any kind, unknown ones too. */
 int32_t ox_check_op(const ox_model *model, const ox_op *op);
+/* Whether an operation that was checked can take the input; keeps that up to date. */
+int32_t ox_check_op_input(const ox_model *model, const ox_op *op, ox_input *input);
 ox_scratch ox_scratch_of_op(const ox_model *model, const ox_op *op, uint32_t n_tokens,
                             uint32_t n_threads);
 int32_t ox_check_op_batch(const ox_model *model, const ox_op *op, const ox_batch *batch);

@@ -13,6 +13,11 @@ int32_t ox_check_quantize(const ox_model *model, const ox_op *op) {
     return ox_model_status(src && src->width % 32 == 0);
 }
 
+ox_input ox_quantize_input(const ox_op *op) {
+    const int32_t src = quantize_args_of(op).src;
+    return (ox_input){.by = op, .from = {src, src}};
+}
+
 ox_scratch ox_quantize_scratch(const ox_model *model, const ox_op *op, uint32_t n_tokens,
                                uint32_t n_threads) {
     const ox_buffer *src = ox_find_buffer(model, quantize_args_of(op).src);

@@ -59,8 +59,11 @@ int32_t ox_check_model(const ox_model *model) {
             return OX_BAD_MODEL;
         }
     }
+    ox_input input = {.by = NULL, .from = {-1, -1}};
     for (uint32_t i = 0; i < model->n_ops; i++) {
-        const int32_t status = ox_check_op(model, (const ox_op *)(uintptr_t)model->ops + i);
+        const ox_op *op = (const ox_op *)(uintptr_t)model->ops + i;
+        int32_t status = ox_check_op(model, op);
+        if (status == OX_OK) status = ox_check_op_input(model, op, &input);
         if (status) return status | (int32_t)(i << 8);
     }
     return OX_OK;

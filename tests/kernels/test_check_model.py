@@ -15,6 +15,7 @@ from oxillama_web.backends.kernels.lowering import arguments
 from oxillama_web.plan.operations.attention import Attention, KVStore
 from oxillama_web.plan.operations.elementwise import GLU, Activate, Add, Scale, SelectRows, Softcap
 from oxillama_web.plan.operations.embedding import Embed, PositionEmbed
+from oxillama_web.plan.operations.experts import ExpertLinear, GatherExperts
 from oxillama_web.plan.operations.linear import Linear, Quantize
 from oxillama_web.plan.operations.norms import LayerNorm, RMSNorm
 from oxillama_web.plan.operations.rope import Rope, RopeTable
@@ -222,6 +223,57 @@ def test_operations_that_do_not_fit(library: ctypes.CDLL, op: int, name: str, va
 def test_an_input_that_is_not_whole_blocks_cannot_be_quantized(library: ctypes.CDLL) -> None:
     plan = KernelPlan()
     plan.op(Quantize, src=plan.buffer(1, 48))
+    assert plan.check(library) == BAD_MODEL
+
+
+@pytest.mark.parametrize(
+    "before",
+    [[], ["other"], ["input", "other"], ["input", "change"], ["gather"]],
+)
+def test_a_product_whose_input_was_not_quantized(library: ctypes.CDLL, before: list[str]) -> None:
+    weight, floats = random_weight("Q8_0", 32, 64), random_weight("F16", 32, 64)
+    plan = KernelPlan()
+    x, other, dst = plan.buffer(1, 64), plan.buffer(1, 64), plan.buffer(1, 32)
+    routes, tensor, plain = plan.buffer(1, 2), *(plan.tensor(w.struct()) for w in (weight, floats))
+    steps: dict[str, Callable[[], None]] = {
+        "input": lambda: plan.op(Quantize, src=x),
+        "other": lambda: plan.op(Quantize, src=other),
+        "change": lambda: plan.op(Scale, src=other, dst=x, factor=2.0),
+        "gather": lambda: plan.op(
+            GatherExperts, src=x, routes=routes, n_experts=1, n_in=64, quantized=1
+        ),
+    }
+    for name in before:
+        steps[name]()
+    plan.op(Linear, src=x, dst=dst, weight=plain)
+    assert plan.check(library) == 0
+    plan.op(Linear, src=x, dst=dst, weight=tensor)
+    assert plan.check(library) == BAD_MODEL | len(plan.ops) - 1 << 8
+    del plan.ops[-1]
+    steps["input"]()
+    plan.op(Scale, src=x, dst=other, factor=2.0)
+    plan.op(Linear, src=x, dst=dst, weight=tensor)
+    plan.op(Linear, src=x, dst=dst, weight=tensor)
+    assert plan.check(library) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("src", 1), ("routes", 3), ("n_experts", 3), ("n_in", 32), ("quantized", 0)],
+)
+def test_experts_whose_inputs_were_gathered_otherwise(
+    library: ctypes.CDLL, name: str, value: int
+) -> None:
+    plan = KernelPlan()
+    weight = random_weight("Q8_0", 2 * 32, 64)
+    x, _other, routes, _routes, dst = (plan.buffer(1, n) for n in (64, 64, 4, 4, 64))
+    plan.op(GatherExperts, src=x, routes=routes, n_experts=2, n_in=64, quantized=1)
+    tensor = plan.tensor(weight.struct())
+    plan.op(ExpertLinear, src=x, routes=routes, dst=dst, weight=tensor, n_experts=2)
+    assert plan.check(library) == 0
+    set_operand(plan.ops[0], GatherExperts, name, value)
+    assert plan.check(library) == BAD_MODEL | 1 << 8
+    del plan.ops[0]
     assert plan.check(library) == BAD_MODEL
 
 
