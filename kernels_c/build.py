@@ -6,7 +6,7 @@
     python kernels_c/build.py arm --out DIR
 
 `native` writes libox-<isa> shared libraries into oxillama_web/kernels/, with the first of $CC, gcc,
-cc, clang and ziglang's clang that is installed. The others use ziglang from PyPI:
+cc, clang and ziglang's clang that works. The others use ziglang from PyPI:
 
 - `wasm` writes libox-<isa>.so for each of WASM_ISAS, side modules that Pyodide opens with ctypes.
 - `pool` writes the same kernels as standalone modules that import their memory: a shared one,
@@ -14,7 +14,8 @@ cc, clang and ziglang's clang that is installed. The others use ziglang from PyP
   ox-checksum.wasm, which has a memory of its own and nothing but the checksum.
 - `arm` writes what `native` writes on 64-bit Arm with Linux.
 
-A library whose sources and flags have not changed is left alone.
+A library whose sources and flags have not changed is left alone. So are object files, which stay in
+build/objects/: after an edit, only what includes the edited file is compiled again.
 """
 
 from __future__ import annotations
@@ -23,17 +24,20 @@ import argparse
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent
 KERNELS = SOURCES.parent / "oxillama_web" / "kernels"
 SANITIZED = SOURCES.parent / "build" / "sanitize"
+OBJECTS = SOURCES.parent / "build" / "objects"
 ZIG = "ziglang==0.17.1"
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
@@ -95,7 +99,7 @@ def build_native(
     for name in names:
         if name not in known:
             raise BuildError(f"no instruction set {name!r} here; there are: {', '.join(known)}")
-    return [_build_native_library(out, name, known[name], sanitizer) for name in names]
+    return _build([_native_library(out, name, known[name], sanitizer) for name in names])
 
 
 def build_wasm(out: Path) -> list[Path]:
@@ -103,10 +107,12 @@ def build_wasm(out: Path) -> list[Path]:
     # Node 20 rejects extended constant expressions, which would relocate tables of addresses
     compile_flags = ["--target=wasm32-emscripten", "-fPIC", "-mno-extended-const"]
     link_flags = ["-shared", "--experimental-pic", "--export-dynamic"]
-    return [
-        _build_wasm_library(out / f"libox-{name}.so", [*compile_flags, *flags], link_flags)
-        for name, flags in WASM_ISAS.items()
-    ]
+    return _build(
+        [
+            _wasm_library(out / f"libox-{name}.so", [*compile_flags, *flags], link_flags)
+            for name, flags in WASM_ISAS.items()
+        ]
+    )
 
 
 def build_arm(out: Path) -> list[Path]:
@@ -116,12 +122,17 @@ def build_arm(out: Path) -> list[Path]:
     """
     compile_command = [*zig("cc"), "--target=aarch64-linux-gnu", *COMMON_FLAGS, "-fPIC", "-pthread"]
     link_command = [*zig("ld.lld"), "-shared", "--strip-all"]
-    return [
-        _build_from_objects(
-            out / f"libox-{name}.so", [*compile_command, *_zig_flags(flags)], link_command
-        )
-        for name, flags in NATIVE_ISAS["arm64"].items()
-    ]
+    return _build(
+        [
+            _Library(
+                out / f"libox-{name}.so",
+                [*compile_command, *_zig_flags(flags)],
+                link_command,
+                _c_files(),
+            )
+            for name, flags in NATIVE_ISAS["arm64"].items()
+        ]
+    )
 
 
 def build_pool(out: Path) -> list[Path]:
@@ -133,23 +144,21 @@ def build_pool(out: Path) -> list[Path]:
     compile_flags = ["--target=wasm32-freestanding"]
     link_flags = "--no-entry --export-dynamic --export=__heap_base --stack-first -z".split()
     link_flags.append(f"stack-size={POOL_STACK_BYTES}")
-    checksum = _build_wasm_library(
-        out / "ox-checksum.wasm", compile_flags, link_flags, [SOURCES / "text" / "checksum.c"]
+    checksum = _wasm_library(
+        out / "ox-checksum.wasm", compile_flags, link_flags, (SOURCES / "text" / "checksum.c",)
     )
     link_flags += ["--export=__stack_pointer", "--import-memory", "--max-memory=4294967296"]
     kinds = {"shared": (["-matomics"], ["--shared-memory"]), "single": ([], [])}
-    return [
-        checksum,
-        *(
-            _build_wasm_library(
-                out / f"ox-{kind}-{name}.wasm",
-                [*compile_flags, *more_compile_flags, *flags],
-                [*link_flags, *more_link_flags],
-            )
-            for kind, (more_compile_flags, more_link_flags) in kinds.items()
-            for name, flags in WASM_ISAS.items()
-        ),
+    pools = [
+        _wasm_library(
+            out / f"ox-{kind}-{name}.wasm",
+            [*compile_flags, *more_compile_flags, *flags],
+            [*link_flags, *more_link_flags],
+        )
+        for kind, (more_compile_flags, more_link_flags) in kinds.items()
+        for name, flags in WASM_ISAS.items()
     ]
+    return _build([checksum, *pools])
 
 
 def machine() -> str:
@@ -169,10 +178,27 @@ def library_suffix() -> str:
 
 def find_compiler() -> list[str]:
     """Return the command of a C compiler for this machine. Raises BuildError."""
-    for name in (os.environ.get("CC"), "gcc", "cc", "clang"):
-        if name and shutil.which(name.split()[0]):
-            return name.split()
-    return zig("cc")
+    return installed_compiler() or zig("cc")
+
+
+def installed_compiler() -> list[str] | None:
+    """Return the command of a C compiler that is installed, with its headers; None without one."""
+    names = (os.environ.get("CC"), "gcc", "cc", "clang")
+    return next((name.split() for name in names if name and _compiles(name)), None)
+
+
+@cache
+def _compiles(command: str) -> bool:
+    if shutil.which(command.split()[0]) is None:
+        return False
+    header = "stdint.h" if sys.platform == "win32" else "pthread.h"
+    compiler = subprocess.run(
+        [*command.split(), "-x", "c", "-fsyntax-only", "-"],
+        input=f"#include <{header}>\n".encode(),
+        capture_output=True,
+        check=False,
+    )
+    return compiler.returncode == 0
 
 
 def zig(tool: str) -> list[str]:
@@ -188,53 +214,76 @@ def _zig_flags(flags: list[str]) -> list[str]:
     return [ZIG_NAMES.get(flag, flag) for flag in flags]
 
 
-def _build_native_library(out: Path, isa: str, flags: list[str], sanitizer: str) -> Path:
+@dataclass(frozen=True)
+class _Library:
+    """A library to build.
+
+    Attributes:
+        compile_command: makes an object file, without the names of files.
+        link_command: makes the library of object files, likewise.
+    """
+
+    target: Path
+    compile_command: Sequence[str]
+    link_command: Sequence[str]
+    sources: Sequence[Path]
+
+
+def _native_library(out: Path, isa: str, flags: list[str], sanitizer: str) -> _Library:
     suffix = (f"-{sanitizer}" if sanitizer else "") + library_suffix()
-    target = out / f"libox-{isa}{suffix}"
     compiler = find_compiler()
     if "ziglang" in compiler:
         flags = _zig_flags(flags)
     command = [*compiler, *COMMON_FLAGS, *flags, *SANITIZE_FLAGS.get(sanitizer, [])]
     if sys.platform != "win32":
         command += ["-fPIC", "-pthread"]
-    command += ["-shared", *map(str, _c_files())]
-    with _Stamp(target, command) as stamp:
-        if stamp.stale:
-            _run([*command, "-o", str(stamp.target)])
-    return target
+    return _Library(out / f"libox-{isa}{suffix}", command, [*command, "-shared"], _c_files())
 
 
-def _build_wasm_library(
+def _wasm_library(
     target: Path,
     compile_flags: list[str],
     link_flags: list[str],
-    sources: list[Path] | None = None,
-) -> Path:
+    sources: Sequence[Path] | None = None,
+) -> _Library:
     freestanding = ["-O3", "-ffreestanding", "-mbulk-memory", "-mnontrapping-fptoint"]
     compile_command = [*zig("cc"), *COMMON_FLAGS, *freestanding, *compile_flags]
     link_command = [*zig("wasm-ld"), *link_flags, "--strip-all"]
-    return _build_from_objects(target, compile_command, link_command, sources)
+    return _Library(target, compile_command, link_command, sources or _c_files())
 
 
-def _build_from_objects(
-    target: Path,
-    compile_command: list[str],
-    link_command: list[str],
-    sources: list[Path] | None = None,
-) -> Path:
-    with (
-        _Stamp(target, compile_command + link_command) as stamp,
-        tempfile.TemporaryDirectory() as d,
-    ):
-        if stamp.stale:
-            objects = {
-                source: str(Path(d) / f"{source.stem}.o") for source in sources or _c_files()
-            }
-            commands = [[*compile_command, "-c", str(c), "-o", o] for c, o in objects.items()]
-            with ThreadPoolExecutor(os.cpu_count()) as compilers:
-                list(compilers.map(_run, commands))
-            _run([*link_command, *objects.values(), "-o", str(stamp.target)])
-    return target
+def _build(libraries: Sequence[_Library]) -> list[Path]:
+    """Compile what has changed, in parallel, and link it; return the libraries' paths."""
+    stamps = [
+        _Stamp(each.target, [*each.compile_command, *each.link_command], each.sources)
+        for each in libraries
+    ]
+    stale = [
+        (library, stamp) for library, stamp in zip(libraries, stamps, strict=True) if stamp.is_stale
+    ]
+    steps = {object_file: step for library, _ in stale for object_file, step in _objects(library)}
+    waiting = {target: step for target, step in steps.items() if step[0].is_stale}
+    if waiting:
+        print(f"compiling {len(waiting)} files of C", file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as compilers:
+        list(compilers.map(lambda step: step[0].make(step[1]), waiting.values()))
+        list(compilers.map(_link, *zip(*stale, strict=True) if stale else ((), ())))
+    return [each.target for each in libraries]
+
+
+def _objects(library: _Library) -> list[tuple[Path, tuple[_Stamp, list[str]]]]:
+    """Return the library's object files, each with its stamp and the command that makes it."""
+    folder = OBJECTS / _digest(library.compile_command, [])[:16]
+    found = []
+    for source in library.sources:
+        target = folder / f"{'-'.join(source.relative_to(SOURCES).with_suffix('').parts)}.o"
+        stamp = _Stamp(target, library.compile_command, [source])
+        found.append((target, (stamp, [*library.compile_command, "-c", str(source)])))
+    return found
+
+
+def _link(library: _Library, stamp: _Stamp) -> None:
+    stamp.make([*library.link_command, *(str(target) for target, _ in _objects(library))])
 
 
 def _c_files() -> list[Path]:
@@ -242,29 +291,47 @@ def _c_files() -> list[Path]:
 
 
 class _Stamp:
-    """Records beside a library what it was built from, and replaces the library at once."""
+    """Records beside a file what it was made from, and replaces the file at once."""
 
-    def __init__(self, target: Path, command: list[str]) -> None:
-        digest = hashlib.sha256("\0".join(command).encode())
-        for path in sorted(SOURCES.rglob("*.[ch]")):
-            digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes())
-        self._digest = digest.hexdigest()
-        self._final = target
+    def __init__(self, target: Path, command: Sequence[str], sources: Sequence[Path]) -> None:
+        """Look whether `target` is what the command makes of C files and what they include."""
+        self._target = target
+        self._digest = _digest(command, sources)
         self._file = target.with_name(f".{target.name}.stamp")
-        self.target = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        self.stale = not (
+        self.is_stale = not (
             target.exists() and self._file.exists() and self._file.read_text() == self._digest
         )
 
-    def __enter__(self) -> _Stamp:
-        self._final.parent.mkdir(parents=True, exist_ok=True)
-        return self
-
-    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        if failure is None and self.stale:
-            self.target.replace(self._final)
+    def make(self, command: Sequence[str]) -> None:
+        """Run a command, which gets the name of its output, and record it. Raises BuildError."""
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self._target.with_name(f".{self._target.name}.{os.getpid()}.tmp")
+        try:
+            _run([*command, "-o", str(unfinished)])
+            unfinished.replace(self._target)
             self._file.write_text(self._digest)
-        self.target.unlink(missing_ok=True)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _digest(command: Sequence[str], sources: Sequence[Path]) -> str:
+    """Return a key of a command, C files, and all files of ours that they include."""
+    digest = hashlib.sha256("\0".join(command).encode())
+    files = set(sources)
+    left = list(sources)
+    while left:
+        included = _included(left.pop()) - files
+        files |= included
+        left += included
+    for path in sorted(files):
+        digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _included(path: Path) -> set[Path]:
+    names = re.findall(r'^\s*#\s*include\s*"([^"]+)"', path.read_text("utf-8"), re.MULTILINE)
+    folders = (path.parent, SOURCES)
+    return {folder / name for name in names for folder in folders if (folder / name).is_file()}
 
 
 def _run(command: list[str]) -> None:

@@ -98,7 +98,8 @@ def _open(variant: str) -> ctypes.CDLL:
     if not path.is_file():
         raise KernelError(
             f"there is no kernel library {path.name} for {platform.machine() or sys.platform} in "
-            f"{path.parent}; build it (make kernels) or choose executor='numpy'"
+            f"{path.parent}; install a C compiler and then this package again (in its source "
+            f"folder: make kernels), or choose executor='numpy'"
         )
     try:
         functions = ctypes.CDLL(str(path))
