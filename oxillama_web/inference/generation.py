@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
 from ..errors import InvalidRequestError
 from ..sampling import Sampler, SamplerConfig
 from ..validation import MAX_INT64, having, instance, integer, nonempty_texts, optional, token_set
+from .answer_under_way import TakeBack
 from .context_shift import make_room_for_token
 from .given_tokens import GivenTokens
-from .sequence import TakeBack
 from .speculation import Drafter
 from .stop_strings import StopStrings
 
@@ -215,7 +214,7 @@ class Generation:
         # where the answer begins, counted from the first token that the sequence ever had
         self._start: int | None = None
         self._has_ended = False
-        self._version = sequence.claim(_asking(self))
+        self._version = sequence.claim(self)
 
     def events(self) -> Generator[GenerationEvent, None, None]:
         """Prefill the prompt and decode the answer, step by step."""
@@ -230,11 +229,27 @@ class Generation:
                 model.metrics.memory(model.executor.memory_bytes)
                 rest = self._stop.push(self._decoder.finish()) + self._stop.finish()
                 if self._stop.found:
-                    self._sequence.take_back(self._owed())
+                    self._sequence.take_back(self.owed())
                 self._has_ended = True
                 yield self._event("decode", rest, None, self._n_generated, finish_reason)
             finally:
-                self._sequence.take_back(self._owed())
+                self._sequence.take_back(self.owed())
+                self._has_ended = True
+
+    def owed(self) -> TakeBack | None:
+        """See `AnswerUnderWay`: what the sequence has and the caller was not given."""
+        sequence, given = self._sequence, self._given
+        if self._has_ended or self._start is None or sequence.version != self._version:
+            return None
+        rest = sequence.model.tokenizer.encode_inside(given.rest) if given.rest else []
+        length = self._start - sequence.n_evicted + given.n_tokens
+        return TakeBack(self._version, max(length, 0), rest)
+
+    def needs_pass(self) -> bool:
+        """See `AnswerUnderWay`. A prompt's own steps compute it; a drafter may add guesses."""
+        is_decoding = 0 < self._n_generated < self._max_tokens
+        is_over = self._has_ended or self._stop.found
+        return is_decoding and not is_over and self._drafter is None
 
     @property
     def _is_cancelled(self) -> bool:
@@ -318,15 +333,6 @@ class Generation:
         token = self._sampler.sample(logits, sequence.text)
         return token, log_probs(before, token, self._n_logprobs, sequence.model.logits_ops)
 
-    def _owed(self) -> TakeBack | None:
-        """Return what the sequence has and the caller was not given, if there is any."""
-        sequence, given = self._sequence, self._given
-        if self._has_ended or self._start is None or sequence.version != self._version:
-            return None
-        rest = sequence.model.tokenizer.encode_inside(given.rest) if given.rest else []
-        length = self._start - sequence.n_evicted + given.n_tokens
-        return TakeBack(self._version, max(length, 0), rest)
-
     def _event(
         self,
         phase: Literal["prefill", "decode"],
@@ -338,17 +344,6 @@ class Generation:
     ) -> GenerationEvent:
         n_total = len(self._prompt) if phase == "prefill" else self._max_tokens
         return GenerationEvent(phase, text, token, n_done, n_total, finish_reason, logprobs)
-
-
-def _asking(generation: Generation) -> Callable[[], TakeBack | None]:
-    """Return a function that asks for what is owed, as long as somebody has the answer."""
-    reference = weakref.ref(generation)
-
-    def ask() -> TakeBack | None:
-        found = reference()
-        return None if found is None else found._owed()
-
-    return ask
 
 
 def log_probs(logits: memoryview[float], token: int, n_top: int, logits_ops: LogitsOps) -> LogProbs:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..backends.api import Batch, Executor, Outputs
-    from ..backends.cache import SequenceCache
     from ..backends.logits import LogitsOps
     from ..backends.offload import LayerPager
     from ..chat.answer_format import AnswerFormat
@@ -86,6 +85,7 @@ class LoadedModel:
         pager: holds the weights of a model with a memory budget.
         grammars: those that were used lately, by their GBNF.
         lock: see above.
+        n_taken_along: how many sequences the last pass computed besides the one that asked for it.
         version: counts changes of the adapters and of the pager. Caches of another version are of
             no use.
     """
@@ -104,6 +104,7 @@ class LoadedModel:
     metrics: Metrics = field(default_factory=Metrics)
     grammars: dict[str, GrammarMasks] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
+    n_taken_along: int = 0
     version: int = 0
     _is_closed: bool = False
     _latest: Callable[[], Logits | None] = lambda: None
@@ -142,13 +143,15 @@ class LoadedModel:
         with self.lock:
             self.executor.close()
 
-    def forward(self, cache: SequenceCache, tokens: Sequence[int], outputs: Outputs) -> Logits:
-        """Run tokens through the model; see `Executor.forward`. The caller holds `lock`."""
+    def forward(self, batch: Batch, outputs: Outputs) -> Logits:
+        """Run a batch through the model; see `Executor.forward_batch`. The caller holds `lock`."""
         self.require_open()
         self._detach_latest()
-        values = self.executor.forward(cache, tokens, outputs)
-        logits = Logits(values, len(tokens) if outputs == "all" else 1)
-        self._latest = weakref.ref(logits)
+        self.n_taken_along = 0
+        values = self.executor.forward_batch(batch, outputs)
+        n_rows = sum(len(tokens) for _, tokens in batch) if outputs == "all" else len(batch)
+        logits = Logits(values, n_rows)
+        self._latest, self.n_taken_along = weakref.ref(logits), len(batch) - 1
         return logits
 
     def hidden_states(self, batch: Batch, outputs: Outputs) -> memoryview[float]:

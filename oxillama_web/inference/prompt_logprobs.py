@@ -41,7 +41,7 @@ def prompt_logprobs(model: LoadedModel, tokens: Sequence[int], n_top: int) -> li
         chunk = tokens[start : min(start + _CHUNK, len(tokens) - 1)]
         with model.lock:
             model.require_version(version)
-            logits = model.forward(cache, chunk, "all")
+            logits = model.forward([(cache, chunk)], "all")
             for row in range(len(chunk)):
                 following = tokens[start + row + 1]
                 found.append(log_probs(logits.row(row), following, n_top, model.logits_ops))

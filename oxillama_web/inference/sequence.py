@@ -1,5 +1,8 @@
 """A sequence of tokens in a model: its cache, the logits of its last token, and guesses ahead.
 
+Answers share forward passes: a pass of one sequence takes along the pending tokens of all others
+whose answers wait for theirs. So their next steps find the logits that they need.
+
 An exception can come anywhere: Ctrl-C, no memory, an error in a caller's own class. So what the
 cache holds is at every moment the beginning of `text`, or `settle` knows how much of it is. Text is
 appended before the cache computes it, and cut after the cache was. Attributes that must change
@@ -9,8 +12,9 @@ together do so in one statement, which nothing interrupts.
 from __future__ import annotations
 
 import time
+import weakref
 from _thread import RLock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..backends.forking import renew_after_fork
 from ..errors import ContextLengthError, ConversationChangedError, InvalidRequestError
@@ -20,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from weakref import WeakSet
 
-    from ..backends.api import Outputs
     from ..backends.cache import SequenceCache
     from ..config import EngineConfig
+    from .answer_under_way import AnswerUnderWay, TakeBack
     from .model import LoadedModel
 
 # Tokens of a prompt's first chunk, where the time that a chunk may take is limited.
@@ -32,20 +36,9 @@ _MIN_SHARED_PREFIX = 16
 # Tokens between two checkpoints of a cache with recurrent states, at least and at most.
 _MIN_CHECKPOINT_DISTANCE = 16
 _CHECKPOINT_DISTANCE = 256
-
-
-class TakeBack(NamedTuple):
-    """What an answer asks for that has told its caller less than it has put into the sequence.
-
-    Attributes:
-        version: of the sequence while the answer was written.
-        length: how many tokens of the text stay.
-        rest: tokens that follow them.
-    """
-
-    version: int
-    length: int
-    rest: list[int]
+# Tokens of a prompt in a pass that answers share, besides one for each of them: few, so that such a
+# pass takes about twice as long as one of the answers alone.
+_SHARED_CHUNK = 16
 
 
 class TokenSequence:
@@ -95,7 +88,8 @@ class TokenSequence:
         # so many tokens of the cache are right, if a shift was interrupted
         self._n_certain: int | None = None
         self._owed: TakeBack | None = None
-        self._ask_answer: Callable[[], TakeBack | None] | None = None
+        # a weak reference: nobody has to end an answer that is dropped
+        self._answer: Callable[[], AnswerUnderWay | None] = _no_answer
         siblings.add(self)
         renew_after_fork(self)
 
@@ -125,22 +119,24 @@ class TokenSequence:
 
     # who uses it
 
-    def claim(self, ask_answer: Callable[[], TakeBack | None] | None = None) -> int:
+    def claim(self, answer: AnswerUnderWay | None = None) -> int:
         """Begin something else with the sequence; return its version.
 
         An answer that is under way ends: its next step raises an error.
 
         Args:
-            ask_answer: returns what an answer that begins now has to take back at any moment.
+            answer: the one that begins now.
 
         Raises:
             ModelNotLoadedError: the model was closed.
         """
         self.model.require_open()
-        if self._ask_answer is not None:
-            self.take_back(self._ask_answer())
+        before = self._answer()
+        if before is not None:
+            self.take_back(before.owed())
         self.settle()
-        self.version, self._ask_answer = self.version + 1, ask_answer
+        reference = _no_answer if answer is None else weakref.ref(answer)
+        self.version, self._answer = self.version + 1, reference
         return self.version
 
     def resume(self, version: int) -> None:
@@ -197,17 +193,20 @@ class TokenSequence:
         n_chunk, n_done = min(max_chunk, _FIRST_CHUNK) if seconds else max_chunk, 0
         message_end = self._last_message_end(tokens)
         while n_done < len(tokens):
-            end = n_done + n_chunk
-            if n_done < message_end:
-                end = min(end, message_end)
-            chunk = tokens[n_done:end]
             started = time.perf_counter()
             with self.model.lock:
                 self.resume(version)
                 self.drop_draft()
                 if n_done == 0:
                     self._prepare(max_chunk, _MIN_CHECKPOINT_DISTANCE)
-                self._run(chunk[self.n_pending :])
+                others = self._others_that_wait()
+                # that of the prompt before this one took along those that do not wait now
+                n_others = max(len(others), self.model.n_taken_along)
+                end = n_done + min(n_chunk, _SHARED_CHUNK + n_others if n_others else n_chunk)
+                if n_done < message_end:
+                    end = min(end, message_end)
+                chunk = tokens[n_done:end]
+                self._run(chunk[self.n_pending :], others=others)
                 n_done += len(chunk)
                 is_end = n_done in (message_end, len(tokens))
                 self._checkpoint(_MIN_CHECKPOINT_DISTANCE if is_end else _CHECKPOINT_DISTANCE)
@@ -240,7 +239,8 @@ class TokenSequence:
         self._prepare(_CHECKPOINT_DISTANCE, _CHECKPOINT_DISTANCE)
         if draft:
             self.cache.checkpoint(temporary=True)  # the guesses may be wrong
-        self._run([], draft)
+        # with a draft, each token has logits, of which the others would need one row
+        self._run([], draft, [] if draft else self._others_that_wait())
         self.model.metrics.speculation(len(draft), 0)
 
     def catch_up(self, n_chunk: int = _CHECKPOINT_DISTANCE) -> None:
@@ -251,7 +251,7 @@ class TokenSequence:
         """
         self.drop_draft()
         while behind := self.tokens[self.cache.length :][: n_chunk or None]:
-            self.model.forward(self.cache, behind, "last")
+            self.model.forward([(self.cache, behind)], "last")
             self._checkpoint(_CHECKPOINT_DISTANCE)
 
     def _prepare(self, n_chunk: int, distance: int) -> None:
@@ -260,24 +260,68 @@ class TokenSequence:
             self.catch_up(n_chunk)
         self._checkpoint(distance)
 
-    def _run(self, new: Sequence[int], draft: Sequence[int] = ()) -> None:
-        """Run the pending token, new ones, and a draft."""
+    def _run(
+        self,
+        new: Sequence[int],
+        draft: Sequence[int] = (),
+        others: Sequence[TokenSequence] = (),
+    ) -> None:
+        """Run the pending token, new ones, and a draft; take the others' pending tokens along."""
         n_before, n_pending = len(self.text), self.n_pending
-        self._logits, self._row = NO_LOGITS, 0  # nobody needs a copy of the old ones
+        for sequence in (self, *others):
+            sequence._logits, sequence._row = NO_LOGITS, 0  # nobody needs a copy of the old ones
         self.text.extend(new)
         self.n_pending = 0
         try:
-            # also what a cut or an interrupted pass took out of the cache
-            behind = self.text[self.cache.length :]
-            outputs: Outputs = "all" if draft else "last"
-            logits = self.model.forward(self.cache, behind + list(draft), outputs)
-            row = len(behind) - 1 if draft else 0
-            self._logits, self._row, self._draft = logits, row, list(draft)
+            n_cached = self.cache.length
+            try:
+                self._forward(draft, others)
+            except Exception:
+                if not others:
+                    raise
+                # one of the others may be the cause, which its own step will tell
+                for sequence in others:
+                    sequence.settle()
+                self._cut_cache(n_cached)
+                self._forward(draft, [])
         except BaseException:
             del self.text[n_before:]
             self.n_pending = n_pending
             self.settle()
             raise
+
+    def _forward(self, draft: Sequence[int], others: Sequence[TokenSequence]) -> None:
+        """Run what the cache lacks of the text, and the others' pending tokens."""
+        # also what a cut or an interrupted pass took out of the cache
+        behind = self.text[self.cache.length :]
+        batch = [
+            (self.cache, behind + list(draft)),
+            *[(each.cache, each.pending) for each in others],
+        ]
+        logits = self.model.forward(batch, "all" if draft else "last")
+        self._logits, self._row, self._draft = logits, len(behind) - 1 if draft else 0, list(draft)
+        for row, other in enumerate(others, 1):
+            other._logits, other._row, other.n_pending = logits, row, 0
+
+    def _others_that_wait(self) -> list[TokenSequence]:
+        """Return the other sequences whose answers wait for a pass over their pending token."""
+        others = [other for other in self._siblings if other is not self and other._waits()]
+        for other in others:
+            other._checkpoint(_CHECKPOINT_DISTANCE)
+        return others
+
+    def _waits(self) -> bool:
+        answer = self._answer()
+        return (
+            answer is not None
+            and self.n_pending == 1
+            and answer.needs_pass()
+            and self.has_room(1)
+            # otherwise there is more to do than to run one token
+            and self._owed is None
+            and self._n_certain is None
+            and self.cache.length == self.n_tokens
+        )
 
     # the cache
 
@@ -425,3 +469,7 @@ def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
         if left != right:
             return index
     return min(len(a), len(b))
+
+
+def _no_answer() -> None:
+    """Return what a reference to no answer returns."""

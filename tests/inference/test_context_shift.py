@@ -108,13 +108,13 @@ def turned_in_float64(engine: InferenceEngine, n: int, keep: int, context: int) 
 def count_forward_tokens(engine: InferenceEngine) -> list[int]:
     """Lengths of the forward passes from now on."""
     lengths: list[int] = []
-    forward = engine._model.executor.forward
+    forward = engine._model.executor.forward_batch
 
-    def counted(cache: object, tokens: list[int], outputs: str) -> memoryview:
-        lengths.append(len(tokens))
-        return forward(cache, tokens, outputs)
+    def counted(batch: list[tuple[object, list[int]]], outputs: str) -> memoryview:
+        lengths.extend(len(tokens) for _, tokens in batch)
+        return forward(batch, outputs)
 
-    engine._model.executor.forward = counted
+    engine._model.executor.forward_batch = counted
     return lengths
 
 

@@ -76,13 +76,13 @@ def computed(engine: InferenceEngine) -> list[int]:
     """The lengths of the forward passes from now on."""
     lengths: list[int] = []
     executor = engine._model.executor
-    forward = executor.forward
+    forward = executor.forward_batch
 
-    def counted(cache, tokens, outputs):  # type: ignore[no-untyped-def]
-        lengths.append(len(tokens))
-        return forward(cache, tokens, outputs)
+    def counted(batch, outputs):  # type: ignore[no-untyped-def]
+        lengths.extend(len(tokens) for _, tokens in batch)
+        return forward(batch, outputs)
 
-    executor.forward = counted
+    executor.forward_batch = counted
     return lengths
 
 
