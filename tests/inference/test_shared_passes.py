@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from architecture_files import write_case
 from gguf_files import write_tiny_llama
-from test_recurrent_cache import computed
-from test_recurrent_cache import path as recurrent_path  # noqa: F401
 
-from oxillama_web import EngineConfig, InferenceEngine, OutOfMemoryError, PromptLookup, SamplerConfig
+from oxillama_web import (
+    EngineConfig,
+    InferenceEngine,
+    OutOfMemoryError,
+    PromptLookup,
+    SamplerConfig,
+)
 from oxillama_web.inference.generation import GenerationEvent
 
 PROMPTS = ["one", "another one, longer", "a third", "and a fourth one"]
 SAMPLERS = [
     SamplerConfig.greedy(),
     SamplerConfig(temperature=1.2, seed=7),
-    SamplerConfig(grammar="root ::= [a-z ]+"),
+    SamplerConfig(grammar="root ::= [a-z ]+", seed=5),
     SamplerConfig(mirostat=2, seed=3),
 ]
 
 
-@pytest.fixture(params=["llama", "recurrent"])
-def engine(
-    request: pytest.FixtureRequest, tmp_path: Path, recurrent_path: Path  # noqa: F811
-) -> InferenceEngine:
-    path = recurrent_path
+@pytest.fixture(params=["llama", "lfm2", "qwen35"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> InferenceEngine:
+    path = tmp_path / "model.gguf"
     if request.param == "llama":
-        path = tmp_path / "llama.gguf"
         write_tiny_llama(path, format="F32", context_length=128)
-    engine = InferenceEngine(EngineConfig(str(path), num_threads=2, prefill_chunk_size=8))
+    else:
+        write_case(path, request.param, "Q8_0")
+    engine = InferenceEngine(EngineConfig(str(path), num_threads=2, prefill_chunk_size=64))
     engine.load_model()
-    engine.tokenizer.eog_ids = frozenset()
     return engine
 
 
@@ -40,8 +44,37 @@ def answers(engine: InferenceEngine, n_tokens: int = 20) -> list[Iterator[Genera
     """Begin one answer to each prompt, each in a conversation and with a sampler of its own."""
     return [
         engine.conversation().events(prompt, n_tokens, sampler=sampler, logprobs=2)
-        for prompt, sampler in zip(PROMPTS, SAMPLERS, strict=True)
+        for prompt, sampler in zip(PROMPTS, samplers(engine), strict=True)
     ]
+
+
+def samplers(engine: InferenceEngine) -> list[SamplerConfig]:
+    """Those above, which never choose to end."""
+    no_end = dict.fromkeys(engine.tokenizer.eog_ids, -100.0)
+    return [replace(each, logit_bias=no_end) for each in SAMPLERS]
+
+
+def begun(events: list[Iterator[GenerationEvent]]) -> list[Iterator[GenerationEvent]]:
+    """Take the first steps of each, so that all wait for a pass."""
+    for each in events:
+        while next(each).phase == "prefill":
+            pass
+    for each in events[:-1]:  # the last one's prompt took them along
+        next(each)
+    return events
+
+
+def computed(engine: InferenceEngine) -> list[list[int]]:
+    """For each forward pass from now on, how many tokens it computes of each sequence."""
+    passes: list[list[int]] = []
+    forward = engine.model.executor.forward_batch
+
+    def counted(batch, outputs):  # type: ignore[no-untyped-def]
+        passes.append([len(tokens) for _, tokens in batch])
+        return forward(batch, outputs)
+
+    engine.model.executor.forward_batch = counted
+    return passes
 
 
 def in_turn(events: list[Iterator[GenerationEvent]]) -> list[list[object]]:
@@ -60,37 +93,24 @@ def in_turn(events: list[Iterator[GenerationEvent]]) -> list[list[object]]:
 
 def test_answers_in_turn_are_those_of_each_alone_in_fewer_passes(engine: InferenceEngine) -> None:
     alone = [in_turn([each])[0] for each in answers(engine)]
-    passes: list[int] = []
-    forward = engine.model.executor.forward_batch
-
-    def counted(batch, outputs):  # type: ignore[no-untyped-def]
-        passes.append(len(batch))
-        return forward(batch, outputs)
-
-    engine.model.executor.forward_batch = counted
-    together = in_turn(answers(engine))
-    assert together == alone  # to the last bit
+    passes = computed(engine)
+    assert in_turn(answers(engine)) == alone  # to the last bit
     assert len(passes) < 40  # 80 tokens and four prompts
-    assert passes.count(4) > 10
+    assert passes.count([1, 1, 1, 1]) > 10
     # who speculates has passes of its own, in which the others' tokens have no place
     lookup = engine.conversation().events(
-        PROMPTS[0], 20, sampler=SAMPLERS[0], logprobs=2, speculation=PromptLookup(3, 2, 1)
+        PROMPTS[0], 20, sampler=samplers(engine)[0], logprobs=2, speculation=PromptLookup(3, 2, 1)
     )
     assert in_turn([lookup, *answers(engine)]) == [alone[0], *alone]
 
 
-def test_a_prompt_in_small_chunks_takes_the_others_along(engine: InferenceEngine) -> None:
-    first, second, third, fourth = answers(engine, 40)
-    alone = in_turn(answers(engine, 40))
-    for each in (first, second, third):
-        while next(each).phase == "prefill":
-            pass
-    engine_chunks = computed(engine)
-    long = engine.conversation().events("word " * 12, 4, sampler=SAMPLERS[0])
-    next(long)
-    assert len(engine_chunks) == 4 and engine_chunks[1:] == [1, 1, 1]
-    in_turn([first, second, third, long])
-    assert in_turn([fourth]) == alone[3:]
+def test_a_prompt_is_read_in_small_chunks_beside_the_others(engine: InferenceEngine) -> None:
+    _running = begun(answers(engine, 40)[:3])
+    passes = computed(engine)
+    prompt = engine.tokenize("word " * 12)
+    reader = engine.conversation().events(prompt, 4, sampler=samplers(engine)[0])
+    n_done = next(reader).n_done
+    assert passes == [[n_done, 1, 1, 1]] and n_done <= 16 + 3
 
 
 def test_a_pass_that_fails_is_that_of_one(engine: InferenceEngine) -> None:
@@ -109,32 +129,22 @@ def test_a_pass_that_fails_is_that_of_one(engine: InferenceEngine) -> None:
         forward(batch, outputs)
         raise KeyboardInterrupt
 
-    events = answers(engine)
-    for each in events:
-        while next(each).phase == "prefill":
-            pass
+    events = begun(answers(engine))
     engine.model.executor.forward_batch = interrupted
     with pytest.raises(KeyboardInterrupt):
         next(events[0])
     engine.model.executor.forward_batch = forward
-    assert [found[1:] for found in alone[1:]] == in_turn(events[1:])
+    expected = [alone[1][2:], alone[2][2:], alone[3][1:]]
+    assert in_turn(events[1:]) == expected
 
 
-def test_an_answer_that_nobody_takes_is_computed_one_token_ahead(engine: InferenceEngine) -> None:
-    left, taken, *_ = answers(engine)
-    for each in (left, taken):
-        while next(each).phase == "prefill":
-            pass
+def test_an_answer_that_nobody_goes_on_with_is_one_token_ahead(engine: InferenceEngine) -> None:
+    events = begun(answers(engine))
+    left, taken, closed = events[:3]
+    closed.close()
+    del events
     passes = computed(engine)
     for _ in range(4):
         next(taken)
-    assert passes == [1, 1, 1, 1, 1]
-    conversation = engine.conversation()
-    conversation.prefill([5])
-    closed = conversation.events("two", 9)
-    while next(closed).phase == "prefill":
-        pass
-    closed.close()
-    passes.clear()
-    next(taken)
-    assert passes == [1]
+    assert passes == [[1, 1], [1], [1], [1]]
+    assert in_turn([left])[0] == in_turn(answers(engine)[:1])[0][2:]
