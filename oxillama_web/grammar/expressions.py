@@ -81,3 +81,30 @@ def inverted(ranges: Ranges) -> Ranges:
     if start <= LAST_CODE_POINT:
         result.append((start, LAST_CODE_POINT))
     return tuple(result)
+
+
+def intersection(a: Ranges, b: Ranges) -> Ranges:
+    """Return the code points that both have."""
+    found = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        low, high = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if low <= high:
+            found.append((low, high))
+        if a[i][1] < b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return tuple(found)
+
+
+def in_ranges(ranges: Ranges, code: int) -> bool:
+    """Return whether a code point is in sorted ranges."""
+    low, high = 0, len(ranges)
+    while low < high:
+        middle = (low + high) // 2
+        if ranges[middle][1] < code:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(ranges) and ranges[low][0] <= code

@@ -38,7 +38,9 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _BOUNDS = re.compile(r"\{\s*(\d*)\s*(,?)\s*(\d*)\s*\}")
 _ESCAPED = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})")
 _TOKEN = re.compile(r"(!?)(<(?:\[(\d{1,9})\]|[^>\[\r\n][^>\r\n]*)>)")
+_CLASS = re.compile(r"(?:[^]\\]|\\.)*\]")
 _PLAIN = re.compile(r'[^"\\\r\n]+')
+_REPEATED = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 _SINGLE = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "[": "[", "]": "]", "-": "-"}
 _ANY = Chars(((0, LAST_CODE_POINT),))
 
@@ -67,6 +69,7 @@ class _Parser:
         self._text = text
         self._at = 0
         self._rules: dict[str, Expression] = {}
+        self._classes: dict[str, Chars] = {}
         self.references: set[str] = set()
 
     def rules(self) -> dict[str, Expression]:
@@ -94,21 +97,25 @@ class _Parser:
         while True:
             options, items = groups[-1]
             item: Expression | None
-            if self._take("("):
+            char = self._text[self._at : self._at + 1]
+            if char == "(":
+                self._at += 1
                 if len(groups) > _MAX_DEPTH:
                     raise self._error(f"more than {_MAX_DEPTH} parentheses inside of each other")
                 self._skip(_SPACE_AND_LINES)
                 groups.append(([], []))
                 continue
-            if self._take("|"):
+            if char == "|":
+                self._at += 1
                 self._skip(_SPACE_AND_LINES)
                 options.append(_sequence(items))
                 items.clear()
                 continue
-            if len(groups) > 1 and self._take(")"):
+            if len(groups) > 1 and char == ")":
+                self._at += 1
                 item = self._group(rule, *groups.pop(), len(groups))
             else:
-                item = self._item()
+                item = self._item(char)
             if item is None:
                 if len(groups) > 1:
                     raise self._error("expected )")
@@ -128,17 +135,17 @@ class _Parser:
         self._rules[name] = group
         return Reference(name)
 
-    def _item(self) -> Expression | None:
-        if self._take('"'):
-            return self._literal()
-        if self._take("["):
-            return self._char_class()
-        if self._take("."):
-            return _ANY
-        if once := _ONCE.match(self._text, self._at):
+    def _item(self, char: str) -> Expression | None:
+        """Read what a character begins; None if it begins nothing."""
+        if char in ('"', "[", "."):
+            self._at += 1
+            if char == ".":
+                return _ANY
+            return self._literal() if char == '"' else self._char_class()
+        if char == "#" and (once := _ONCE.match(self._text, self._at)):
             self._at = once.end()
             return Once(int(once[1]))
-        if self._text.startswith(("<", "!"), self._at):
+        if char in ("<", "!"):
             return self._token()
         if _NAME.match(self._text, self._at):
             name = self._name("a rule's name")
@@ -164,6 +171,16 @@ class _Parser:
         return Sequence(tuple(chars))
 
     def _char_class(self) -> Expression:
+        # large grammars have few classes, many times each
+        found = _CLASS.match(self._text, self._at)
+        text = found[0] if found else ""
+        if text in self._classes:
+            self._at += len(text)
+        else:
+            self._classes[text] = self._read_class()
+        return self._classes[text]
+
+    def _read_class(self) -> Chars:
         negated = self._take("^")
         ranges = []
         while not self._take("]"):
@@ -199,21 +216,17 @@ class _Parser:
     def _repeated(self, item: Expression, space: re.Pattern[str]) -> Expression:
         """Return the item with the repetitions that follow it."""
         n_suffixes = 0
-        while True:
-            if self._take("*"):
-                item = Repeat(item, 0, None)
-            elif self._take("+"):
-                item = Repeat(item, 1, None)
-            elif self._take("?"):
-                item = Repeat(item, 0, 1)
-            elif self._text.startswith("{", self._at):
+        while (char := self._text[self._at : self._at + 1]) in _REPEATED or char == "{":
+            if char == "{":
                 item = self._bounded(item)
             else:
-                return item
+                item = Repeat(item, *_REPEATED[char])
+                self._at += 1
             n_suffixes += 1
             if n_suffixes > _MAX_SUFFIXES:
                 raise self._error(f"more than {_MAX_SUFFIXES} repetitions of a repetition")
             self._skip(space)
+        return item
 
     def _bounded(self, item: Expression) -> Expression:
         bounds = _BOUNDS.match(self._text, self._at)

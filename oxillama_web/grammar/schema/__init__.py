@@ -9,7 +9,7 @@
    themselves are no problem.
 3. `compiler` writes the cells of each condition once, as rules of GBNF (`text`). Numbers, and
    strings with several limits, are automata (`machines`): one for each limit (`regex_machine`, and
-   some in `numbers`), combined, and then written state by state.
+   some in `numbers`), combined, and then written state by state (`machine_rules`).
 
 Every step is exact or stays on the safe side: a cell may lack values that validate, never the other
 way round. What cannot be kept so is a GrammarError that names the schema and the keyword.

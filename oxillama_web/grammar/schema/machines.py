@@ -1,4 +1,4 @@
-"""Deterministic automata over characters, combined and written as rules of a grammar.
+"""Deterministic automata over characters, and their combinations.
 
 A machine knows its states only as values and computes one step at a time, so that intersections and
 complements cost nothing until `explore` lists the states that can be reached.
@@ -6,13 +6,13 @@ complements cost nothing until `explore` lists the states that can be reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from ...errors import GrammarError
-from ..expressions import LAST_CODE_POINT, Ranges, inverted, merged
-from .text import NOTHING, Rules, bounds, intersection
+from ..expressions import LAST_CODE_POINT, Ranges, in_ranges, intersection, inverted, merged
 
 # What a machine has states for. None is the dead state, which accepts nothing.
 State = Hashable | None
@@ -183,15 +183,19 @@ def all_but(words: Iterable[str], alphabet: Ranges, label: Hashable) -> Dfa:
         ends.add(at)
     found: list[dict[int, Ranges]] = []
     for children in steps:
-        own = {
-            child: ((code, code),)
-            for code, child in children.items()
-            if intersection(((code, code),), alphabet)
-        }
         taken = merged([(code, code) for code in children])
-        found.append({1: intersection(inverted(taken), alphabet), **own})
+        own = {
+            child: ((code, code),) for code, child in children.items() if in_ranges(alphabet, code)
+        }
+        found.append({1: _others(taken, alphabet), **own})
     labels = [False if state in ends else label for state in range(len(steps))]
     return Dfa(found, labels)
+
+
+@lru_cache(4096)
+def _others(taken: Ranges, alphabet: Ranges) -> Ranges:
+    """The alphabet without some characters."""
+    return intersection(inverted(taken), alphabet)
 
 
 def accepts(machine: Machine, text: str) -> bool:
@@ -258,7 +262,7 @@ def _joined(dfa: Dfa) -> Dfa:
     """The DFA with one state for those that accept the same finite set of texts."""
     same = list(range(len(dfa.steps)))
     known: dict[Hashable, int] = {}
-    for state in _from_the_ends(dfa):
+    for state in from_the_ends(dfa):
         steps: dict[int, list[tuple[int, int]]] = {}
         for target, ranges in dfa.steps[state].items():
             steps.setdefault(same[target], []).extend(ranges)
@@ -275,8 +279,8 @@ def _joined(dfa: Dfa) -> Dfa:
     return Dfa(joined, [dfa.labels[state] for state in kept])
 
 
-def _from_the_ends(dfa: Dfa) -> list[int]:
-    """The states from which only finitely many texts go on, each after all that follow it."""
+def from_the_ends(dfa: Dfa) -> list[int]:
+    """Return the states from which only finitely many texts go on, each after all that follow."""
     users: list[list[int]] = [[] for _ in dfa.steps]
     for state, found in enumerate(dfa.steps):
         for target in found:
@@ -291,132 +295,9 @@ def _from_the_ends(dfa: Dfa) -> list[int]:
     return ready
 
 
-def write_dfa(
-    dfa: Dfa,
-    rules: Rules,
-    char: Callable[[Ranges], str],
-    suffix: Callable[[Hashable], str | None] = lambda label: '""',
-    least: int = 0,
-    most: int | None = None,
-) -> str:
-    """Write what a DFA accepts as rules of a grammar, one a state; return the first as GBNF.
-
-    Args:
-        char: writes one character out of ranges.
-        suffix: what follows a text with a label, as GBNF; None forbids such texts.
-        least: the fewest characters of a text.
-        most: the most.
-    """
-    writer = _Writer(dfa, rules, char, suffix)
-    return writer.write(least, most)
-
-
-class _Writer:
-    def __init__(
-        self,
-        dfa: Dfa,
-        rules: Rules,
-        char: Callable[[Ranges], str],
-        suffix: Callable[[Hashable], str | None],
-    ) -> None:
-        self._dfa = dfa
-        self._rules = rules
-        self._char = char
-        self._suffix = suffix
-        self._shortest, self._longest = lengths(dfa)
-        self._runs = _runs(dfa)
-        # the rule of a state with so many characters to come, and those still to be defined
-        self._names: dict[tuple[int, int, int | None], str] = {}
-        self._pending: list[tuple[int, int, int | None]] = []
-
-    def write(self, least: int, most: int | None) -> str:
-        first = self._visit(0, least, most)
-        while self._pending:
-            key = state, least, most = self._pending.pop()
-            run = self._runs[state] if (least, most) == (0, None) else None
-            times = ""
-            if run is not None:
-                times = f"{self._char(run.ranges)}{bounds(0, run.n_times)} "
-            options = []
-            label = self._dfa.labels[state]
-            if label is not False and least == 0 and (end := self._suffix(label)) is not None:
-                options.append(end)
-            for target, ranges in self._dfa.steps[state].items() if run is None else run.exits:
-                rest = self._visit(target, max(least - 1, 0), None if most is None else most - 1)
-                if rest is not None:
-                    char = self._char(ranges)
-                    options.append(char if rest == '""' else f"{char} {rest}")
-            body = " | ".join(options) or NOTHING
-            self._rules.define(self._names[key], f"{times}({body})" if times else body)
-        return first or NOTHING
-
-    def _visit(self, state: int, least: int, most: int | None) -> str | None:
-        """What can be written from a state on; None if nothing of these lengths can."""
-        shortest, longest = self._shortest[state], self._longest[state]
-        if (most is not None and most < shortest) or (longest is not None and longest < least):
-            return None
-        if least <= shortest and (most is None or (longest is not None and longest <= most)):
-            least, most = 0, None
-        if (loop := self._loop(state, least, most)) is not None:
-            return loop
-        key = (state, least, most)
-        if key not in self._names:
-            if len(self._names) >= MAX_STATES:
-                raise GrammarError(f"a text of limited length needs more than {MAX_STATES} states")
-            self._names[key] = self._rules.new("text")
-            self._pending.append(key)
-        return self._names[key]
-
-    def _loop(self, state: int, least: int, most: int | None) -> str | None:
-        """What is a repetition of one set of characters and nothing else."""
-        label, steps = self._dfa.labels[state], self._dfa.steps[state]
-        if label is False:
-            return None
-        end = self._suffix(label)
-        if not steps:
-            return end or NOTHING if least == 0 else NOTHING
-        if list(steps) == [state]:
-            ranges = steps[state]
-        elif (run := self._runs[state]) and not run.exits and (least, most) == (0, None):
-            ranges, most = run.ranges, run.n_times
-        else:
-            return None
-        if end is None:
-            return NOTHING
-        loop = self._char(ranges) + bounds(least, most)
-        return loop if end == '""' else f"{loop} {end}"
-
-
-class _Run(NamedTuple):
-    """A state from which characters of one set may be repeated, each time with the same exits."""
-
-    n_times: int
-    ranges: Ranges
-    exits: tuple[tuple[int, Ranges], ...]
-
-
-def _runs(dfa: Dfa) -> list[_Run | None]:
-    """The states that begin a run: a chain of states that differ only in how far it still goes."""
-    found: list[_Run | None] = [None] * len(dfa.steps)
-    for state in _from_the_ends(dfa):
-        steps, label = dfa.steps[state], dfa.labels[state]
-        for target, ranges in steps.items():
-            if dfa.labels[target] != label:
-                continue
-            exits = tuple(sorted((t, r) for t, r in steps.items() if t != target))
-            after = found[target]
-            if after is not None and (after.ranges, after.exits) == (ranges, exits):
-                found[state] = _Run(after.n_times + 1, ranges, exits)
-                break
-            if tuple(sorted(dfa.steps[target].items())) == exits:
-                found[state] = _Run(1, ranges, exits)
-                break
-    return found
-
-
 def words_of(dfa: Dfa, most: int) -> list[str] | None:
     """Return all texts that a DFA accepts, if they are at most so many; None if not."""
-    if len(_from_the_ends(dfa)) < len(dfa.steps):
+    if len(from_the_ends(dfa)) < len(dfa.steps):
         return None
     found: list[str] = []
     work = [(0, "")]
@@ -453,7 +334,7 @@ def lengths(dfa: Dfa) -> tuple[list[int], list[int | None]]:
                 shortest[user] = shortest[state] + 1
                 work.append(user)
     longest: list[int | None] = [None] * n
-    for state in _from_the_ends(dfa):
+    for state in from_the_ends(dfa):
         after = [longest[target] for target in dfa.steps[state]]
         longest[state] = max((1 + length for length in after if length is not None), default=0)
     return shortest, longest

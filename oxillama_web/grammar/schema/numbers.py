@@ -15,7 +15,8 @@ from functools import cache
 from typing import NamedTuple, TypeVar
 
 from ..expressions import Ranges
-from .machines import Complement, Machine, Product, explore, write_dfa
+from .machine_rules import write_dfa
+from .machines import Complement, Machine, Product, explore
 from .number_machines import (
     MAX_DIGITS,
     Compared,

@@ -11,8 +11,9 @@ from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 from ...errors import GrammarError
-from ..expressions import Ranges, inverted
+from ..expressions import Ranges, in_ranges, inverted
 from .documents import ALWAYS, NEVER, Condition, all_hold
+from .machine_rules import write_dfa
 from .machines import (
     Complement,
     Dfa,
@@ -23,10 +24,8 @@ from .machines import (
     all_but,
     explore,
     words_of,
-    write_dfa,
 )
 from .objects import Object, condition_of, pattern_machines
-from .regex import contains as in_ranges
 from .strings import Text, machines
 from .text import NOTHING, Rules, char_class, json_literal
 

@@ -13,8 +13,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from ...errors import GrammarError
-from ..expressions import LAST_CODE_POINT, Ranges, inverted, merged
-from .text import intersection
+from ..expressions import LAST_CODE_POINT, Ranges, intersection, inverted, merged
 
 MAX_REPETITIONS = 100_000
 _MAX_DEPTH = 50
@@ -341,18 +340,6 @@ class _Parser:
     def _error(self, message: str) -> GrammarError:
         text = self._text if len(self._text) <= 200 else f"{self._text[:200]}..."
         return GrammarError(f"in the pattern {text!r}, at {self._at}: {message}")
-
-
-def contains(ranges: Ranges, code: int) -> bool:
-    """Return whether a code point is in sorted ranges."""
-    low, high = 0, len(ranges)
-    while low < high:
-        middle = (low + high) // 2
-        if ranges[middle][1] < code:
-            low = middle + 1
-        else:
-            high = middle
-    return low < len(ranges) and ranges[low][0] <= code
 
 
 def _single(code: int) -> Set:

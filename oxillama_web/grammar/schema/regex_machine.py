@@ -12,9 +12,9 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from ...errors import GrammarError
-from ..expressions import Ranges
+from ..expressions import Ranges, in_ranges
 from .machines import State
-from .regex import WORD, Ahead, Alt, At, Regex, Seq, Set, Times, contains
+from .regex import WORD, Ahead, Alt, At, Regex, Seq, Set, Times
 
 MAX_NODES = 20_000
 # The state from which everything matches.
@@ -87,7 +87,7 @@ class RegexMachine:
             if node != 0:
                 chars = self._nodes[node].chars
                 assert chars is not None
-                if not contains(chars, code):
+                if not in_ranges(chars, code):
                     continue
                 following = self._nodes[node].following
             rest = self._step_duties(duties, code)
@@ -133,7 +133,7 @@ class RegexMachine:
             return _OTHER
         if code >= 0x80:
             return _UNSURE
-        return _WORD if contains(WORD, code) else _OTHER
+        return _WORD if in_ranges(WORD, code) else _OTHER
 
     def _add(self, regex: Regex, following: int) -> int:
         """Add nodes that go on at `following`; return the first."""

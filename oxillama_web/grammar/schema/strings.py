@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ...errors import GrammarError
 from ..expressions import LAST_CODE_POINT, Ranges
 from .formats import counted_format, widest_format, written_format
-from .machines import Complement, Machine, Product, Words, accepts, explore, lengths, write_dfa
+from .machine_rules import write_dfa
+from .machines import Complement, Machine, Product, Words, accepts, explore, lengths
 from .regex import Ahead, Alt, At, Regex, Seq, Set, Times, parse_regex
 from .regex import lengths as regex_lengths
 from .regex_machine import RegexMachine

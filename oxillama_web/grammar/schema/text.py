@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 
 from ...errors import GrammarError
-from ..expressions import Ranges, inverted
+from ..expressions import Ranges, intersection, inverted
 
 MAX_RULES = 100_000
 # The rules that all JSON shares; `number`, `integer` are those without bounds.
@@ -117,21 +117,6 @@ def string_char(ranges: Ranges) -> str:
         codes = [code for low, high in ranges if low < 0x80 for code in range(low, high + 1)]
         options = [literal(f"\\u{code:04x}") for code in codes if code < 0x80]
     return choice(options)
-
-
-def intersection(a: Ranges, b: Ranges) -> Ranges:
-    """Return the code points that both have."""
-    found = []
-    i = j = 0
-    while i < len(a) and j < len(b):
-        low, high = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
-        if low <= high:
-            found.append((low, high))
-        if a[i][1] < b[j][1]:
-            i += 1
-        else:
-            j += 1
-    return tuple(found)
 
 
 def choice(options: Iterable[str]) -> str:

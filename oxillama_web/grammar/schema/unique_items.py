@@ -15,7 +15,8 @@ from ...errors import GrammarError
 from ..expressions import LAST_CODE_POINT, Ranges
 from .arrays import Array
 from .cells import Cell, Cells
-from .machines import Machine, Product, State, explore, words_of, write_dfa
+from .machine_rules import write_dfa
+from .machines import Machine, Product, State, explore, words_of
 from .numbers import Interval, distinct_forms, few_integers
 from .strings import Text, machines
 from .text import NOTHING, Rules, char_class, literal, string_char
