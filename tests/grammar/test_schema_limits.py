@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from string import ascii_letters
 from typing import Any
 
 import pytest
@@ -43,6 +44,16 @@ def tool(index: int) -> dict[str, Any]:
     }
 
 
+def opened(schema: Any) -> Any:
+    """The same schema whose objects may have more properties than it names."""
+    if isinstance(schema, list):
+        return [opened(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: opened(item) for key, item in schema.items()}
+    return {**found, "additionalProperties": True} if "properties" in found else found
+
+
 def tagged(index: int) -> dict[str, Any]:
     properties = {"k": {"const": f"v{index}"}, "x": {"type": "integer"}}
     return {"type": "object", "properties": properties, "required": ["k"]}
@@ -60,6 +71,23 @@ LARGE: dict[str, tuple[Any, str]] = {
     "256 tools": (
         {"oneOf": [tool(n) for n in range(256)]},
         '{"name":"tool_7","arguments":{"path":"a","mode":"mode 7"}}',
+    ),
+    "256 tools of open objects": (
+        opened({"oneOf": [tool(n) for n in range(256)]}),
+        '{"name":"tool_7","arguments":{"path":"a","mode":"mode 7","pat":1},"x":2}',
+    ),
+    "1,280 long names of open objects": (
+        {
+            "properties": {
+                f"part_{n}": {
+                    "properties": {f"{k}_{n}_{'of_parts' * 6}": {} for k in ascii_letters[:20]},
+                    "additionalProperties": True,
+                }
+                for n in range(64)
+            },
+            "additionalProperties": False,
+        },
+        '{"part_7":{"c_7_of_many":"a","c_8":2}}',
     ),
     "1,000 properties": (
         {"properties": {f"name{n}": {} for n in range(1000)}, "additionalProperties": True},
@@ -85,5 +113,5 @@ def test_large_schemas_compile_within_five_seconds(name: str) -> None:
     matcher = shared_masks(json_schema_to_gbnf(schema)).matcher
     assert time.process_time() - start < 5
     assert matcher.accepts(matcher.step(matcher.start, text.encode()))
-    if name == "256 tools":
+    if name.startswith("256 tools"):
         assert len(json.dumps(schema)) > 800_000
