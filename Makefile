@@ -1,5 +1,5 @@
-# make demo        set everything up and serve the demo page on http://localhost:8000
-# make demo-once   the same set-up, one question in a headless Chromium, the answer on the terminal
+# make demo        build the demo page and serve it on http://localhost:8000; PORT=8001 chooses another port
+# make demo-once   set up the tests' tools, ask one question in a headless Chromium, print the answer
 # make test        set everything up, then lint and the whole test suite
 #
 # make setup       all that the tests need, and no test
@@ -33,8 +33,13 @@ SECONDS ?= 60
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-demo: wheel model
-	@$(PYTHON) tools/serve.py --port $(PORT)
+# Nothing that only tests need: neither .venv nor a native compiler.
+demo:
+	@tools/setup_system.sh demo
+	@./build_wasm.sh >/dev/null
+	@python=$$(tools/build_python.sh); \
+		$$python -m oxillama_web fetch smollm2-135m-instruct >/dev/null; \
+		$$python tools/serve.py --port $(PORT)
 
 demo-once: chromium wheel model
 	@$(PYTHON) tools/demo_once.py

@@ -27,10 +27,12 @@ main() {
     *) usage >&2; exit 2 ;;
   esac
   local python
-  python=$(build_python)
+  python=$(tools/build_python.sh)
 
+  say "compiling the kernels to WebAssembly"
   "$python" kernels_c/build.py wasm --out "$KERNELS"
   "$python" kernels_c/build.py pool --out "$POOL_KERNELS"
+  say "making the Python wheel"
   rm -rf "$BASE"
   if [ "$backend" = pyodide ]; then
     pyodide_base_wheel
@@ -43,32 +45,17 @@ main() {
 
   runtime
   template_wheels "$python"
+  say "putting the page together in build/site"
   "$python" tools/make_site.py --wheel "$wheel" --wheels "$TEMPLATE_WHEELS" \
     --kernels "$POOL_KERNELS" --pyodide node_modules/pyodide --snapshots build/snapshots --out build/site
 }
 
-usage() {
-  sed -n '2,11s/^# \{0,1\}//p' "$0"
+say() {
+  echo "$1" >&2
 }
 
-# An interpreter with the build tools: the one at hand if it has them, else one made for this.
-build_python() {
-  local python=${PYTHON:-}
-  if [ -z "$python" ]; then
-    python=python3
-    [ -x .venv/bin/python ] && python=.venv/bin/python
-  fi
-  if ! "$python" -c 'import build, hatchling, ziglang' 2>/dev/null; then
-    local tools=.cache/build-wasm
-    if [ ! -e "$tools/complete" ]; then
-      echo "installing the build tools into $tools (once)" >&2
-      "$python" -m venv "$tools"
-      "$tools/bin/python" -m pip install --quiet build hatchling ziglang==0.17.1 >&2
-      touch "$tools/complete"
-    fi
-    python=$tools/bin/python
-  fi
-  echo "$python"
+usage() {
+  sed -n '2,11s/^# \{0,1\}//p' "$0"
 }
 
 base_wheel() {
@@ -95,7 +82,8 @@ runtime() {
   wanted=$(node -p 'require("./package.json").dependencies.pyodide')
   have=$(node -p 'require("./node_modules/pyodide/package.json").version' 2>/dev/null || true)
   if [ "$have" != "$wanted" ] || [ ! -d node_modules/rolldown ]; then
-    npm ci --omit=dev --loglevel=error >&2
+    say "downloading Pyodide and the page's libraries (about 30 MB, once)"
+    npm ci --omit=dev --no-fund --no-audit --no-update-notifier --loglevel=error >&2
   fi
 }
 
@@ -104,6 +92,7 @@ template_wheels() {
   if cmp -s "$REQUIREMENTS" "$TEMPLATE_WHEELS/requirements.txt"; then
     return
   fi
+  say "downloading jinja2 for the page"
   rm -rf "$TEMPLATE_WHEELS"
   CC=false "$1" -m pip wheel --quiet --no-deps --no-cache-dir --require-hashes \
     --no-binary markupsafe --requirement "$REQUIREMENTS" --wheel-dir "$TEMPLATE_WHEELS" >&2

@@ -59,6 +59,9 @@ WASM_ISAS = {
     "relaxed-pairs": [*RELAXED, "-DOX_DOT_PAIRS"],
 }
 
+# Progress is told so often, in files.
+_TELL_EVERY = 25
+
 POOL_STACK_BYTES = 1 << 17
 
 # Products and sums are fused only where the sources say so: every compiler gives the same results.
@@ -263,10 +266,11 @@ def _build(libraries: Sequence[_Library]) -> list[Path]:
     ]
     steps = {object_file: step for library, _ in stale for object_file, step in _objects(library)}
     waiting = {target: step for target, step in steps.items() if step[0].is_stale}
-    if waiting:
-        print(f"compiling {len(waiting)} files of C", file=sys.stderr, flush=True)
     with ThreadPoolExecutor(os.cpu_count()) as compilers:
-        list(compilers.map(lambda step: step[0].make(step[1]), waiting.values()))
+        made = compilers.map(lambda step: step[0].make(step[1]), waiting.values())
+        for number, _ in enumerate(made, 1):
+            if number % _TELL_EVERY == 0 or number == len(waiting):
+                print(f"compiled {number} of {len(waiting)} files", file=sys.stderr, flush=True)
         list(compilers.map(_link, *zip(*stale, strict=True) if stale else ((), ())))
     return [each.target for each in libraries]
 

@@ -186,8 +186,12 @@ def main() -> int:
             arguments.site, arguments.models, arguments.port, not arguments.no_isolation
         )
     except OSError as error:
-        raise SystemExit(f"cannot serve on port {arguments.port}: {error.strerror}") from error
+        raise SystemExit(
+            f"cannot serve on port {arguments.port}: {error.strerror}; choose another one "
+            f"(make demo PORT=8001)"
+        ) from error
     print(f"http://localhost:{server.server_port}", flush=True)
+    print("Open this address in a browser. Ctrl-C stops the server.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
     return 0

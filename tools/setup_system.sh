@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What this project needs of the system itself.
 #
-#   tools/setup_system.sh build      Python 3.11 with venv, Node 20 with npm, a C compiler
+#   tools/setup_system.sh demo       Python 3.11 with venv, Node 20 with npm
+#   tools/setup_system.sh build      the same, and a C compiler
 #   tools/setup_system.sh chromium   Chromium; CHROMIUM=/path/to/it chooses one
 #   tools/setup_system.sh firefox    Firefox; FIREFOX=/path/to/it chooses one
 #   tools/setup_system.sh python     prints the path of a Python that serves
@@ -11,15 +12,16 @@ set -euo pipefail
 
 main() {
   case "${1:-}" in
-    build) build_tools ;;
+    demo) demo_tools ;;
+    build) demo_tools; compiler ;;
     chromium) chromium ;;
     firefox) firefox ;;
     python) find_python ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 }
 
-build_tools() {
+demo_tools() {
   local python
   python=$(find_python)
   if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
@@ -31,6 +33,9 @@ build_tools() {
   node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null ||
     missing "Node.js 20 or newer, with npm$(node -p '` (here: ${process.version})`' 2>/dev/null)"
   command -v npm >/dev/null || missing "npm, which comes with Node.js"
+}
+
+compiler() {
   compiles || debian_packages "a C compiler with its headers" gcc libc6-dev
 }
 
