@@ -25,8 +25,9 @@ make_environment() {
   "${PYTHON:-$(tools/setup_system.sh python)}" -m venv --clear "$TOOLS"
   "$TOOLS/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
     $(grep -oE '"(build|hatchling|ziglang)==[^"]+"' pyproject.toml | tr -d '"')
-  # WebAssembly needs no C library, and those for all other systems are half of ziglang
-  rm -rf "$TOOLS"/lib/python3*/site-packages/ziglang/lib/{libc,libcxx,libtsan}
+  # of ziglang only what compiles C to WebAssembly stays: libraries of other systems are half of it
+  rm -rf "$TOOLS"/lib/python3*/site-packages/ziglang/lib/{libc,libcxx*,libtsan,libunwind,compiler,std/*/,include/arm_*}
+  "$TOOLS/bin/python" -m pip uninstall --quiet --yes setuptools 2>/dev/null
   touch "$TOOLS/complete"
 }
 
