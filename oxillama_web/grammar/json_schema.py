@@ -8,18 +8,23 @@ name only where it says so. What cannot be kept is an error.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from ..errors import GrammarError
 from .schema.compiler import Compiler
 from .schema.documents import Schema
 
 
-def json_schema_to_gbnf(schema: Schema | str, *, spaces: bool = True) -> str:
+def json_schema_to_gbnf(
+    schema: Schema | str, *, spaces: bool = True, documents: Mapping[str, Schema] | None = None
+) -> str:
     """Return a grammar, in GBNF, of JSON that validates against a schema.
 
     Args:
         schema: as a mapping, or as JSON text.
         spaces: whether there may be a space or a new line between parts; without, JSON is compact.
+        documents: other schemas by their addresses, to which references may point. Nothing is
+            fetched.
 
     Raises:
         GrammarError: the schema is wrong, or asks for what cannot be written.
@@ -30,6 +35,6 @@ def json_schema_to_gbnf(schema: Schema | str, *, spaces: bool = True) -> str:
         except (ValueError, RecursionError) as error:
             raise GrammarError(f"the JSON schema is no JSON: {error}") from error
     try:
-        return Compiler(schema).compile(spaces=spaces)
+        return Compiler(schema, documents).compile(spaces=spaces)
     except RecursionError as error:
         raise GrammarError("the JSON schema has parts too deeply inside of each other") from error

@@ -12,7 +12,11 @@ import json
 import sys
 from pathlib import Path
 
-DRAFTS = ("draft4", "draft7", "draft2020-12")
+from jsonschema_specifications import REGISTRY
+
+DRAFTS = ("draft4", "draft6", "draft7", "draft2019-09", "draft2020-12")
+# where the suite expects its own documents
+ADDRESS = "http://localhost:1234/"
 
 
 def main(folder: Path) -> None:
@@ -28,6 +32,17 @@ def main(folder: Path) -> None:
             ]
             for path in sorted((folder / "tests" / draft).glob("*.json"))
         }
+    remotes = folder / "remotes"
+    suite["documents"] = {
+        ADDRESS + path.relative_to(remotes).as_posix(): json.loads(path.read_text())
+        for path in sorted(remotes.rglob("*.json"))
+        if not path.is_relative_to(remotes / "draft3") | path.is_relative_to(remotes / "draft-next")
+    } | {
+        # those of the drafts themselves
+        address.rstrip("#"): REGISTRY.contents(address)
+        for address in sorted(REGISTRY)
+        if "draft-03" not in address
+    }
     data = json.dumps(suite, separators=(",", ":")).encode()
     target = Path(__file__).parent / "json_schema_suite.json.gz"
     target.write_bytes(gzip.compress(data, 9, mtime=0))

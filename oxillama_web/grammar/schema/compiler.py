@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from ...errors import GrammarError
 from .arrays import Array, write_array
@@ -24,10 +25,11 @@ class Compiler:
 
     Args:
         root: the schema.
+        documents: others by address, to which references may point.
     """
 
-    def __init__(self, root: object) -> None:
-        self._document = Document(root)
+    def __init__(self, root: object, documents: Mapping[str, object] | None = None) -> None:
+        self._document = Document(root, documents)
         self._cells = Cells(self._document)
         self._rules = Rules()
         self._objects = ObjectWriter(self._rules, self._condition, self._cells.fits, self._texts)

@@ -41,36 +41,47 @@ ASSERTIONS = frozenset(
 )
 
 
+# The outermost schemas with dynamic anchors on the way to a schema: name and schema of each.
+# A $recursiveAnchor has the name True.
+Scope = tuple[tuple[object, int], ...]
+
+
 class Document:
     """A schema with all that is inside of it, each by a number.
 
+    A schema has a number for each scope that it is in, as $dynamicRef means something else there.
+
     Args:
         root: the whole document.
+        others: other documents by address, to which references may point.
     """
 
-    def __init__(self, root: object) -> None:
+    def __init__(self, root: object, others: Mapping[str, object] | None = None) -> None:
         self._root = root
+        self._others = others or {}
         self._schemas: list[Mapping[str, Any]] = [{}]
         self._paths = [""]
         self._bases = [""]
-        self._numbers: dict[int, int] = {}
+        self._scopes: list[Scope] = [()]
+        self._numbers: dict[tuple[int, Scope], int] = {}
         # the base address of each object, by its identity, and what addresses and anchors point to
         self._base_of: dict[int, str] = {}
         self._resources: dict[str, object] = {"": root}
         self._anchors: dict[tuple[str, str], object] = {}
-        # by base address and name; a $recursiveAnchor has the name True
-        self._dynamic: dict[tuple[str, object], object] = {}
-        draft = str(root.get("$schema", "")) if isinstance(root, Mapping) else ""
-        self._is_draft_4 = "draft-04" in draft
-        # until draft 7, nothing that is beside a $ref counts
-        self._is_old = "json-schema.org/draft-0" in draft
-        self._index()
+        # the schemas with dynamic anchors by base address and name, and all of them by identity
+        self._dynamic: dict[str, dict[object, int]] = {}
+        self._with_anchors: dict[int, Mapping[str, Any]] = {}
+        self._n_seen = 0
+        self._draft = _draft_of(root, "")
+        self._index(root, "")
 
     def root(self) -> Condition:
         """Return the condition that the whole document is."""
         return self.condition(self._root, "#", "")
 
-    def condition(self, schema: object, path: str, base: str, *, holds: bool = True) -> Condition:
+    def condition(
+        self, schema: object, path: str, base: str, scope: Scope = (), *, holds: bool = True
+    ) -> Condition:
         """Return the condition that a schema holds, or does not.
 
         Raises:
@@ -82,14 +93,17 @@ class Document:
             raise GrammarError(f"{path}: a schema must be an object or a boolean")
         if not ASSERTIONS & schema.keys():
             return ALWAYS if holds else NEVER
-        number = self._numbers.get(id(schema))
+        base = self._base_of.get(id(schema), base)
+        scope = self._within(scope, base)
+        number = self._numbers.get((id(schema), scope))
         if number is None:
-            number = self._numbers[id(schema)] = len(self._schemas)
+            number = self._numbers[id(schema), scope] = len(self._schemas)
             if number > MAX_SCHEMAS:
                 raise GrammarError(f"more than {MAX_SCHEMAS} schemas")
             self._schemas.append(schema)
             self._paths.append(path)
-            self._bases.append(self._base_of.get(id(schema), base))
+            self._bases.append(base)
+            self._scopes.append(scope)
         return frozenset((number if holds else -number,))
 
     def schema(self, number: int) -> Mapping[str, Any]:
@@ -102,9 +116,8 @@ class Document:
 
     def inner(self, number: int, schema: object, place: str, *, holds: bool = True) -> Condition:
         """Return the condition that a schema inside of another one holds, or does not."""
-        return self.condition(
-            schema, f"{self._paths[number]}/{place}", self._bases[number], holds=holds
-        )
+        path, base = f"{self._paths[number]}/{place}", self._bases[number]
+        return self.condition(schema, path, base, self._scopes[number], holds=holds)
 
     def target(self, number: int, keyword: str, *, holds: bool = True) -> Condition:
         """Return the condition that what a schema refers to holds, or does not.
@@ -120,25 +133,32 @@ class Document:
             raise GrammarError(f"{path}: {reference!r} is no value of {keyword!r}")
         schema, base = self._resolve(reference, self._bases[number], path)
         anchor = {"$dynamicRef": "$dynamicAnchor", "$recursiveRef": "$recursiveAnchor"}.get(keyword)
-        fragment = urldefrag(reference)[1]
-        is_name = fragment != "" and not fragment.startswith("/")
-        by_name = keyword == "$recursiveRef" or is_name
-        if anchor and by_name and isinstance(schema, Mapping) and schema.get(anchor):
-            name = schema[anchor]
-            # the outermost schema with such an anchor counts, and the root is the outermost of all
-            for_all = self._dynamic.get((self._base_of.get(id(self._root), ""), name))
-            if for_all is None and sum(key[1] == name for key in self._dynamic) > 1:
-                raise GrammarError(f"{path}: a {keyword} with several targets is not supported")
-            schema = schema if for_all is None else for_all
-        return self.condition(schema, reference, base, holds=holds)
+        name = True if keyword == "$recursiveRef" else unquote(urldefrag(reference)[1])
+        scope = self._scopes[number]
+        if anchor and isinstance(schema, Mapping) and schema.get(anchor) == name:
+            outermost = dict(scope).get(name)
+            schema = schema if outermost is None else self._with_anchors[outermost]
+        return self.condition(schema, reference, base, scope, holds=holds)
+
+    def _within(self, scope: Scope, base: str) -> Scope:
+        """The scope inside of the schemas with a base address."""
+        found = self._dynamic.get(base)
+        if not found:
+            return scope
+        # the outermost schema with an anchor's name counts
+        return tuple(sorted({**found, **dict(scope)}.items(), key=str))
 
     def _resolve(self, reference: str, base: str, path: str) -> tuple[object, str]:
         address, fragment = urldefrag(_joined(base, reference))
-        target = self._resources.get(address)
+        if address not in self._resources and address in self._others:
+            self._resources[address] = self._others[address]
+            self._index(self._others[address], address)
         if address not in self._resources:
             raise GrammarError(
-                f"{path}: the reference {reference!r} is not supported: it points out of the schema"
+                f"{path}: the reference {reference!r} points out of the schema, and no other "
+                f"document {address!r} is given"
             )
+        target = self._resources[address]
         base = address
         if fragment and not fragment.startswith("/"):
             key = (address, unquote(fragment))
@@ -156,25 +176,27 @@ class Document:
             base = self._base_of.get(id(target), base)
         return target, base
 
-    def _index(self) -> None:
-        """Find all ids and anchors."""
-        work: list[tuple[object, str]] = [(self._root, "")]
-        n_seen = 0
+    def _index(self, root: object, base: str) -> None:
+        """Find all ids and anchors of a document."""
+        draft = _draft_of(root, self._draft)
+        work: list[tuple[object, str]] = [(root, base)]
         while work:
             schema, base = work.pop()
             if not isinstance(schema, Mapping) or id(schema) in self._base_of:
                 continue
-            n_seen += 1
-            if n_seen > MAX_SCHEMAS:
+            self._n_seen += 1
+            if self._n_seen > MAX_SCHEMAS:
                 raise GrammarError(f"more than {MAX_SCHEMAS} schemas")
-            base = self._enter(schema, base)
+            base = self._enter(schema, base, draft)
             self._base_of[id(schema)] = base
             work += [(inner, base) for inner in _inner_schemas(schema)]
 
-    def _enter(self, schema: Mapping[str, Any], base: str) -> str:
+    def _enter(self, schema: Mapping[str, Any], base: str, draft: str) -> str:
         """Note a schema's id and anchors; return the base address of what is inside of it."""
-        name = schema.get("id" if self._is_draft_4 else "$id")
-        if isinstance(name, str) and not (self._is_old and "$ref" in schema):
+        name = schema.get("id" if "draft-04" in draft else "$id")
+        # until draft 7, nothing that is beside a $ref counts
+        is_old = "json-schema.org/draft-0" in draft
+        if isinstance(name, str) and not (is_old and "$ref" in schema):
             address, fragment = urldefrag(_joined(base, name))
             if fragment:
                 self._anchors.setdefault((address, fragment), schema)
@@ -186,10 +208,18 @@ class Document:
             if isinstance(name, str):
                 self._anchors.setdefault((base, name), schema)
                 if keyword == "$dynamicAnchor":
-                    self._dynamic[base, name] = schema
+                    self._note_dynamic(base, name, schema)
         if schema.get("$recursiveAnchor") is True:
-            self._dynamic[base, True] = schema
+            self._note_dynamic(base, True, schema)
         return base
+
+    def _note_dynamic(self, base: str, name: object, schema: Mapping[str, Any]) -> None:
+        self._dynamic.setdefault(base, {})[name] = id(schema)
+        self._with_anchors[id(schema)] = schema
+
+
+def _draft_of(root: object, otherwise: str) -> str:
+    return str(root.get("$schema", otherwise)) if isinstance(root, Mapping) else otherwise
 
 
 def _inner_schemas(schema: Mapping[str, Any]) -> Iterator[object]:
