@@ -155,8 +155,8 @@ class Document:
             self._index(self._others[address], address)
         if address not in self._resources:
             raise GrammarError(
-                f"{path}: the reference {reference!r} points out of the schema, and no other "
-                f"document {address!r} is given"
+                f"{path}: the reference {reference!r} is not supported: it points out of the "
+                f"schema, and no document {address!r} is given"
             )
         target = self._resources[address]
         base = address
