@@ -26,6 +26,7 @@ from .errors import (
     TokenizerError,
     UnsupportedModelError,
 )
+from .inference.async_engine import AsyncEngine
 from .inference.conversation import Conversation
 from .inference.draft_model import DraftModel
 from .inference.generation import ChatOptions, GenerationEvent, GenerationOptions, LogProbs
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FLASH_ATTN_THRESHOLD",
+    "AsyncEngine",
     "ChatOptions",
     "ChatTemplateError",
     "ContextLengthError",

@@ -8,7 +8,17 @@ from typing import Any, Literal, get_args
 from .backends.offload import OffloadPolicy
 from .inference.speculation import Drafter
 from .sampling.config import SamplerConfig
-from .validation import choice, file_path, instance, integer, number, optional, setting, settings_of
+from .validation import (
+    MAX_INT64,
+    choice,
+    file_path,
+    instance,
+    integer,
+    number,
+    optional,
+    setting,
+    settings_of,
+)
 
 # The original engine's: from this many tokens on, attention never materializes its scores. The
 # kernels never do, at any length; NumPy, the reference, always does.
@@ -46,6 +56,8 @@ class EngineConfig:
             else NumPy with a warning.
         kv_cache_type: number format of the cached keys and values: "f16", "f32" (twice the memory)
             or "q8_0" (about half).
+        prefix_cache_bytes: how many bytes of caches of requests that are over (of OpenAI's API and
+            of AsyncEngine) are kept for later ones that begin as they do; the oldest are dropped.
         context_full: what generation does when the cache is full. "stop" ends the answer, and
             refuses a prompt that does not fit. "shift" discards the older half of the tokens, and
             the others move up.
@@ -66,6 +78,7 @@ class EngineConfig:
     offload_policy: OffloadPolicy | None = setting(None, optional(_OFFLOAD))
     executor: ExecutorChoice = setting("auto", choice(*get_args(ExecutorChoice)))
     kv_cache_type: KVCacheType = setting("f16", choice(*get_args(KVCacheType)))
+    prefix_cache_bytes: int = setting(256 << 20, integer(0, MAX_INT64))
     context_full: ContextFull = setting("stop", choice(*get_args(ContextFull)))
     context_keep: int = setting(0, integer(0))
     speculation: Drafter | None = setting(None, optional(_DRAFTER))

@@ -19,6 +19,7 @@ from .gguf.source import MemorySource
 from .inference.conversation import Conversation, ConversationMethods
 from .inference.loading import load_model, open_file
 from .inference.metrics import Metrics, MetricsSnapshot
+from .inference.prefix_cache import PrefixCache
 from .inference.sequence import TokenSequence
 from .validation import any_integer, any_text, boolean, buffer, instance, optional
 
@@ -71,6 +72,7 @@ class InferenceEngine(ConversationMethods):
         # those of all conversations with the model
         self._sequences: WeakSet[TokenSequence] = WeakSet()
         self._metrics = Metrics()
+        self._prefix_cache = PrefixCache(self._config.prefix_cache_bytes)
         self._next_pager: LayerPager | None = None
         self._lora_stack: tuple[AppliedLora, ...] = ()
         renew_after_fork(self)
@@ -180,6 +182,7 @@ class InferenceEngine(ConversationMethods):
             except OxiLlamaError as cause:
                 self._lora_stack, error = (), cause
             before, self._current, self._sequences = self._current, sequence, sequences
+            self._prefix_cache.clear()
             if before is not None:
                 before.model.close()
             self._metrics.memory(model.executor.memory_bytes)
@@ -194,6 +197,7 @@ class InferenceEngine(ConversationMethods):
         """
         with self._lock:
             sequence, self._current = self._current, None
+            self._prefix_cache.clear()
             if sequence is not None:
                 sequence.model.close()
                 self._metrics.memory(0)
@@ -279,6 +283,11 @@ class InferenceEngine(ConversationMethods):
                 for sequence in self._sequences:
                     sequence.claim()
                     sequence.restart()
+
+    @property
+    def prefix_cache(self) -> PrefixCache:
+        """Keeps caches of requests that are over (`EngineConfig.prefix_cache_bytes`)."""
+        return self._prefix_cache
 
     @property
     def metrics(self) -> Metrics:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 PREFILL_CHUNK_SIZE = 256
 PREFILL_SECONDS = 0.5
 
-# Of requests of OpenAI's API that are over: their caches take memory.
-N_KEPT_CONVERSATIONS = 1
+# Caches of requests of OpenAI's API that are over: a page has less memory than a server.
+PREFIX_CACHE_BYTES = 64 << 20
 
 # The first class that an error is an instance of gives its code, so subclasses come first.
 ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
@@ -208,7 +208,7 @@ class WorkerEngine:
         from ..openai import APIError, OpenAI
 
         if self._client is None:
-            self._client = OpenAI(self._loaded(), n_kept_conversations=N_KEPT_CONVERSATIONS)
+            self._client = OpenAI(self._loaded())
         try:
             cancel = threading.Event()
             self._completions[number] = self._client.steps(path, request, cancel), cancel
@@ -344,7 +344,10 @@ def describe(error: BaseException) -> dict[str, str]:
 def _config(context: Mapping[str, Any]) -> EngineConfig:
     given = {name: value for name, value in context.items() if value is not None}
     return EngineConfig(
-        prefill_chunk_size=PREFILL_CHUNK_SIZE, prefill_seconds=PREFILL_SECONDS, **given
+        prefill_chunk_size=PREFILL_CHUNK_SIZE,
+        prefill_seconds=PREFILL_SECONDS,
+        prefix_cache_bytes=PREFIX_CACHE_BYTES,
+        **given,
     )
 
 

@@ -122,6 +122,11 @@ class LoadedModel:
         """See `forking`."""
         self.lock = RLock()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._is_closed
+
     def require_open(self) -> None:
         """Raise ModelNotLoadedError after `close`."""
         if self._is_closed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from ..inference.generation import FinishReason
 
 Json = dict[str, Any]
-# Each step computes one chunk of a prompt or one token, and yields the stream's objects that are
-# complete by then; the generator returns the answer as a whole.
+# Each step computes one chunk of a prompt or one token of each choice that is under way, and yields
+# the stream's objects that are complete by then; the generator returns the answer as a whole.
 Steps = Generator[list[Json], None, Json]
 
 
@@ -74,7 +75,9 @@ def answer(
     *,
     wants_usage: bool,
 ) -> Steps:
-    """Run the choices of an answer one after the other.
+    """Run the choices of an answer side by side.
+
+    Each begins after the first token of the one before, whose prompt it may share.
 
     Args:
         engine: names the model.
@@ -91,20 +94,40 @@ def answer(
     }
     # each chunk but the last says that the count is still to come
     rest = {"usage": None} if wants_usage else {}
-    wholes = []
-    for pieces in choices:
-        whole = None
-        for step in pieces:
-            chunks = []
-            for piece in step:
-                whole = shape.add(whole, piece)
-                chunks.append({**header, "object": shape.chunk, "choices": [piece], **rest})
-            yield chunks
-        wholes.append(whole)
+    wholes: list[Json | None] = []
+    for step in _side_by_side(choices, usage):
+        chunks = []
+        for number, piece in step:
+            wholes += [None] * (number + 1 - len(wholes))
+            wholes[number] = shape.add(wholes[number], piece)
+            chunks.append({**header, "object": shape.chunk, "choices": [piece], **rest})
+        yield chunks
     counted = usage.as_json()
     if wants_usage:
         yield [{**header, "object": shape.chunk, "choices": [], "usage": counted}]
     return {**header, "object": shape.whole, "choices": wholes, "usage": counted}
+
+
+def _side_by_side(
+    choices: Iterable[Iterator[list[Json]]], usage: Usage
+) -> Iterator[list[tuple[int, Json]]]:
+    """Yield the pieces that a step of all running choices brings, each with its choice's number."""
+    waiting = deque(enumerate(choices))
+    running: list[tuple[int, Iterator[list[Json]]]] = []
+    n_tokens = 0
+    while waiting or running:
+        if waiting and (not running or usage.completion > n_tokens):
+            n_tokens = usage.completion
+            running.append(waiting.popleft())
+        pieces: list[tuple[int, Json]] = []
+        for pair in running.copy():
+            number, steps = pair
+            step = next(steps, None)
+            if step is None:
+                running.remove(pair)
+            else:
+                pieces += [(number, piece) for piece in step]
+        yield pieces
 
 
 def api_finish_reason(reason: FinishReason | None) -> Literal["stop", "length"]:

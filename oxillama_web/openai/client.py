@@ -34,15 +34,14 @@ class OpenAI:
         models: `models.list()` and `models.retrieve(name)`.
     """
 
-    def __init__(self, engine: InferenceEngine, *, n_kept_conversations: int = 4) -> None:
+    def __init__(self, engine: InferenceEngine) -> None:
         """Answer requests with an engine that has a model.
 
         Args:
-            engine: its own conversation is not touched.
-            n_kept_conversations: how many of the last requests' caches are kept. A request that
-                begins as one of them computes only what is new.
+            engine: its own conversation is not touched. Its prefix cache keeps what requests have
+                computed, for later ones that begin as they do.
         """
-        self._conversations = Conversations(engine, n_kept_conversations)
+        self._conversations = Conversations(engine)
         self.chat = _Chat(self)
         self.completions = _Path(self, "completions")
         self.embeddings = _Path(self, "embeddings")
@@ -59,8 +58,9 @@ class OpenAI:
             cancel: ends the answer once it is set.
 
         Returns:
-            A generator. Each step computes one chunk of a prompt or one token, and yields the
-            stream's objects that are complete by then; the generator returns the whole answer.
+            A generator. Each step computes one chunk of a prompt or one token of each choice that
+            is under way, and yields the stream's objects that are complete by then; the generator
+            returns the whole answer.
 
         Raises:
             APIError: the request is wrong. The generator raises it, too, if an answer fails later.

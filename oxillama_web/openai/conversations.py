@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Unpack
 
@@ -10,28 +9,20 @@ from ..errors import ContextLengthError
 
 if TYPE_CHECKING:
     from ..engine import InferenceEngine
-    from ..inference.conversation import Conversation
     from ..inference.generation import GenerationEvent, GenerationOptions
     from .answers import Usage
 
 
 class Conversations:
-    """The conversations of requests under way, and of the last ones that ended.
+    """Begins a conversation for each request.
 
     Attributes:
         engine: has the model. Its own conversation is not touched.
     """
 
-    def __init__(self, engine: InferenceEngine, n_kept: int) -> None:
-        """Begin without any.
-
-        Args:
-            engine: has a model.
-            n_kept: how many of the last requests' caches are kept. A request that begins as one of
-                them computes only what is new.
-        """
+    def __init__(self, engine: InferenceEngine) -> None:
+        """Answer with an engine that has a model."""
         self.engine = engine
-        self._kept: deque[Conversation] = deque(maxlen=n_kept)
 
     def check_room(self, tokens: list[int]) -> None:
         """Raise ContextLengthError if a prompt does not fit into the context."""
@@ -54,9 +45,11 @@ class Conversations:
             max_tokens = max(self.engine.context_size - len(tokens), 0)
         events = conversation.prompt_events(tokens, max_tokens, **options)
         usage.cached += conversation.kv_cache_seq_len
-        # only now: what is dropped for it may have the prompt's beginning
-        self._kept.append(conversation)
-        for event in events:
-            if event.token is not None:
-                usage.completion += 1
-            yield event
+        try:
+            for event in events:
+                if event.token is not None:
+                    usage.completion += 1
+                yield event
+        finally:
+            events.close()
+            self.engine.prefix_cache.keep(conversation)

@@ -14,7 +14,7 @@ class ServerConfig:
     Attributes:
         api_keys: one of them must be sent as a bearer token; none lets everybody in.
         max_body_bytes: of a request.
-        max_running: how many requests take turns.
+        max_running: how many requests are computed at the same time.
         max_waiting: how many more may wait.
 
     Raises:
@@ -23,7 +23,7 @@ class ServerConfig:
 
     api_keys: tuple[str, ...] = setting((), nonempty_texts)
     max_body_bytes: int = setting(16 << 20, integer(1))
-    max_running: int = setting(8, integer(1))
+    max_running: int = setting(32, integer(1))
     max_waiting: int = setting(256, integer(0))
 
     def __post_init__(self) -> None:

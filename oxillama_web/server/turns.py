@@ -1,29 +1,18 @@
-"""Answers requests of many clients with one engine, in a thread of its own.
-
-    handlers (event loop)                      the engine's thread
-    ─────────────────────                      ───────────────────
-    run() ── job ──►  waiting  ──────────────►  under way: each gets a step in turn
-      ▲                                                      │
-      └───────────────── objects of the stream ◄─────────────┘
-
-A step is one token or one chunk of a prompt, so that nobody waits for another's long answer.
-"""
+"""The requests of a server: how many there may be, and what goes wrong in the API's own shape."""
 
 from __future__ import annotations
 
-import asyncio
-import queue
-import threading
-from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import OxiLlamaError
+from ..inference.scheduler import Scheduler
 from ..openai.errors import APIError, to_api_error
 
 if TYPE_CHECKING:
     from ..openai import OpenAI
-    from ..openai.answers import Json, Steps
+    from ..openai.answers import Json
 
 
 class Whole(NamedTuple):
@@ -40,22 +29,17 @@ class Turns:
     """
 
     def __init__(self, client: OpenAI, *, max_running: int, max_waiting: int) -> None:
-        """Start the thread.
+        """Start the scheduler's thread.
 
         Args:
-            client: answers the requests. Nothing else may use its engine.
-            max_running: how many requests take turns.
+            client: answers the requests.
+            max_running: how many requests are computed at the same time.
             max_waiting: how many more may wait; those above are refused.
         """
         self.n_requests = 0
         self._client = client
-        self._max_running = max_running
         self._max_requests = max_running + max_waiting
-        # None only wakes the thread
-        self._new: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._is_closing = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="oxillama-answers", daemon=True)
-        self._thread.start()
+        self._scheduler = Scheduler(max_running=max_running)
 
     async def run(self, path: str, request: Any) -> AsyncGenerator[list[Json] | Whole, None]:
         """Yield what each step of a request brings, and at last the whole answer.
@@ -63,85 +47,35 @@ class Turns:
         Leaving the loop ends the request.
 
         Raises:
-            APIError: the request is wrong, or too many others wait.
+            APIError: the request is wrong, too many others wait, or the server ends.
         """
-        if self._is_closing.is_set():
+        if self._scheduler.is_closed:
             raise APIError(503, "the server is shutting down")
         if self.n_requests >= self._max_requests:
             raise APIError(
                 429, "too many requests are waiting; try again soon", code="rate_limit_exceeded"
             )
-        job = _Job(path, request, asyncio.get_running_loop())
         self.n_requests += 1
-        self._new.put(job)
         try:
-            while True:
-                result = await job.results.get()
-                if isinstance(result, APIError):
-                    raise result
-                yield result
-                if isinstance(result, Whole):
-                    return
+            async with aclosing(
+                self._scheduler.run(lambda: self._results(path, request))
+            ) as results:
+                async for result in results:
+                    if result:
+                        yield result
+        except OxiLlamaError as error:
+            if self._scheduler.is_closed:
+                raise APIError(503, "the server is shutting down") from error
+            raise to_api_error(error) from error
+        except Exception as error:  # a fault of ours ends one answer, not the server
+            raise APIError(500, f"internal error: {type(error).__name__}: {error}") from error
         finally:
             self.n_requests -= 1
-            job.cancelled.set()
 
     def close(self) -> None:
         """End what is under way, and the thread."""
-        self._is_closing.set()
-        self._new.put(None)
-        self._thread.join()
+        self._scheduler.close()
 
-    def _loop(self) -> None:
-        running: deque[_Job] = deque()
-        while not self._is_closing.is_set():
-            # only an idle thread waits for work
-            if not running or (len(running) < self._max_running and not self._new.empty()):
-                job = self._new.get()
-            else:
-                job = running.popleft()
-            if job is not None and job.step(self._client):
-                running.append(job)
-        waiting = [self._new.get() for _ in range(self._new.qsize())]
-        for job in filter(None, [*running, *waiting]):
-            job.end(APIError(503, "the server is shutting down"))
-
-
-class _Job:
-    """A request, and what its handler has not taken yet."""
-
-    def __init__(self, path: str, request: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self.cancelled = threading.Event()
-        self.results: asyncio.Queue[list[Json] | Whole | APIError] = asyncio.Queue()
-        self._path, self._request = path, request
-        self._loop = loop
-        self._steps: Steps | None = None
-
-    def step(self, client: OpenAI) -> bool:
-        """Do one step in the engine's thread; return whether more will follow."""
-        if self.cancelled.is_set():
-            if self._steps is not None:
-                self._steps.close()
-            return False
-        try:
-            if self._steps is None:
-                self._steps = client.steps(self._path, self._request)
-            objects = next(self._steps)
-        except StopIteration as end:
-            self.end(Whole(end.value))
-            return False
-        except OxiLlamaError as error:
-            self.end(to_api_error(error))
-            return False
-        except Exception as error:  # a fault of ours ends one answer, not the server
-            self.end(APIError(500, f"internal error: {type(error).__name__}: {error}"))
-            return False
-        if objects:
-            self.end(objects)
-        return True
-
-    def end(self, result: list[Json] | Whole | APIError) -> None:
-        """Hand a result to the handler."""
-        # the loop is closed where the server has ended before its answers
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.results.put_nowait, result)
+    def _results(self, path: str, request: Any) -> Iterator[list[Json] | Whole]:
+        answer = yield from self._client.steps(path, request)
+        yield Whole(answer)

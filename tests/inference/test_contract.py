@@ -202,6 +202,7 @@ CONSTANTS: dict[str, tuple[Any, Any]] = {
     "num_threads": (EngineConfig().num_threads, 4),
     "sampler": (EngineConfig().sampler, SamplerConfig()),
     "prefill_chunk_size": (EngineConfig().prefill_chunk_size, 512),
+    "prefix_cache_bytes": (EngineConfig().prefix_cache_bytes, 256 << 20),
     "offload_policy": (EngineConfig().offload_policy, None),
     "with_offload": (
         EngineConfig("a", num_threads=2).with_offload(BUDGET),
