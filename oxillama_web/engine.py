@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .gguf.source import ModelSource
     from .inference.embeddings import Pooling
     from .inference.model import LoadedModel
+    from .inference.rerank import RankedDocument
     from .plan.lora import AppliedLora, LoraAdapter
     from .tokenizer import Tokenizer
 
@@ -247,6 +248,11 @@ class InferenceEngine(ConversationMethods):
         return self._model.plan.is_encoder
 
     @property
+    def is_reranker(self) -> bool:
+        """Whether the model scores documents (`rerank`) and writes no text."""
+        return self._model.plan.is_reranker
+
+    @property
     def executor_name(self) -> str:
         """What runs the model, such as "kernels-avx512" or "numpy"."""
         return self._model.executor.name
@@ -447,7 +453,31 @@ class InferenceEngine(ConversationMethods):
         """
         from .inference.embeddings import embed_batch
 
-        return embed_batch(self._model, texts, pooling, normalize=normalize)
+        return embed_batch(self._model, texts, pooling, normalize=normalize).vectors
+
+    def rerank(
+        self, query: str, documents: Sequence[str], top_n: int | None = None
+    ) -> list[RankedDocument]:
+        """Return documents in the order in which they answer a query, the best one first.
+
+        All documents are computed together. Conversations are not touched.
+
+        Args:
+            query: the text of a question.
+            documents: the texts that may answer it.
+            top_n: return only so many of them.
+
+        Returns:
+            For each document its `index` in the list, and its `relevance_score`: what the model's
+            head gives, which is the probability of its first label ("yes") in decoders.
+
+        Raises:
+            UnsupportedModelError: the model is no reranker.
+            ContextLengthError: a document and the query do not fit into the context.
+        """
+        from .inference.rerank import rerank
+
+        return rerank(self._model, query, documents, top_n).documents
 
     # conversations
 

@@ -52,7 +52,8 @@
     X(34, multiply_vector, ox_no_scratch,            ox_any_batch)            \
     X(40, join_heads,     ox_no_scratch,             ox_any_batch)            \
     X(41, all_experts,    ox_no_scratch,             ox_any_batch)            \
-    X(42, scale_positions, ox_no_scratch,            ox_any_batch)
+    X(42, scale_positions, ox_no_scratch,            ox_any_batch)            \
+    X(50, mean_rows,      ox_no_scratch,             ox_any_batch)
 /* clang-format on */
 
 /* Scratch in bytes. */

@@ -41,6 +41,7 @@ from .hyperparameters import (
     read_config,
     read_layer_sizes,
 )
+from .ranking_head import append_ranking_head, has_ranking_head
 from .rope import RopeParameters, scaled_rope
 from .steps import Norm as Norm
 from .steps import Steps
@@ -77,7 +78,8 @@ class ModelBuilder(Steps):
         self.layer_experts_used = count_experts_used(hparams, n_layers)
         self.n_experts_used = max(self.layer_experts_used)
         self._tensors = gguf.tensors
-        self._output = ""
+        self._output = self._hidden = ""
+        self._is_encoder = False
 
     def override(self, **sizes: Any) -> None:
         """Replace fields of `config`: sizes that this architecture's files state in another way.
@@ -170,7 +172,8 @@ class ModelBuilder(Steps):
     ) -> None:
         """Normalize "x" where logits were asked for, and multiply by the vocabulary.
 
-        The embedding serves as the output head where the file holds none.
+        The embedding serves as the output head where the file holds none. A reranker has its own
+        head in place of it.
 
         Args:
             norm: the kind of the last norm.
@@ -184,6 +187,10 @@ class ModelBuilder(Steps):
             self.norm(norm, name, "last", "last")
         else:
             self.unweighted_norm(norm, "last", "last")
+        self._hidden = "last"
+        if has_ranking_head(self):
+            self._output = append_ranking_head(self, "last", is_encoder=False)
+            return
         weight = OUTPUT_HEAD if self.has(OUTPUT_HEAD) else TOKEN_EMBEDDING
         Linear.append(self.plan, "logits", "last", weight, "output.bias")
         if scale is not None:
@@ -193,28 +200,36 @@ class ModelBuilder(Steps):
         self._output = "logits"
 
     def hidden_states(self, dense: Sequence[str] = ()) -> None:
-        """End an encoder, which gives "x" where it was asked for and no logits.
+        """End an encoder, which gives "x" where it was asked for, and scores if it is a reranker.
 
         Args:
             dense: matrices that follow, where the file holds them. They are meant for the pooled
                 vector of a text; since they are linear, a mean of their products is the same.
         """
         SelectRows.append(self.plan, "hidden", "x")
-        self._output = "hidden"
+        hidden = "hidden"
         for name in dense:
             if self.has(f"{name}.weight"):
-                self.linear(name, self._output, name)
-                self._output = name
-        if self.plan.width(self._output) != self.config.hidden_size:
+                self.linear(name, hidden, name)
+                hidden = name
+        if self.plan.width(hidden) != self.config.hidden_size:
             raise ModelFormatError(
-                f"vectors of texts have {self.plan.width(self._output)} values; they must have the "
+                f"vectors of texts have {self.plan.width(hidden)} values; they must have the "
                 f"model's {self.config.hidden_size}"
             )
+        self._is_encoder, self._hidden, self._output = True, hidden, hidden
+        if has_ranking_head(self):
+            self._output = append_ranking_head(self, hidden, is_encoder=True)
 
     def finish(self) -> tuple[ModelConfig, Plan]:
         """Return the sizes and the plan, after `logits` or `hidden_states`."""
-        hidden = "last" if self._output == "logits" else None
-        return self.config, self.plan.build(self._output, hidden)
+        plan = self.plan.build(
+            self._output,
+            self._hidden,
+            is_encoder=self._is_encoder,
+            is_reranker=has_ranking_head(self),
+        )
+        return self.config, plan
 
 
 class Layer(FeedForwardSteps):

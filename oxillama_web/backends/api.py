@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .cache import SequenceCache
     from .offload import LayerPager
 
-Outputs = Literal["last", "all"]
-
+# The tokens of each sequence whose outputs are asked for.
+Outputs = Literal["first", "last", "all"]
 
 Batch = Sequence[tuple["SequenceCache", Sequence[int]]]
 
@@ -52,7 +52,7 @@ class Executor(Protocol):
         """Append tokens to the cache and compute logits.
 
         Returns:
-            A writable memoryview of float32 [rows * vocabulary], with one row ("last") or one for
+            A writable memoryview of float32 [rows * vocabulary], one row ("first", "last") or one for
             each token ("all"), valid until the next call.
 
         Raises:
@@ -65,7 +65,8 @@ class Executor(Protocol):
 
         Args:
             batch: caches, each at most once, and the tokens to append to each.
-            outputs: whether to return logits of each sequence's last token, or of every token.
+            outputs: whether to return logits of each sequence's last token, of the first one of
+                this pass, or of every token.
 
         Returns:
             The same as `forward`, in the order of the batch. A sequence's logits do not depend on

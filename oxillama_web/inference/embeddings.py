@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from ..errors import ContextLengthError, UnsupportedModelError
 from ..validation import boolean, choice, instance, optional, token_ids, tuple_of
+from .text_batches import compute_texts
 
 if TYPE_CHECKING:
-    from ..backends.api import Executor, Outputs
-    from ..backends.cache import SequenceCache
+    from ..backends.api import Outputs
     from .model import LoadedModel
 
 Pooling = Literal["last", "mean", "max", "cls"]
@@ -20,16 +20,16 @@ POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 _TEXTS = tuple_of(instance((str, list, tuple), "text or token ids"), "a list of texts")
 _POOLING = optional(choice(*POOLINGS))
 
-# Of one forward pass: tokens, and bytes of the texts' caches.
-TOKEN_BUDGET = 2048
-CACHE_BUDGET = 128 << 20
-
 # {arch}.pooling_type as llama.cpp writes it; 0 is none.
 _FILE_POOLINGS: dict[int, Pooling] = {1: "mean", 2: "cls", 3: "last"}
 _RANK = 4
 
-# A text's number, and which of its tokens a pass computes.
-_Part = tuple[int, slice]
+
+class Embeddings(NamedTuple):
+    """The vectors of texts, and the number of tokens of each text."""
+
+    vectors: list[list[float]]
+    token_counts: list[int]
 
 
 def embed_batch(
@@ -38,11 +38,8 @@ def embed_batch(
     pooling: Pooling | None = None,
     *,
     normalize: bool = True,
-) -> list[list[float]]:
-    """Return a vector of `hidden_size` values for each text.
-
-    All texts go through the model together; they are split into several passes only above
-    TOKEN_BUDGET tokens or CACHE_BUDGET bytes of cache. No conversation is touched.
+) -> Embeddings:
+    """Return a vector of `hidden_size` values for each text; see `compute_texts`.
 
     Args:
         texts: or their token ids; an empty one gives zeros.
@@ -62,31 +59,22 @@ def embed_batch(
     pooling = _POOLING("pooling", pooling) or _default_pooling(model)
     tokens = [_tokenize(model, text) for text in texts]
     pools = [_Pool(pooling, model.config.hidden_size) for _ in texts]
-    caches: dict[int, SequenceCache] = {}
-    outputs: Outputs = "last" if pooling == "last" else "all"
-    version = model.version
-    for parts in _passes([len(ids) for ids in tokens], model.executor, model.plan.is_encoder):
-        with model.lock:
-            model.require_version(version)
-            batch = []
-            for text, part in parts:
-                cache = caches.get(text) or caches.setdefault(text, model.executor.new_cache())
-                batch.append((cache, tokens[text][part]))
-            states = model.hidden_states(batch, outputs)
-            n_rows = [1 if outputs == "last" else len(ids) for _, ids in batch]
-            for (text, part), rows in zip(parts, _split(states, n_rows), strict=True):
-                pools[text].add(rows)
-                if part.stop == len(tokens[text]):
-                    caches.pop(text).truncate(0)
+    outputs: Outputs = "all"
+    if pooling == "last" or (pooling == "cls" and model.plan.is_encoder):
+        outputs = "last" if pooling == "last" else "first"
+    for text, rows in compute_texts(model, tokens, outputs, model.hidden_states):
+        pools[text].add(rows)
     vectors = [pool.result() for pool in pools]
-    return [normalized(vector) for vector in vectors] if normalize else vectors
+    if normalize:
+        vectors = [normalized(vector) for vector in vectors]
+    return Embeddings(vectors, [len(ids) for ids in tokens])
 
 
 def _default_pooling(model: LoadedModel) -> Pooling:
     if model.pooling_type == _RANK:
         raise UnsupportedModelError(
-            f"the model {model.config.name!r} ranks pairs of texts; for vectors of a text choose "
-            f"a pooling"
+            f"the model {model.config.name!r} ranks pairs of texts: call rerank(); for vectors of "
+            f"a text choose a pooling"
         )
     default: Pooling = "mean" if model.plan.is_encoder else "last"
     return _FILE_POOLINGS.get(model.pooling_type, default)
@@ -103,36 +91,6 @@ def _tokenize(model: LoadedModel, text: str | Sequence[int]) -> list[int]:
             f"embed its parts"
         )
     return tokens
-
-
-def _passes(lengths: list[int], executor: Executor, is_encoder: bool) -> Iterator[list[_Part]]:
-    """Divide texts among forward passes. An encoder must see a whole text at once."""
-    parts: list[_Part] = []
-    n_tokens = n_bytes = 0
-    for text, length in enumerate(lengths):
-        start = 0
-        while start < length:
-            room = TOKEN_BUDGET - n_tokens
-            end = length if is_encoder else min(length, start + max(room, 1))
-            cache_bytes = executor.cache_bytes(length)
-            if parts and (end - start > room or n_bytes + cache_bytes > CACHE_BUDGET):
-                yield parts
-                parts, n_tokens, n_bytes = [], 0, 0
-                continue
-            parts.append((text, slice(start, end)))
-            n_tokens += end - start
-            n_bytes += cache_bytes
-            start = end
-    if parts:
-        yield parts
-
-
-def _split(states: memoryview[float], n_rows: list[int]) -> Iterator[list[memoryview[float]]]:
-    """Yield the rows of each text."""
-    width, row = len(states) // sum(n_rows), 0
-    for n in n_rows:
-        yield [states[i * width : (i + 1) * width] for i in range(row, row + n)]
-        row += n
 
 
 class _Pool:

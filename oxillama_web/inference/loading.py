@@ -71,6 +71,7 @@ def load_model(
         executor=backend.create_executor(plan, source, config.kv_cache_type, pager),
         logits_ops=backend.logits_ops,
         chat_template=gguf.get_str("tokenizer.chat_template", ""),
+        rerank_template=gguf.get_str("tokenizer.chat_template.rerank", ""),
         pooling_type=gguf.get_int(f"{model_config.architecture}.pooling_type", 0),
         samples=samples,
         pager=pager,

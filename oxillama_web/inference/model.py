@@ -81,6 +81,8 @@ class LoadedModel:
 
     Attributes:
         pooling_type: the pooling that the file asks for, as embeddings.py reads it.
+        rerank_template: a reranker's prompt, with {query} and {document}; "" where the file has
+            none.
         samples: bytes of each of the plan's weights, for the fingerprint of a snapshot.
         pager: holds the weights of a model with a memory budget.
         grammars: those that were used lately, by their GBNF.
@@ -98,6 +100,7 @@ class LoadedModel:
     logits_ops: LogitsOps
     chat_template: str
     pooling_type: int
+    rerank_template: str
     samples: WeightSamples
     pager: LayerPager | None = None
     lora_stack: tuple[AppliedLora, ...] = ()
@@ -165,6 +168,12 @@ class LoadedModel:
         self._detach_latest()
         return self.executor.hidden_states(batch, outputs)
 
+    def scores(self, batch: Batch, outputs: Outputs) -> memoryview[float]:
+        """Return what a reranker gives, float32 [rows * labels]; as `hidden_states`."""
+        self.require_open()
+        self._detach_latest()
+        return self.executor.forward_batch(batch, outputs)
+
     def _detach_latest(self) -> None:
         latest = self._latest()
         if latest is not None:
@@ -204,7 +213,12 @@ class LoadedModel:
             self.lora_stack, self.version = tuple(stack), self.version + 1
 
     def require_logits(self) -> None:
-        """Raise UnsupportedModelError if the model is an encoder, which generates no text."""
+        """Raise UnsupportedModelError if the model generates no text."""
+        if self.plan.is_reranker:
+            raise UnsupportedModelError(
+                f"the model {self.config.name!r} is a reranker: it scores documents and writes no "
+                f"text; call rerank()"
+            )
         if self.plan.is_encoder:
             raise UnsupportedModelError(
                 f"the model {self.config.name!r} is an encoder: it gives vectors and no text; "
@@ -273,6 +287,7 @@ class LoadedModel:
         """
         from ..chat.template import render_chat_template
 
+        self.require_logits()
         messages = _MESSAGES("messages", messages)
         tools = optional(_TOOLS)("tools", tools)
         if not self.chat_template:

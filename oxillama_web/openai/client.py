@@ -11,6 +11,7 @@ from .completions import create_completion
 from .conversations import Conversations
 from .embeddings import create_embeddings
 from .errors import APIError, to_api_error
+from .rerank import create_ranking
 
 if TYPE_CHECKING:
     from ..engine import InferenceEngine
@@ -21,6 +22,7 @@ _PATHS: dict[str, Callable[[Conversations, Any, CancelEvent | None], Steps]] = {
     "chat/completions": create_chat_completion,
     "completions": create_completion,
     "embeddings": create_embeddings,
+    "rerank": create_ranking,
 }
 
 
@@ -31,6 +33,7 @@ class OpenAI:
         chat: `chat.completions.create(messages=[...], ...)`.
         completions: `completions.create(prompt="...", ...)`.
         embeddings: `embeddings.create(input="...", ...)`.
+        rerank: `rerank.create(query="...", documents=[...])`.
         models: `models.list()` and `models.retrieve(name)`.
     """
 
@@ -45,6 +48,7 @@ class OpenAI:
         self.chat = _Chat(self)
         self.completions = _Path(self, "completions")
         self.embeddings = _Path(self, "embeddings")
+        self.rerank = _Path(self, "rerank")
         self.models = _Models(engine)
 
     def steps(self, path: str, request: Any, cancel: CancelEvent | None = None) -> Steps:
@@ -53,7 +57,7 @@ class OpenAI:
         Several requests can be under way. They take turns, by whose generator is asked next.
 
         Args:
-            path: "chat/completions", "completions" or "embeddings".
+            path: "chat/completions", "completions", "embeddings" or "rerank".
             request: the JSON object.
             cancel: ends the answer once it is set.
 

@@ -6,7 +6,7 @@ import base64
 from array import array
 from typing import TYPE_CHECKING, Any
 
-from ..inference.embeddings import normalized
+from ..inference.embeddings import embed_batch, normalized
 from ..validation import Check, any_text, choice, integer
 from .errors import invalid
 from .parameters import prompts, read_parameters, required
@@ -44,12 +44,12 @@ def _embed(
     engine: InferenceEngine, parameters: Json, inputs: list[str | list[int]], width: int
 ) -> Steps:
     yield []  # so that what is wrong with the request is told before it is computed
-    vectors = engine.embed_batch(inputs)
+    vectors, token_counts = embed_batch(engine.model, inputs)
     if width < engine.model.config.hidden_size:
         # Kusupati et al. 2022, https://arxiv.org/abs/2205.13147
         vectors = [normalized(vector[:width]) for vector in vectors]
     wants_base64 = parameters.get("encoding_format") == "base64"
-    n_tokens = sum(len(engine.tokenize(i) if isinstance(i, str) else i) for i in inputs)
+    n_tokens = sum(token_counts)
     return {
         "object": "list",
         "model": parameters.get("model", engine.model.config.name),

@@ -224,15 +224,24 @@ class PlanBuilder:
             op = dataclasses.replace(op, **names)
         self._plan.ops.append(op)
 
-    def build(self, output: str, hidden: str | None = None) -> Plan:
+    def build(
+        self,
+        output: str,
+        hidden: str | None = None,
+        *,
+        is_encoder: bool = False,
+        is_reranker: bool = False,
+    ) -> Plan:
         """Return the plan.
 
         Args:
-            output: the buffer of the logits.
+            output: the buffer of the logits or scores.
             hidden: the buffer of the hidden states, from which the output head computes them; None
-                for a model without output head, whose output is the hidden states.
+                for an encoder without output head, whose output is the hidden states.
+            is_encoder, is_reranker: see `Plan`.
         """
         plan = self._plan
+        plan.is_encoder, plan.is_reranker = is_encoder or hidden is None, is_reranker
         plan.output = self._current[output]
         plan.hidden = self._current[output if hidden is None else hidden]
         writers = [number for number, op in enumerate(plan.ops, 1) if op.writes == plan.hidden]

@@ -190,6 +190,8 @@ class _Writer:
             weights=dict(plan.weights),
             output=plan.output,
             hidden=plan.hidden,
+            is_encoder=plan.is_encoder,
+            is_reranker=plan.is_reranker,
         )
         self._adapters: dict[str, LoraAdapter] = {}
 

@@ -210,10 +210,12 @@ class Plan:
         kv_layers: the layers of the cache.
         states: the recurrent states of the cache.
         weights: where in the file each weight is; a weight may be some rows of a tensor.
-        output: the buffer that holds the logits.
+        output: the buffer that holds the logits, or a reranker's scores.
         hidden: the buffer of the hidden states, which the output head takes. A model without an
-            output head (an encoder) ends with them: its `output` is its `hidden`.
+            output head ends with them: its `output` is its `hidden`.
         n_hidden_ops: how many operations compute the hidden states; they come first.
+        is_encoder: whether tokens may see those after them, so that a pass takes a whole text.
+        is_reranker: whether the output are scores of a text that joins a query and a document.
     """
 
     ops: list[Operation] = field(default_factory=list)
@@ -224,11 +226,8 @@ class Plan:
     output: str = ""
     hidden: str = ""
     n_hidden_ops: int = 0
-
-    @property
-    def is_encoder(self) -> bool:
-        """Whether the model gives hidden states and no logits."""
-        return self.output == self.hidden
+    is_encoder: bool = False
+    is_reranker: bool = False
 
     def memory(self, name: str) -> str:
         """Return the buffer whose memory a buffer uses; anything else has its own."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Results = AsyncGenerator[list[Json] | Whole, None]
 
-_PATHS = ("chat/completions", "completions", "embeddings")
+_PATHS = ("chat/completions", "completions", "embeddings", "rerank")
 # A client that waits for its whole answer is looked for this often, in seconds.
 _POLL = 0.5
 

@@ -67,6 +67,7 @@ def _load_bpe(vocabulary: VocabularyTables, model: str) -> Tokenizer:
         bos_default=bos_default,
         eos_default=None if model == "gemma4" else 11,
         add_bos=pre_tokenizer.add_bos,
+        add_sep=name in ("jina-v1-en", "jina-v2-code", "roberta-bpe"),
         leading_spaces=0,
     )
 
@@ -99,7 +100,7 @@ def _load_word_piece(vocabulary: VocabularyTables) -> Tokenizer:
         eos_default=None,
         add_bos=True,
         leading_spaces=1,
-        separator=vocabulary.token("seperator", 102),  # as the key is spelt
+        separator=_separator(vocabulary, 102),
     )
 
 
@@ -144,15 +145,22 @@ def _tokenizer(
     add_bos: bool,
     leading_spaces: int,
     add_eos: bool = False,
+    add_sep: bool = False,
     separator: int | None = None,
 ) -> Tokenizer:
-    """Put a tokenizer together; a `separator` comes after a text in place of EOS."""
+    """Put a tokenizer together; a `separator` comes after a text in place of EOS.
+
+    Between the two texts of a pair is what comes after a text, and with `add_sep` a separator.
+    """
     bos = vocabulary.token("bos", bos_default)
     eos = vocabulary.token("eos", eos_default)
     add_bos = vocabulary.flag("add_bos_token", add_bos)
     last = separator
     if separator is None and vocabulary.flag("add_eos_token", add_eos):
         last = eos
+    between = [last]
+    if separator is None and vocabulary.flag("add_sep_token", add_sep):
+        between.append(_separator(vocabulary))
     special_tokens = vocabulary.special_tokens()
     literal_texts = {token.text for token in special_tokens}
 
@@ -181,11 +189,16 @@ def _tokenizer(
             ),
         ),
         leading_spaces=leading_spaces,
+        separator_ids=[token for token in between if token is not None],
         fill_marks=find_fill_marks(
             vocabulary.ids,
             [vocabulary.token(mark) for mark in ("fim_pre", "fim_suf", "fim_mid")],
         ),
     )
+
+
+def _separator(vocabulary: VocabularyTables, default: int | None = None) -> int | None:
+    return vocabulary.token("seperator", default)  # as the key is spelt
 
 
 def _bpe_encoder(vocabulary: VocabularyTables, pre_tokenizer: GGUFPreTokenizer) -> TextEncoder:

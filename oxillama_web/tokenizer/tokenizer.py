@@ -42,6 +42,7 @@ class Tokenizer:
         suffix_ids: Sequence[int],
         eog_ids: frozenset[int],
         leading_spaces: int,
+        separator_ids: Sequence[int] = (),
         fill_marks: FillMarks | None = None,
     ) -> None:
         """Store the parts of a tokenizer.
@@ -56,6 +57,7 @@ class Tokenizer:
             prefix_ids, suffix_ids: put before and after a text.
             eog_ids: every token that ends an answer.
             leading_spaces: the most spaces that decoding removes from the start of a text.
+            separator_ids: put between the two texts of a pair.
             fill_marks: see above.
         """
         self.n_vocab = len(tokens)
@@ -73,6 +75,7 @@ class Tokenizer:
         self._prefix_ids = list(prefix_ids)
         self._suffix_ids = list(suffix_ids)
         self._leading_spaces = leading_spaces
+        self._separator_ids = list(separator_ids)
         self._splitters: dict[bool, SpecialTokenSplitter] = {}
         self._bytes: dict[int, bytes] = {}
         # encodes everything between BOS and EOS, in place of the parts above
@@ -104,6 +107,16 @@ class Tokenizer:
         ids += self._encode(text, parse_special) if found is None else found
         ids += self._around(add_eos, self.add_eos, self._suffix_ids, self.eos_id, "EOS")
         return ids
+
+    def encode_pair(self, first: str, second: str) -> list[int] | None:
+        """Return the ids of two plain texts as one, or None if the vocabulary does not join texts.
+
+        Control tokens that the texts spell out stay plain text.
+        """
+        if not self._separator_ids:
+            return None
+        a, b = (self.encode(text, False, False, False) for text in (first, second))
+        return [*self._prefix_ids, *a, *self._separator_ids, *b, *self._suffix_ids]
 
     def encode_inside(self, text: str) -> list[int]:
         """Return ids whose bytes are those of a plain text inside a longer one.

@@ -8,6 +8,7 @@ https://github.com/huggingface/tokenizers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from ..errors import TokenizerError
 from .decoders import build_decoder
@@ -56,11 +57,11 @@ def load(
     ]
     tokens = _by_id(model.ids, [*added, *normalized])
     control_ids = {token.text: token.id for token in added if token.is_control}
-    prefix_ids, suffix_ids = _template(_part(root, "post_processor"), len(tokens))
+    prefix, suffix, between = _template(_part(root, "post_processor"), len(tokens))
     if bos_id is None:
-        bos_id = prefix_ids[0] if prefix_ids else _first_known(_BOS_NAMES, control_ids)
+        bos_id = prefix[0] if prefix else _first_known(_BOS_NAMES, control_ids)
     if eos_id is None:
-        eos_id = suffix_ids[-1] if suffix_ids else _first_known(_EOS_NAMES, control_ids)
+        eos_id = suffix[-1] if suffix else _first_known(_EOS_NAMES, control_ids)
     decoder = build_decoder(_part(root, "decoder"))
     pre_tokenizer = PreTokenizer(_part(root, "pre_tokenizer"))
     ids = {**model.ids, **{token.text: token.id for token in added}}
@@ -72,8 +73,9 @@ def load(
         longest_first=False,
         bos_id=bos_id,
         eos_id=eos_id,
-        prefix_ids=prefix_ids,
-        suffix_ids=suffix_ids,
+        prefix_ids=prefix,
+        suffix_ids=suffix,
+        separator_ids=between,
         eog_ids=end_of_generation_ids(ids, (eos_id,)),
         leading_spaces=decoder.leading_spaces,
         fill_marks=find_fill_marks(ids),
@@ -135,53 +137,76 @@ def _added_token(node: Node) -> SpecialToken:
     )
 
 
-def _template(node: Node | None, n_tokens: int) -> tuple[list[int], list[int]]:
-    """Return the token ids that a "post_processor" puts before and after a text."""
+class _Template(NamedTuple):
+    """The token ids that a "post_processor" puts before, after and between texts."""
+
+    prefix: list[int]
+    suffix: list[int]
+    between: list[int]
+
+
+def _template(node: Node | None, n_tokens: int) -> _Template:
     if node is None:
-        return [], []
-    prefix_ids, suffix_ids = node.choice("type", _TEMPLATES, "post-processor")(node, n_tokens)
-    return prefix_ids, suffix_ids
+        return _Template([], [], [])
+    return node.choice("type", _TEMPLATES, "post-processor")(node, n_tokens)
 
 
-def _no_template(_: Node, __: int) -> tuple[list[int], list[int]]:
-    return [], []
+def _no_template(_: Node, __: int) -> _Template:
+    return _Template([], [], [])
 
 
-def _sequence(node: Node, n_tokens: int) -> tuple[list[int], list[int]]:
+def _sequence(node: Node, n_tokens: int) -> _Template:
     templates = [_template(step, n_tokens) for step in node.items("processors")]
-    prefix = [token for before, _ in reversed(templates) for token in before]
-    return prefix, [token for _, after in templates for token in after]
+    return _Template(
+        [token for template in reversed(templates) for token in template.prefix],
+        [token for template in templates for token in template.suffix],
+        [token for template in templates for token in template.between],
+    )
 
 
-def _cls_and_sep(node: Node, n_tokens: int) -> tuple[list[int], list[int]]:
+def _bert(node: Node, n_tokens: int) -> _Template:
     found = []
     for key in ("cls", "sep"):
         pair = node.items(key)
         if len(pair) != 2:
             raise node.member(key).error("is not a pair of a text and an id")
         found.append([pair[1].integer_value(0, n_tokens - 1)])
-    return found[0], found[1]
+    return _Template(found[0], found[1], found[1])
 
 
-def _single(node: Node, n_tokens: int) -> tuple[list[int], list[int]]:
-    sides: tuple[list[int], list[int]] = [], []
-    is_after = False
-    for piece in node.items("single"):
+def _roberta(node: Node, n_tokens: int) -> _Template:
+    template = _bert(node, n_tokens)
+    return template._replace(between=template.suffix * 2)
+
+
+def _pieces(node: Node, n_tokens: int) -> _Template:
+    prefix, suffix = _around_sequences(node, "single", 1, n_tokens)
+    between: list[int] = []
+    if "pair" in node:
+        _, between, _ = _around_sequences(node, "pair", 2, n_tokens)
+    return _Template(prefix, suffix, between)
+
+
+def _around_sequences(node: Node, key: str, n_sequences: int, n_tokens: int) -> list[list[int]]:
+    """Return the tokens before, between and after the sequences of a template."""
+    sides: list[list[int]] = [[] for _ in range(n_sequences + 1)]
+    side = 0
+    for piece in node.items(key):
         if "Sequence" in piece:
-            is_after = True
+            side = min(side + 1, n_sequences)
         else:
             name = piece.member("SpecialToken").text("id")
             ids = node.member("special_tokens").member(name).items("ids")
-            sides[is_after].extend(token.integer_value(0, n_tokens - 1) for token in ids)
+            sides[side].extend(token.integer_value(0, n_tokens - 1) for token in ids)
     return sides
 
 
-_TEMPLATES: dict[str, Callable[[Node, int], tuple[list[int], list[int]]]] = {
+_TEMPLATES: dict[str, Callable[[Node, int], _Template]] = {
     "ByteLevel": _no_template,
     "Sequence": _sequence,
-    "RobertaProcessing": _cls_and_sep,
-    "BertProcessing": _cls_and_sep,
-    "TemplateProcessing": _single,
+    "RobertaProcessing": _roberta,
+    "BertProcessing": _bert,
+    "TemplateProcessing": _pieces,
 }
 
 

@@ -191,8 +191,8 @@ def test_a_module_is_named_after_its_architecture() -> None:
     modules = {path.stem for path in Path(architectures.__file__).parent.glob("*.py")}
     named = {name.replace("-", "_") for name in supported_architectures()}
     shared = (
-        "feed_forwards hyperparameters latent model_builder per_layer_embeddings recurrent "
-        "rope routing steps"
+        "feed_forwards hyperparameters latent model_builder per_layer_embeddings ranking_head "
+        "recurrent rope routing steps"
     )
     assert modules - named == {"__init__", *shared.split()}
 

@@ -24,7 +24,7 @@ from oxillama_web import (
     UnsupportedModelError,
 )
 from oxillama_web.gguf.reader import GGUFFile
-from oxillama_web.inference import embeddings
+from oxillama_web.inference import embeddings, text_batches
 
 TEXTS = ["the quick brown fox", "", "dog", "the lazy dog sleeps in the sun " * 4, "fox and dog"]
 GOLDEN = json.loads((GOLDEN_FOLDER / "minilm.json").read_text(encoding="utf-8"))
@@ -134,10 +134,10 @@ def test_one_by_one_and_in_any_passes(
     together = engine.embed_batch(TEXTS, pooling)
     assert passes == [4]  # all but the empty one
     single = [engine.embed(text, pooling) for text in TEXTS]
-    monkeypatch.setattr(embeddings, "TOKEN_BUDGET", 7)
+    monkeypatch.setattr(text_batches, "TOKEN_BUDGET", 7)
     few_tokens = engine.embed_batch(TEXTS, pooling)
-    monkeypatch.setattr(embeddings, "TOKEN_BUDGET", 1000)
-    monkeypatch.setattr(embeddings, "CACHE_BUDGET", 1)
+    monkeypatch.setattr(text_batches, "TOKEN_BUDGET", 1000)
+    monkeypatch.setattr(text_batches, "CACHE_BUDGET", 1)
     passes.clear()
     little_cache = engine.embed_batch(TEXTS, pooling)
     assert passes == [1, 1, 1, 1]

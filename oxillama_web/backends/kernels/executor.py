@@ -113,14 +113,17 @@ class KernelExecutor:
 
     def _run(self, batch: Batch, outputs: Outputs, *, with_head: bool) -> memoryview[float]:
         check_batch(batch)
-        ids, last_rows, pages = array("i"), array("I"), array("Q")
+        ids, rows, pages = array("i"), array("I"), array("Q")
         for cache, tokens in batch:
             keys = _pages_of(cache)
             keys.reserve(cache.length + len(tokens))
             pages.extend(page.address for page in keys.pages)
+            start, end = len(ids), len(ids) + len(tokens)
             ids.extend(tokens)
-            last_rows.append(len(ids) - 1)
-        rows = last_rows if outputs == "last" else array("I", range(len(ids)))
+            if outputs == "all":
+                rows.extend(range(start, end))
+            else:
+                rows.append(start if outputs == "first" else end - 1)
         self._program.fit(len(ids), len(rows), with_head=with_head)
         ids = self._program.tokens(ids)
         header, sequences = abi.Batch(), (abi.Sequence * len(batch))()

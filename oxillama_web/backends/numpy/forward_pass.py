@@ -50,8 +50,11 @@ class ForwardPass:
             ids.extend(tokens)
             positions.extend(range(cache.length, cache.length + len(tokens)))
         self.tokens, self.positions = np.array(ids, np.int64), np.array(positions, np.int64)
-        last_rows = [rows.stop - 1 for _, rows in self.sequences]
-        self.outputs = np.array(last_rows if outputs == "last" else range(len(ids)))
+        spans = [rows for _, rows in self.sequences]
+        if outputs == "all":
+            self.outputs = np.arange(len(ids))
+        else:
+            self.outputs = np.array([r.start if outputs == "first" else r.stop - 1 for r in spans])
 
     def __getitem__(self, buffer: str) -> Array:
         return self._buffers[buffer]

@@ -26,6 +26,7 @@ from ...plan.operations.embedding import Embed, PositionEmbed
 from ...plan.operations.experts import ExpertLinear, ExpertSum, SelectExperts
 from ...plan.operations.linear import Linear
 from ...plan.operations.norms import LayerNorm, RMSNorm
+from ...plan.operations.pooling import MeanRows
 from ...plan.operations.rope import Rope, RopeTable
 from .forward_pass import Array, ForwardPass, computes
 from .kv_cache import rotated
@@ -274,6 +275,15 @@ def _multiply_vector(op: MultiplyVector, run: ForwardPass) -> Array:
 def _select_rows(op: SelectRows, run: ForwardPass) -> Array:
     selected: Array = run[op.src][run.outputs]
     return selected
+
+
+@computes(MeanRows)
+def _mean_rows(op: MeanRows, run: ForwardPass) -> Array:
+    x = run[op.src]
+    means = np.empty((len(run.outputs), x.shape[1]), np.float32)
+    for _, rows in run.sequences:
+        means[(rows.start <= run.outputs) & (run.outputs < rows.stop)] = x[rows].mean(axis=0)
+    return means
 
 
 @computes(Softcap)
