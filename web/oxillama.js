@@ -19,7 +19,10 @@ import { cache } from "./storage/cache.js";
 
 export { OxiLlamaError } from "./errors.js";
 
-/** @import { AnswerStats, ChatMessage, EmbedOptions, Methods, ModelInfo } from "./protocol.js" */
+/**
+ * @import { AnswerStats, ChatMessage, EmbedOptions, Methods, ModelInfo, RankedDocument,
+ *   RerankOptions } from "./protocol.js"
+ */
 
 /**
  * @typedef {import("./client/model_source.js").Source} Source
@@ -191,6 +194,20 @@ export class OxiLlama {
   async embed(texts, options = {}) {
     checkOptions("embed", options);
     return this.#call("embed", { texts, options });
+  }
+
+  /**
+   * Score documents against a query with a reranker, all in one pass. The conversation is not
+   * affected.
+   *
+   * @param {string} query
+   * @param {string[]} documents
+   * @param {RerankOptions} [options]  `topN`: return only so many
+   * @returns {Promise<RankedDocument[]>} the best document first
+   */
+  async rerank(query, documents, options = {}) {
+    checkOptions("rerank", options);
+    return this.#call("rerank", { query, documents, options });
   }
 
   /**

@@ -19,6 +19,7 @@ export const PROTOCOL_VERSION = 5;
  *   renderChat(args: {messages: ChatMessage[]}): string,
  *   countChatTokens(args: {messages: ChatMessage[]}): number,
  *   embed(args: {texts: string[], options: EmbedOptions}): number[][],
+ *   rerank(args: {query: string, documents: string[], options: RerankOptions}): RankedDocument[],
  *   saveConversation(args: {}): Uint8Array<ArrayBuffer>,
  *   restoreConversation(args: {bytes: Uint8Array}): number,
  *   pushLora(args: {bytes: Uint8Array, scale: number}): void,
@@ -41,6 +42,7 @@ export const METHODS = {
   renderChat: ["messages"],
   countChatTokens: ["messages"],
   embed: ["texts", "options"],
+  rerank: ["query", "documents", "options"],
   saveConversation: [],
   restoreConversation: ["bytes"],
   pushLora: ["bytes", "scale"],
@@ -84,6 +86,10 @@ export function toSnakeCase(name) {
  *   context_keep?: number}} ContextOptions  fields of Python's EngineConfig
  *
  * @typedef {{pooling?: "last" | "mean" | "max" | "cls", normalize?: boolean}} EmbedOptions
+ *
+ * @typedef {{topN?: number}} RerankOptions  how many documents are returned
+ * @typedef {{index: number, relevanceScore: number}} RankedDocument  its place among the documents,
+ *   and how well it answers the query
  */
 
 /**
@@ -159,6 +165,7 @@ export function toSnakeCase(name) {
  * @property {string} name
  * @property {string} architecture
  * @property {boolean} isEncoder  it returns vectors (`embed`) and no text
+ * @property {boolean} isReranker  it scores documents (`rerank`) and writes no text
  * @property {boolean} hasChatTemplate  it can `chat`; else it can only `generate`
  * @property {number} contextLength  tokens, which the model was trained for
  * @property {number} contextSize  tokens, which it was loaded for

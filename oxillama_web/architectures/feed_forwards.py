@@ -67,8 +67,9 @@ class FeedForwardSteps(Steps):
         *,
         router: str | None = None,
         activation: Gating = "silu",
+        ungated: Activation | None = None,
     ) -> None:
-        """Sum weight * GLU(src) over a token's experts into "delta".
+        """Sum weight * expert(src) over a token's experts into "delta".
 
         A bias `exp_probs_b` is part of the choice of experts where the file holds it.
 
@@ -79,6 +80,7 @@ class FeedForwardSteps(Steps):
             routing: how the experts of a token, and their weights, follow from the router's logits.
             router: a buffer of the router's logits; None: they follow from src.
             activation: of the experts' gates.
+            ungated: of experts that have none.
 
         Raises:
             UnsupportedModelError: the file has a tensor for each expert.
@@ -105,9 +107,13 @@ class FeedForwardSteps(Steps):
             n_groups=routing.n_groups,
             n_groups_used=routing.n_groups_used,
         )
-        self._expert_gates_and_ups(src)
-        GLU.append(plan, "expert_gate", "expert_gate", "expert_up", activation)
-        self._expert_linear("ffn_down_exps", "expert_gate", "expert_out")
+        if ungated is None:
+            self._expert_gates_and_ups(src)
+            GLU.append(plan, "expert_up", "expert_gate", "expert_up", activation)
+        else:
+            self._expert_linear("ffn_up_exps", src, "expert_up")
+            Activate.append(plan, "expert_up", "expert_up", ungated)
+        self._expert_linear("ffn_down_exps", "expert_up", "expert_out")
         ExpertSum.append(plan, "delta", "expert_out", "routes")
 
     def add_shared_expert(self, src: str = "h") -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import ModelFormatError, UnsupportedModelError
 from ..plan.operations.elementwise import Softcap
+from ..plan.operations.linear import Linear
 from ..plan.operations.pooling import MeanRows
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def append_ranking_head(model: ModelBuilder, hidden: str, *, is_encoder: bool) -
         scores = "pooled"
     last = DENSE
     if model.has(f"{DENSE}.weight"):
-        model.linear(DENSE, scores, "dense")
+        _linear(model, DENSE, scores, "dense")
         scores = "dense"
         if model.config.architecture == "modern-bert":
             model.activate(scores, "gelu")
@@ -53,7 +54,7 @@ def append_ranking_head(model: ModelBuilder, hidden: str, *, is_encoder: bool) -
             model.layer_norm(NORM, scores, scores)
     if model.has(f"{OUTPUT}.weight"):
         last = OUTPUT
-        model.linear(OUTPUT, scores, "scores")
+        _linear(model, OUTPUT, scores, "scores")
         scores = "scores"
     n_labels, width = _count_labels(model), model.plan.width(scores)
     if width != n_labels:
@@ -62,6 +63,13 @@ def append_ranking_head(model: ModelBuilder, hidden: str, *, is_encoder: bool) -
             f"({model.hparams.key('classifier.output_labels')})"
         )
     return scores
+
+
+def _linear(model: ModelBuilder, name: str, src: str, dst: str) -> None:
+    """Multiply by a matrix, which may have one row: then it has no second dimension."""
+    is_row = len(model.plan.shape(f"{name}.weight")) == 1
+    append = Linear.append_dot if is_row else Linear.append
+    append(model.plan, dst, src, f"{name}.weight", f"{name}.bias")
 
 
 def _pooling(model: ModelBuilder) -> Literal["mean", "first"]:

@@ -52,8 +52,8 @@ class Executor(Protocol):
         """Append tokens to the cache and compute logits.
 
         Returns:
-            A writable memoryview of float32 [rows * vocabulary], one row ("first", "last") or one for
-            each token ("all"), valid until the next call.
+            A writable memoryview of float32 [rows * vocabulary], with one row ("first", "last") or
+            one for each token ("all"), valid until the next call. Rerankers give scores instead.
 
         Raises:
             InvalidRequestError: there are no tokens, or one is outside of the vocabulary.

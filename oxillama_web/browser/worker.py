@@ -140,6 +140,7 @@ class WorkerEngine:
             "name": model.name,
             "architecture": model.architecture,
             "isEncoder": engine.is_encoder,
+            "isReranker": engine.is_reranker,
             "hasChatTemplate": engine.has_chat_template,
             "contextLength": model.context_length,
             "contextSize": model.context_size,
@@ -264,6 +265,13 @@ class WorkerEngine:
     def embed(self, texts: Sequence[str], options: Mapping[str, Any]) -> list[list[float]]:
         """Return a vector for each text; the options are those of `embed_batch`."""
         return self._loaded().embed_batch(texts, **options)
+
+    def rerank(
+        self, query: str, documents: Sequence[str], options: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return the documents' places and scores, the best one first: see web/protocol.js."""
+        ranked = self._loaded().rerank(query, documents, options.get("topN"))
+        return [{"index": each.index, "relevanceScore": each.relevance_score} for each in ranked]
 
     def save_conversation(self) -> bytes:
         """Return the conversation as bytes, which `restore_conversation` takes."""

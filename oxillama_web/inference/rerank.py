@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ContextLengthError, UnsupportedModelError
@@ -19,7 +20,8 @@ _DOCUMENTS = tuple_of(any_text, "a list of texts")
 _TOP_N = optional(integer(1))
 
 
-class RankedDocument(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
     """A document's place in the list of documents, and how well it answers the query."""
 
     index: int

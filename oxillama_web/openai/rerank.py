@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..inference.rerank import rerank
@@ -21,9 +22,12 @@ def _documents(name: str, value: Any) -> list[str]:
     allowed = 'a list of texts, or of objects such as {"text": "..."}'
     if not isinstance(value, (list, tuple)) or not value:
         refuse(name, value, allowed)
-    texts = [each.get("text") if isinstance(each, Mapping) else each for each in value]
-    if not all(isinstance(text, str) for text in texts):
-        refuse(name, value, allowed)
+    texts = []
+    for each in value:
+        text = each.get("text") if isinstance(each, Mapping) else each
+        if not isinstance(text, str):
+            refuse(name, value, allowed)
+        texts.append(text)
     return texts
 
 
@@ -46,7 +50,7 @@ def create_ranking(conversations: Conversations, request: Any, cancel: CancelEve
 def _rank(model: LoadedModel, parameters: Json, query: str, documents: list[str]) -> Steps:
     yield []  # so that what is wrong with the request is told before it is computed
     ranking = rerank(model, query, documents, parameters.get("top_n"))
-    results: list[Json] = [document._asdict() for document in ranking.documents]
+    results: list[Json] = [asdict(document) for document in ranking.documents]
     if parameters.get("return_documents"):
         for result in results:
             result["document"] = {"text": documents[result["index"]]}

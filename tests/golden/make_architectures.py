@@ -108,6 +108,7 @@ def logits_at_once(model: llama_cpp.Llama, ids: list[int]) -> np.ndarray:
 
 def hidden_states(model: llama_cpp.Llama, ids: list[int]) -> np.ndarray:
     """An encoder's at every position, [tokens, width]."""
+    model._ctx.kv_cache_clear()  # llama-embed has one
     model._batch.reset()
     model._batch.add_sequence(ids, 0, True)
     model._ctx.decode(model._batch)

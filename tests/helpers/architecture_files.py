@@ -51,15 +51,16 @@ def many_ids(case: str) -> list[list[int]]:
 def divergence(case: str, exact: list[np.ndarray], other: list[np.ndarray]) -> float:
     """How far an encoder's hidden states or a decoder's logits, [rows, values], are from exact.
 
-    KL(exact || other) over all rows of logits: their mean, or median in mixtures of experts. Of
-    hidden states the mean square of the errors as a part of their own.
+    KL(exact || other) of each row of logits, or of each row of hidden states the mean square of the
+    errors as a part of all values' own: their mean, or median in mixtures of experts.
     """
+    whole, strayed = np.concatenate(exact), np.concatenate(other)
     if CASES[case].is_encoder:
-        errors = np.concatenate(other) - np.concatenate(exact)
-        return float(np.mean(errors**2) / np.mean(np.concatenate(exact) ** 2))
-    p, q = _log_softmax(np.concatenate(exact)), _log_softmax(np.concatenate(other))
-    kl = np.sum(np.exp(p) * (p - q), axis=-1)
-    return float(np.median(kl) if CASES[case].has_experts else np.mean(kl))
+        distances = np.mean((strayed - whole) ** 2, axis=-1) / np.mean(whole**2)
+    else:
+        p, q = _log_softmax(whole), _log_softmax(strayed)
+        distances = np.sum(np.exp(p) * (p - q), axis=-1)
+    return float(np.median(distances) if CASES[case].has_experts else np.mean(distances))
 
 
 def _log_softmax(x: np.ndarray) -> np.ndarray:

@@ -175,12 +175,20 @@ class TinyFile:
         if n_shared:
             self.writer.add_expert_shared_count(n_shared)
 
-    def experts(self, block: str, *, selection_bias: bool = False, bias: bool = False) -> None:
+    def experts(
+        self,
+        block: str,
+        *,
+        selection_bias: bool = False,
+        bias: bool = False,
+        gated: bool = True,
+    ) -> None:
         n, ffn = self.n_experts, self.expert_ffn
         self.vector(block + "ffn_gate_inp.weight", self.random(n, WIDTH) * (2 / np.sqrt(WIDTH)))
         if selection_bias:
             self.vector(block + "exp_probs_b.bias", 0.2 * self.random(n))
-        self.matrix(block + "ffn_gate_exps.weight", WIDTH, ffn, 1.5, n_experts=n)
+        if gated:
+            self.matrix(block + "ffn_gate_exps.weight", WIDTH, ffn, 1.5, n_experts=n)
         self.matrix(block + "ffn_up_exps.weight", WIDTH, ffn, 1.5, n_experts=n)
         self.matrix(block + "ffn_down_exps.weight", ffn, WIDTH, n_experts=n)
         if bias:

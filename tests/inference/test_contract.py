@@ -115,6 +115,7 @@ NEEDS_A_MODEL: dict[str, Call] = {
     "kv_restore": lambda e: e.kv_restore(KVSnapshot.__new__(KVSnapshot)),
     "embed": lambda e: e.embed("a"),
     "embed_batch": lambda e: e.embed_batch(["a"]),
+    "rerank": lambda e: e.rerank("a", ["b"]),
     "apply_lora_adapters": lambda e: e.apply_lora_adapters([("nowhere.gguf", 1.0)]),
     "apply_lora_stack": lambda e: e.apply_lora_stack([AppliedLora(None)]),  # type: ignore[arg-type]
     "conversation": lambda e: e.conversation(),

@@ -23,6 +23,9 @@ def test_vectors_are_the_engine_s(client: OpenAI, engine: InferenceEngine) -> No
     assert by_ids["data"] == answer["data"]
     assert answer["usage"]["prompt_tokens"] == sum(len(engine.tokenize(text)) for text in texts)
 
+    spelled = client.embeddings.create(input="<|im_end|>")["usage"]["prompt_tokens"]
+    assert spelled == len(engine.tokenizer.encode("<|im_end|>", parse_special=False)) > 1
+
     coded = client.embeddings.create(input=texts, encoding_format="base64", dimensions=16)
     short = expected[:, :16] / np.linalg.norm(expected[:, :16], axis=1, keepdims=True)
     for item, vector in zip(coded["data"], short, strict=True):

@@ -6,8 +6,8 @@ import { checkOption } from "./checks.js";
 import { SAMPLING } from "./sampling.js";
 
 /**
- * @import { AnswerOptions, CacheMode, ContextOptions, EmbedOptions, LoadProgress, TokenLogprobs
- *   } from "../protocol.js"
+ * @import { AnswerOptions, CacheMode, ContextOptions, EmbedOptions, LoadProgress, RerankOptions,
+ *   TokenLogprobs } from "../protocol.js"
  * @import { Source } from "./model_source.js"
  * @import { SamplingOptions } from "./sampling.js"
  *
@@ -65,17 +65,21 @@ const ANSWER_ONLY = {
 const CHAT_ONLY = { tools: "objects", variables: "object" };
 /** @type {Record<keyof EmbedOptions, string>} */
 const EMBED = { pooling: "pooling", normalize: "truth" };
+/** @type {Record<keyof RerankOptions, string>} */
+const RERANK = { topN: "size" };
 
 /**
  * The options that each method knows, and their kinds.
  *
- * @type {Record<"load" | "generate" | "chat" | "embed" | "loadLora", Record<string, string>>}
+ * @type {Record<"load" | "generate" | "chat" | "embed" | "rerank" | "loadLora",
+ *   Record<string, string>>}
  */
 const KNOWN = {
   load: LOAD,
   generate: { ...ANSWER_ONLY, ...SAMPLING },
   chat: { ...ANSWER_ONLY, ...SAMPLING, ...CHAT_ONLY },
   embed: EMBED,
+  rerank: RERANK,
   loadLora: { scale: "number" },
 };
 

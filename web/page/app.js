@@ -112,7 +112,7 @@ async function load(model, name) {
       signal: loading.signal,
       onProgress: (event) => progress.update(event),
     });
-    if (llm.info.isEncoder) {
+    if (llm.info.isEncoder || llm.info.isReranker) {
       llm.dispose();
       llm = null;
       showError(ENCODER);

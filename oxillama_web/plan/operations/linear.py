@@ -37,12 +37,15 @@ class Linear(Operation):
         plan.append(cls(dst, src, weight, bias, scale=plan.scale_of(weight)))
 
     @classmethod
-    def append_dot(cls, plan: PlanBuilder, dst: str, src: str, weight: str) -> None:
+    def append_dot(
+        cls, plan: PlanBuilder, dst: str, src: str, weight: str, bias: str | None = None
+    ) -> None:
         """Multiply by one row, which the file holds as a vector: one value a token."""
         plan.check_inputs(weight, plan.vector(weight), src)
         plan.as_row(weight)
+        bias = plan.bias_of(weight, 1, bias)
         plan.declare(dst, 1, like=src)
-        plan.append(cls(dst, src, weight, None))
+        plan.append(cls(dst, src, weight, bias))
 
     def prepared_by(self, plan: Plan) -> Operation | None:
         """See `Operation.prepared_by`: quantized weights take a quantized input."""

@@ -185,6 +185,7 @@ def test_counting_and_embedding(page: Page, native: InferenceEngine) -> None:
             metrics: await llm.metrics(),
             before,
             refused: await caught(llm.embed(["a"], { pooling: "sum" })),
+            ranked: await caught(llm.rerank("fox", ["dog"], { topN: 1 })),
         };
         """,
         messages=MESSAGES,
@@ -201,6 +202,8 @@ def test_counting_and_embedding(page: Page, native: InferenceEngine) -> None:
         native.embed("the fox", "mean", normalize=False), abs=0.1
     )
     assert result["refused"]["code"] == "invalid_request"
+    assert result["ranked"]["code"] == "unsupported_model"
+    assert "no reranker" in result["ranked"]["message"]
     assert re.search(r"^oxillama_requests_started_total(\{\})? 1", result["metrics"], re.M)
 
 

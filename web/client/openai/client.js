@@ -36,6 +36,7 @@ export class OpenAIClient {
   chat = { completions: this.#path("chat/completions") };
   completions = this.#path("completions");
   embeddings = this.#path("embeddings");
+  rerank = this.#path("rerank");
   models = { list: async () => ({ object: "list", data: [this.#model()] }) };
 
   /** @param {string} path */
