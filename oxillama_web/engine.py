@@ -458,18 +458,9 @@ class InferenceEngine(ConversationMethods):
     def rerank(
         self, query: str, documents: Sequence[str], top_n: int | None = None
     ) -> list[RankedDocument]:
-        """Return documents in the order in which they answer a query, the best one first.
+        """Return the `top_n` documents that answer a query best, or all, the best one first.
 
-        All documents are computed together. Conversations are not touched.
-
-        Args:
-            query: the text of a question.
-            documents: the texts that may answer it.
-            top_n: return only so many of them.
-
-        Returns:
-            For each document its `index` in the list, and its `relevance_score`: what the model's
-            head gives, which is the probability of its first label ("yes") in decoders.
+        All are computed together. Conversations are not touched.
 
         Raises:
             UnsupportedModelError: the model is no reranker.

@@ -41,7 +41,7 @@ from .hyperparameters import (
     read_config,
     read_layer_sizes,
 )
-from .ranking_head import append_ranking_head, has_ranking_head
+from .ranking_head import PLAIN_HEAD, RankingHead, append_ranking_head, has_ranking_head
 from .rope import RopeParameters, scaled_rope
 from .steps import Norm as Norm
 from .steps import Steps
@@ -189,7 +189,7 @@ class ModelBuilder(Steps):
             self.unweighted_norm(norm, "last", "last")
         self._hidden = "last"
         if has_ranking_head(self):
-            self._output = append_ranking_head(self, "last", is_encoder=False)
+            self._output = append_ranking_head(self, self.hparams, "last", PLAIN_HEAD)
             return
         weight = OUTPUT_HEAD if self.has(OUTPUT_HEAD) else TOKEN_EMBEDDING
         Linear.append(self.plan, "logits", "last", weight, "output.bias")
@@ -199,12 +199,13 @@ class ModelBuilder(Steps):
             Softcap.append(self.plan, "logits", "logits", softcap)
         self._output = "logits"
 
-    def hidden_states(self, dense: Sequence[str] = ()) -> None:
+    def hidden_states(self, dense: Sequence[str] = (), head: RankingHead = PLAIN_HEAD) -> None:
         """End an encoder, which gives "x" where it was asked for, and scores if it is a reranker.
 
         Args:
             dense: matrices that follow, where the file holds them. They are meant for the pooled
                 vector of a text; since they are linear, a mean of their products is the same.
+            head: of the family's rerankers.
         """
         SelectRows.append(self.plan, "hidden", "x")
         hidden = "hidden"
@@ -219,7 +220,7 @@ class ModelBuilder(Steps):
             )
         self._is_encoder, self._hidden, self._output = True, hidden, hidden
         if has_ranking_head(self):
-            self._output = append_ranking_head(self, hidden, is_encoder=True)
+            self._output = append_ranking_head(self, self.hparams, hidden, head)
 
     def finish(self) -> tuple[ModelConfig, Plan]:
         """Return the sizes and the plan, after `logits` or `hidden_states`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UnsupportedModelError
 from .model_builder import ModelBuilder
+from .ranking_head import RankingHead
 from .rope import unscaled_rope
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def build(model: ModelBuilder) -> None:
         layer.gated_feed_forward(activation)
         layer.add_residual()
     model.layer_norm("output_norm", "x", "x")
-    model.hidden_states()
+    model.hidden_states(head=RankingHead("mean", "gelu"))
 
 
 def _activation(model: ModelBuilder) -> Activation:

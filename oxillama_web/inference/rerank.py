@@ -22,7 +22,13 @@ _TOP_N = optional(integer(1))
 
 @dataclass(frozen=True, slots=True)
 class RankedDocument:
-    """A document's place in the list of documents, and how well it answers the query."""
+    """How well a document answers the query.
+
+    Attributes:
+        index: its place in the list of documents.
+        relevance_score: what the model's head gives; of a decoder the probability of the head's
+            first label, such as "yes".
+    """
 
     index: int
     relevance_score: float

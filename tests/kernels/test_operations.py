@@ -27,7 +27,6 @@ from oxillama_web.plan.operations.elementwise import (
 )
 from oxillama_web.plan.operations.embedding import Embed, PositionEmbed
 from oxillama_web.plan.operations.norms import LayerNorm, RMSNorm
-from oxillama_web.plan.operations.pooling import MeanRows
 from oxillama_web.plan.operations.rope import Rope, RopeTable
 
 
@@ -447,19 +446,6 @@ def test_select_rows(library: ctypes.CDLL) -> None:
         plan.op(SelectRows, src=src, dst=dst)
         forward(plan, library, 9, outputs=outputs)
         np.testing.assert_array_equal(plan.read(dst, len(outputs)), x[outputs])
-        assert not plan.read(dst)[len(outputs) :].any()
-
-
-def test_mean_rows(library: ctypes.CDLL) -> None:
-    """The mean of the sequence for each row that is asked for; test_rerank.py has several."""
-    x = normal(9, 33)
-    for outputs in ([8], [0, 3, 8], list(range(9)), []):
-        plan = KernelPlan()
-        src, dst = plan.filled(x), plan.buffer(9, 33, "output")
-        plan.op(MeanRows, src=src, dst=dst)
-        forward(plan, library, 9, outputs=outputs)
-        expected = np.repeat(x.mean(axis=0, dtype=np.float64)[None], len(outputs), axis=0)
-        np.testing.assert_allclose(plan.read(dst, len(outputs)), expected, rtol=0, atol=1e-6)
         assert not plan.read(dst)[len(outputs) :].any()
 
 
