@@ -21,20 +21,16 @@ from .inference.loading import load_model, open_file
 from .inference.metrics import Metrics, MetricsSnapshot
 from .inference.prefix_cache import PrefixCache
 from .inference.sequence import TokenSequence
+from .inference.whole_texts import WholeTextMethods
 from .validation import any_integer, any_text, boolean, buffer, instance, optional
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from .gguf.reader import Buffer
     from .gguf.source import ModelSource
-    from .inference.embeddings import Pooling
     from .inference.model import LoadedModel
-    from .inference.rerank import RankedDocument
     from .plan.lora import AppliedLora, LoraAdapter
     from .tokenizer import Tokenizer
 
@@ -43,7 +39,7 @@ _PAGER = instance(LayerPager, "a LayerPager")
 _JSON = instance((str, bytes), "the text of a tokenizer.json")
 
 
-class InferenceEngine(ConversationMethods):
+class InferenceEngine(ConversationMethods, WholeTextMethods):
     """One model, and a conversation with it; any number of threads may use it.
 
     with InferenceEngine("model.gguf") as engine:
@@ -408,67 +404,6 @@ class InferenceEngine(ConversationMethods):
                         sequence.claim()
                         sequence.truncate(0)
             self._lora_stack = tuple(stack)
-
-    # embeddings
-
-    def embed(
-        self, text: str, pooling: Pooling | None = None, *, normalize: bool = True
-    ) -> list[float]:
-        """Return the text as a vector of `hidden_size` values; see `embed_batch`."""
-        return self.embed_batch([text], pooling, normalize=normalize)[0]
-
-    def embed_array(
-        self,
-        texts: Sequence[str | Sequence[int]],
-        pooling: Pooling | None = None,
-        *,
-        normalize: bool = True,
-    ) -> NDArray[np.float32]:
-        """As `embed_batch`, but return an array of NumPy, float32 [texts, hidden_size]."""
-        import numpy as np  # a page starts without it
-
-        vectors = self.embed_batch(texts, pooling, normalize=normalize)
-        return np.array(vectors, dtype=np.float32).reshape(len(texts), self.hidden_size or 0)
-
-    def embed_batch(
-        self,
-        texts: Sequence[str | Sequence[int]],
-        pooling: Pooling | None = None,
-        *,
-        normalize: bool = True,
-    ) -> list[list[float]]:
-        """Return texts as vectors of `hidden_size` values, computed together.
-
-        Both encoders and decoders can do this. Conversations are not touched.
-
-        Args:
-            texts: or their token ids; an empty one gives zeros.
-            pooling: the "last" token, the "mean" or "max" of all tokens, or the first token,
-                "cls". None does what the model file asks for, else "mean" for encoders and "last"
-                for decoders.
-            normalize: scale each vector to Euclidean length 1.
-
-        Raises:
-            ContextLengthError: a text does not fit into the context.
-        """
-        from .inference.embeddings import embed_batch
-
-        return embed_batch(self._model, texts, pooling, normalize=normalize).vectors
-
-    def rerank(
-        self, query: str, documents: Sequence[str], top_n: int | None = None
-    ) -> list[RankedDocument]:
-        """Return the `top_n` documents that answer a query best, or all, the best one first.
-
-        All are computed together. Conversations are not touched.
-
-        Raises:
-            UnsupportedModelError: the model is no reranker.
-            ContextLengthError: a document and the query do not fit into the context.
-        """
-        from .inference.rerank import rerank
-
-        return rerank(self._model, query, documents, top_n).documents
 
     # conversations
 
