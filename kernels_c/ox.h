@@ -19,7 +19,7 @@
 #define OX_EXPORT __attribute__((visibility("default")))
 #endif
 
-#define OX_ABI_VERSION 11
+#define OX_ABI_VERSION 12
 
 /* Rows of a weight matrix that are interleaved in a packed tensor: see quant/formats.h. */
 #define OX_PANEL_ROWS 16

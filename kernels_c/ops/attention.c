@@ -34,14 +34,32 @@ typedef struct attention_args {
     int32_t layer;
     int32_t n_heads; /* of the queries */
     float scale;
-    int32_t window; /* > 0: it sees only this many positions, its own included */
-    float softcap;  /* > 0: scores become softcap * tanh(score / softcap) before the softmax */
-    int32_t causal; /* 0: it sees its sequence to the end of the batch, or window / 2 positions
-                     * before and after it */
-    int32_t slopes; /* a constant of n_heads values: a score falls by slope * distance; or -1 */
-    int32_t sinks;  /* a vector of n_heads scores without values, or -1 */
+    int32_t window;  /* > 0: it sees only this many positions, its own included */
+    float softcap;   /* > 0: scores become softcap * tanh(score / softcap) before the softmax */
+    int32_t causal;  /* 0: it sees its sequence to the end of the batch, or window / 2 positions
+                      * before and after it */
+    int32_t slopes;  /* a constant of n_heads values: a score falls by slope * distance; or -1 */
+    int32_t sinks;   /* a vector of n_heads scores without values, or -1 */
+    int32_t buckets; /* a constant: rows of position_bias, by the distance of a key; or -1 */
+    int32_t position_bias; /* a vector [n_buckets][n_heads], which is added to scores, or -1 */
 } attention_args;
 OX_OPERANDS(attention)
+
+/* 1 if the numbers of buckets are an odd number of rows of the bias, or there is neither. */
+static int32_t position_bias_fits(const ox_model *model, const attention_args *args) {
+    const ox_tensor *buckets = ox_find_constant(model, args->buckets);
+    const ox_tensor *bias = ox_find_tensor(model, args->position_bias);
+    const uint32_t n_heads = (uint32_t)args->n_heads;
+    if (args->buckets < 0 && args->position_bias < 0) return 1;
+    if (!buckets || buckets->n_in % 2 == 0 || !ox_is_vector(buckets, buckets->n_in)) return 0;
+    if (!bias || bias->n_in % n_heads || !ox_is_vector(bias, bias->n_in)) return 0;
+    for (uint32_t i = 0; i < buckets->n_in; i++) {
+        const float row =
+            v_float_of_bits(v_load_u32((const uint8_t *)(uintptr_t)buckets->data + 4 * i));
+        if (!(row >= 0.0f && row < (float)(bias->n_in / n_heads))) return 0;
+    }
+    return 1;
+}
 
 int32_t ox_check_attention(const ox_model *model, const ox_op *op) {
     const attention_args args = attention_args_of(op);
@@ -49,14 +67,14 @@ int32_t ox_check_attention(const ox_model *model, const ox_op *op) {
     const ox_kv_layer *layer = ox_find_layer(model, args.layer);
     const ox_tensor *slopes = ox_find_constant(model, args.slopes);
     const ox_tensor *sinks = ox_find_tensor(model, args.sinks);
-    return ox_model_status(ox_is_divided(dst) && ox_is_batch(q) && ox_is_batch(dst) && q != dst &&
-                           layer && args.n_heads > 0 &&
-                           (uint32_t)args.n_heads % layer->n_heads == 0 && args.window >= 0 &&
-                           (args.slopes < 0 || ox_is_vector(slopes, (uint32_t)args.n_heads)) &&
-                           (args.sinks < 0 || ox_is_vector(sinks, (uint32_t)args.n_heads)) &&
-                           (args.causal == 1 || args.causal == 0) &&
-                           q->width == (uint64_t)args.n_heads * layer->k_dim &&
-                           dst->width == (uint64_t)args.n_heads * layer->v_dim);
+    return ox_model_status(
+        ox_is_divided(dst) && ox_is_batch(q) && ox_is_batch(dst) && q != dst && layer &&
+        args.n_heads > 0 && (uint32_t)args.n_heads % layer->n_heads == 0 && args.window >= 0 &&
+        (args.slopes < 0 || ox_is_vector(slopes, (uint32_t)args.n_heads)) &&
+        (args.sinks < 0 || ox_is_vector(sinks, (uint32_t)args.n_heads)) &&
+        position_bias_fits(model, &args) && (args.causal == 1 || args.causal == 0) &&
+        q->width == (uint64_t)args.n_heads * layer->k_dim &&
+        dst->width == (uint64_t)args.n_heads * layer->v_dim);
 }
 
 /* The partial result of a row from one split: max, sum, accumulator. */
@@ -72,7 +90,7 @@ ox_scratch ox_attention_scratch(const ox_model *model, const ox_op *op, uint32_t
     const uint64_t n_heads = (uint32_t)args.n_heads;
     const uint64_t rows = max_rows((uint32_t)args.n_heads / layer->n_heads);
     const uint64_t values =
-        rows * (k_stride + KEYS + 2 * v_stride + 9) + KEYS * (k_stride + v_stride);
+        rows * (k_stride + KEYS + 2 * v_stride + 10) + KEYS * (k_stride + v_stride);
     const uint64_t partials = MAX_SPLITS * n_heads * partial_stride(layer);
     return (ox_scratch){.shared = n_threads > 1 ? partials * sizeof(float) : 0,
                         .local = values * sizeof(float) + 64};
@@ -94,6 +112,7 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
         .has_slopes = args.slopes >= 0,
         .sinks = ox_vector_at(run, args.sinks),
         .group = group,
+        .n_heads = (uint32_t)args.n_heads,
     };
     t.k_stride = pad(layer->k_dim, 2 * VF);
     t.v_stride = pad(layer->v_dim, 2 * VF);
@@ -112,8 +131,15 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
     t.visible_first = (uint32_t *)(t.slopes + rows);
     t.visible_end = t.visible_first + rows;
     t.position = t.visible_end + rows;
+    t.head = t.position + rows;
     if (t.has_slopes) {
         t.head_slopes = (const uint8_t *)(uintptr_t)ox_constant_at(run, args.slopes)->data;
+    }
+    if (args.position_bias >= 0) {
+        const ox_tensor *buckets = ox_constant_at(run, args.buckets);
+        t.position_bias = (const uint8_t *)ox_vector_at(run, args.position_bias);
+        t.buckets = (const uint8_t *)(uintptr_t)buckets->data;
+        t.n_buckets = buckets->n_in;
     }
     return t;
 }
@@ -169,9 +195,10 @@ static void load_queries(ox_attention_tile *t, uint32_t first, uint32_t last) {
         }
         t->visible_first[r] = visible_first_of(t, token_of(t, row));
         t->visible_end[r] = visible_end_of(t, token_of(t, row));
+        t->position[r] = ox_position(t->sequence, token_of(t, row));
+        t->head[r] = (uint32_t)head_of(t, row);
         if (t->has_slopes) {
             t->slopes[r] = v_float_of_bits(v_load_u32(t->head_slopes + 4 * head_of(t, row)));
-            t->position[r] = ox_position(t->sequence, token_of(t, row));
         }
     }
 }

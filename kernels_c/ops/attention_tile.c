@@ -168,6 +168,20 @@ static void slope_scores(float *scores, float slope, uint32_t position, uint32_t
     }
 }
 
+static float load_one(const uint8_t *p) { return v_float_of_bits(v_load_u32(p)); }
+
+/* Adds to a row's scores what the distances between its token and the keys stand for. */
+static void bias_scores(const ox_attention_tile *t, uint32_t r, uint32_t first_key, float *scores) {
+    const int64_t farthest = t->n_buckets / 2;
+    for (uint32_t j = 0; j < KEYS; j++) {
+        int64_t distance = (int64_t)first_key + j - t->position[r];
+        if (distance < -farthest) distance = -farthest;
+        if (distance > farthest) distance = farthest;
+        const size_t row = (size_t)load_one(t->buckets + 4 * (distance + farthest));
+        scores[j] += load_one(t->position_bias + 4 * (row * t->n_heads + t->head[r]));
+    }
+}
+
 /* Turns a row's scores of one tile of keys into exponentials, and updates max, sum and acc. */
 static void online_softmax(const ox_attention_tile *t, uint32_t r, uint32_t first_key) {
     float *scores = t->scores + (size_t)r * KEYS;
@@ -176,6 +190,7 @@ static void online_softmax(const ox_attention_tile *t, uint32_t r, uint32_t firs
         v_store(scores + j, v_mul(v_load(scores + j), v_splat(t->factors[r])));
     if (t->softcap > 0.0f) softcap_scores(scores, t->softcap);
     if (t->has_slopes) slope_scores(scores, t->slopes[r], t->position[r], first_key);
+    if (t->position_bias) bias_scores(t, r, first_key, scores);
     for (uint32_t j = 0; j < seen.first; j++) scores[j] = NEGATIVE_INFINITY;
     for (uint32_t j = seen.end; j < KEYS; j++) scores[j] = NEGATIVE_INFINITY;
     vf32 lanes = v_load(scores);

@@ -16,9 +16,13 @@ typedef struct ox_attention_tile {
     uint32_t window;   /* see attention_args */
     int32_t is_causal; /* see attention_args */
     int32_t has_slopes;
-    const uint8_t *head_slopes; /* float32 [heads], at any address */
-    const float *sinks;         /* the same, or NULL */
-    uint32_t group;             /* query heads of each key head */
+    const uint8_t *head_slopes;   /* float32 [heads], at any address */
+    const float *sinks;           /* the same, or NULL */
+    const uint8_t *position_bias; /* float32 [n][heads], at any address, or NULL */
+    const uint8_t *buckets;       /* float32 [n_buckets], at any address: rows of it */
+    uint32_t n_buckets;
+    uint32_t n_heads;
+    uint32_t group; /* query heads of each key head */
     uint32_t kv_head;
     uint32_t n_rows;
     uint32_t k_stride, v_stride;
@@ -31,10 +35,12 @@ typedef struct ox_attention_tile {
     float *merged_acc; /* the same over all splits so far */
     float *merged_max;
     float *merged_sum;
-    float *slopes;           /* [n_rows] a score falls by this for each position between the two */
+    float *slopes;           /* [n_rows] a score falls by this for each position between the two;
+                              * only where has_slopes */
     uint32_t *visible_first; /* [n_rows] a row sees keys from this position */
     uint32_t *visible_end;   /* [n_rows] to before this position */
-    uint32_t *position;      /* [n_rows] of its token; as slopes, only where has_slopes */
+    uint32_t *position;      /* [n_rows] of its token */
+    uint32_t *head;          /* [n_rows] of its query */
     float *keys;             /* [k_dim][KEYS] */
     float *values;           /* [KEYS][v_stride] */
 } ox_attention_tile;

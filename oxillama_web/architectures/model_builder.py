@@ -49,6 +49,7 @@ from .steps import Steps
 if TYPE_CHECKING:
     from ..config import ModelConfig
     from ..gguf.reader import GGUFFile
+    from ..plan.operations.attention import PositionBias
     from ..plan.operations.rope import RopeStyle
 
 POSITION_EMBEDDING = "position_embd.weight"
@@ -305,6 +306,7 @@ class Layer(FeedForwardSteps):
         causal: bool = True,
         max_alibi_bias: float = 0.0,
         sinks: str | None = None,
+        position_bias: PositionBias | None = None,
         gate: str | None = None,
         project: bool = True,
     ) -> int:
@@ -321,6 +323,7 @@ class Layer(FeedForwardSteps):
             causal: whether a token sees only what comes before it.
             max_alibi_bias: if above 0, scores fall with the distance, by ALiBi.
             sinks: a tensor with a score of no value for each head, if there is one.
+            position_bias: what is added to the scores by the distance.
             gate: a buffer by whose sigmoid the result is multiplied before the projection.
             project: whether to do so; else the result is left in "attended".
         """
@@ -340,6 +343,7 @@ class Layer(FeedForwardSteps):
             causal=causal,
             max_alibi_bias=max_alibi_bias,
             sinks=None if sinks is None else f"{self.prefix}{sinks}.weight",
+            position_bias=position_bias,
         )
         if gate is not None:
             self.glu("attended", gate, "attended", "sigmoid")

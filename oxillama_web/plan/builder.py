@@ -7,6 +7,7 @@ operation writes, and appends the operation.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from ..errors import ModelFormatError
@@ -72,6 +73,11 @@ class PlanBuilder:
         """Make a vector a matrix of one row."""
         tensor = self._tensors[weight]
         self._tensors[weight] = tensor._replace(shape=(self.vector(weight), 1))
+
+    def as_vector(self, weight: str) -> None:
+        """Make a matrix a vector of all its values."""
+        n_values = math.prod(self.whole_shape(weight))
+        self._tensors[weight] = self._tensors[weight]._replace(shape=(n_values,))
 
     def shape(self, weight: str) -> tuple[int, ...]:
         """Return a weight's shape without trailing dimensions of 1, which it loses in the plan."""

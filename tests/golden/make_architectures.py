@@ -111,7 +111,10 @@ def hidden_states(model: llama_cpp.Llama, ids: list[int]) -> np.ndarray:
     model._ctx.kv_cache_clear()  # llama-embed has one
     model._batch.reset()
     model._batch.add_sequence(ids, 0, True)
-    model._ctx.decode(model._batch)
+    if llama_cpp.llama_model_has_encoder(model._model.model):  # of T5
+        model._ctx.encode(model._batch)
+    else:
+        model._ctx.decode(model._batch)
     values = llama_cpp.llama_get_embeddings(model._ctx.ctx)
     return np.ctypeslib.as_array(values, (len(ids), model.n_embd())).astype(np.float64)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -41,6 +42,7 @@ class Case:
         causal: bool = True,
         slopes: tuple[float, ...] = (),
         sinks: bool = False,
+        buckets: Sequence[int] = (),
         seed: int = 0,
     ) -> None:
         rng = np.random.default_rng(seed)
@@ -54,6 +56,8 @@ class Case:
         self.q = rng.normal(0, size, shape).astype(np.float32)
         self.k = rng.normal(0, 1, (n_tokens, n_kv_heads, k_dim)).astype(np.float32)
         self.v = rng.normal(0, 1, (n_tokens, n_kv_heads, v_dim)).astype(np.float32)
+        self.buckets = np.array(buckets, np.int64)
+        self.bias = rng.normal(0, 2, (max(buckets, default=0) + 1, n_heads)).astype(np.float32)
         self.sinks = rng.normal(1, 2, n_heads).astype(np.float32) if sinks else None
         if kv_format == F16:
             # as the cache holds them: nothing subnormal
@@ -77,6 +81,10 @@ class Case:
         behind = np.arange(n_tokens)[:, None] - np.arange(n_tokens)[None, :]
         if self.slopes:
             scores -= np.array(self.slopes, np.float32)[:, None, None] * np.abs(behind)
+        if len(self.buckets):
+            farthest = len(self.buckets) // 2
+            ahead = np.clip(-behind, -farthest, farthest) + farthest
+            scores += self.bias[self.buckets[ahead]].transpose(2, 0, 1)
         if self.causal:
             visible = (behind >= 0) & (behind < (self.window or n_tokens))
         else:
@@ -116,6 +124,8 @@ class Case:
             softcap=self.softcap,
             slopes=plan.constant(self.slopes) if self.slopes else -1,
             sinks=-1 if self.sinks is None else plan.vector(self.sinks),
+            buckets=plan.constant(self.buckets) if len(self.buckets) else -1,
+            position_bias=plan.vector(self.bias.ravel()) if len(self.buckets) else -1,
         )
         assert plan.check(library) == 0
         results, position = [], 0
@@ -225,12 +235,16 @@ def test_softcap(library: ctypes.CDLL, softcap: float) -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("kv_format", [F32, F16])
-def test_scores_that_fall_with_the_distance(
-    library: ctypes.CDLL, kv_format: int, causal: bool
+@pytest.mark.parametrize(
+    "by_distance",
+    [{"slopes": tuple(2.0**-n for n in (1, 2, 4, 6, 9, 20))}, {"buckets": [4, 0, 5, 2, 1, 3, 6]}],
+)
+def test_scores_by_the_distance(
+    library: ctypes.CDLL, kv_format: int, causal: bool, by_distance: dict
 ) -> None:
-    slopes = tuple(2.0**-n for n in (1, 2, 4, 6, 9, 20))
+    """Scores fall, or have a bias for each distance up to 3; the outermost go on."""
     sizes = {"n_heads": 6, "n_kv_heads": 2, "k_dim": 20, "kv_format": kv_format}
-    case = Case(330, slopes=slopes, causal=causal, **sizes)
+    case = Case(330, causal=causal, **by_distance, **sizes)
     result = case.run(library)
     # scores of some hundreds are known to 1e-5
     assert_attention(case, result, 2e-5)
@@ -238,6 +252,10 @@ def test_scores_that_fall_with_the_distance(
         assert_attention(case, case.run(library, [63, 1, 1, 64, 2, 199]), 2e-5)
     with Pool(library, 3) as pool:
         np.testing.assert_array_equal(case.run(library, pool=pool), result)
+    for broken in ([4, 0], [4, 0, -1], [4, 0, 7]) if len(case.buckets) else ():
+        case.buckets = np.array(broken)
+        with pytest.raises(AssertionError):
+            case.run(library)
 
 
 @pytest.mark.parametrize("size", [32.0, 1024.0, 2.0**100])

@@ -4,7 +4,7 @@ import { ASSETS } from "../assets.js";
 import { OxiLlamaError } from "../errors.js";
 
 /** OX_ABI_VERSION of kernels_c/ox.h */
-const ABI_VERSION = 11;
+const ABI_VERSION = 12;
 
 /**
  * @param {string} file  in kernels/

@@ -6,7 +6,7 @@ import ctypes
 from ctypes import c_int32, c_uint32, c_uint64
 from typing import ClassVar
 
-ABI_VERSION = 11
+ABI_VERSION = 12
 PANEL_ROWS = 16
 
 

@@ -129,12 +129,18 @@ def _attention(op: Attention, run: ForwardPass) -> Array:
     for cache, rows in run.sequences:
         queries = run[op.queries][rows]
         sinks = None if op.sinks is None else run.weights[op.sinks]
-        attended.append(attention(queries, *cache.read(op.layer, len(queries)), op, sinks))
+        bias = None if op.position_bias is None else run.weights[op.position_bias]
+        attended.append(attention(queries, *cache.read(op.layer, len(queries)), op, sinks, bias))
     return np.concatenate(attended)
 
 
 def attention(
-    queries: Array, keys: Array, values: Array, op: Attention, sinks: Array | None = None
+    queries: Array,
+    keys: Array,
+    values: Array,
+    op: Attention,
+    sinks: Array | None = None,
+    position_bias: Array | None = None,
 ) -> Array:
     """Attention of one sequence's last tokens.
 
@@ -143,6 +149,7 @@ def attention(
         keys: float32 [positions, n_kv_heads, k_dim], those of the tokens last.
         values: float32 [positions, n_kv_heads, v_dim].
         sinks: float32 [n_heads], of an operation that has them.
+        position_bias: float32 [n_buckets * n_heads], the same.
 
     Returns:
         float32 [tokens, n_heads * v_dim].
@@ -157,9 +164,7 @@ def attention(
         scores = op.softcap * np.tanh(scores / np.float32(op.softcap))
     query_position = np.arange(n_keys - n_tokens, n_keys)[:, None]
     key_position = np.arange(n_keys)[None, :]
-    if op.slopes:
-        distance = np.abs(query_position - key_position).astype(np.float32)
-        scores = scores - np.array(op.slopes, np.float32)[:, None, None] * distance
+    scores = scores + _distance_scores(op, key_position - query_position, position_bias)
     last_seen = query_position if op.causal else np.full_like(query_position, n_keys)
     first_seen = np.zeros_like(query_position)
     if op.window > 0 and op.causal:
@@ -184,6 +189,21 @@ def attention(
         rows = [weights[:, t][:, None, v] @ values[:, v] for t, v in enumerate(seen)]
         attended = np.concatenate(rows, axis=1)
     return _as_float32(attended.transpose(1, 0, 2).reshape(n_tokens, -1))
+
+
+def _distance_scores(
+    op: Attention, distance: NDArray[np.int64], position_bias: Array | None
+) -> Array:
+    """What is added to scores by the distance of keys from queries, [heads, queries, keys]."""
+    scores = np.zeros((1, 1, 1), np.float32)
+    if op.slopes:
+        scores = scores - np.array(op.slopes, np.float32)[:, None, None] * np.abs(distance)
+    if position_bias is not None:
+        farthest = len(op.buckets) // 2
+        places = np.clip(distance, -farthest, farthest) + farthest
+        buckets = np.array(op.buckets, np.int64)[places]
+        scores = scores + position_bias.reshape(-1, op.n_heads)[buckets].transpose(2, 0, 1)
+    return scores.astype(np.float32)
 
 
 @computes(GLU)

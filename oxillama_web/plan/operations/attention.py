@@ -1,6 +1,7 @@
 """Attention over the cache of keys and values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ...errors import ModelFormatError
 from ..builder import PlanBuilder
@@ -33,6 +34,13 @@ class KVStore(Operation):
         return ("heads", plan.kv_layers[self.layer].n_heads) if name != self.writes else None
 
 
+class PositionBias(NamedTuple):
+    """What is added to scores by the distance between query and key: see `Attention`."""
+
+    tensor: str | None
+    buckets: tuple[float, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Attention(Operation):
     """dst = softmax(scale * q k^T) v, grouped queries, over the cache of `layer`.
@@ -42,8 +50,11 @@ class Attention(Operation):
     batch; with window > 0 only what is at most window // 2 positions away.
     softcap > 0 bounds the scores: softcap * tanh(score / softcap). With `slopes`, one for each
     query head, a score then falls by slope * distance (ALiBi; Press et al. 2022,
-    https://arxiv.org/abs/2108.12409). `sinks` has a score for each query head that takes part in
-    the softmax and has no value (Xiao et al. 2023, https://arxiv.org/abs/2309.17453).
+    https://arxiv.org/abs/2108.12409). `position_bias`, [buckets, n_heads], is added to scores: the
+    bucket of a key is buckets[its distance from the query + len(buckets) // 2], and the outermost
+    buckets go on (Raffel et al. 2019, https://arxiv.org/abs/1910.10683). `sinks` has a score for
+    each query head that takes part in the softmax and has no value (Xiao et al. 2023,
+    https://arxiv.org/abs/2309.17453).
     """
 
     kind = 7
@@ -58,6 +69,8 @@ class Attention(Operation):
     causal: bool
     slopes: Constant = ()
     sinks: OptionalVector = None
+    buckets: Constant = ()
+    position_bias: OptionalVector = None
 
     @classmethod
     def append(
@@ -76,6 +89,7 @@ class Attention(Operation):
         causal: bool = True,
         max_alibi_bias: float = 0.0,
         sinks: str | None = None,
+        position_bias: PositionBias | None = None,
     ) -> int:
         """Store keys and values in a layer of the cache, then attend over it.
 
@@ -101,9 +115,9 @@ class Attention(Operation):
         plan.declare(dst, n_heads * v_dim, like=queries)
         plan.append(KVStore(keys, values, layer))
         slopes = _alibi_slopes(n_heads, max_alibi_bias) if max_alibi_bias else ()
-        plan.append(
-            cls(dst, queries, layer, n_heads, scale, window, softcap, causal, slopes, sinks)
-        )
+        bias = position_bias or PositionBias(None, ())
+        attention = cls(dst, queries, layer, n_heads, scale, window, softcap, causal, slopes, sinks)
+        plan.append(replace(attention, buckets=bias.buckets, position_bias=bias.tensor))
         return layer
 
     @classmethod
