@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from paths import ROOT
+from reranker_files import write_reranker
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+RERANK = ROOT / "examples" / "rerank.py"  # the default model is no reranker
+EXAMPLES = sorted({*(ROOT / "examples").glob("*.py")} - {RERANK})
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
@@ -17,3 +19,9 @@ def test_an_example_prints_something(
 ) -> None:
     runpy.run_path(str(script))["main"](4)
     assert capsys.readouterr().out.strip()
+
+
+def test_the_example_of_a_reranker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_reranker(tmp_path / "bert.gguf", "bert")
+    runpy.run_path(str(RERANK))["main"](str(tmp_path / "bert.gguf"))
+    assert len(capsys.readouterr().out.splitlines()) == 3
