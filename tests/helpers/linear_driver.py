@@ -47,6 +47,7 @@ KERNEL_TESTS = [
                 "random_weights",
                 "thread_pool",
                 "experts",
+                "pooling",
                 "recurrent",
             ),
         )
