@@ -17,7 +17,7 @@ from . import __version__
 from .errors import ChatTemplateError, InvalidRequestError, OxiLlamaError
 from .gguf.files import read_text_file
 from .sampling import SamplerConfig
-from .terminal import FAILED, for_stdout, run_command, tell, waiting_for_input
+from .terminal import FAILED, escaped, for_stdout, run_command, tell, waiting_for_input
 
 if TYPE_CHECKING:
     from .config import EngineConfig
@@ -60,9 +60,15 @@ def _run_command(arguments: Sequence[str] | None) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from .hub.models import fetch
+    from .hub.models import MODELS, fetch
 
-    print(fetch(options.name))
+    if options.name is not None:
+        print(fetch(options.name))
+        return
+    for model in MODELS.values():
+        print(f"{model.name:<24}{model.size / 1e6:.0f} MB, {model.architecture}, {model.languages}")
+        print(f"{'':<24}{model.good_for}")
+        print(f"{'':<24}licence: {model.licence}")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -110,10 +116,16 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _info(options: argparse.Namespace) -> None:
     from .architectures import supported_architectures
-    from .gguf.describe import describe, describe_metadata, describe_tensors, open_header
+    from .gguf.describe import describe, describe_metadata, describe_tensors
+    from .hub.inspection import inspect
 
-    gguf = open_header(options.file)
+    report = inspect(options.file)
+    gguf = report.gguf
     print("\n".join(describe(gguf, supported_architectures())))
+    if report.is_supported:
+        context = f"with a context of {report.memory_context} tokens"
+        print(f"{'memory':<15}{report.memory_bytes / 1e6:.0f} MB {context}")
+    print(f"{'runs here':<15}{escaped(report.problem and f'no: {report.problem}') or 'yes'}")
     if options.metadata:
         print("\n".join(["", *describe_metadata(gguf)]))
     if options.tensors:
@@ -145,15 +157,16 @@ def _engine_config(options: argparse.Namespace) -> EngineConfig:
 
 
 def _model_path(model: str) -> Path:
+    from .hub.addresses import is_address
     from .hub.models import MODELS, fetch
 
-    if model in MODELS:
-        return fetch(model)
     path = Path(model)
+    if model in MODELS or (is_address(model) and not path.exists()):
+        return fetch(model)
     if not path.exists():
         raise FileNotFoundError(
             f"there is no file {model!r}, and no known model of that name; the known models are "
-            f"{', '.join(MODELS)}"
+            f"{', '.join(MODELS)}; or name a repository of the model hub, such as hf:owner/name"
         )
     return path
 
@@ -245,8 +258,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"oxillama-web {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    fetch = commands.add_parser("fetch", help="download a known model; the last line is its path")
-    fetch.add_argument("name", metavar="NAME", help="smollm2-135m-instruct or gemma-3-270m")
+    fetch = commands.add_parser("fetch", help="download a model; the last line is its path")
+    fetch.add_argument(
+        "name", metavar="NAME", nargs="?", help=f"{_MODEL_FORMS}; without it, list the known names"
+    )
     fetch.set_defaults(command=_fetch)
 
     run = commands.add_parser("run", help="answer one prompt")
@@ -273,8 +288,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(serve)
     serve.set_defaults(command=_serve)
 
-    info = commands.add_parser("info", help="describe a GGUF file")
-    info.add_argument("file", metavar="FILE", type=Path)
+    info = commands.add_parser("info", help="describe a model, whose weights are not downloaded")
+    info.add_argument("file", metavar="MODEL", help="a file, or as in `oxillama-web fetch --help`")
     info.add_argument("--metadata", action="store_true", help="list every key and value as well")
     info.add_argument("--tensors", action="store_true", help="list every tensor as well")
     info.set_defaults(command=_info)
@@ -283,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
-    add("--model", default=DEFAULT_MODEL, help=f"a file or a known name ({DEFAULT_MODEL})")
+    add("--model", default=DEFAULT_MODEL, help=f"a file, {_MODEL_FORMS} ({DEFAULT_MODEL})")
     add("--tokenizer", metavar="FILE", help="a tokenizer.json to use instead of the file's own")
     add("--context-size", type=int, metavar="N", help="tokens of context (the model's own)")
     add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="(all processors)")
@@ -318,6 +333,8 @@ def _add_answer_options(command: argparse.ArgumentParser) -> None:
             help=f"{explanation} ({value:g})",
         )
 
+
+_MODEL_FORMS = "a known name, hf:owner/repository[:quantization], or an address"
 
 _EXAMPLES = f"""\
 `oxillama-web chat` talks with a small model, {DEFAULT_MODEL}, which it downloads once.

@@ -119,7 +119,7 @@ HELLO = [{"role": "user", "content": "Hello"}]
 
 # What an engine is asked with an odd value, the name in the message, and what is right there.
 ARGUMENTS: dict[str, tuple[Callable[[InferenceEngine, Any], Any], str, set[str]]] = {
-    "config": (lambda e, v: InferenceEngine(v), "config", {"none"}),
+    "config": (lambda e, v: InferenceEngine(v), "config", {"none", "text"}),
     "model_bytes": (
         lambda e, v: e.load_model_from_bytes(v),
         "model_bytes",

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 from ..terminal import escaped
-from .files import require_file
-from .reader import GGUFFile, map_file
+from .reader import GGUFFile
 from .types import FORMATS
 
 _VALUE_COLUMNS = 80
-
-
-def open_header(path: Path) -> GGUFFile:
-    """Return the parsed header of a file that stays on disk.
-
-    Raises:
-        OSError: the file cannot be read.
-        ModelFormatError, UnsupportedModelError: it is not a GGUF file that can be read.
-    """
-    with require_file(path).open("rb") as file:
-        return GGUFFile(map_file(file, mmap.ACCESS_READ))
 
 
 def describe(gguf: GGUFFile, supported: Collection[str]) -> list[str]:

@@ -62,6 +62,8 @@ def fetch_url(
     sha256: str | None = None,
     size: int | None = None,
     progress: Progress | None = None,
+    *,
+    token: str | None = None,
 ) -> Path:
     """Download a file over HTTP, from where an earlier try stopped, and verify it.
 
@@ -74,6 +76,7 @@ def fetch_url(
         sha256: the expected checksum, in hexadecimal.
         size: the expected number of bytes.
         progress: called as bytes come in, for example ProgressBar(); None is silent.
+        token: shown to the server of `url`, and to none that it redirects to.
 
     Raises:
         DownloadError: the file cannot be downloaded, or is not what was promised.
@@ -84,7 +87,7 @@ def fetch_url(
     with locked(destination):
         if not is_complete(destination, size, sha256):
             part = destination.with_name(destination.name + ".part")
-            download = _Download(url, part, size, sha256 is not None, progress, destination.name)
+            download = _Download(url, part, size, sha256 is not None, progress, token)
             resumed = part.exists()
             download.run()
             try:
@@ -97,6 +100,12 @@ def fetch_url(
                 verify(part, size, sha256, url)
             put_in_place(part, destination)
     return destination
+
+
+def authorize(request: urllib.request.Request, token: str | None) -> None:
+    """Show a token to the server of a request, but to none that it redirects to."""
+    if token:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
 
 
 def is_complete(path: Path, size: int | None, sha256: str | None) -> bool:
@@ -190,14 +199,15 @@ class _Download:
         size: int | None,
         has_sum: bool,
         progress: Progress | None,
-        label: str,
+        token: str | None,
     ) -> None:
         self._url = url
         self._part = part
         self._size = size
         self._has_sum = has_sum
         self._progress = progress
-        self._label = label
+        self._label = part.name.removesuffix(".part")
+        self._token = token
         # what the server calls this version of the file; nothing can be resumed without it
         self._tag = part.with_name(part.name + ".tag")
 
@@ -234,6 +244,7 @@ class _Download:
         if not (tag or self._has_sum) or (self._size is not None and have > self._size):
             have = 0  # nothing could tell whether old and new bytes belong together
         request = urllib.request.Request(self._url, headers={"Accept-Encoding": "identity"})
+        authorize(request, self._token)
         if have:
             request.add_header("Range", f"bytes={have}-")
             if tag:

