@@ -60,6 +60,10 @@ def test_word_piece_gives_the_ids_of_llama_cpp() -> None:
     check_ids(tokenizer, LLAMA_CPP["models"]["all-minilm-l6-v2"])
     ids = tokenizer.encode("Wordpieces, please!", add_bos=False, add_eos=False)
     assert tokenizer.decode(ids) == "wordpieces , please !"
+    joined = tokenizer.encode_pair("Wordpieces, please!", "please [SEP]")
+    assert joined is not None
+    assert joined[: len(ids) + 2] == [101, *ids, 102]
+    assert [joined.count(102), joined[-1]] == [2, 102]  # what spells out a separator is text
 
 
 def test_unigram_gives_the_ids_of_llama_cpp(golden: Callable[[str], dict[str, Any]]) -> None:
@@ -211,6 +215,18 @@ def test_bos_and_eos() -> None:
     tokenizer = load_gguf_vocabulary(SMALL | {"tokenizer.ggml.add_eos_token": True})
     assert names(tokenizer, tokenizer.encode("")) == ["<s>", "</s>"]
     assert tokenizer.encode("", add_bos=False, add_eos=False) == []
+    assert names(tokenizer, tokenizer.encode_pair("a", "b")) == [
+        "<s>",
+        "▁a",
+        "</s>",
+        "▁",
+        "b",
+        "</s>",
+    ]
+    separated = {"tokenizer.ggml.add_sep_token": True, "tokenizer.ggml.seperator_token_id": 2}
+    ids = load_gguf_vocabulary(SMALL | separated).encode_pair("a", "b")
+    assert names(tokenizer, ids) == ["<s>", "▁a", "</s>", "▁", "b"]
+    assert load_gguf_vocabulary(SMALL).encode_pair("a", "b") is None
     bpe = {
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.tokens": ["a", "b"],

@@ -52,6 +52,17 @@ def test_a_part_of_a_text_gets_no_space_before_it(family: Callable[[], hf.Tokeni
         assert b"".join(map(tokenizer.token_bytes, ids)) == text.encode()
 
 
+def test_two_texts_are_joined_by_the_template() -> None:
+    joined = 0
+    for family in FAMILIES:
+        theirs, ours = pair(family)
+        for texts in (("the word", "is self"), ("", " x")):
+            ids = ours.encode_pair(*texts)
+            assert ids in (None, theirs.encode(*texts).ids), family
+            joined += ids is not None
+    assert joined >= 4  # BERT and RoBERTa
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None)
 @given(text=TEXT)
