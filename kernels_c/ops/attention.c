@@ -41,7 +41,7 @@ typedef struct attention_args {
     int32_t slopes;  /* a constant of n_heads values: a score falls by slope * distance; or -1 */
     int32_t sinks;   /* a vector of n_heads scores without values, or -1 */
     int32_t buckets; /* a constant: rows of position_bias, by the distance of a key; or -1 */
-    int32_t position_bias; /* a vector [n_buckets][n_heads], which is added to scores, or -1 */
+    int32_t position_bias; /* [n_buckets][n_heads], which is added to scores, or -1 */
 } attention_args;
 OX_OPERANDS(attention)
 
@@ -52,7 +52,8 @@ static int32_t position_bias_fits(const ox_model *model, const attention_args *a
     const uint32_t n_heads = (uint32_t)args->n_heads;
     if (args->buckets < 0 && args->position_bias < 0) return 1;
     if (!buckets || buckets->n_in % 2 == 0 || !ox_is_vector(buckets, buckets->n_in)) return 0;
-    if (!bias || bias->n_in % n_heads || !ox_is_vector(bias, bias->n_in)) return 0;
+    if (!bias || bias->n_in % n_heads || bias->n_out != 1 || !bias->data) return 0;
+    if (bias->bytes != (uint64_t)bias->n_in * ox_bias_value_bytes(bias->format)) return 0;
     for (uint32_t i = 0; i < buckets->n_in; i++) {
         const float row =
             v_float_of_bits(v_load_u32((const uint8_t *)(uintptr_t)buckets->data + 4 * i));
@@ -137,7 +138,9 @@ static ox_attention_tile tile_at(const ox_run *run, const ox_op *op) {
     }
     if (args.position_bias >= 0) {
         const ox_tensor *buckets = ox_constant_at(run, args.buckets);
-        t.position_bias = (const uint8_t *)ox_vector_at(run, args.position_bias);
+        const ox_tensor *bias = ox_tensor_at(run, args.position_bias);
+        t.position_bias = (const uint8_t *)(uintptr_t)bias->data;
+        t.bias_format = bias->format;
         t.buckets = (const uint8_t *)(uintptr_t)buckets->data;
         t.n_buckets = buckets->n_in;
     }

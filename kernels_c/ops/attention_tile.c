@@ -168,17 +168,25 @@ static void slope_scores(float *scores, float slope, uint32_t position, uint32_t
     }
 }
 
-static float load_one(const uint8_t *p) { return v_float_of_bits(v_load_u32(p)); }
+/* A value of a position bias. */
+static float load_bias(const uint8_t *p, uint32_t format) {
+    if (format == OX_F32) return v_float_of_bits(v_load_u32(p));
+    const uint16_t bits = v_load_u16(p);
+    return format == OX_F16 ? v_f16_to_f32(bits) : v_float_of_bits((uint32_t)bits << 16);
+}
 
 /* Adds to a row's scores what the distances between its token and the keys stand for. */
 static void bias_scores(const ox_attention_tile *t, uint32_t r, uint32_t first_key, float *scores) {
     const int64_t farthest = t->n_buckets / 2;
+    const uint32_t n_bytes = ox_bias_value_bytes(t->bias_format);
     for (uint32_t j = 0; j < KEYS; j++) {
         int64_t distance = (int64_t)first_key + j - t->position[r];
         if (distance < -farthest) distance = -farthest;
         if (distance > farthest) distance = farthest;
-        const size_t row = (size_t)load_one(t->buckets + 4 * (distance + farthest));
-        scores[j] += load_one(t->position_bias + 4 * (row * t->n_heads + t->head[r]));
+        const uint8_t *bucket = t->buckets + 4 * (distance + farthest);
+        const size_t row = (size_t)v_float_of_bits(v_load_u32(bucket));
+        const uint8_t *bias = t->position_bias + (row * t->n_heads + t->head[r]) * n_bytes;
+        scores[j] += load_bias(bias, t->bias_format);
     }
 }
 

@@ -18,7 +18,8 @@ typedef struct ox_attention_tile {
     int32_t has_slopes;
     const uint8_t *head_slopes;   /* float32 [heads], at any address */
     const float *sinks;           /* the same, or NULL */
-    const uint8_t *position_bias; /* float32 [n][heads], at any address, or NULL */
+    const uint8_t *position_bias; /* [n][heads] of bias_format, at any address, or NULL */
+    uint32_t bias_format;         /* OX_F32, OX_F16 or OX_BF16 */
     const uint8_t *buckets;       /* float32 [n_buckets], at any address: rows of it */
     uint32_t n_buckets;
     uint32_t n_heads;
@@ -44,6 +45,11 @@ typedef struct ox_attention_tile {
     float *keys;             /* [k_dim][KEYS] */
     float *values;           /* [KEYS][v_stride] */
 } ox_attention_tile;
+
+/* Bytes of a value of a position bias; 0: it must not have this format. */
+static inline uint32_t ox_bias_value_bytes(uint32_t format) {
+    return format == OX_F32 ? 4 : format == OX_F16 || format == OX_BF16 ? 2 : 0;
+}
 
 static inline uint32_t pad(uint32_t n, uint32_t to) { return (n + to - 1) / to * to; }
 

@@ -10,7 +10,8 @@ import math
 import struct
 from typing import TYPE_CHECKING
 
-from ..errors import ModelFormatError
+from ..errors import ModelFormatError, UnsupportedModelError
+from ..gguf.types import GGMLType
 from ..plan.operations.attention import PositionBias
 from .model_builder import ModelBuilder
 
@@ -59,7 +60,10 @@ def _position_bias(model: ModelBuilder, tensor: str) -> PositionBias:
     shape, expected = model.plan.whole_shape(tensor), (model.config.n_heads, n_buckets)
     if shape != expected:
         raise ModelFormatError(f"tensor {tensor!r} has shape {shape}; it must be {expected}")
-    model.plan.as_vector(tensor)
+    number = model.hparams.gguf.tensors[tensor].format
+    if number not in (GGMLType.F32, GGMLType.F16, GGMLType.BF16):
+        raise UnsupportedModelError(f"tensor {tensor!r} is quantized; it must be F32, F16 or BF16")
+    model.plan.as_one_row(tensor)
     return PositionBias(tensor, distance_buckets(n_buckets))
 
 

@@ -74,10 +74,10 @@ class PlanBuilder:
         tensor = self._tensors[weight]
         self._tensors[weight] = tensor._replace(shape=(self.vector(weight), 1))
 
-    def as_vector(self, weight: str) -> None:
-        """Make a matrix a vector of all its values."""
+    def as_one_row(self, weight: str) -> None:
+        """Make a matrix one of a single row with all its values."""
         n_values = math.prod(self.whole_shape(weight))
-        self._tensors[weight] = self._tensors[weight]._replace(shape=(n_values,))
+        self._tensors[weight] = self._tensors[weight]._replace(shape=(n_values, 1))
 
     def shape(self, weight: str) -> tuple[int, ...]:
         """Return a weight's shape without trailing dimensions of 1, which it loses in the plan."""

@@ -11,6 +11,7 @@ from ..plan import (
     Constant,
     KVLayer,
     Operation,
+    OptionalMatrix,
     OptionalVector,
     Partition,
     Plan,
@@ -70,7 +71,7 @@ class Attention(Operation):
     slopes: Constant = ()
     sinks: OptionalVector = None
     buckets: Constant = ()
-    position_bias: OptionalVector = None
+    position_bias: OptionalMatrix = None
 
     @classmethod
     def append(
