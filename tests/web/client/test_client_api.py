@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -12,6 +13,7 @@ import pytest
 from browser_helpers import TINY, call
 from lora_files import changes, write_adapter
 from playwright.sync_api import Page
+from reranker_files import DOCUMENTS, QUERY, write_reranker
 
 from oxillama_web import EngineConfig, InferenceEngine, SamplerConfig
 from oxillama_web.gguf.reader import GGUFFile
@@ -205,6 +207,36 @@ def test_counting_and_embedding(page: Page, native: InferenceEngine) -> None:
     assert result["ranked"]["code"] == "unsupported_model"
     assert "no reranker" in result["ranked"]["message"]
     assert re.search(r"^oxillama_requests_started_total(\{\})? 1", result["metrics"], re.M)
+
+
+def test_ranking(page: Page, tmp_path: Path) -> None:
+    write_reranker(tmp_path / "bert.gguf", "bert", "Q8_0")
+    data = base64.b64encode((tmp_path / "bert.gguf").read_bytes()).decode()
+    result = call(
+        page,
+        f"""
+        {COLLECT}
+        const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+        const llm = await OxiLlama.load({{ model: bytes.buffer }});
+        return {{
+            isReranker: llm.info.isReranker,
+            ranked: await llm.rerank(query, documents, {{ topN: 3 }}),
+            api: await llm.openai.rerank.create({{ query, documents, top_n: 1 }}),
+            chat: await caught(collect(llm.generate("the fox", greedy))),
+        }};
+        """,
+        data=data,
+        query=QUERY,
+        documents=DOCUMENTS,
+    )
+    with InferenceEngine(EngineConfig(str(tmp_path / "bert.gguf"))) as engine:
+        expected = engine.rerank(QUERY, DOCUMENTS, 3)
+    assert result["isReranker"]
+    assert [each["index"] for each in result["ranked"]] == [each.index for each in expected]
+    for found, each in zip(result["ranked"], expected, strict=True):
+        assert found["relevanceScore"] == pytest.approx(each.relevance_score, abs=0.02)
+    assert result["api"]["results"][0]["index"] == expected[0].index
+    assert result["chat"]["code"] == "unsupported_model"
 
 
 def test_a_session_goes_on_after_a_reload(page: Page) -> None:
