@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -19,6 +20,14 @@ def test_an_example_prints_something(
 ) -> None:
     runpy.run_path(str(script))["main"](4)
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.usefixtures("smollm2_path")
+def test_the_python_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert printed.endswith("\n") and len(printed.strip()) > 20
 
 
 def test_the_example_of_a_reranker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
