@@ -12,6 +12,7 @@ from .conversations import Conversations
 from .embeddings import create_embeddings
 from .errors import APIError, to_api_error
 from .rerank import create_ranking
+from .responses import create_response
 
 if TYPE_CHECKING:
     from ..engine import InferenceEngine
@@ -22,6 +23,7 @@ _PATHS: dict[str, Callable[[Conversations, Any, CancelEvent | None], Steps]] = {
     "chat/completions": create_chat_completion,
     "completions": create_completion,
     "embeddings": create_embeddings,
+    "responses": create_response,
     "rerank": create_ranking,
 }
 
@@ -34,6 +36,7 @@ class OpenAI:
         completions: `completions.create(prompt="...", ...)`.
         embeddings: `embeddings.create(input="...", ...)`.
         rerank: `rerank.create(query="...", documents=[...])`.
+        responses: `responses.create(input="...", ...)`.
         models: `models.list()` and `models.retrieve(name)`.
     """
 
@@ -49,6 +52,7 @@ class OpenAI:
         self.completions = _Path(self, "completions")
         self.embeddings = _Path(self, "embeddings")
         self.rerank = _Path(self, "rerank")
+        self.responses = _Path(self, "responses")
         self.models = _Models(engine)
 
     def steps(self, path: str, request: Any, cancel: CancelEvent | None = None) -> Steps:
@@ -57,7 +61,7 @@ class OpenAI:
         Several requests can be under way. They take turns, by whose generator is asked next.
 
         Args:
-            path: "chat/completions", "completions", "embeddings" or "rerank".
+            path: "chat/completions", "completions", "embeddings", "responses" or "rerank".
             request: the JSON object.
             cancel: ends the answer once it is set.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Results = AsyncGenerator[list[Json] | Whole, None]
 
-_PATHS = ("chat/completions", "completions", "embeddings", "rerank")
+_PATHS = ("chat/completions", "completions", "embeddings", "responses", "rerank")
 # A client that waits for its whole answer is looked for this often, in seconds.
 _POLL = 0.5
 
@@ -144,7 +144,9 @@ async def _events(first: list[Json] | Whole, results: Results) -> AsyncIterator[
 
 
 def _event(body: Json) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+    # the events of a response are named, too
+    name = f"event: {body['type']}\n" if "type" in body else ""
+    return f"{name}data: {json.dumps(body, ensure_ascii=False)}\n\n"
 
 
 def _is_allowed(request: Request, keys: tuple[str, ...]) -> bool:

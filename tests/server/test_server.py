@@ -81,6 +81,10 @@ def test_openai_s_client(client: openai.OpenAI, engine: InferenceEngine) -> None
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == whole.choices[0].message.content != ""
     assert chunks[-1].usage is not None and chunks[-1].usage.completion_tokens == 12
+    *_, last = client.responses.create(
+        model=model.id, input="hi", max_output_tokens=12, stream=True
+    )
+    assert last.type == "response.incomplete" and last.response.output_text == text
     vector = client.embeddings.create(model=model.id, input="the dog").data[0].embedding
     assert vector == pytest.approx(engine.embed("the dog"), abs=1e-6)
 

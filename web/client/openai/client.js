@@ -36,6 +36,7 @@ export class OpenAIClient {
   chat = { completions: this.#path("chat/completions") };
   completions = this.#path("completions");
   embeddings = this.#path("embeddings");
+  responses = this.#path("responses");
   rerank = this.#path("rerank");
   models = { list: async () => ({ object: "list", data: [this.#model()] }) };
 
